@@ -1,0 +1,43 @@
+"""Progress of long work on standard error, silent where nobody watches."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ["Advance", "progress_bar"]
+
+Advance = Callable[..., None]
+
+
+@contextlib.contextmanager
+def progress_bar(title: str, total: float | None) -> Iterator[Advance]:
+    """A progress bar; yields ``advance(steps=1, note=None)``.
+
+    Drawn only on a terminal, so logs and pipes stay clean.
+
+    >>> with progress_bar("segments", 2) as advance:
+    ...     advance()
+    ...     advance(1, note="done")
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total, note="")
+
+        def advance(steps: float = 1, note: str | None = None) -> None:
+            progress.update(task, advance=steps)
+            if note is not None:
+                progress.update(task, note=note)
+
+        yield advance
