@@ -1,0 +1,1 @@
+"""Pure functions on arrays: no files, engines or command line in here."""

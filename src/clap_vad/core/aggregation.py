@@ -1,0 +1,36 @@
+"""Aggregation rules: what the coordinator makes of the participants' updates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+__all__ = ["weighted_mean"]
+
+
+def weighted_mean(updates: Sequence[Mapping[str, np.ndarray]], weights: Sequence[float]) -> dict[str, np.ndarray]:
+    """``sum_p n_p u_p / sum_p n_p`` per array (McMahan et al. 2017, algorithm 1).
+
+    Summed in the order given, in float64, so that the result depends on nothing but the inputs.
+
+    Args:
+        updates: one mapping of arrays per participant, equal names and shapes.
+        weights: n_p >= 0, at least one positive.
+
+    Returns:
+        The mean per name, float32. Raises ValueError when all weights are zero.
+
+    >>> weighted_mean([{"w": np.array([0.0])}, {"w": np.array([4.0])}], [3, 1])["w"].tolist()
+    [1.0]
+    """
+    total = float(sum(weights))
+    if total <= 0:
+        raise ValueError("the weights add up to zero: no participant has a segment to train on")
+    result = {}
+    for name in updates[0]:
+        summed = np.zeros(updates[0][name].shape)
+        for update, weight in zip(updates, weights, strict=True):
+            summed += update[name] * float(weight)
+        result[name] = (summed / total).astype(np.float32)
+    return result

@@ -1,0 +1,57 @@
+"""Segment magnitudes and crop averages of a block of features.
+
+Notation of the CLAP paper: x[t, c, :] is crop c of segment t, m[t] the magnitude of the segment.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["crop_mean", "crop_weights", "magnitudes"]
+
+
+def crop_weights(valid: np.ndarray) -> np.ndarray:
+    """Weight of each crop in an average over the crops that are present.
+
+    Args:
+        valid: (T, C) bool.
+
+    Returns:
+        (T, C) float32; rows add up to 1, or to 0 where no crop of the segment is present.
+
+    >>> crop_weights(np.array([[True, True], [True, False], [False, False]])).tolist()
+    [[0.5, 0.5], [1.0, 0.0], [0.0, 0.0]]
+    """
+    present = valid.sum(axis=1, keepdims=True)
+    return (valid / np.maximum(present, 1)).astype(np.float32)
+
+
+def magnitudes(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """m[t] = mean over crops of the squared L2 norm, ``mean_c sum_d x[t,c,d]^2``.
+
+    Args:
+        x: (T, C, D) float32.
+        valid: (T, C) bool; the mean is over the crops present, 0 where there is none.
+
+    Returns:
+        (T,) float64.
+
+    >>> magnitudes(np.array([[[3.0, 4.0], [0.0, 1.0]]], dtype=np.float32)).tolist()
+    [13.0]
+    """
+    if valid is None:
+        # One dot product over all crops of a segment: the fastest single pass over the data.
+        flat = x.reshape(len(x), -1)
+        with np.errstate(over="ignore"):  # infinity says it, and callers look for it
+            return np.vecdot(flat, flat).astype(np.float64) / x.shape[1]
+    weights: np.ndarray = crop_weights(valid).astype(np.float64)
+    return np.vecdot(np.vecdot(x, x).astype(np.float64), weights)
+
+
+def crop_mean(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Average of the crops present, (T, C, D) -> (T, D) float32; zeros where no crop is present."""
+    if valid is None:
+        if x.shape[1] == 1:
+            return x[:, 0]
+        return np.add.reduce(x, axis=1) / np.float32(x.shape[1])
+    return np.einsum("tc,tcd->td", crop_weights(valid), x)

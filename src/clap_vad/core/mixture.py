@@ -1,0 +1,88 @@
+"""Two-component mixture that splits videos, and the common density of normal magnitudes."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+__all__ = ["NORMAL_CLUSTER", "anomalous_videos", "common_density", "normal_gaussian", "pooled_gaussian"]
+
+NORMAL_CLUSTER = ("size", "calm")
+_MAX_EM_STEPS = 150
+
+
+def anomalous_videos(summaries: np.ndarray, normal_cluster: str = "size") -> np.ndarray:
+    """Which videos a two-component Gaussian mixture judges anomalous.
+
+    scikit-learn's mixture, full covariance, at most 150 EM steps, its seed 0 whatever the run's seed.
+
+    Args:
+        summaries: (V, 2) float64, a video a row, in the order of the participant's file.
+        normal_cluster: ``size`` names the larger cluster normal, at equal size component 1 (release);
+            ``calm`` names the cluster with the smaller mean largest rise normal, which also holds where
+            most videos are anomalous.
+
+    Returns:
+        (V,) bool. A single video cannot be split and is judged normal.
+
+    >>> anomalous_videos(np.array([[0.0, 0.0], [0.1, 0.1], [0.0, 0.1], [9.0, 9.0]])).tolist()
+    [False, False, False, True]
+    """
+    if len(summaries) < 2:
+        return np.zeros(len(summaries), dtype=bool)
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(2, covariance_type="full", max_iter=_MAX_EM_STEPS, random_state=0)
+    with warnings.catch_warnings():
+        # Fewer distinct videos than clusters, or 150 steps not enough: both are part of the method.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        cluster = mixture.fit_predict(summaries)
+    if normal_cluster == "calm" and 0 < cluster.sum() < len(cluster):
+        normal = int(summaries[cluster == 1, 0].mean() < summaries[cluster == 0, 0].mean())
+    else:
+        normal = 0 if (cluster == 0).sum() > (cluster == 1).sum() else 1
+    return np.asarray(cluster != normal)
+
+
+def normal_gaussian(m: np.ndarray) -> tuple[int, float, float]:
+    """Count, mean and variance (ddof 1) of the magnitudes of a participant's normal segments.
+
+    >>> normal_gaussian(np.array([1.0, 3.0]))
+    (2, 2.0, 2.0)
+    """
+    if len(m) == 0:
+        return 0, 0.0, 0.0
+    return len(m), float(m.mean()), float(m.var(ddof=1)) if len(m) > 1 else 0.0
+
+
+def pooled_gaussian(count: float, total: float, squares: float) -> tuple[float, float, float]:
+    """The same triple from summed count, sum and sum of squares over all participants."""
+    if count == 0:
+        return 0.0, 0.0, 0.0
+    mean = total / count
+    return count, mean, max(squares - count * mean * mean, 0.0) / max(count - 1, 1)
+
+
+def common_density(m: np.ndarray, gaussians: np.ndarray) -> np.ndarray:
+    """``q(m) = sum_p (n_p / N) N(m; mu_p, var_p)``, the density all participants share.
+
+    Args:
+        m: (T,) magnitudes.
+        gaussians: (P, 3) rows (n_p, mu_p, var_p); rows with n_p = 0 count for nothing. A variance of zero
+            (one segment, or identical ones) is widened to 1e-6 of the squared mean, so that q stays finite.
+
+    Returns:
+        (T,) float64. Where nobody has a normal segment (N = 0) there is no density: the magnitude itself
+        is returned, so that the window of largest variation is still defined.
+    """
+    known = gaussians[gaussians[:, 0] > 0]
+    if len(known) == 0:
+        return m.astype(np.float64)
+    n, mean, variance = known.T
+    variance = np.maximum(variance, 1e-6 * np.square(mean) + 1e-12)
+    q = np.zeros(len(m))
+    for weight, mu, var in zip(n / n.sum(), mean, variance, strict=True):
+        q += weight * np.exp(-np.square(m - mu) / (2 * var)) / np.sqrt(2 * np.pi * var)
+    return q

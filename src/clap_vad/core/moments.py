@@ -1,0 +1,117 @@
+"""Summed moments: the statistics that add up across blocks, videos and participants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Moments", "Normaliser", "SpreadAccumulator"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, sum and sum of squares per feature dimension; ``a + b`` describes both data sets together.
+
+    Attributes:
+        count: number of vectors.
+        sum, sumsq: (D,) float64.
+
+    >>> a, b = Moments.of(np.array([[1.0], [2.0]])), Moments.of(np.array([[6.0]]))
+    >>> (a + b).count, float((a + b).mean[0])
+    (3, 3.0)
+    """
+
+    count: int
+    sum: np.ndarray
+    sumsq: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> Moments:
+        """Moments of (n, D) rows."""
+        wide = rows.astype(np.float64)
+        return cls(len(wide), wide.sum(axis=0), np.square(wide).sum(axis=0))
+
+    @classmethod
+    def zero(cls, dim: int) -> Moments:
+        """Moments of nothing."""
+        return cls(0, np.zeros(dim), np.zeros(dim))
+
+    @classmethod
+    def total(cls, parts: Iterable[Moments], dim: int) -> Moments:
+        """Sum of the parts, in their order (floating-point addition is not associative)."""
+        result = cls.zero(dim)
+        for part in parts:
+            result = result + part
+        return result
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.count + other.count, self.sum + other.sum, self.sumsq + other.sumsq)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(D,) float64; zeros when there is nothing."""
+        return self.sum / max(self.count, 1)
+
+    @property
+    def std(self) -> np.ndarray:
+        """(D,) float64 standard deviation, ddof 0."""
+        return np.sqrt(np.maximum(self.sumsq / max(self.count, 1) - np.square(self.mean), 0.0))
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Standardisation per dimension, ``(x - mean) * scale``, with constants known to every site.
+
+    Attributes:
+        mean: (D,) float32.
+        scale: (D,) float32, 1 / std, and 0 for a dimension that never varies (it carries nothing).
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def from_moments(cls, moments: Moments) -> Normaliser:
+        """Constants from summed moments; a std below 1e-6 of the mean's size counts as not varying."""
+        std, floor = moments.std, 1e-6 * np.maximum(np.abs(moments.mean), 1e-6)
+        scale = np.where(std > floor, 1.0 / np.maximum(std, floor), 0.0)
+        return cls(moments.mean.astype(np.float32), scale.astype(np.float32))
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Standardise (..., D) float32 in place and return it."""
+        np.subtract(x, self.mean, out=x)
+        return np.multiply(x, self.scale, out=x)
+
+
+class SpreadAccumulator:
+    """Variance per dimension of a long series in bounded memory (Chan, Golub and LeVeque 1983, eq. 2.1).
+
+    Each block's own mean is taken off before squaring, so large means do not cancel the variance away.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(dim)
+        self.squares = np.zeros(dim)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take in (n, D) rows."""
+        n = len(rows)
+        if n == 0:
+            return
+        mean = rows.mean(axis=0, dtype=np.float64)
+        centred = rows - mean.astype(np.float32)
+        # The float32 mean is off by at most half a ulp; the correction term removes that from the squares.
+        off = centred.mean(axis=0, dtype=np.float64)
+        squares = np.einsum("td,td->d", centred, centred).astype(np.float64) - n * np.square(off)
+        delta = mean - self.mean
+        total = self.count + n
+        self.squares += np.maximum(squares, 0.0) + np.square(delta) * (self.count * n / total)
+        self.mean += delta * (n / total)
+        self.count = total
+
+    def variance(self) -> np.ndarray:
+        """(D,) float64, ddof 1; zeros for fewer than two rows."""
+        return self.squares / (self.count - 1) if self.count > 1 else np.zeros_like(self.squares)
