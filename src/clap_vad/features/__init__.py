@@ -1,0 +1,1 @@
+"""Segment features: the store, importers of foreign layouts, and extractors."""

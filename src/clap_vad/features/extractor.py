@@ -1,0 +1,197 @@
+"""What an extractor is: settings, and a stream of segment features for one file.
+
+An extractor is a frozen dataclass in a file of its own under ``features/extractors``. Its fields are its settings: they
+become options of ``clap features extract``, they go to ``store.json``, and ``make_extractor(name, settings)`` builds
+the same extractor again when a new video is to be scored.
+"""
+
+from __future__ import annotations
+
+import types
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from ..errors import ClapError
+from ..registry import Registry
+from .naming import video_name
+
+__all__ = [
+    "EXTRACTORS",
+    "Block",
+    "Ending",
+    "Extraction",
+    "Extractor",
+    "Setting",
+    "make_extractor",
+    "setting",
+    "settings_of",
+]
+
+Block = tuple[np.ndarray, np.ndarray | None]
+"""Consecutive segments: features (n, C, D) float32 and the crops that are present (n, C) bool, None where all are."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known of a file once all of it was read.
+
+    Attributes:
+        frames: number of frames.
+        fps: frames per second.
+        truncated: what is missing, as a sentence, where the file breaks off or parts of it cannot be decoded.
+        notes: further things worth telling the user.
+    """
+
+    frames: int
+    fps: float
+    truncated: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Extraction:
+    """Blocks of one file, to be iterated once; :attr:`ending` is known afterwards.
+
+    >>> def blocks():
+    ...     yield np.zeros((2, 1, 3), np.float32), None
+    ...     return Ending(frames=20, fps=25.0)
+    >>> extraction = Extraction(blocks())
+    >>> [features.shape for features, valid in extraction], extraction.ending.frames
+    ([(2, 1, 3)], 20)
+    """
+
+    def __init__(self, blocks: Generator[Block, None, Ending]) -> None:
+        self._blocks = blocks
+        self._ending: Ending | None = None
+
+    def __iter__(self) -> Iterator[Block]:
+        self._ending = yield from self._blocks
+
+    @property
+    def ending(self) -> Ending:
+        """Frames, fps and remarks; a RuntimeError before the blocks are consumed."""
+        if self._ending is None:
+            raise RuntimeError("the ending of an extraction is known once its blocks are consumed")
+        return self._ending
+
+
+class Extractor(ABC):
+    """Base of all extractors; subclasses are frozen dataclasses that yield their features block by block."""
+
+    segment_frames: ClassVar[int] = 16
+    normalise: ClassVar[str] = "federated"
+    weights_sha256: ClassVar[str | None] = None
+
+    @property
+    @abstractmethod
+    def crops(self) -> int:
+        """C."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """D."""
+
+    @property
+    def with_valid(self) -> bool:
+        """Whether crops may be absent, so that blocks come with a mask."""
+        return False
+
+    @abstractmethod
+    def accepts(self, path: Path) -> bool:
+        """Whether ``path``, met while a folder is searched, is an input: a file, or a folder that is one video."""
+
+    def video_name(self, path: Path) -> str:
+        """Name of the video at ``path``."""
+        return video_name(path.name)
+
+    @abstractmethod
+    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+        """Yield the features of the file in blocks of bounded size and return its :class:`Ending`.
+
+        Raises:
+            ClapError: nothing of the file can be used; the sentence names it and says why.
+        """
+
+    def extract(self, path: Path) -> Extraction:
+        """The features of one file as a stream."""
+        return Extraction(self.blocks(path))
+
+    def settings(self) -> dict[str, Any]:
+        """The fields by name, fit for JSON."""
+        return asdict(self)  # type: ignore[call-overload]  # every subclass is a dataclass, this base is not
+
+
+EXTRACTORS: Registry[type[Extractor]] = Registry("extractor", "clap_vad.features.extractors")
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field of an extractor: its default and the sentence that ``--help`` shows."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of an extractor: name, type, choices (empty: any), whether None is allowed, default, help."""
+
+    name: str
+    type: type
+    choices: tuple[str, ...]
+    optional: bool
+    default: Any
+    help: str
+
+
+def settings_of(extractor: type[Extractor]) -> list[Setting]:
+    """The settings of an extractor, read from its dataclass fields: int, float, str, Literal, or one of these or None.
+
+    >>> [(s.name, s.type.__name__, s.default) for s in settings_of(EXTRACTORS["motion"])][:2]
+    [('rows', 'int', 6), ('cols', 'int', 8)]
+    """
+    hints = get_type_hints(extractor)
+    found = []
+    for entry in fields(extractor):  # type: ignore[arg-type]  # every registered extractor is a dataclass
+        hint = hints[entry.name]
+        optional = get_origin(hint) in (Union, types.UnionType)
+        if optional:
+            hint = next(option for option in get_args(hint) if option is not types.NoneType)
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        kind = str if choices else hint
+        found.append(Setting(entry.name, kind, choices, optional, entry.default, entry.metadata.get("help", "")))
+    return found
+
+
+def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
+    """The extractor called ``name`` with these settings; what is not given keeps its default.
+
+    Raises:
+        ClapError: the extractor or a setting is unknown, or a value is of the wrong kind or out of range.
+
+    >>> make_extractor("motion", {"rows": 4}).settings()["rows"]
+    4
+    """
+    extractor = EXTRACTORS[name]
+    known = {entry.name: entry for entry in settings_of(extractor)}
+    for key, value in settings.items():
+        if key not in known:
+            raise ClapError(f"extractor '{name}' has no setting '{key}'; it has: {', '.join(known) or 'none'}")
+        _check(name, known[key], value)
+    return extractor(**settings)
+
+
+def _check(extractor: str, entry: Setting, value: Any) -> None:
+    if value is None and entry.optional:
+        return
+    accepted: tuple[type, ...] = (int, float) if entry.type is float else (entry.type,)
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        raise ClapError(
+            f"extractor '{extractor}': setting '{entry.name}' is {value!r}; {entry.type.__name__} is needed"
+        )
+    if entry.choices and value not in entry.choices:
+        raise ClapError(
+            f"extractor '{extractor}': setting '{entry.name}' is {value!r}; one of {', '.join(entry.choices)} is needed"
+        )

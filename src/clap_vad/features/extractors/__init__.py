@@ -1,0 +1,1 @@
+"""Extractors: from videos or track files to segment features, one file each."""

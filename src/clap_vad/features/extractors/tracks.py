@@ -1,0 +1,104 @@
+"""Tracks: statistics of people's boxes from a track file, of a whole segment or of every person in it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ...errors import ClapError
+from ..extractor import EXTRACTORS, Block, Ending, Extractor, setting
+from ..track_statistics import (
+    PERSON_FEATURES,
+    SEGMENT_FEATURES,
+    box_quantities,
+    person_statistics,
+    segment_statistics,
+)
+from ..tracks_io import read_tracks
+
+__all__ = ["Tracks"]
+
+_BLOCK_SEGMENTS = 1024
+
+
+@EXTRACTORS.register("tracks")
+@dataclass(frozen=True)
+class Tracks(Extractor):
+    """Features (T, 1, 34) of a segment's boxes, or (T, persons, 10) with a mask of the persons that are there."""
+
+    form: Literal["segment", "person"] = setting(
+        "segment", "One row of statistics per segment, or one per person in it."
+    )
+    persons: int = setting(16, "Form person: places for persons in a segment.")
+    lag: int = setting(5, "Frames over which a velocity is taken: back to a person's earliest box within them.")
+    fps: float | None = setting(None, "Frames per second; without it what the format says, see the documentation.")
+    width: int | None = setting(None, "Width of the picture in pixels; without it what the format says.")
+    height: int | None = setting(None, "Height of the picture in pixels; without it what the format says.")
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.persons <= 1024:
+            raise ClapError(f"tracks: persons is {self.persons}; 1 to 1024 are needed")
+        if not 1 <= self.lag <= 1000:
+            raise ClapError(f"tracks: lag is {self.lag}; 1 to 1000 frames are needed")
+        if self.fps is not None and not 0 < self.fps < 1000:
+            raise ClapError(f"tracks: fps is {self.fps}; a positive number of frames per second is needed")
+        if (self.width is not None and self.width < 1) or (self.height is not None and self.height < 1):
+            raise ClapError(f"tracks: a picture of {self.width} x {self.height} pixels; positive numbers are needed")
+
+    @property
+    def crops(self) -> int:
+        return 1 if self.form == "segment" else self.persons
+
+    @property
+    def dim(self) -> int:
+        return len(SEGMENT_FEATURES if self.form == "segment" else PERSON_FEATURES)
+
+    @property
+    def with_valid(self) -> bool:
+        return self.form == "person"
+
+    def accepts(self, path: Path) -> bool:
+        """Text and CSV files, but neither MOTChallenge detections nor plain lists (one word a line)."""
+        if path.suffix.lower() not in (".txt", ".csv") or path.name == "det.txt" or not path.is_file():
+            return False
+        with path.open("rb") as handle:
+            first = handle.readline(4096).strip()
+        return not first or b"," in first or len(first.split()) > 1 or not first.isascii()
+
+    def video_name(self, path: Path) -> str:
+        """MOTChallenge keeps the tracks of sequence S in ``S/gt/gt.txt``: the sequence gives the name."""
+        if path.name == "gt.txt" and path.parent.name == "gt":
+            return super().video_name(path.resolve().parent.parent)
+        return super().video_name(path)
+
+    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+        tracks = read_tracks(path)
+        size = (self.width or tracks.size[0], self.height or tracks.size[1])
+        fps = self.fps or tracks.fps
+        segments = -(-tracks.frames // self.segment_frames)
+        left_out = 0
+        for start in range(0, segments, _BLOCK_SEGMENTS):
+            stop = min(start + _BLOCK_SEGMENTS, segments)
+            # acceleration looks back over two lags; what lies before is not needed
+            first = start * self.segment_frames
+            begin, own, end = np.searchsorted(
+                tracks.frame, [first - 2 * self.lag, first, stop * self.segment_frames]
+            ).tolist()
+            frame, person, box = (column[begin:end] for column in (tracks.frame, tracks.person, tracks.box))
+            quantities = box_quantities(frame, person, box, fps=fps, size=size, lag=self.lag)[own - begin :]
+            frame, person = frame[own - begin :], person[own - begin :]
+            segment = frame // self.segment_frames - start
+            if self.form == "segment":
+                ends = np.minimum(np.arange(start + 1, stop + 1) * self.segment_frames, tracks.frames)
+                lengths = ends - np.arange(start, stop) * self.segment_frames
+                yield segment_statistics(quantities, segment, frame, lengths)[:, None, :], None
+            else:
+                features, valid, dropped = person_statistics(quantities, segment, person, stop - start, self.persons)
+                left_out += dropped
+                yield features, valid
+        notes = (f"{left_out} persons beyond {self.persons} in a segment were left out",) if left_out else ()
+        return Ending(tracks.frames, fps, notes=notes)

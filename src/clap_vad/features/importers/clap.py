@@ -1,0 +1,54 @@
+"""The layout of the CLAP and C2FPL releases: one huge ``.npy`` of all videos and an index of who owns which rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ClapError
+from ..importing import IMPORTERS, ForeignFeatures, ForeignVideo
+from ..lists import check_tiling, read_list, read_nalist, unique_names
+from ..npyfile import map_npy, read_npy_header
+
+__all__ = ["concatenated"]
+
+_CHUNK_BYTES = 16 << 20
+
+
+@IMPORTERS.register("clap")
+def concatenated(source: Path, index: Path | None, names: Path | None) -> ForeignFeatures:
+    """``concat_*.npy`` (N, C, D), or (N, D) taken as one crop; ``index`` is a list file or a bare ``nalist.npy``."""
+    if source.is_dir():
+        raise ClapError(f"{source}: a folder; name the .npy file that holds all videos (rtfm is one file per video)")
+    header = read_npy_header(source)
+    if len(header.shape) not in (2, 3) or 0 in header.shape or header.dtype.kind != "f":
+        raise ClapError(f"{source}: {header.dtype} {header.shape}; floats (segments, crops, dim) are needed")
+    if index is None:
+        raise ClapError(f"{source}: which rows belong to which video is not known; give the list or nalist as --index")
+    bare = index.suffix.lower() == ".npy"
+    if bare and names is None:
+        raise ClapError(f"{index}: a nalist holds no names; give the list of names in the same order as --names")
+    if names is not None and not bare:
+        raise ClapError(f"{names}: {index.name} already names its videos; leave --names out")
+    named = unique_names(names or index, read_list(names or index))
+    entries = read_nalist(index, named) if bare else named
+    check_tiling(index, entries, source, header.shape[0])
+    crops, dim = (1, header.shape[1]) if len(header.shape) == 2 else header.shape[1:]
+    fits = len(header.shape) == 3 and not header.fortran_order and header.dtype in (np.float16, np.float32)
+    videos = [
+        ForeignVideo(entry.video, partial(_blocks, source, entry.rows, crops, dim), entry.rows)
+        for entry in entries
+        if entry.rows is not None
+    ]
+    dtype = "float16" if header.dtype.itemsize == 2 else "float32"
+    return ForeignFeatures(videos, crops, dim, dtype, source if fits else None)
+
+
+def _blocks(source: Path, rows: tuple[int, int], crops: int, dim: int) -> Iterator[np.ndarray]:
+    features = map_npy(source)
+    step = max(1, _CHUNK_BYTES // (crops * dim * features.dtype.itemsize))
+    for start in range(rows[0], rows[1], step):
+        yield np.asarray(features[start : min(start + step, rows[1])]).reshape(-1, crops, dim)

@@ -1,0 +1,103 @@
+"""Passes over the segments of some videos that never hold more than a few segments at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from ..core.magnitude import crop_mean, magnitudes
+from ..core.moments import Moments, Normaliser, SpreadAccumulator
+from ..core.summary import diagonal_entropy, largest_rise, von_neumann_entropy
+from ..errors import ClapError
+from .store import FeatureStore, VideoIndex
+
+__all__ = ["ENTROPIES", "all_video_statistics", "blocks", "feature_moments", "video_statistics"]
+
+T = TypeVar("T")
+ENTROPIES = ("diagonal", "von-neumann")
+_BLOCK_BYTES = 1 << 18  # fits the second-level cache, so a block is read from memory once
+_SPREAD_BLOCKS = 64  # crop averages gathered before their variance is taken: fewer, longer array operations
+_PASS_THREADS = 2
+
+Block = tuple[int, np.ndarray, np.ndarray | None]
+
+
+def blocks(
+    store: FeatureStore, entry: VideoIndex, normaliser: Normaliser | None = None, nbytes: int = _BLOCK_BYTES
+) -> Iterator[Block]:
+    """A video's segments in blocks of about ``nbytes``.
+
+    Yields:
+        (offset of the block in the video, features (n, C, D) float32, valid (n, C) or None). Without a
+        normaliser a float32 store is passed through as a read-only view of the file.
+    """
+    step = max(1, nbytes // (store.crops * store.dim * 4))
+    for start in range(entry.start, entry.stop, step):
+        stop = min(start + step, entry.stop)
+        x: np.ndarray = store.features[start:stop]
+        if normaliser is not None:
+            x = normaliser.apply(store.read(start, stop))
+        elif x.dtype != np.float32:
+            x = x.astype(np.float32)
+        yield start - entry.start, x, None if store.valid is None else store.valid[start:stop]
+
+
+def feature_moments(store: FeatureStore, entries: Sequence[VideoIndex]) -> Moments:
+    """Count, sum and sum of squares per dimension over every crop present of these videos' segments."""
+
+    def one(entry: VideoIndex) -> Moments:
+        parts = []
+        for _, x, valid in blocks(store, entry):
+            parts.append(Moments.of(x.reshape(-1, store.dim) if valid is None else x[valid]))
+        return Moments.total(parts, store.dim)
+
+    return Moments.total(_in_order(one, entries), store.dim)
+
+
+def video_statistics(
+    store: FeatureStore, entry: VideoIndex, normaliser: Normaliser | None, entropy: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """One pass over a video: its magnitudes and the pair that summarises it.
+
+    Memory is bounded for the diagonal entropy: variances are accumulated, no D x D matrix is built. The von
+    Neumann entropy needs the video's (T, D) crop averages at once.
+
+    Returns:
+        (m (T,) float64, summary (2,) float64 = largest rise of m, entropy). Raises :class:`ClapError` that names
+        the video and segment when a feature is not finite.
+    """
+    m = np.empty(entry.segments)
+    spread = SpreadAccumulator(store.dim)
+    rows: list[np.ndarray] = []
+    for offset, x, valid in blocks(store, entry, normaliser):
+        m[offset : offset + len(x)] = magnitudes(x, valid)
+        rows.append(np.array(crop_mean(x, valid)))
+        if entropy == "diagonal" and len(rows) == _SPREAD_BLOCKS:
+            spread.add(np.concatenate(rows))
+            rows.clear()
+    if not np.isfinite(m).all():
+        segment = int(np.flatnonzero(~np.isfinite(m))[0])
+        raise ClapError(
+            f"{store.path / 'features.npy'}: video '{entry.video}', segment {segment}: a feature is NaN, infinite or "
+            "far too large; extract or import this video again"
+        )
+    if entropy == "von-neumann":
+        return m, np.array([largest_rise(m), von_neumann_entropy(np.concatenate(rows))])
+    if rows:
+        spread.add(np.concatenate(rows))
+    return m, np.array([largest_rise(m), diagonal_entropy(spread.variance())])
+
+
+def all_video_statistics(
+    store: FeatureStore, entries: Sequence[VideoIndex], normaliser: Normaliser | None, entropy: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """:func:`video_statistics` of each video, in order, on two threads (numpy lets go of the interpreter lock)."""
+    return _in_order(lambda entry: video_statistics(store, entry, normaliser, entropy), entries)
+
+
+def _in_order(function: Callable[[VideoIndex], T], entries: Sequence[VideoIndex]) -> list[T]:
+    with ThreadPoolExecutor(_PASS_THREADS) as pool:
+        return list(pool.map(function, entries))

@@ -1,0 +1,186 @@
+"""Statistics of tracked boxes per segment, and per person of a segment.
+
+Eight quantities of a box, relative to its own height h or to the picture, so that near and far people and cameras of
+other resolution and frame rate compare: see :data:`QUANTITIES`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = [
+    "PERSON_FEATURES",
+    "QUANTITIES",
+    "SEGMENT_FEATURES",
+    "box_quantities",
+    "grouped_statistics",
+    "person_statistics",
+    "segment_statistics",
+]
+
+QUANTITIES = (
+    "speed",  # of the centre, h per second
+    "horizontal speed",  # |vx|, h per second
+    "vertical velocity",  # vy, downwards positive, h per second
+    "log aspect",  # ln(width / height)
+    "log height",  # ln(height / picture height)
+    "acceleration",  # size of the velocity's change, h per second squared
+    "x",  # centre, 0..1 across the picture
+    "y",  # centre, 0..1 down the picture
+)
+STATISTICS = ("mean", "maximum", "90th percentile", "deviation")
+SEGMENT_FEATURES = (
+    *(f"{quantity} {statistic}" for quantity in QUANTITIES for statistic in STATISTICS),
+    "boxes per frame mean",
+    "boxes per frame maximum",
+)
+"""The 34 numbers of a segment."""
+
+PERSON_FEATURES = (*(f"{quantity} mean" for quantity in QUANTITIES), "speed maximum", "acceleration maximum")
+"""The 10 numbers of a person in a segment."""
+
+
+def box_quantities(
+    frame: np.ndarray, person: np.ndarray, box: np.ndarray, *, fps: float, size: tuple[int, int], lag: int
+) -> np.ndarray:
+    """The quantities of every box.
+
+    Velocity is the step of the centre from the earliest box of the same person at most ``lag`` frames before, divided
+    by the time between: boxes are whole pixels, and over a single frame their rounding outweighs a walk. Where there is
+    no such box, speed, velocities and acceleration are NaN: not known. Acceleration is the step of the velocity between
+    the same two boxes. Boxes lower or narrower than a pixel count as one pixel.
+
+    Args:
+        frame, person: (n,) integers from 0, in any order, frame below 2**28 and person below 2**31.
+        box: (n, 4) left, top, right, bottom in pixels.
+        fps: frames per second.
+        size: width and height of the picture.
+        lag: frames over which a velocity is taken.
+
+    Returns:
+        (n, 8) float64, columns as in :data:`QUANTITIES`.
+
+    >>> frame, person, box = np.array([0, 2]), np.array([7, 7]), np.array([[0, 0, 10, 20], [5, 0, 15, 20]])
+    >>> box_quantities(frame, person, box, fps=10, size=(100, 40), lag=5)[1, 0]
+    np.float64(1.25)
+    """
+    order = np.lexsort((frame, person))
+    f, p, b = frame[order].astype(np.int64), person[order].astype(np.int64), box[order].astype(np.float64)
+    width, height = np.maximum(b[:, 2] - b[:, 0], 1.0), np.maximum(b[:, 3] - b[:, 1], 1.0)
+    centre = (b[:, :2] + b[:, 2:]) / 2
+    moment = (p << 28) + f  # one sorted key for both: the earliest box within the lag is found by bisection
+    before = np.searchsorted(moment, np.maximum(moment - lag, p << 28))
+    gap = f - f[before]
+    known = gap > 0
+    seconds = np.where(known, gap, 1) / fps
+    velocity = (centre - centre[before]) / seconds[:, None]
+    velocity[~known] = np.nan
+    change = (velocity - velocity[before]) / seconds[:, None]
+    result = np.empty((len(f), len(QUANTITIES)))
+    result[order] = np.column_stack(
+        [
+            np.hypot(*velocity.T) / height,
+            np.abs(velocity[:, 0]) / height,
+            velocity[:, 1] / height,
+            np.log(width / height),
+            np.log(height / size[1]),
+            np.hypot(*change.T) / height,
+            centre[:, 0] / size[0],
+            centre[:, 1] / size[1],
+        ]
+    )
+    return result
+
+
+def grouped_statistics(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Mean, maximum, 90th percentile (linear interpolation) and deviation (ddof 0) of the values of every group.
+
+    Args:
+        values: (n,), NaN where not known: left out.
+        group: (n,) integers in [0, groups).
+        groups: their number.
+
+    Returns:
+        (groups, 4) float64, zeros for a group without a known value.
+
+    >>> grouped_statistics(np.array([1.0, 3.0, np.nan]), np.array([1, 1, 0]), 2).tolist()
+    [[0.0, 0.0, 0.0, 0.0], [2.0, 3.0, 2.8, 1.0]]
+    """
+    known = ~np.isnan(values)
+    order = np.lexsort((values[known], group[known]))
+    v, g = values[known][order], group[known][order]
+    count = np.bincount(g, minlength=groups)
+    result = np.zeros((groups, len(STATISTICS)))
+    some = count > 0
+    n = count[some]
+    start = (np.cumsum(count) - count)[some]
+    mean = np.bincount(g, weights=v, minlength=groups)[some] / n
+    spread = np.zeros(groups)
+    spread[some] = mean
+    deviation = np.sqrt(np.bincount(g, weights=(v - spread[g]) ** 2, minlength=groups)[some] / n)
+    below = np.floor(0.9 * (n - 1)).astype(np.intp)
+    part = 0.9 * (n - 1) - below
+    low, high = v[start + below], v[start + np.minimum(below + 1, n - 1)]
+    result[some] = np.column_stack([mean, v[start + n - 1], low + part * (high - low), deviation])
+    return result
+
+
+def segment_statistics(
+    quantities: np.ndarray, segment: np.ndarray, frame: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
+    """The 34 numbers of every segment.
+
+    Args:
+        quantities: (n, 8) of :func:`box_quantities`.
+        segment: (n,) segment of each box, in [0, T).
+        frame: (n,) frame of each box.
+        lengths: (T,) frames of each segment.
+
+    Returns:
+        (T, 34) float32, columns as in :data:`SEGMENT_FEATURES`; zeros for a segment without boxes.
+    """
+    groups = len(lengths)
+    columns = [grouped_statistics(values, segment, groups) for values in quantities.T]
+    frames, boxes = np.unique(np.stack([segment, frame]), axis=1, return_counts=True)
+    most = np.zeros(groups)
+    np.maximum.at(most, frames[0], boxes)
+    mean = np.bincount(segment, minlength=groups) / lengths
+    return np.column_stack([*columns, mean, most]).astype(np.float32)
+
+
+def person_statistics(
+    quantities: np.ndarray, segment: np.ndarray, person: np.ndarray, segments: int, crops: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """The 10 numbers of every person of every segment.
+
+    Persons stand in order of their ids; of more than ``crops`` those with the most boxes in the segment stay (the
+    smaller id where equal).
+
+    Args:
+        quantities: (n, 8) of :func:`box_quantities`.
+        segment, person: (n,) of each box.
+        segments: T.
+        crops: C, places for persons.
+
+    Returns:
+        features (T, C, 10) float32 with columns as in :data:`PERSON_FEATURES`, valid (T, C) bool, and how many persons
+        of a segment found no place, summed over the segments.
+    """
+    features = np.zeros((segments, crops, len(PERSON_FEATURES)), np.float32)
+    valid = np.zeros((segments, crops), np.bool_)
+    if len(segment) == 0:
+        return features, valid, 0
+    pairs, member, boxes = np.unique(np.stack([segment, person]), axis=1, return_inverse=True, return_counts=True)
+    statistics = [grouped_statistics(values, member.ravel(), len(boxes)) for values in quantities.T]
+    maxima = [statistics[QUANTITIES.index(quantity)][:, 1] for quantity in ("speed", "acceleration")]
+    rows = np.column_stack([*(columns[:, 0] for columns in statistics), *maxima])
+    by_length = np.lexsort((pairs[1], -boxes, pairs[0]))
+    kept = np.sort(by_length[_place(pairs[0][by_length]) < crops])  # back in order of segment, then id
+    where = (pairs[0][kept], _place(pairs[0][kept]))
+    features[where], valid[where] = rows[kept], True
+    return features, valid, len(boxes) - len(kept)
+
+
+def _place(sorted_groups: np.ndarray) -> np.ndarray:
+    """Position of each entry within its run of equal values."""
+    return np.arange(len(sorted_groups)) - np.searchsorted(sorted_groups, sorted_groups)
