@@ -1,0 +1,1 @@
+"""Datasets: one file each, protocols that hand out training videos, frame truth."""

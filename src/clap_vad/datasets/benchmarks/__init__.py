@@ -1,0 +1,1 @@
+"""Known benchmarks, one file each; found by registration."""

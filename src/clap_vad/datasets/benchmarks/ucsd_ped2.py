@@ -1,0 +1,84 @@
+"""UCSD Ped2 (Mahadevan et al., CVPR 2010), two-fold: half of the test clips join the unlabelled training set."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ...errors import ClapError
+from ...features.naming import video_name
+from ...features.store import FeatureStore
+from ..dataset import VideoRecord
+from ..preparation import DATASETS, Benchmark, Contents
+from ..published import given_labels
+from ..stores import extract_store
+from ..truth import describe_file
+
+__all__ = ["UcsdPed2"]
+
+_CLIPS = [f"Train{number:03d}" for number in range(1, 17)] + [f"Test{number:03d}" for number in range(1, 13)]
+
+
+@DATASETS.register("ucsd-ped2")
+@dataclass(frozen=True)
+class UcsdPed2(Benchmark):
+    """16 normal clips and 12 with anomalies from one camera; every Test clip is tested in exactly one fold."""
+
+    fold: Literal["a", "b"] = field(
+        default="a", metadata={"help": "ucsd-ped2: a trains on Train and odd Test clips, b on Train and even ones."}
+    )
+    extractor: str = field(default="motion", metadata={"help": "ucsd-ped2: extractor of the features."})
+
+    def build(self, source: Path, out: Path, workers: int | None) -> Contents:
+        clips = _find_clips(source)
+        file, given = given_labels(source)
+        if file is None:
+            raise ClapError(f"{source}: no frame_labels.npz there; it holds the truth of the Test clips")
+        if unknown := [clip for clip in _CLIPS if clip.startswith("Test") and clip not in given]:
+            raise ClapError(f"{file}: no labels for '{unknown[0]}'; give the labels of all twelve Test clips")
+        skipped, remarks = extract_store(clips, out / "store", extractor=self.extractor, settings={}, workers=workers)
+        records = [
+            VideoRecord(clip, split, label=int(clip.startswith("Test")))
+            for split in ("train", "test")
+            for clip in clips
+            if clip not in skipped and self._split(clip) == split
+        ]
+        labels = {record.video: given[record.video] for record in records if record.split == "test"}
+        store = FeatureStore(out / "store")
+        differences = {
+            clip: len(values) - store.video(clip).frames
+            for clip, values in labels.items()
+            if len(values) != store.video(clip).frames
+        }
+        truth = {
+            "origin": "given",
+            "annotation": describe_file(file),
+            "rule": "labels of the Test clips as given there",
+            "videos": len(labels),
+            "frames": sum(len(values) for values in labels.values()),
+            "abnormal_frames": sum(int(values.sum()) for values in labels.values()),
+            "labelled_minus_decoded_frames": differences,
+            "compared_with": None,
+            "disagreements": [],
+        }
+        return Contents(records, labels, truth, skipped=skipped, notes=remarks)
+
+    def _split(self, clip: str) -> str:
+        odd = int(clip[-3:]) % 2 == 1
+        return "train" if clip.startswith("Train") or odd == (self.fold == "a") else "test"
+
+
+def _find_clips(source: Path) -> dict[str, Path]:
+    """Each clip's video file, or its folder of frames as UCSD publishes them."""
+    if not source.is_dir():
+        raise ClapError(f"{source}: no such folder; give the one that holds Train and Test")
+    found: dict[str, Path] = {}
+    for path in sorted(source.rglob("T*")):
+        name = video_name(path.name)
+        if re.fullmatch(r"(Train|Test)\d{3}", name) and (first := found.setdefault(name, path)) != path:
+            raise ClapError(f"{path}: same clip as {first}; leave one of them")
+    if absent := [clip for clip in _CLIPS if clip not in found]:
+        raise ClapError(f"{source}: {len(absent)} of 28 clips are missing (first: '{absent[0]}'); add them")
+    return {clip: found[clip] for clip in _CLIPS}

@@ -1,0 +1,108 @@
+"""One's own dataset: a store, a table of videos and, where it is known, frame truth."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ClapError
+from ..features.store import FeatureStore
+from ..persistence import atomic_path
+from .dataset import VideoRecord, read_videos_csv, write_videos_csv
+from .preparation import claim_dataset, release_dataset, store_summary
+from .stores import link_store
+from .truth import read_frame_labels, write_frame_labels
+
+__all__ = ["create_dataset"]
+
+
+def create_dataset(
+    store: Path, videos: Path, out: Path, frame_labels: Path | None = None, *, copy: bool = False
+) -> dict[str, Any]:
+    """Make a dataset of a finished store; behind ``clap dataset create``.
+
+    Args:
+        store: the feature store; linked to where it stands, or copied.
+        videos: table ``video,split,scene,event,label``; columns after ``split`` may be left out.
+        out: the new dataset's folder.
+        frame_labels: .npz, video -> 0 or 1 per frame; may leave videos out. Lengths may differ from the store's frame
+            counts by up to one segment, as decoders differ at the end of a file.
+        copy: copy the store into the dataset.
+
+    Returns:
+        A summary fit for JSON: counts, ``features``, ``unlisted`` (videos of the store the table leaves out),
+        ``unlabelled_test`` (test videos without frame truth), ``labels_not_listed``, ``frame_differences``.
+
+    Raises:
+        ClapError: a listed video is not in the store, no training video is listed, frame labels are unreadable or do
+            not fit, or something stands at ``out``.
+    """
+    features = FeatureStore(store)
+    records = read_videos_csv(videos)
+    _check_records(videos, records, features)
+    labels = read_frame_labels(frame_labels) if frame_labels else {}
+    listed = {record.video for record in records}
+    kept = {record.video: labels[record.video] for record in records if record.video in labels}
+    if frame_labels:
+        _check_lengths(frame_labels, kept, features)
+    purpose = {"create": str(videos.resolve()), "store": str(store.resolve()), "copy": copy}
+    purpose["frame_labels"] = str(frame_labels.resolve()) if frame_labels else None
+    claim_dataset(out, purpose)
+    try:
+        if copy:
+            _copy_store(store, out / "store")
+        else:
+            link_store(store, out / "store")
+        if kept:
+            write_frame_labels(out / "frame_labels.npz", kept)
+        write_videos_csv(out / "videos.csv", records)
+    finally:
+        release_dataset(out)
+    test = [record.video for record in records if record.split == "test"]
+    return {
+        "path": str(out),
+        "train": len(records) - len(test),
+        "test": len(test),
+        "features": store_summary(out),
+        "copied": copy,
+        "unlisted": [entry.video for entry in features.index if entry.video not in listed],
+        "unlabelled_test": [video for video in test if video not in kept] if frame_labels else [],
+        "labels_not_listed": sorted(labels.keys() - listed),
+        "frame_differences": {
+            video: len(values) - features.video(video).frames
+            for video, values in kept.items()
+            if len(values) != features.video(video).frames
+        },
+    }
+
+
+def _check_records(file: Path, records: Sequence[VideoRecord], store: FeatureStore) -> None:
+    absent = [record.video for record in records if record.video not in store]
+    if absent:
+        raise ClapError(
+            f"{file}: {len(absent)} of {len(records)} videos are not in {store.path} (first: '{absent[0]}'); names are "
+            "file names without extension, 'clap features info' lists them"
+        )
+    if not any(record.split == "train" for record in records):
+        raise ClapError(f"{file}: lists no training video; give at least one the split 'train'")
+
+
+def _check_lengths(file: Path, labels: dict[str, np.ndarray], store: FeatureStore) -> None:
+    for video, values in labels.items():
+        frames = store.video(video).frames
+        if abs(len(values) - frames) > store.segment_frames:
+            raise ClapError(
+                f"{file}: '{video}' has {len(values)} labels but {frames} frames in the store; give one label per frame"
+            )
+
+
+def _copy_store(store: Path, out: Path) -> None:
+    """Copy file by file, following links, ``store.json`` last, so that a torn copy is no store."""
+    names = sorted(path.name for path in store.iterdir() if path.is_file() and not path.name.startswith("."))
+    for name in sorted(names, key=lambda name: name == "store.json"):
+        with atomic_path(out / name) as temporary:
+            shutil.copyfile(store / name, temporary)

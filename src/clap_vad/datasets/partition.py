@@ -1,0 +1,131 @@
+"""Who holds which training videos: partition protocols and files that state an assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClapError
+from ..persistence import read_json
+from ..registry import Registry
+from .dataset import Dataset, Participants, names_a_file, parse_participants
+from .official import official_participants
+
+__all__ = ["PROTOCOLS", "Protocol", "check_count", "describe_participants", "ensure_participants", "partition"]
+
+Protocol = Callable[[Dataset, int | None, int], dict[str, list[str]]]
+"""A protocol: (dataset, number of participants or None, seed) -> videos by participant id."""
+
+PROTOCOLS: Registry[Protocol] = Registry("protocol", "clap_vad.datasets.protocols")
+
+
+def partition(dataset: Path, protocol: str, participants: int | None = None, seed: int = 0) -> Participants:
+    """Divide the training videos and write ``participants/NAME.json``, replacing one of that name.
+
+    Args:
+        dataset: the dataset's folder.
+        protocol: ``random``, ``event``, ``scene``, the name of a partition the dataset already has, or a file: a
+            participants JSON (written under the protocol name it states) or an official CLAP pickle.
+        participants: how many; only ``random`` can choose.
+        seed: of the draw; a file keeps its own.
+
+    Raises:
+        ClapError: unknown protocol, a broken file, or a number of participants that the protocol cannot give.
+    """
+    opened = Dataset(dataset)
+    assigned = _assign(opened, protocol, participants, seed)
+    assigned.write(opened.participants_file(assigned.protocol))
+    return assigned
+
+
+def ensure_participants(
+    dataset: Dataset, protocol: str, seed: int = 0, participants: int | None = None
+) -> Participants:
+    """The participants of ``participants/NAME.json``, made and written first where missing and derivable.
+
+    An existing file is used as it is, whatever seed made it: a dataset has one assignment under one name.
+
+    Raises:
+        ClapError: no such file and no such protocol, or the file holds another number of participants than asked.
+    """
+    file = dataset.participants_file(protocol)
+    if file.exists():
+        found = dataset.read_participants(protocol)
+        if participants not in (None, len(found.videos)):
+            raise ClapError(
+                f"{file}: holds {len(found.videos)} participants, not {participants}; divide anew with "
+                f"'clap dataset partition {dataset.path} --protocol {protocol} --participants {participants}'"
+            )
+        return found
+    if protocol not in PROTOCOLS.names():
+        raise ClapError(f"{_unknown(dataset, protocol)}; 'clap dataset partition' makes one of a participants file")
+    assigned = _derive(dataset, protocol, participants, seed)
+    assigned.write(file)
+    return assigned
+
+
+def check_count(file: Path, protocol: str, rule: str, asked: int | None, found: int) -> None:
+    """Refuse a number of participants that a protocol which cannot choose does not give."""
+    if asked not in (None, found):
+        raise ClapError(
+            f"{file}: protocol {protocol} makes {rule}, {found} here, not {asked}; leave --participants out"
+        )
+
+
+def describe_participants(dataset: Dataset, assigned: Participants) -> dict[str, Any]:
+    """Counts per participant (videos, and normal or anomalous ones where labels are known) for people and JSON."""
+    rows = []
+    for participant, videos in assigned.videos.items():
+        labels = [dataset.videos[video].label for video in videos]
+        row = {"id": participant, "videos": len(videos)}
+        rows.append(row | {"normal": labels.count(0), "anomalous": labels.count(1), "unlabelled": labels.count(None)})
+    held = sum(len(videos) for videos in assigned.videos.values())
+    return {
+        "protocol": assigned.protocol,
+        "seed": assigned.seed,
+        "participants": rows,
+        "videos": held,
+        "unassigned": len(dataset.train_videos) - held,
+    }
+
+
+def _assign(dataset: Dataset, protocol: str, participants: int | None, seed: int) -> Participants:
+    if protocol in PROTOCOLS.names():
+        return _derive(dataset, protocol, participants, seed)
+    file = Path(protocol)
+    if not file.is_file():
+        if not names_a_file(protocol) or not dataset.participants_file(protocol).is_file():
+            raise ClapError(f"{_unknown(dataset, protocol)}; or give a participants file")
+        file = dataset.participants_file(protocol)
+    assigned = _read_json(file, dataset) if _looks_like_json(file) else official_participants(file, dataset.videos)
+    check_count(file, assigned.protocol, "the participants stated there", participants, len(assigned.videos))
+    return assigned
+
+
+def _derive(dataset: Dataset, protocol: str, participants: int | None, seed: int) -> Participants:
+    if participants is not None and participants < 1:
+        raise ClapError(f"--participants {participants}: at least 1 is needed")
+    if seed < 0:
+        raise ClapError(f"--seed {seed}: a whole number from 0 on is needed")
+    held = PROTOCOLS[protocol](dataset, participants, seed)
+    content = {"protocol": protocol, "seed": seed, "participants": held}
+    return parse_participants(dataset.path / "videos.csv", content, dataset.train_videos)
+
+
+def _read_json(file: Path, dataset: Dataset) -> Participants:
+    assigned = parse_participants(file, read_json(file), dataset.train_videos)
+    if not names_a_file(assigned.protocol):
+        raise ClapError(f"{file}: protocol {assigned.protocol[:99]!r} cannot name a file; state a plain name there")
+    return assigned
+
+
+def _looks_like_json(file: Path) -> bool:
+    with file.open("rb") as handle:
+        return file.suffix.lower() == ".json" or handle.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def _unknown(dataset: Dataset, protocol: str) -> str:
+    stored = sorted(file.stem for file in (dataset.path / "participants").glob("*.json"))
+    known = ", ".join(dict.fromkeys([*PROTOCOLS.names(), *stored]))
+    return f"unknown protocol '{protocol}'; known here: {known}"

@@ -1,0 +1,174 @@
+"""Preparing a known benchmark: its lists, labels, frame truth and features become a dataset folder.
+
+A killed preparation resumes when the command is repeated: ``preparing.json`` says what is under way, stores resume by
+themselves, and ``videos.csv``, which makes the folder a dataset, is written last.
+"""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ClapError
+from ..features.store import FeatureStore
+from ..persistence import read_json, write_json
+from ..registry import Registry
+from .dataset import STORES, Participants, VideoRecord, write_videos_csv
+from .truth import write_frame_labels
+
+__all__ = ["DATASETS", "Benchmark", "Contents", "claim_dataset", "prepare", "release_dataset", "store_summary"]
+
+_MARK = "preparing.json"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a benchmark found in its published files; its stores are in place by then.
+
+    Attributes:
+        records: videos in list order, training videos first.
+        labels: frame truth by video; empty where it cannot be known.
+        truth: origin of the truth, for ``truth.json``.
+        participants: official partitions.
+        skipped: videos left out of the dataset, and why.
+        notes: whatever the user should know, as sentences.
+        next_steps: commands that are still needed, for example to import features.
+    """
+
+    records: Sequence[VideoRecord]
+    labels: Mapping[str, np.ndarray]
+    truth: dict[str, Any]
+    participants: Sequence[Participants] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    next_steps: Sequence[str] = ()
+
+
+class Benchmark(ABC):
+    """A known benchmark: a frozen dataclass whose fields are the options of ``clap dataset prepare``."""
+
+    @abstractmethod
+    def build(self, source: Path, out: Path, workers: int | None) -> Contents:
+        """Read the published files below ``source`` and put the stores of features into ``out``.
+
+        Raises:
+            ClapError: a file is missing or broken; nothing that was finished is undone.
+        """
+
+
+DATASETS: Registry[type[Benchmark]] = Registry("dataset", "clap_vad.datasets.benchmarks")
+
+
+def prepare(name: str, source: Path, out: Path, *, workers: int | None = None, **options: Any) -> dict[str, Any]:
+    """Prepare the benchmark called ``name`` from its published files; behind ``clap dataset prepare``.
+
+    Args:
+        name: a name in :data:`DATASETS`.
+        source: folder of the published files, searched recursively.
+        out: the new dataset's folder; one left by a killed preparation is resumed.
+        workers: processes that extract features; the result does not depend on it.
+        options: fields of the benchmark, for example ``fold="b"``.
+
+    Returns:
+        A summary fit for JSON: counts, ``features`` (None where none were found), ``truth`` with every disagreement,
+        ``protocols``, ``skipped``, ``notes``, ``next``.
+
+    Raises:
+        ClapError: unknown name or option, a missing or broken file, or a folder that is finished already.
+    """
+    benchmark = DATASETS[name]
+    known = [entry.name for entry in fields(benchmark)]  # type: ignore[arg-type]  # every registered one is a dataclass
+    for option in options:
+        if option not in known:
+            raise ClapError(f"dataset '{name}' has no option '{option}'; it has: {', '.join(known) or 'none'}")
+    chosen = benchmark(**options)
+    stated = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(chosen).items()}  # type: ignore[call-overload]  # see above
+    claim_dataset(out, {"prepare": name, "source": str(source.resolve()), "options": stated})
+    try:
+        contents = chosen.build(source, out, workers)
+        _write(out, name, contents)
+    finally:
+        release_dataset(out)
+    return {"dataset": name, "path": str(out), "options": stated} | _summary(out, contents)
+
+
+def claim_dataset(out: Path, purpose: Mapping[str, Any]) -> None:
+    """Mark ``out`` as a dataset in the making; raises :class:`ClapError` where something else stands there."""
+    if (out / "videos.csv").exists():
+        raise ClapError(f"{out}: a finished dataset stands there; choose another --out")
+    if out.exists() and not out.is_dir():
+        raise ClapError(f"{out}: a file stands there; choose another --out")
+    if (out / _MARK).exists():
+        if read_json(out / _MARK) != dict(purpose):
+            raise ClapError(
+                f"{out}: left unfinished by another command or with other options ({out / _MARK}); repeat that one, "
+                "or choose another --out"
+            )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise ClapError(f"{out}: not empty; choose another --out")
+    write_json(out / _MARK, dict(purpose))
+
+
+def release_dataset(out: Path) -> None:
+    """Remove the mark of a finished dataset, or all that was begun where no features (folders) are worth resuming."""
+    if (out / "videos.csv").exists():
+        (out / _MARK).unlink(missing_ok=True)
+    elif not any(entry.is_dir() and entry.name != "participants" for entry in out.iterdir()):
+        shutil.rmtree(out)
+
+
+def store_summary(out: Path) -> dict[str, Any] | None:
+    """Size and kind of the stores in a dataset folder; None where there is none."""
+    stores = {name: FeatureStore(out / name) for name in STORES if (out / name).is_dir()}
+    return {
+        name: {
+            "extractor": store.extractor,
+            "videos": len(store.index),
+            "segments": store.segments,
+            "crops": store.crops,
+            "dim": store.dim,
+        }
+        for name, store in stores.items()
+    } or None
+
+
+def _write(out: Path, name: str, contents: Contents) -> None:
+    if contents.labels:
+        write_frame_labels(out / "frame_labels.npz", contents.labels)
+    write_json(out / "truth.json", {"dataset": name, **contents.truth})
+    for assigned in contents.participants:
+        assigned.write(out / "participants" / f"{assigned.protocol}.json")
+    write_videos_csv(out / "videos.csv", contents.records)
+
+
+def _summary(out: Path, contents: Contents) -> dict[str, Any]:
+    train = [record for record in contents.records if record.split == "train"]
+    test = [record for record in contents.records if record.split == "test"]
+    return {
+        "train": len(train),
+        "train_anomalous": _anomalous(train),
+        "test": len(test),
+        "test_anomalous": _anomalous(test),
+        "scenes": len({record.scene for record in contents.records if record.scene}),
+        "events": len({record.event for record in contents.records if record.event}),
+        "features": store_summary(out),
+        "truth": contents.truth,
+        "protocols": {
+            assigned.protocol: {participant: len(videos) for participant, videos in assigned.videos.items()}
+            for assigned in contents.participants
+        },
+        "skipped": dict(contents.skipped),
+        "notes": list(contents.notes),
+        "next": list(contents.next_steps),
+    }
+
+
+def _anomalous(records: Iterable[VideoRecord]) -> int:
+    return sum(record.label == 1 for record in records)

@@ -1,0 +1,1 @@
+"""Partition protocols, one file each; found by registration."""

@@ -1,0 +1,107 @@
+"""What UCF-Crime and XD-Violence have in common: truth from annotated spans, and the official CLAP partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ClapError
+from .dataset import Participants, VideoRecord
+from .official import official_participants
+from .sources import find_files
+from .truth import RULE, Span, compare_truth, describe_file, generate_truth, read_frame_labels
+
+__all__ = ["given_labels", "read_partitions", "truth_from_spans"]
+
+SEGMENT_FRAMES = 16
+
+
+def given_labels(source: Path) -> tuple[Path | None, dict[str, np.ndarray]]:
+    """The published ``frame_labels.npz`` where there is one: its path and labels."""
+    found = find_files(source, ["frame_labels.npz"])
+    return (found[0], read_frame_labels(found[0])) if found else (None, {})
+
+
+def truth_from_spans(
+    annotation: Path,
+    spans: Mapping[str, Sequence[Span]],
+    records: Sequence[VideoRecord],
+    given: tuple[Path | None, dict[str, np.ndarray]],
+    segments: Mapping[str, int],
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Labels of the test videos generated from annotated spans, and where they come from.
+
+    Frame counts are the lengths of the given labels, whose values are only compared with ours; a video without given
+    labels has 16 frames per segment. A video with neither has no truth.
+
+    Returns:
+        Labels by video, and the record for ``truth.json`` with every disagreement.
+
+    Raises:
+        ClapError: a test video that its name calls anomalous is not annotated.
+    """
+    test = [record for record in records if record.split == "test"]
+    if forgotten := [record.video for record in test if record.label == 1 and not spans.get(record.video)]:
+        raise ClapError(
+            f"{annotation}: {len(forgotten)} anomalous test videos have no span there (first: '{forgotten[0]}'); "
+            "give the complete annotation file"
+        )
+    file, labels = given
+    counted = {record.video: len(labels[record.video]) for record in test if record.video in labels}
+    derived = [record.video for record in test if record.video not in counted and record.video in segments]
+    counted |= {video: SEGMENT_FRAMES * segments[video] for video in derived}
+    frames = {record.video: counted[record.video] for record in test if record.video in counted}
+    truth, cut = generate_truth(spans, frames)
+    names = {record.video for record in test}
+    record: dict[str, Any] = {
+        "origin": "generated",
+        "annotation": describe_file(annotation),
+        "rule": RULE,
+        "frame_counts": {
+            "source": describe_file(file) if file else None,
+            "from_lengths_of_given_labels": len(frames) - len(derived),
+            "from_segments_times_16": derived if file else len(derived),
+            "unknown": [record.video for record in test if record.video not in frames],
+        },
+        "videos": len(truth),
+        "frames": sum(len(values) for values in truth.values()),
+        "abnormal_frames": int(sum(int(values.sum()) for values in truth.values())),
+        "spans_cut_at_end": cut,
+        "annotated_but_not_listed": sorted(spans.keys() - names),
+        "compared_with": describe_file(file) if file else None,
+        "disagreements": compare_truth(truth, labels) if file else [],
+    }
+    return truth, record
+
+
+def read_partitions(source: Path, records: Sequence[VideoRecord]) -> tuple[list[Participants], list[str]]:
+    """The official CLAP partitions below ``source``, and what is worth telling about them.
+
+    Files that divide segments (``random_partition_5_V2.pkl``) are left aside and noted.
+    """
+    videos = {record.video: record for record in records}
+    files = {file.name: file for file in find_files(source, ["*partition*.pkl"])}
+    assigned, notes = [], []
+    for name in sorted(files):
+        if "video_num_partition" not in name:
+            notes.append(f"{name} divides segments, not videos, and was left aside")
+            continue
+        found = official_participants(files[name], videos)
+        assigned.append(found)
+        notes += _remarks(name, found, videos)
+    return assigned, notes
+
+
+def _remarks(name: str, found: Participants, videos: Mapping[str, VideoRecord]) -> list[str]:
+    notes = []
+    train = sum(record.split == "train" for record in videos.values())
+    if unassigned := train - sum(map(len, found.videos.values())):
+        notes.append(f"{name} gives {unassigned} of the {train} training videos to nobody")
+    if found.protocol.startswith("official-event"):
+        classes = [{videos[video].event for video in held} - {""} for held in found.videos.values()]
+        if mixed := sum(len(present) > 1 for present in classes):
+            notes.append(f"{name} gives {mixed} participants videos of more than one event class; kept as released")
+    return notes

@@ -1,0 +1,55 @@
+"""Finding and reading the files a benchmark is published as: lists, annotations, features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ClapError
+from ..features.lists import read_list, unique_names
+
+__all__ = ["find_file", "find_files", "read_lines", "read_names", "read_segment_counts"]
+
+
+def find_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Files below ``folder`` that match a pattern, sorted; patterns are tried in order, the first with a hit counts."""
+    if not folder.is_dir():
+        raise ClapError(f"{folder}: no such folder; give the one that holds the published files")
+    for pattern in patterns:
+        if hits := sorted(path for path in folder.rglob(pattern) if path.is_file()):
+            return hits
+    return []
+
+
+def find_file(folder: Path, what: str, patterns: Sequence[str]) -> Path:
+    """The one file that matches; raises :class:`ClapError` when there is none, or several with different contents."""
+    hits = find_files(folder, patterns)
+    if not hits:
+        raise ClapError(f"{folder}: no {what} there; a file named {' or '.join(patterns)} is needed")
+    if len(hits) > 1 and any(other.read_bytes() != hits[0].read_bytes() for other in hits[1:]):
+        raise ClapError(f"{folder}: several files could be the {what} ({', '.join(map(str, hits))}); leave one of them")
+    return hits[0]
+
+
+def read_lines(file: Path) -> list[tuple[int, str]]:
+    """Non-empty lines of a UTF-8 text file with their numbers; raises :class:`ClapError` when there are none."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ClapError(f"{file}: no such file") from None
+    except UnicodeDecodeError:
+        raise ClapError(f"{file}: not a UTF-8 text file; give the published one") from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if not lines:
+        raise ClapError(f"{file}: holds nothing; give the published file")
+    return lines
+
+
+def read_names(file: Path) -> list[str]:
+    """Names of the videos of a list, in its order; crop files of a video count once, other repetition is an error."""
+    return [entry.video for entry in unique_names(file, read_list(file))]
+
+
+def read_segment_counts(file: Path) -> dict[str, int]:
+    """Segments per video from a list of ``path,start,stop``; videos whose line gives no rows are left out."""
+    return {entry.video: entry.rows[1] - entry.rows[0] for entry in read_list(file) if entry.rows is not None}

@@ -1,0 +1,150 @@
+"""Frame truth: from annotated spans to one label per frame, with a record of where every label came from.
+
+Spans are read as [start, stop), frames counted from 0. That convention reproduces the published labels of UCF-Crime
+and XD-Violence without a single differing frame; counting from 1, or including the last frame, does not
+(docs/datasets.md).
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ClapError
+from ..persistence import file_sha256, open_npz, save_npz
+
+__all__ = [
+    "RULE",
+    "Span",
+    "compare_truth",
+    "describe_file",
+    "generate_truth",
+    "label_frames",
+    "parse_spans",
+    "read_frame_labels",
+    "runs",
+    "write_frame_labels",
+]
+
+Span = tuple[int, int]
+RULE = "a frame is 1 when start <= frame < stop for an annotated span; frames counted from 0"
+
+
+def label_frames(spans: Iterable[Span], frames: int) -> np.ndarray:
+    """Labels of a video, (frames,) uint8: 1 where a span [start, stop) covers the frame, cut to the video.
+
+    >>> label_frames([(1, 3), (4, 9)], 6).tolist()
+    [0, 1, 1, 0, 1, 1]
+    """
+    labels = np.zeros(frames, dtype=np.uint8)
+    for start, stop in spans:
+        labels[start:stop] = 1
+    return labels
+
+
+def runs(flags: np.ndarray) -> list[list[int]]:
+    """Where a flat array of 0 and 1 is 1, as [start, stop) pairs.
+
+    >>> runs(np.array([1, 1, 0, 1]))
+    [[0, 2], [3, 4]]
+    """
+    edges = np.flatnonzero(np.diff(np.asarray(flags, dtype=np.int8), prepend=0, append=0))
+    return edges.reshape(-1, 2).tolist()
+
+
+def parse_spans(place: str, words: Sequence[str]) -> list[Span]:
+    """Pairs ``start stop start stop ...``; pairs of -1 stand for "no span".
+
+    Args:
+        place: "file: line n", for the error sentence.
+    """
+    try:
+        numbers = [int(word) for word in words]
+    except ValueError:
+        raise ClapError(f"{place}: {' '.join(words)!r} are not whole frame numbers; correct the line") from None
+    if len(numbers) % 2:
+        raise ClapError(f"{place}: {len(numbers)} frame numbers; every start needs a stop, correct the line")
+    spans = [(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=True) if (a, b) != (-1, -1)]
+    for start, stop in spans:
+        if not 0 <= start <= stop:
+            raise ClapError(f"{place}: span {start} to {stop} runs backwards or is negative; correct the line")
+    return spans
+
+
+def generate_truth(
+    spans: Mapping[str, Sequence[Span]], frames: Mapping[str, int]
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Labels of every video of ``frames``, and the spans that reach beyond the end of their video.
+
+    Args:
+        spans: annotated spans by video; a video without any is normal throughout.
+        frames: frame count by video, in the order of the result.
+    """
+    labels = {video: label_frames(spans.get(video, ()), count) for video, count in frames.items()}
+    cut = [
+        {"video": video, "span": [start, stop], "frames": count}
+        for video, count in frames.items()
+        for start, stop in spans.get(video, ())
+        if stop > count
+    ]
+    return labels, cut
+
+
+def compare_truth(generated: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Every video whose labels differ, frame by frame; empty when both agree everywhere.
+
+    Returns:
+        One entry per video: ``video``, ``frames`` (how many differ), ``spans`` ([start, stop) where they do) or
+        ``reason`` where only one side has the video. Frames that one side lacks count as differing.
+    """
+    found: list[dict[str, Any]] = []
+    for video in sorted(generated.keys() | given.keys()):
+        if video not in given or video not in generated:
+            known = generated if video in generated else given
+            side = "generated, not given" if video in generated else "given, not generated"
+            found.append({"video": video, "frames": len(known[video]), "reason": side})
+            continue
+        ours, theirs = generated[video], given[video]
+        differs = np.ones(max(len(ours), len(theirs)), dtype=np.bool_)
+        common = min(len(ours), len(theirs))
+        differs[:common] = ours[:common] != theirs[:common]
+        if differs.any():
+            found.append({"video": video, "frames": int(differs.sum()), "spans": runs(differs)})
+    return found
+
+
+def describe_file(file: Path) -> dict[str, str]:
+    """Name and SHA-256 of a source file, for the record of origin."""
+    return {"file": file.name, "sha256": file_sha256(file)}
+
+
+def read_frame_labels(file: Path) -> dict[str, np.ndarray]:
+    """Labels per frame by video, each (frames,) uint8 of 0 and 1.
+
+    Raises:
+        ClapError: the file is no .npz, holds pickled objects, or an entry is not a flat array of 0 and 1.
+    """
+    try:
+        with open_npz(file, "frame labels") as archive:
+            return {name: _check_labels(file, name, archive[name]) for name in archive.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ClapError(f"{file}: not a readable .npz of frame labels ({error})") from None
+
+
+def write_frame_labels(file: Path, labels: Mapping[str, np.ndarray]) -> None:
+    """Write labels atomically as a compressed .npz whose bytes depend on the labels alone."""
+    save_npz(file, {video: np.asarray(values, dtype=np.uint8) for video, values in labels.items()}, compress=True)
+
+
+def _check_labels(file: Path, name: str, values: Any) -> np.ndarray:
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "biu":
+        shape = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "not an array"
+        raise ClapError(f"{file}: '{name}' is {shape}; a flat array of whole numbers 0 and 1, one per frame, is needed")
+    if len(values) and (values.min() < 0 or values.max() > 1):
+        raise ClapError(f"{file}: '{name}' holds values beside 0 and 1; give 1 for abnormal frames, 0 for the others")
+    return values.astype(np.uint8)
