@@ -1,0 +1,57 @@
+"""The segment detector all methods share: D -> 512 -> 32 -> 1, applied to each crop.
+
+ReLU and dropout 0.6 behind the first two layers, a sigmoid at the end (Sultani et al. 2018; CLAP, CVPR 2024). The
+released module carries two attention layers that its ``forward`` never uses; they double the upload and are left out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..core.randomness import keyed_generator
+
+__all__ = ["HIDDEN", "Weights", "initial_weights", "input_dim", "weight_shapes"]
+
+HIDDEN = (512, 32)
+
+Weights = dict[str, np.ndarray]
+"""``layer1.weight`` (512, D), ``layer1.bias`` (512,), ... ``layer3.bias`` (1,), all float32."""
+
+
+def weight_shapes(dim: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the detector's weights for D input features.
+
+    >>> weight_shapes(2048)["layer1.weight"]
+    (512, 2048)
+    """
+    sizes = (dim, *HIDDEN, 1)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=1):
+        shapes[f"layer{layer}.weight"] = (fan_out, fan_in)
+        shapes[f"layer{layer}.bias"] = (fan_out,)
+    return shapes
+
+
+def initial_weights(dim: int, seed: int) -> Weights:
+    """Xavier-uniform weights (Glorot and Bengio 2010, eq. 16) and zero biases.
+
+    >>> bool(initial_weights(4, seed=0)["layer1.bias"].any())
+    False
+    """
+    rng = keyed_generator(seed, 0, "", "initial weights")
+    weights: Weights = {}
+    for name, shape in weight_shapes(dim).items():
+        if len(shape) == 1:
+            weights[name] = np.zeros(shape, dtype=np.float32)
+        else:
+            bound = np.sqrt(6.0 / (shape[0] + shape[1]))
+            weights[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
+    return weights
+
+
+def input_dim(weights: Mapping[str, np.ndarray]) -> int:
+    """D, the features per crop that these weights take."""
+    return int(weights["layer1.weight"].shape[1])

@@ -1,0 +1,81 @@
+"""Scores of the detector in evaluation mode: no dropout, bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ..core.magnitude import crop_weights
+from ..core.moments import Normaliser
+from ..features.store import FeatureStore, VideoIndex
+from .dropout import DROPOUT, Dropout
+from .source import SegmentSource
+
+__all__ = ["score_crops", "score_segments", "score_videos"]
+
+_BATCH_ROWS = 4096  # crops scored at once
+
+
+def score_crops(
+    weights: Mapping[str, np.ndarray], x: np.ndarray, dropout: np.random.Generator | None = None
+) -> np.ndarray:
+    """Score of each crop, (T, C, D) float32 (standardised already where needed) -> (T, C) float32 in [0, 1].
+
+    ``dropout``: a generator switches training mode on.
+
+    >>> from clap_vad.detector.network import initial_weights
+    >>> score_crops(initial_weights(4, seed=0), np.zeros((3, 2, 4), np.float32)).tolist()
+    [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
+    """
+    h = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).flatten(0, 1)
+    w = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
+    drop = Dropout(DROPOUT if dropout else 0.0, dropout or np.random.default_rng(0))
+    scores = []
+    for start in range(0, len(h), _BATCH_ROWS):
+        part = torch.addmm(w["layer1.bias"], h[start : start + _BATCH_ROWS], w["layer1.weight"].t()).relu_()
+        part = torch.addmm(w["layer2.bias"], drop(part), w["layer2.weight"].t(), alpha=drop.scale).relu_()
+        scores.append(torch.addmm(w["layer3.bias"], drop(part), w["layer3.weight"].t(), alpha=drop.scale).sigmoid_())
+    flat = torch.cat(scores) if scores else torch.empty(0, 1)
+    return flat.numpy().reshape(x.shape[:2])
+
+
+def score_segments(
+    weights: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    valid: np.ndarray | None,
+    dropout: np.random.Generator | None = None,
+) -> np.ndarray:
+    """s[t], the mean score over the crops present, (T,) float32; 0 where no crop is present (nothing is there)."""
+    scores = score_crops(weights, x, dropout)
+    if valid is None:
+        return scores.mean(axis=1, dtype=np.float32)
+    return (scores * crop_weights(valid)).sum(axis=1, dtype=np.float32)
+
+
+def score_videos(
+    weights: Mapping[str, np.ndarray],
+    store: FeatureStore,
+    entries: Sequence[VideoIndex],
+    normaliser: Normaliser | None,
+    threads: int,
+    dropout: np.random.Generator | None = None,
+) -> list[np.ndarray]:
+    """s[t] of each video, in order; segments of many short videos share a batch. ``dropout``: training mode."""
+    source = SegmentSource(store, entries, normaliser)
+    batch = max(1, _BATCH_ROWS // store.crops)
+    buffer = torch.empty(min(batch, len(source)), store.crops, store.dim)
+    scores = np.empty(len(source), dtype=np.float32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for start in range(0, len(source), batch):
+            segments = np.arange(start, min(start + batch, len(source)))
+            x = buffer[: len(segments)]
+            source.gather(segments, x)
+            valid = None if store.valid is None else store.valid[source.rows(segments)]
+            scores[segments] = score_segments(weights, x.numpy(), valid, dropout)
+    finally:
+        torch.set_num_threads(before)
+    return [scores[part] for part in source.slices]

@@ -1,0 +1,79 @@
+"""Segments of one participant as the detector's training sees them: gathered a batch at a time from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..core.magnitude import crop_weights
+from ..core.moments import Normaliser
+from ..features.store import FeatureStore, VideoIndex
+
+__all__ = ["SegmentSource"]
+
+
+class SegmentSource:
+    """The segments of some videos, numbered in the videos' order; nothing is kept in memory.
+
+    Args:
+        store: where the features lie.
+        entries: the videos, in order.
+        normaliser: standardisation, or None.
+    """
+
+    def __init__(self, store: FeatureStore, entries: Sequence[VideoIndex], normaliser: Normaliser | None) -> None:
+        self.store = store
+        self.entries = tuple(entries)
+        self.crops, self.dim = store.crops, store.dim
+        self._rows = np.concatenate([np.arange(entry.start, entry.stop) for entry in entries])
+        self._normaliser = normaliser
+        # One native-order float32 view serves gathers without a copy; torch's parallel gather is the fastest there is.
+        self._float32 = _as_tensor(store.features) if store.features.dtype == np.float32 else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def slices(self) -> list[slice]:
+        """Each video's segments in this numbering."""
+        stops = np.cumsum([entry.segments for entry in self.entries])
+        return [slice(int(stop) - entry.segments, int(stop)) for entry, stop in zip(self.entries, stops, strict=True)]
+
+    def rows(self, segments: np.ndarray) -> np.ndarray:
+        """Rows of the store that hold these segments."""
+        return self._rows[segments]
+
+    def present(self) -> np.ndarray:
+        """Numbers of the segments with at least one crop present; only these can be trained on."""
+        if self.store.valid is None:
+            return np.arange(len(self))
+        return np.flatnonzero(self.store.valid[self._rows].any(axis=1))
+
+    def gather(self, segments: np.ndarray, out: torch.Tensor) -> np.ndarray | None:
+        """Copy segments into ``out`` (n, C, D) float32, standardised.
+
+        Args:
+            segments: (n,) numbers in this source.
+            out: contiguous; its own memory, so that results do not depend on how the file happens to be aligned.
+
+        Returns:
+            (n, C) float32 weights of the crops in an average, None where all crops are present.
+        """
+        rows = self._rows[segments]
+        if self._float32 is not None:
+            torch.index_select(self._float32, 0, torch.from_numpy(rows), out=out)
+        else:
+            out.copy_(torch.from_numpy(self.store.features[rows]))
+        if self._normaliser is not None:
+            self._normaliser.apply(out.numpy())
+        return None if self.store.valid is None else crop_weights(self.store.valid[rows])
+
+
+def _as_tensor(features: np.ndarray) -> torch.Tensor:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")  # it is only ever read
+        return torch.from_numpy(features)
