@@ -1,0 +1,1 @@
+"""Messages with declared schemas, sites, the coordinator driver, checkpoints, the ledger."""

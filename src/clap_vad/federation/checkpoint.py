@@ -1,0 +1,125 @@
+"""States on disk: the coordinator's after every step, a site's as it was before each question."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ClapError
+from ..persistence import append_line, load_arrays, save_arrays, write_text
+from .ask import State
+
+__all__ = ["Checkpoint", "RoundLog", "SiteState"]
+
+_CHECKSUM = "sha256"
+
+
+def _save(file: Path, state: State) -> None:
+    save_arrays(file, {**state, _CHECKSUM: _checksum(state)})
+
+
+def _load(file: Path) -> State:
+    try:
+        state = load_arrays(file)
+        saved = state.pop(_CHECKSUM, np.zeros(0))
+        if not np.array_equal(saved, _checksum(state)):
+            raise ClapError(f"{file}: its content is not what was saved")
+    except ClapError as error:
+        raise ClapError(f"{error}; delete the run's folder 'checkpoints' and resume, to begin anew") from None
+    return state
+
+
+def _checksum(state: State) -> np.ndarray:
+    """SHA-256 of names, types, shapes and values: a flipped bit would otherwise silently give another model."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = np.asarray(state[name], order="C")
+        digest.update(f"{name}\0{value.dtype.str}\0{value.shape}\0".encode())
+        digest.update(value.reshape(-1).view(np.uint8).data)
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+class Checkpoint:
+    """The coordinator's state, replaced as a whole after every step (temporary file, fsync, rename)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "coordinator.safetensors"
+
+    def load(self) -> State:
+        """The state saved last; empty when there is none."""
+        return _load(self._file) if self._file.exists() else {}
+
+    def save(self, state: State) -> None:
+        """Replace the saved state."""
+        _save(self._file, state)
+
+
+class SiteState:
+    """A site's state, numbered by the question it was about to answer.
+
+    The coordinator may be restarted and ask a number again; the site must then answer from the state it had the first
+    time. So the state before the present number is kept until the next one is asked.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._latest: tuple[int, State] | None = None
+
+    def before(self, sequence: int) -> State:
+        """The state as it was before this question."""
+        if self._latest is not None and self._latest[0] <= sequence:
+            return self._latest[1]
+        known = [number for number in self._numbers() if number <= sequence]
+        return _load(self._file(known[-1])) if known else {}
+
+    def save(self, sequence: int, state: State) -> None:
+        """Keep the state that follows this question, if the question changed it."""
+        previous = self.before(sequence)
+        for number in self._numbers():
+            if number > sequence:  # written by an answer that the coordinator never saw
+                self._file(number).unlink()
+        if previous.keys() != state.keys() or any(previous[name] is not state[name] for name in state):
+            _save(self._file(sequence + 1), state)
+            for number in [n for n in self._numbers() if n <= sequence][:-1]:
+                self._file(number).unlink()
+        self._latest = (sequence + 1, state)
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(file.stem.split("-")[1]) for file in self._folder.glob(f"state-{'[0-9]' * 8}.safetensors"))
+
+    def _file(self, number: int) -> Path:
+        return self._folder / f"state-{number:08d}.safetensors"
+
+
+class RoundLog:
+    """``rounds.jsonl``, one line a finished round."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def rewind(self, rounds: int) -> None:
+        """Drop lines of rounds after the first ``rounds``, and a line torn by a kill: they will be run again."""
+        kept = [line for line in self._lines() if line["round"] <= rounds]
+        write_text(self._file, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a finished round."""
+        append_line(self._file, json.dumps(record))
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self._file.exists():
+            return []
+        lines = []
+        for text in self._file.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                break
+            if not isinstance(line, dict) or not isinstance(line.get("round"), int):
+                break
+            lines.append(line)
+        return lines

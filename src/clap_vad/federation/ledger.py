@@ -1,0 +1,47 @@
+"""The site's record of every message that left it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ..persistence import append_line
+from .ask import Ask
+from .messages import Message, message_bytes
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Appends one JSON line per outgoing message to a file that stays at the site.
+
+    A message sent again after a restart stands there again: it did leave again.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+    def record(self, ask: Ask, message: Message, peer: str = "coordinator") -> None:
+        """Write the line; called before the message is handed to the engine."""
+        digest = hashlib.sha256()
+        for key in sorted(message):
+            digest.update(key.encode())
+            digest.update(np.asarray(message[key]).tobytes())
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "sequence": ask.sequence,
+            "step": ask.step,
+            "round": int(ask.payload["round"]) if "round" in ask.payload else None,
+            "peer": peer,
+            "schema": ask.reply,
+            "shapes": {key: list(np.shape(value)) for key, value in sorted(message.items())},
+            "bytes": message_bytes(message),
+            "sha256": digest.hexdigest(),
+            "protection": "none",
+        }
+        append_line(self._file, json.dumps(line))

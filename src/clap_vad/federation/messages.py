@@ -1,0 +1,146 @@
+"""Messages: named arrays and scalars, each kind with a declared schema that says all it can hold.
+
+Whatever leaves a site is checked against its schema at the site, and again where it arrives. A schema fixes every
+shape, so no message can hold an array whose length grows with the number of segments or videos.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.histogram import BINS
+from ..detector.network import weight_shapes
+from ..errors import ClapError
+
+__all__ = ["Field", "Message", "Schema", "check_message", "message_bytes", "schema", "schemas"]
+
+Message = dict[str, np.ndarray | int | float]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One entry of a message.
+
+    Attributes:
+        shape: sizes; the symbol ``"D"`` stands for the feature dimension. ``()`` is a scalar.
+        dtype: ``float32``, ``float64`` or ``int64``.
+        low, high: bounds of every value.
+    """
+
+    shape: tuple[int | str, ...]
+    dtype: str = "float64"
+    low: float = -math.inf
+    high: float = math.inf
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a message may hold.
+
+    Attributes:
+        name: as it stands in the ledger and in a site's policy.
+        fields: every entry, none optional.
+        summable: the coordinator needs only the sum over participants, so secure aggregation can hide the parts.
+        purpose: why it leaves the site, in words for its operator.
+    """
+
+    name: str
+    fields: Mapping[str, Field]
+    summable: bool
+    purpose: str
+
+
+_SCHEMAS: dict[str, Schema] = {}
+
+
+def _define(name: str, fields: Mapping[str, Field], purpose: str, summable: bool = True) -> None:
+    _SCHEMAS[name] = Schema(name, fields, summable, purpose)
+
+
+_COUNT = Field((), "int64", low=0)
+_define(
+    "feature_moments",
+    {"count": _COUNT, "sum": Field(("D",)), "sumsq": Field(("D",), low=0)},
+    "normalisation: how many feature vectors, their sum and sum of squares per dimension",
+)
+_define(
+    "normal_gaussian",
+    {"count": _COUNT, "mean": Field(()), "variance": Field((), low=0)},
+    "common density, paper form: this site's own Gaussian of normal magnitudes (not a sum: the named exception)",
+    summable=False,
+)
+_define(
+    "normal_moments",
+    {"count": _COUNT, "sum": Field(()), "sumsq": Field((), low=0)},
+    "common density, pooled form: count, sum and sum of squares of normal magnitudes",
+)
+_define("segment_count", {"count": _COUNT}, "how many segments the site trains on, its weight in the mean")
+_define(
+    "model_update",
+    {
+        # weight_shapes(0) has a 0 exactly where D stands.
+        **{f"update.{k}": Field(tuple(n or "D" for n in v), "float32") for k, v in weight_shapes(0).items()},
+        "count": _COUNT,
+        "loss": Field((), low=0),
+    },
+    "change of the detector's weights by local training, segments trained on, mean training loss",
+)
+_define(
+    "score_histogram",
+    {"counts": Field((BINS,), "int64", low=0)},
+    "alarm threshold: how many training segments score in each of the fixed bins",
+)
+
+
+def schema(name: str) -> Schema:
+    """The schema of this name; raises :class:`ClapError` for one that is not declared."""
+    if name not in _SCHEMAS:
+        raise ClapError(f"message schema '{name}' is not declared, so nothing of that kind may leave a site")
+    return _SCHEMAS[name]
+
+
+def schemas() -> list[Schema]:
+    """All declared schemas: the complete list of what can leave a site."""
+    return list(_SCHEMAS.values())
+
+
+def check_message(name: str, message: Message, dim: int, sender: str) -> None:
+    """Raise :class:`ClapError` unless the message is exactly what its schema allows.
+
+    Args:
+        name: schema name.
+        message: the message.
+        dim: D of this federation.
+        sender: who made it, for the error.
+
+    >>> check_message("segment_count", {"count": 3}, dim=8, sender="camera-01")
+    >>> check_message("segment_count", {"count": -1}, dim=8, sender="camera-01")
+    Traceback (most recent call last):
+    clap_vad.errors.ClapError: participant 'camera-01', message 'segment_count': 'count' is outside [0, inf]
+    """
+    fields, where = schema(name).fields, f"participant '{sender}', message '{name}'"
+    if fields.keys() != message.keys():
+        odd = sorted(fields.keys() ^ message.keys())
+        raise ClapError(f"{where}: entries {odd} are missing or not declared")
+    for key, field in fields.items():
+        value = np.asarray(message[key])
+        expected = tuple(dim if size == "D" else size for size in field.shape)
+        if value.shape != expected:
+            raise ClapError(f"{where}: '{key}' has shape {value.shape}; {expected} is declared")
+        if value.dtype != np.dtype(field.dtype):
+            raise ClapError(f"{where}: '{key}' is {value.dtype}; {field.dtype} is declared")
+        if not np.isfinite(value).all():
+            raise ClapError(
+                f"{where}: '{key}' holds NaN or infinity; look at this participant's features, or lower --lr"
+            )
+        if value.size and (value.min() < field.low or value.max() > field.high):
+            raise ClapError(f"{where}: '{key}' is outside [{field.low:g}, {field.high:g}]")
+
+
+def message_bytes(message: Message) -> int:
+    """Bytes of a message's values: arrays as they are, 8 for a scalar."""
+    return sum(np.asarray(value).nbytes for value in message.values())

@@ -1,0 +1,82 @@
+"""A participant of a federation: answers questions from its own data, through one guarded exit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import ClapError
+from .ask import Ask, State
+from .checkpoint import SiteState
+from .ledger import Ledger
+from .messages import Message, check_message
+
+__all__ = ["Handler", "Site", "SiteProgram"]
+
+Handler = Callable[[Message, State], Message]
+"""One step at the site: takes the payload and the site's state, changes entries of the state by replacing them, and
+returns the reply."""
+
+
+class SiteProgram(Protocol):
+    """The site's side of an algorithm."""
+
+    @property
+    def steps(self) -> Mapping[str, tuple[Handler, str]]:
+        """What the site is willing to do: step name -> (handler, schema of its reply)."""
+
+    @property
+    def dim(self) -> int:
+        """D of its features."""
+
+
+class Site:
+    """Runs one participant's side of an algorithm.
+
+    Args:
+        participant: its id.
+        program: the algorithm's side.
+        states: where the state is kept between questions.
+        ledger: where outgoing messages are recorded.
+    """
+
+    def __init__(self, participant: str, program: SiteProgram, states: SiteState, ledger: Ledger) -> None:
+        self.participant = participant
+        self._program = program
+        self._states = states
+        self._ledger = ledger
+
+    def handle(self, ask: Ask) -> Message:
+        """Answer one question.
+
+        Nothing leaves the site but what this returns, and that only if the step is one the site knows, its schema is
+        the one asked for, and the message is within the schema.
+        """
+        if ask.step not in self._program.steps:
+            raise ClapError(f"participant '{self.participant}': asked for the unknown step '{ask.step}'; refused")
+        handler, schema = self._program.steps[ask.step]
+        if schema != ask.reply:
+            raise ClapError(
+                f"participant '{self.participant}': step '{ask.step}' replies with '{schema}', "
+                f"not with '{ask.reply}'; refused"
+            )
+        state = dict(self._states.before(ask.sequence))
+        try:
+            message = handler(ask.payload, state)
+        except KeyError as missing:
+            raise ClapError(
+                f"participant '{self.participant}', step '{ask.step}': {missing} is neither in the question nor in the "
+                "site's own state; the run has lost files: delete its folder 'checkpoints' and resume, to begin anew"
+            ) from missing
+        for array in state.values():
+            array.flags.writeable = False  # states are compared by identity, so nobody may write into one
+        check_message(schema, message, self._program.dim, self.participant)
+        self._states.save(ask.sequence, state)
+        self._ledger.record(ask, message)
+        return message
+
+    def state(self, sequence: int) -> Mapping[str, np.ndarray]:
+        """The site's own state before a question. For the site itself and for simulations: it never leaves a site."""
+        return self._states.before(sequence)
