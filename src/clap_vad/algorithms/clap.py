@@ -1,0 +1,141 @@
+"""CLAP: collaborative learning of anomalies with privacy (Al-lahham et al., CVPR 2024).
+
+Stage A gives each site pseudo-labels by common knowledge, stage B trains one detector on them in rounds, stage C
+refines the labels at the site by what the detector says. ``docs/methods/clap.md`` tells where paper and release
+differ and which of the settings below is which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.mixture import NORMAL_CLUSTER, anomalous_videos, common_density, normal_gaussian, pooled_gaussian
+from ..core.windows import SHORT_VIDEOS, refine, window_labels
+from ..features.streaming import ENTROPIES, all_video_statistics
+from ..federation.ask import Ask, State, Steps
+from ..federation.messages import Message
+from ..federation.strategy import Strategy
+from .method import METHODS, Method, option
+from .plan import Plan, SiteData
+from .rounds import calibration, normalisation, training_rounds
+from .site import DetectorSite
+
+__all__ = ["Clap", "ClapSite"]
+
+_LABEL_SHARE = 0.2
+_REFINE_SHARE = 0.1
+
+
+@METHODS.register("clap")
+@dataclass(frozen=True)
+class Clap(Method):
+    """Settings of CLAP; defaults are the release's unless its docs page says otherwise."""
+
+    momentum: float = option(0.9, "momentum of local SGD; 0 is the release's")
+    local_epochs: int = option(2, "passes over a site's segments per round")
+    entropy: str = option("diagonal", "entropy of a video: release or paper", ENTROPIES)
+    normal_cluster: str = option("size", "which cluster of videos is normal", NORMAL_CLUSTER)
+    density: str = option("mixture", "common density: one Gaussian per site, or one from sums", ("mixture", "pooled"))
+    short_videos: str = option("extreme", "labels where the window is under two segments", SHORT_VIDEOS)
+    refine: str = option("on", "stage C, refinement by local feedback", ("on", "off"))
+    refine_from: int = option(4, "first round that begins with a refinement")
+    refine_mode: str = option("evaluation", "detector in stage C: without or with dropout", ("evaluation", "training"))
+    refine_model: str = option("aggregated", "whose scores refine", ("aggregated", "local"))
+    refine_labels: str = option("cumulative", "refine the present or the original labels", ("cumulative", "original"))
+
+    def coordinate(self, plan: Plan, strategy: Strategy, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
+        """Common knowledge, then rounds, then the alarm threshold."""
+        yield from normalisation(plan, state)
+        yield from self._common_knowledge(state)
+        yield from training_rounds(plan, strategy, state, log)
+        if plan.rounds:
+            yield from calibration(state)
+
+    def _common_knowledge(self, state: State) -> Steps:
+        if "gaussians" not in state:
+            pooled = self.density == "pooled"
+            replies = yield Ask("segregate", reply="normal_moments" if pooled else "normal_gaussian")
+            messages = [reply.message for reply in replies]
+            if pooled:
+                total = [float(sum(np.asarray(m[key]) for m in messages)) for key in ("count", "sum", "sumsq")]
+                rows = [pooled_gaussian(*total)]
+            else:
+                rows = sorted((float(m["count"]), float(m["mean"]), float(m["variance"])) for m in messages)
+            # Sorted, so that the rows sent to every site do not say whose they are by their place.
+            state["gaussians"] = np.array(rows)
+        if "labelled" not in state:
+            yield Ask("label", reply="segment_count", payload={"gaussians": state["gaussians"]})
+            state["labelled"] = np.array(True)
+
+    def site(self, plan: Plan, data: SiteData) -> ClapSite:
+        """The site's side."""
+        return ClapSite(self, plan, data)
+
+
+class ClapSite(DetectorSite):
+    """Labels made and refined at home; what leaves is a Gaussian of magnitudes, then model updates."""
+
+    def __init__(self, settings: Clap, plan: Plan, data: SiteData) -> None:
+        super().__init__(plan, data, settings.sgd(), settings.milestones())
+        self._settings = settings
+        pooled = settings.density == "pooled"
+        self.steps["segregate"] = (self._segregate, "normal_moments" if pooled else "normal_gaussian")
+        self.steps["label"] = (self._label, "segment_count")
+
+    def _segregate(self, payload: Message, state: State) -> Message:
+        """Stage A, steps 1 to 3: which videos look normal, and the Gaussian of their magnitudes."""
+        statistics = all_video_statistics(
+            self.data.store, self.data.entries, self.normaliser(state), self._settings.entropy
+        )
+        magnitude = np.concatenate([m for m, _ in statistics])
+        if self.data.labels is None:
+            summaries = np.stack([summary for _, summary in statistics])
+            anomalous = anomalous_videos(summaries, self._settings.normal_cluster)
+        else:
+            anomalous = np.array(self.data.labels, dtype=bool)
+        state["magnitude"], state["anomalous"] = magnitude, anomalous
+        segments = self.source(state).present()
+        normal = np.repeat(~anomalous, [entry.segments for entry in self.data.entries])[segments]
+        m = magnitude[segments][normal]
+        if self._settings.density == "pooled":
+            return {"count": len(m), "sum": float(m.sum()), "sumsq": float(np.square(m).sum())}
+        count, mean, variance = normal_gaussian(m)
+        return {"count": count, "mean": mean, "variance": variance}
+
+    def _label(self, payload: Message, state: State) -> Message:
+        """Stage A, step 4: in each anomalous video the window where the common density varies most."""
+        q = common_density(state["magnitude"], np.asarray(payload["gaussians"]))
+        labels = np.zeros(len(q), dtype=np.float32)
+        for part, anomalous in zip(self.slices, state["anomalous"], strict=True):
+            if anomalous:
+                labels[part] = window_labels(q[part], _LABEL_SHARE, "low", self._settings.short_videos)
+        state["labels"] = state["original_labels"] = labels
+        return {"count": len(self.source(state).present())}
+
+    def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
+        """Stage C by the aggregated model, as rounds begin."""
+        if self._settings.refine_model == "aggregated" and round >= self._settings.refine_from:
+            self._refine(weights, round, state)
+
+    def after_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
+        """Stage C by the site's own model before aggregation (release), for the next round."""
+        if self._settings.refine_model == "local" and round + 1 >= self._settings.refine_from:
+            self._refine(weights, round, state)
+
+    def _refine(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
+        if self._settings.refine == "off" or not state["anomalous"].any():
+            return
+        present = state["labels" if self._settings.refine_labels == "cumulative" else "original_labels"]
+        labels = present.copy()
+        dropout = self._settings.refine_mode == "training"
+        scores = self.scores(weights, state, round if dropout else None)
+        for part, anomalous, s in zip(self.slices, state["anomalous"], scores, strict=True):
+            if anomalous:
+                labels[part] = refine(
+                    present[part], window_labels(s, _REFINE_SHARE, "high", self._settings.short_videos)
+                )
+        state["labels"] = labels

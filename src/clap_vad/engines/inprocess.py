@@ -1,0 +1,33 @@
+"""The default engine: every site in this process, one after the other, no server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..federation.ask import Ask, Reply
+from ..federation.site import Site
+
+__all__ = ["InProcessEngine"]
+
+
+class InProcessEngine:
+    """Hands questions to site objects directly.
+
+    Args:
+        sites: in participant order.
+        on_reply: called with (ask, participant) after each reply, for progress.
+    """
+
+    def __init__(self, sites: Sequence[Site], on_reply: Callable[[Ask, str], None] = lambda ask, participant: None):
+        self.participants = tuple(site.participant for site in sites)
+        self._sites = {site.participant: site for site in sites}
+        self._on_reply = on_reply
+
+    def deliver(self, ask: Ask) -> list[Reply]:
+        """Ask each target in participant order."""
+        replies = []
+        for participant in self.participants:
+            if ask.targets is None or participant in ask.targets:
+                replies.append(Reply(participant, self._sites[participant].handle(ask)))
+                self._on_reply(ask, participant)
+        return replies
