@@ -1,0 +1,1 @@
+"""Rendering the demo's own surveillance videos: four sites, people, vehicles, anomalies and their truth."""

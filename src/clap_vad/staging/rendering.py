@@ -1,0 +1,139 @@
+"""All videos of the demo: which clips there are, and writing those that are not there yet."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ClapError
+from ..persistence import read_json, save_npz, write_json
+from ..progress import progress_bar
+from .clip import ClipPlan, frames, stage, truth
+from .sites import SITES
+from .video import write_video
+
+__all__ = ["TRUTH", "RenderSettings", "plan_clips", "render_clip", "render_clips"]
+
+TRUTH = "frame_labels.npz"
+_SETTINGS = "rendering.json"
+_FRAMES_A_PROCESS = 500  # starting a process costs about as much as rendering these
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """What decides the demo's videos.
+
+    Attributes:
+        seed: of everything random in them.
+        seconds: mean length of a clip; each is up to a tenth shorter or longer.
+        training, testing: clips of each kind per site, at most as many as the sites describe.
+    """
+
+    seed: int = 0
+    seconds: float = 10.0
+    training: int = 8
+    testing: int = 4
+
+
+def plan_clips(settings: RenderSettings) -> list[ClipPlan]:
+    """Every clip of the demo, site by site, training before test.
+
+    >>> [plan.name for plan in plan_clips(RenderSettings(training=1, testing=1))][:3]
+    ['corridor-train-1', 'corridor-test-1', 'street-train-1']
+    """
+    plans = []
+    for which, site in enumerate(SITES.values()):
+        clips = [("train", kind) for kind in site.training[: settings.training]]
+        clips += [("test", kind) for kind in site.testing[: settings.testing]]
+        number = {"train": 0, "test": 0}
+        for split, anomaly in clips:
+            number[split] += 1
+            seed = (settings.seed, which, int(split == "test"), number[split])
+            length = settings.seconds * np.random.default_rng(seed).uniform(0.9, 1.1)
+            name = f"{site.name}-{split}-{number[split]}"
+            plans.append(ClipPlan(name, site.name, split, anomaly, max(1, round(length * site.fps)), seed))
+    return plans
+
+
+def render_clip(plan: ClipPlan, path: Path) -> None:
+    """Render one clip to ``path``."""
+    import cv2
+
+    cv2.setNumThreads(1)  # clips are rendered side by side, one core each
+    clip = stage(plan)
+    camera = clip.site.camera
+    write_video(path, frames(clip), width=camera.width, height=camera.height, fps=clip.site.fps)
+
+
+def render_clips(folder: Path, settings: RenderSettings, workers: int | None = None) -> list[ClipPlan]:
+    """Write ``folder/SITE/NAME.mp4`` for every clip that is not there, and the truth of the test clips beside.
+
+    Args:
+        folder: gets a sub-folder per site and ``frame_labels.npz`` (name -> uint8 per frame).
+        settings: what to render.
+        workers: processes; by default one per core where there is enough to do.
+
+    Raises:
+        ClapError: the folder holds videos of other settings.
+    """
+    _claim(folder, settings)
+    plans = plan_clips(settings)
+    missing = [plan for plan in plans if not _path(folder, plan).exists()]
+    if workers is None:
+        worth = sum(plan.frames for plan in missing) // _FRAMES_A_PROCESS
+        workers = max(1, min(_cores(), worth))
+    _render_missing(folder, missing, workers)
+    if not (folder / TRUTH).exists():
+        labels = {plan.name: truth(stage(plan)) for plan in plans if plan.split == "test"}
+        save_npz(folder / TRUTH, labels)
+    return plans
+
+
+def _path(folder: Path, plan: ClipPlan) -> Path:
+    return folder / plan.site / f"{plan.name}.mp4"
+
+
+def _claim(folder: Path, settings: RenderSettings) -> None:
+    file = folder / _SETTINGS
+    if file.exists():
+        if read_json(file) != asdict(settings):
+            raise ClapError(f"{folder}: holds demo videos of another seed or length; choose another --out")
+    elif folder.exists() and any(folder.iterdir()):
+        raise ClapError(f"{folder}: is not empty and not a demo's; choose another --out")
+    else:
+        write_json(file, asdict(settings))
+
+
+def _render_missing(folder: Path, plans: Sequence[ClipPlan], workers: int) -> None:
+    workers = min(workers, len(plans))
+    with progress_bar("Rendering videos", len(plans)) as advance:
+        if workers <= 1:
+            for plan in plans:
+                render_clip(plan, _path(folder, plan))
+                advance(note=plan.name)
+            return
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+            running = {pool.submit(render_clip, plan, _path(folder, plan)): plan for plan in plans}
+            try:
+                for done in as_completed(running):
+                    done.result()
+                    advance(note=running[done].name)
+            except BrokenProcessPool:
+                raise ClapError(
+                    "a process that rendered videos died, perhaps for want of memory; repeat to go on"
+                ) from None
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
