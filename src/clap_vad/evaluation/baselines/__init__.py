@@ -1,0 +1,1 @@
+"""The simplest baselines, label-free, one file each."""

@@ -1,0 +1,168 @@
+"""The comparison table: a row per method and setting over seeds, baselines and published values beside."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .published import PublishedResult
+from .spread import mean_and_std
+
+__all__ = [
+    "COLUMNS",
+    "NOTHING",
+    "Row",
+    "baseline_rows",
+    "csv_table",
+    "markdown_table",
+    "row_texts",
+    "summarise_runs",
+    "text_table",
+]
+
+COLUMNS = (
+    "Method",
+    "Setting",
+    "Supervision",
+    "Strategy",
+    "Protocol",
+    "Seeds",
+    "Frame AUC %",
+    "Frame AP %",
+    "Published %",
+    "Seconds",
+)
+NOTHING = "–"
+"""Stands where there is no value."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. Metrics are 0..1, None where truth does not define them.
+
+    Attributes:
+        method: method, or "baseline: NAME".
+        setting, supervision, strategy, protocol: "" where they do not apply.
+        seeds: of the runs; empty for a baseline, which has none.
+        frame_auc, frame_ap: means over seeds of the last round's results.
+        frame_auc_std, frame_ap_std: sample standard deviations, None for a single seed.
+        seconds: mean over seeds of a run's wall time.
+        published: the number of a paper to stand beside ``frame_auc``.
+    """
+
+    method: str
+    setting: str = ""
+    supervision: str = ""
+    strategy: str = ""
+    protocol: str = ""
+    seeds: tuple[int, ...] = ()
+    frame_auc: float | None = None
+    frame_auc_std: float | None = None
+    frame_ap: float | None = None
+    frame_ap_std: float | None = None
+    seconds: float | None = None
+    published: PublishedResult | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON-able dict of the attributes."""
+        return {**asdict(self), "seeds": list(self.seeds)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Row:
+        """The row that :meth:`as_json` told."""
+        published = values["published"] and PublishedResult(**values["published"])
+        return cls(**{**values, "seeds": tuple(values["seeds"]), "published": published})
+
+
+def summarise_runs(
+    runs: Mapping[int, Mapping[str, Any]], published: PublishedResult | None = None, **names: str
+) -> Row:
+    """The row of one cell.
+
+    Args:
+        runs: seed -> the run's metrics.
+        published: value to stand beside it.
+        names: method, setting, supervision, strategy, protocol.
+
+    >>> runs = {0: {"frame_auc": 0.7, "frame_ap": 0.4}, 1: {"frame_auc": 0.8, "frame_ap": 0.4}}
+    >>> row = summarise_runs(runs, method="clap")
+    >>> row_texts(row)[5:8]
+    ('2', '75.00 ± 7.07', '40.00 ± 0.00')
+    """
+    auc, auc_std = mean_and_std([run.get("frame_auc") for run in runs.values()])
+    ap, ap_std = mean_and_std([run.get("frame_ap") for run in runs.values()])
+    seconds, _ = mean_and_std([run.get("seconds") for run in runs.values()])
+    return Row(
+        **names,
+        seeds=tuple(runs),
+        frame_auc=auc,
+        frame_auc_std=auc_std,
+        frame_ap=ap,
+        frame_ap_std=ap_std,
+        seconds=seconds,
+        published=published,
+    )
+
+
+def baseline_rows(baselines: Mapping[str, Mapping[str, float | None]]) -> list[Row]:
+    """The rows of :func:`~clap_vad.evaluation.baseline.baseline_table`."""
+    return [
+        Row(f"baseline: {name}", supervision="us", frame_auc=result["frame_auc"], frame_ap=result["frame_ap"])
+        for name, result in baselines.items()
+    ]
+
+
+def row_texts(row: Row) -> tuple[str, ...]:
+    """The row as a person reads it, in percent, one text per entry of :data:`COLUMNS`."""
+    return (
+        row.method,
+        *(text or NOTHING for text in (row.setting, row.supervision, row.strategy, row.protocol)),
+        str(len(row.seeds)) if row.seeds else NOTHING,
+        _percent(row.frame_auc, row.frame_auc_std),
+        _percent(row.frame_ap, row.frame_ap_std),
+        f"{row.published.percent:.2f}" if row.published else NOTHING,
+        f"{row.seconds:.1f}" if row.seconds is not None else NOTHING,
+    )
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The table in Markdown."""
+    return text_table(COLUMNS, [row_texts(row) for row in rows])
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Texts as a Markdown table, the columns behind the fifth set as numbers.
+
+    >>> print(text_table(("a", "b"), [("1", "x|y")]), end="")
+    | a | b |
+    |---|---|
+    | 1 | x\\|y |
+    """
+    lines = [
+        "| " + " | ".join(columns) + " |",
+        "|" + "".join("---:|" if i > 4 else "---|" for i in range(len(columns))),
+    ]
+    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def csv_table(rows: Sequence[Row]) -> str:
+    """The table as CSV for further computation: shares instead of percent, nothing rounded, empty where undefined."""
+    text = io.StringIO()
+    fields = [name for name in Row.__dataclass_fields__ if name != "published"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*fields, "published", "published_source"])
+    for row in rows:
+        values = {**asdict(row), "seeds": " ".join(map(str, row.seeds))}
+        source = (row.published.percent / 100, row.published.source) if row.published else ("", "")
+        writer.writerow([*("" if values[name] is None else values[name] for name in fields), *source])
+    return text.getvalue()
+
+
+def _percent(value: float | None, std: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{100 * value:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "")

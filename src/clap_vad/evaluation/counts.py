@@ -1,0 +1,133 @@
+"""Scores set against frame truth, video by video: what every metric is computed from.
+
+Nothing is expanded to frames: a segment is its score and the abnormal and normal frames it speaks for, so a whole
+test set is a few numbers per segment however long its videos are.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.frames import segment_counts
+from ..datasets.dataset import Dataset
+from ..errors import ClapError
+
+__all__ = ["FrameCounts", "VideoCounts", "count_frames", "pool_counts"]
+
+
+@dataclass(frozen=True)
+class VideoCounts:
+    """One test video.
+
+    Attributes:
+        video, scene: as in ``videos.csv``.
+        scores: (T,) one per segment.
+        positives, negatives: (T,) int64, abnormal and normal frames of each segment (none beyond the truth).
+        cut: frames of the video beyond its truth, whose scores were dropped.
+        held: frames of truth beyond the video, which were given the last segment's score.
+    """
+
+    video: str
+    scene: str
+    scores: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
+    cut: int
+    held: int
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """A test set: videos with truth, in the order of ``videos.csv``, and the names of those without."""
+
+    videos: tuple[VideoCounts, ...]
+    without_truth: tuple[str, ...] = ()
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``(scores, positives, negatives)`` of all segments, the input of :mod:`clap_vad.core.metrics`."""
+        if not self.videos:
+            return np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return (
+            np.concatenate([v.scores for v in self.videos]),
+            np.concatenate([v.positives for v in self.videos]),
+            np.concatenate([v.negatives for v in self.videos]),
+        )
+
+    def scenes(self) -> dict[str, FrameCounts]:
+        """The videos of each named scene, scenes sorted; empty where no video names one."""
+        names = sorted({v.scene for v in self.videos if v.scene})
+        return {name: FrameCounts(tuple(v for v in self.videos if v.scene == name)) for name in names}
+
+
+def count_frames(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: str = "scores") -> FrameCounts:
+    """Set the scores of a dataset's test videos against its frame truth.
+
+    A test video that ``frame_labels.npz`` does not list is normal throughout if its label in ``videos.csv`` is 0;
+    otherwise nothing is known of its frames and it is left out, by name.
+
+    Args:
+        dataset: the dataset whose test videos were scored.
+        scores: video -> (T,) finite scores; may be lazy (an open ``.npz``), each video is read once.
+        origin: where the scores come from, for error messages.
+
+    Raises:
+        ClapError: where a test video has no scores, or not one finite score per segment of the store.
+    """
+    counted, without_truth = [], []
+    for video in dataset.test_videos:
+        store, entry = dataset.locate(video)
+        labels = _truth(dataset, video, entry.frames)
+        if labels is None:
+            without_truth.append(video)
+            continue
+        found = _read_scores(scores, video, entry.segments, origin)
+        positives, negatives = segment_counts(labels, entry.segments, store.segment_frames)
+        covered = min(entry.segments * store.segment_frames, entry.frames)
+        cut, held = max(0, covered - len(labels)), max(0, len(labels) - covered)
+        counted.append(VideoCounts(video, dataset.videos[video].scene, found, positives, negatives, cut, held))
+    return FrameCounts(tuple(counted), tuple(without_truth))
+
+
+def pool_counts(parts: Iterable[FrameCounts]) -> FrameCounts:
+    """The frames of several test sets as one (folds of a benchmark, each scored by the model that did not see it)."""
+    parts = list(parts)
+    return FrameCounts(
+        tuple(video for part in parts for video in part.videos),
+        tuple(video for part in parts for video in part.without_truth),
+    )
+
+
+def _truth(dataset: Dataset, video: str, frames: int) -> np.ndarray | None:
+    labels = dataset.frame_labels(video)
+    if labels is None and dataset.videos[video].label == 0:
+        return np.zeros(frames, dtype=np.uint8)
+    return labels
+
+
+def _read_scores(scores: Mapping[str, np.ndarray], video: str, segments: int, origin: str) -> np.ndarray:
+    try:
+        found = np.asarray(scores[video])
+    except KeyError:
+        raise ClapError(
+            f"{origin}: test video '{video}' has no scores; they belong to another dataset, "
+            "score this one with 'clap evaluate RUN --dataset DATASET'"
+        ) from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ClapError(f"{origin}: scores of '{video}' cannot be read ({error}); train or score again") from None
+    if found.shape != (segments,) or found.dtype.kind not in "fiu":
+        raise ClapError(
+            f"{origin}: scores of '{video}' are {found.dtype} {found.shape}, the dataset's store holds {segments} "
+            "segments of it; score the dataset again"
+        )
+    if not np.isfinite(found).all():
+        segment = int(np.flatnonzero(~np.isfinite(found))[0])
+        raise ClapError(
+            f"{origin}: the score of '{video}', segment {segment}, is {found[segment]}; "
+            "its features are not finite, or the model has diverged: train it with a smaller --lr"
+        )
+    return found

@@ -1,0 +1,190 @@
+"""One self-contained HTML page from sections.
+
+A page carries everything in itself (styles, plots, pictures) and asks nothing of any network; its content security
+policy makes the browser refuse if it tried. There is no script. All text is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..persistence import write_text
+from .palette import PALETTE
+
+__all__ = [
+    "Picture",
+    "Plot",
+    "Plots",
+    "Section",
+    "Stat",
+    "Stats",
+    "Table",
+    "Text",
+    "Video",
+    "render_page",
+    "write_page",
+]
+
+
+@dataclass(frozen=True)
+class Stat:
+    """One headline number."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Headline numbers side by side."""
+
+    template: ClassVar[str] = "stats.html"
+    title: str
+    items: tuple[Stat, ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs of plain text."""
+
+    template: ClassVar[str] = "text.html"
+    title: str
+    paragraphs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first column names the row, the others are set as numbers unless ``prose``.
+
+    Attributes:
+        columns: headings.
+        rows: as many texts as columns each.
+        note: a sentence below.
+        strong: row to emphasise.
+        prose: set the cells as text, left-aligned.
+        folded: closed until the reader opens it.
+    """
+
+    template: ClassVar[str] = "table.html"
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    strong: int | None = None
+    prose: bool = False
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot: what :mod:`clap_vad.reporting.plots` returned, and what it shows in words.
+
+    Attributes:
+        svg: the plot's bytes.
+        description: read out in place of the picture.
+        caption: printed above.
+    """
+
+    svg: bytes
+    description: str
+    caption: str = ""
+
+    @property
+    def inline(self) -> Markup:
+        """The plot as part of the page, in the colours and type of the page."""
+        return _inline(self.svg, self.description)
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Plots under one title; small ones share a line where there is room."""
+
+    template: ClassVar[str] = "plots.html"
+    title: str
+    plots: tuple[Plot, ...]
+    note: str = ""
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG and the words below it."""
+
+    jpeg: bytes
+    caption: str
+
+    @property
+    def uri(self) -> str:
+        """The picture inside the page."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
+
+
+@dataclass(frozen=True)
+class Video:
+    """A scored video: its curve, its events and pictures of their peaks."""
+
+    template: ClassVar[str] = "video.html"
+    title: str
+    facts: str
+    plot: Plot
+    events: Table | None = None
+    pictures: tuple[Picture, ...] = ()
+    pictures_note: str = ""
+
+
+Section = Stats | Text | Table | Plots | Video
+
+
+def render_page(title: str, subtitle: str, sections: Sequence[Section], footer: str = "") -> str:
+    """The page as HTML text; equal input gives equal text.
+
+    >>> html = render_page("Run <1>", "", [Stats("Result", (Stat("Frame AUC", "78.0 %"),))])
+    >>> "Run &lt;1&gt;" in html, "://" in html
+    (True, False)
+    """
+    template = _environment().get_template("page.html")
+    return template.render(title=title, subtitle=subtitle, sections=sections, footer=footer)
+
+
+def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section], footer: str = "") -> None:
+    """Render and write a page atomically."""
+    write_text(path, render_page(title, subtitle, sections, footer))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("clap_vad.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _inline(svg: bytes, description: str) -> Markup:
+    text = svg.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>\s*", "", text, flags=re.DOTALL)
+    # names that nothing refers to would only collide with those of the next plot
+    text = re.sub(r' id="(?!p[0-9a-f]{10}"|m[0-9a-f]{10}")[^"]*"', "", text)
+    text = text.replace("; font-family: 'DejaVu Sans', sans-serif", "")
+    for role, color in PALETTE.items():
+        text = text.replace(color, f"var(--{role}, {color})")
+    opening = re.match(r"<svg[^>]*>", text)
+    view = re.search(r'viewBox="([^"]*)"', text)
+    if opening is None or view is None:
+        raise ValueError("the plot is not an SVG with a view box")
+    head = Markup('<svg class="plot" viewBox="{}" role="img" aria-label="{}">').format(view[1], description)
+    body = text[opening.end() :].replace("xlink:href", "href")
+    return head + Markup(re.sub(r"\n\s*", "\n", body))

@@ -1,0 +1,209 @@
+"""Plots as SVG bytes: a video's score curve, ROC curves, a quantity per round.
+
+Each function draws on a figure of its own (no global pyplot state) and gives the same bytes for the same input.
+Colours are those of Okabe and Ito, told apart by readers with any colour vision; lines differ in dash as well.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from .durations import clock
+from .palette import PALETTE
+
+__all__ = ["envelope", "roc_curves", "round_curve", "runs", "score_curve"]
+
+_LINES = ((PALETTE["curve"], "-"), (PALETTE["limit"], "--"), (PALETTE["second"], "-."), (PALETTE["third"], ":"))
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "clap-vad",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.color": PALETTE["ink"],
+    "axes.labelcolor": PALETTE["ink"],
+    "axes.edgecolor": PALETTE["rule"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": PALETTE["rule"],
+    "grid.linewidth": 0.5,
+    "xtick.color": PALETTE["ink"],
+    "ytick.color": PALETTE["ink"],
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+_COLUMNS = 1000
+
+
+def score_curve(
+    scores: np.ndarray,
+    *,
+    frames: int,
+    fps: float | None,
+    segment_frames: int = 16,
+    threshold: float | None = None,
+    events: Iterable[tuple[int, int]] = (),
+    truth: np.ndarray | None = None,
+    limits: tuple[float, float] | None = None,
+) -> bytes:
+    """One video's scores over time.
+
+    Args:
+        scores: segment scores, shape (T,), T at least 1.
+        frames: frames of the video.
+        fps: frames per second; the axis counts frames where it is None.
+        segment_frames: frames per segment.
+        threshold: drawn as a dashed line.
+        events: (start, stop) frames to shade.
+        truth: 1 at abnormal frames, shape (frames,); shaded.
+        limits: lowest and highest score of the axis, to make several curves comparable.
+    """
+    unit = 1.0 if fps is None else 1.0 / fps
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(10.0, 2.1)
+        _shade(axes, [] if truth is None else runs(truth), unit, PALETTE["truth"], "anomaly (truth)")
+        _shade(axes, list(events), unit, PALETTE["event"], "event")
+        places, values = envelope(np.asarray(scores, dtype=np.float64), segment_frames, frames)
+        axes.plot(places * unit, values, color=PALETTE["curve"], linewidth=1.3, label="score")
+        if threshold is not None:
+            axes.axhline(threshold, color=PALETTE["limit"], linewidth=1.1, linestyle="--", label="threshold")
+        axes.set_xlim(0, max(frames, 1) * unit)
+        heights = values if threshold is None else np.append(values, threshold)
+        low, high = limits or (heights.min(), heights.max())
+        margin = 0.06 * (high - low) or 0.05
+        axes.set_ylim(low - margin, high + margin)
+        axes.set_ylabel("score")
+        axes.set_xlabel("frame" if fps is None else "time")
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=fps is None, steps=[1, 2, 3, 5, 6, 10]))
+        if fps is not None:
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, tenths=frames < 10 * fps)))
+        _legend(axes)
+        return _svg(figure)
+
+
+def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """ROC curves, name -> (false positive rate, true positive rate), on a square with the diagonal of chance."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(4.4, 4.32)
+        axes.plot([0, 1], [0, 1], color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (1, 3)), label="chance")
+        for (name, (fpr, tpr)), (color, dash) in zip(curves.items(), _cycle(len(curves)), strict=True):
+            keep = _thin(len(fpr))
+            axes.plot(np.asarray(fpr)[keep], np.asarray(tpr)[keep], color=color, linestyle=dash, label=_plain(name))
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.01)
+        axes.set_aspect("equal")
+        axes.set_xlabel("false positive rate (frames)")
+        axes.set_ylabel("true positive rate (frames)")
+        axes.legend(loc="lower right")
+        return _svg(figure)
+
+
+def round_curve(
+    rounds: Sequence[int], series: Mapping[str, Sequence[float | None]], label: str, *, from_zero: bool = False
+) -> bytes:
+    """Quantities over rounds, name -> one value a round (None where a round has none); the axis may start at zero."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _axes(4.4, 2.6)
+        for (name, values), (color, dash) in zip(series.items(), _cycle(len(series)), strict=True):
+            heights = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+            marker = "o" if len(rounds) <= 60 else ""
+            axes.plot(rounds, heights, color=color, linestyle=dash, marker=marker, markersize=3, label=_plain(name))
+        axes.set_xlabel("round")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.ticklabel_format(axis="y", useOffset=False)
+        if from_zero:
+            tallest = max((value for values in series.values() for value in values if value is not None), default=0)
+            axes.set_ylim(0, 1.15 * tallest or 1)
+        if len(series) > 1:
+            _legend(axes)
+        return _svg(figure)
+
+
+def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Stretches [start, stop) of true values.
+
+    >>> runs(np.array([0, 1, 1, 0, 1]))
+    [(1, 3), (4, 5)]
+    """
+    padded = np.concatenate(([False], np.asarray(flags) != 0, [False]))
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    return [(int(start), int(stop)) for start, stop in zip(edges[0::2], edges[1::2], strict=True)]
+
+
+def envelope(scores: np.ndarray, segment_frames: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Corner points (frame, score) of the step curve; a long video is drawn by the lowest and highest of each column.
+
+    No peak is lost: the highest score of every column is drawn.
+    """
+    total = len(scores)
+    edges = np.minimum(np.arange(total + 1) * segment_frames, frames)
+    edges[-1] = frames
+    if total <= _COLUMNS:
+        return np.repeat(edges, 2)[1:-1].astype(np.float64), np.repeat(scores, 2)
+    firsts = np.linspace(0, total, _COLUMNS, endpoint=False).astype(np.int64)
+    lows, highs = np.minimum.reduceat(scores, firsts), np.maximum.reduceat(scores, firsts)
+    return np.repeat(edges[firsts], 2).astype(np.float64), np.stack((lows, highs), axis=1).ravel()
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Any]:
+    """A plot of so many inches. Margins are fixed: fitting them to the labels would draw everything three times."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasSVG(figure)
+    across, up = width - 0.62 - 0.22, height - 0.46 - 0.3
+    axes = figure.add_axes((0.62 / width, 0.46 / height, across / width, up / height))
+    axes.yaxis.set_label_coords(-0.44 / across, 0.5)
+    return figure, axes
+
+
+def _shade(axes: Any, stretches: list[tuple[int, int]], unit: float, color: str, label: str) -> None:
+    if stretches:
+        spans = [(start * unit, (stop - start) * unit) for start, stop in stretches]
+        # a height in axes coordinates: the shade reaches from the bottom to the top whatever the scores are
+        axes.broken_barh(
+            spans,
+            (0, 1),
+            transform=axes.get_xaxis_transform(),
+            facecolor=color,
+            edgecolor=color,
+            linewidth=0.5,
+            alpha=0.3,
+            label=label,
+        )
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2)
+
+
+def _cycle(count: int) -> list[tuple[str, str]]:
+    return [_LINES[position % len(_LINES)] for position in range(count)]
+
+
+def _thin(points: int, most: int = 600) -> np.ndarray:
+    return np.unique(np.linspace(0, points - 1, min(points, most)).astype(np.int64))
+
+
+def _plain(name: str) -> str:
+    """A name as it is: a dollar sign would start a formula, a leading underscore would hide the line."""
+    plain = name.replace("$", r"\$")
+    return f"\u200b{plain}" if plain.startswith("_") else plain
+
+
+def _svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    # no date, no program version: equal input gives equal bytes
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

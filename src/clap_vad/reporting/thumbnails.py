@@ -1,0 +1,83 @@
+"""Small pictures of single moments of a video, if wanted so coarse that nobody can be recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ClapError
+from ..features.video import VideoReader
+
+__all__ = ["blurred", "thumbnails"]
+
+_SIDE = 480
+_QUALITY = 82
+_CELLS = 12
+
+
+def thumbnails(path: Path, frames: Iterable[int], *, blur: bool = False) -> dict[int, bytes]:
+    """JPEG pictures of some frames, longer side at most 480 pixels.
+
+    The video is decoded once, up to the last frame wanted, by the reader that the extractors use, so that frame
+    numbers agree; only the pictures wanted are kept.
+
+    Args:
+        path: a video file or a folder of frames; a text file (tracks) has no pictures.
+        frames: numbers of the frames wanted.
+        blur: make each picture so coarse that nobody can be recognised, see :func:`blurred`.
+
+    Returns:
+        Frame -> JPEG; frames that cannot be decoded are missing.
+    """
+    wanted = sorted(set(frames))
+    if not wanted or (path.is_file() and _is_text(path)):
+        return {}
+    found: dict[int, bytes] = {}
+    reader = None
+    try:
+        reader = VideoReader(path, side=_SIDE, colour=True)
+        for frame, picture in enumerate(reader):
+            if frame in wanted:
+                found[frame] = _jpeg(blurred(picture) if blur else picture)
+            if frame >= wanted[-1]:
+                break
+    except ClapError:
+        # the video was scored, so it could be read a moment ago; a report with fewer pictures is better than none
+        pass
+    finally:
+        if reader is not None:
+            reader.close()
+    return found
+
+
+def blurred(picture: np.ndarray) -> np.ndarray:
+    """The picture (H, W, 3) averaged over 12 cells along its longer side, enlarged again.
+
+    A face that fills the whole picture keeps 12 x 12 colours, a person at the usual distance one or two; the
+    averages are all that remains, so no filter can bring a face back.
+
+    >>> coarse = blurred(np.arange(48 * 96 * 3, dtype=np.uint8).reshape(48, 96, 3))
+    >>> coarse.shape, len(np.unique(coarse.reshape(-1, 3), axis=0)) <= 12 * 6
+    ((48, 96, 3), True)
+    """
+    import cv2
+
+    height, width = picture.shape[:2]
+    scale = _CELLS / max(height, width)
+    cells = (max(1, round(width * scale)), max(1, round(height * scale)))
+    coarse = cv2.resize(np.ascontiguousarray(picture), cells, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST))
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    import cv2
+
+    _, encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return encoded.tobytes()
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return b"\0" not in handle.read(4096)

@@ -1,0 +1,89 @@
+"""The section of a report that shows one scored video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..core.events import Event
+from .durations import clock, moment
+from .page import Picture, Plot, Table, Video
+from .plots import score_curve
+
+__all__ = ["MOST_PICTURES", "pictured", "video_section"]
+
+MOST_PICTURES = 12
+
+
+def video_section(
+    title: str,
+    scores: np.ndarray,
+    *,
+    frames: int,
+    fps: float | None,
+    segment_frames: int,
+    threshold: float,
+    events: Sequence[Event],
+    truth: np.ndarray | None = None,
+    pictures: Mapping[int, bytes] | None = None,
+    remarks: Sequence[str] = (),
+) -> Video:
+    """Curve, events and pictures of one video.
+
+    Args:
+        title: name of the video.
+        scores: (T,).
+        frames, fps, segment_frames: as in the feature store; fps None where unknown.
+        threshold: what the events were found with.
+        events: in order of time.
+        truth: (frames,) uint8, shaded where given.
+        pictures: peak frame -> JPEG, for the events of :func:`pictured`; None where none were asked for.
+        remarks: sentences to print under the title.
+    """
+    highest = float(scores.max()) if len(scores) else 0.0
+    length = f"{clock(frames / fps)} long, {frames:,} frames" if fps else f"{frames:,} frames"
+    count = f"{len(events)} event{'' if len(events) == 1 else 's'}" if events else "no event"
+    facts = ". ".join((f"{length}, {count}, highest score {highest:.3f}", *(r.rstrip(".") for r in remarks))) + "."
+    spans = [(event.start_frame, event.stop_frame) for event in events]
+    svg = score_curve(
+        scores, frames=frames, fps=fps, segment_frames=segment_frames, threshold=threshold, events=spans, truth=truth
+    )
+    shown = pictured(events)
+    found = [
+        Picture(pictures[event.peak_frame], f"{moment(event.peak_frame, fps)}, score {event.peak_score:.3f}")
+        for event in shown
+        if pictures is not None and event.peak_frame in pictures
+    ]
+    note = f"The {len(shown)} highest peaks of {len(events)}." if found and len(shown) < len(events) else ""
+    if pictures is not None and events and not found:
+        note = "No pictures: this input has none that could be decoded."
+    return Video(
+        title, facts, Plot(svg, f"Scores of {title} over time, {count}"), _table(events, fps), tuple(found), note
+    )
+
+
+def pictured(events: Sequence[Event]) -> list[Event]:
+    """The events that get a picture: the twelve highest peaks, in order of time."""
+    highest = sorted(events, key=lambda event: (-event.peak_score, event.start_frame))[:MOST_PICTURES]
+    return sorted(highest, key=lambda event: event.start_frame)
+
+
+def _table(events: Sequence[Event], fps: float | None) -> Table | None:
+    if not events:
+        return None
+    columns = ("Event", "Start", "End", "Length", "Peak at", "Peak score")
+    rows = []
+    for number, event in enumerate(events, 1):
+        length = event.stop_frame - event.start_frame
+        rows.append(
+            (
+                str(number),
+                moment(event.start_frame, fps),
+                moment(event.stop_frame, fps),
+                f"{length / fps:.1f} s" if fps else f"{length} frames",
+                moment(event.peak_frame, fps),
+                f"{event.peak_score:.3f}",
+            )
+        )
+    return Table("Events", columns, tuple(rows))
