@@ -1,0 +1,1 @@
+"""What each command does: read files, call the rooms, write files."""

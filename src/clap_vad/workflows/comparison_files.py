@@ -1,0 +1,55 @@
+"""The files of a comparison: the same table for a program, a spreadsheet, a README and a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.comparison import COLUMNS, Row, csv_table, markdown_table, row_texts, text_table
+from ..evaluation.published import published_metric
+from ..persistence import write_json, write_text
+from ..reporting.page import Section, Table, write_page
+
+__all__ = ["write_comparison"]
+
+PUBLISHED_COLUMNS = ("Method", "Setting", "Supervision", "Strategy", "Protocol", "Published %")
+
+
+def write_comparison(out: Path, table: dict[str, Any]) -> None:
+    """Write ``table.csv``, ``table.md``, ``table.html`` and, last, ``table.json``.
+
+    Args:
+        out: folder.
+        table: what :func:`~clap_vad.workflows.compare.compare` returns.
+    """
+    rows = [Row.from_json(row) for row in table["rows"]]
+    published = [
+        (e["method"], e["setting"], e["supervision"], e["strategy"] or "–", e["protocol"] or "–", f"{e['percent']:.2f}")
+        for e in table["published"]
+    ]
+    title = f"Comparison on {table['benchmark'] or Path(table['dataset']).resolve().name}"
+    notes = _notes(table)
+    parts = [f"# {title}", markdown_table(rows), notes]
+    unbroken = tuple(tuple(text.replace(" ± ", "\u00a0±\u00a0") for text in row_texts(row)) for row in rows)
+    sections: list[Section] = [Table("Results", COLUMNS, unbroken, notes)]
+    if published:
+        sources = "Source: " + "; ".join(dict.fromkeys(entry["source"] for entry in table["published"])) + "."
+        parts += ["## Published", text_table(PUBLISHED_COLUMNS, published), sources]
+        sections.append(Table("Published", PUBLISHED_COLUMNS, tuple(published), sources, prose=True))
+    parts += ["## Commands", "```\n" + "\n".join(run["command"] for run in table["runs"]) + "\n```"]
+    commands = tuple((Path(run["run"]).name, run["command"]) for run in table["runs"])
+    sections.append(Table("Commands", ("Run", "Command"), commands, prose=True, folded=True))
+    write_text(out / "table.csv", csv_table(rows))
+    write_text(out / "table.md", "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
+    write_page(out / "table.html", title, f"{len(table['runs'])} runs of {table['rounds']} rounds.", sections)
+    write_json(out / "table.json", table)
+
+
+def _notes(table: dict[str, Any]) -> str:
+    note = (
+        "Percent over all test frames, last round, mean ± standard deviation over seeds; setting local is the mean "
+        "over the participants' models. The baselines learn no detector and are a fixed set."
+    )
+    if published_metric(table["benchmark"] or ""):
+        note += " Published values are frame AUC as printed by the CLAP paper, on the features its authors released."
+    return note

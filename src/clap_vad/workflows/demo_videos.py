@@ -1,0 +1,126 @@
+"""The demo's videos: those it renders, or the user's own, laid out as one folder per site."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.truth import read_frame_labels
+from ..errors import ClapError
+from ..features.extractor import Extractor
+from ..features.inputs import find_inputs
+from ..features.naming import natural_key, video_name
+from ..staging.rendering import TRUTH, RenderSettings, render_clips
+from ..staging.sites import SITES
+
+__all__ = ["DemoVideo", "link_videos", "own_videos", "read_truth", "rendered_videos", "stories"]
+
+LAYOUT = "one sub-folder per site is needed, DIR/SITE/*.mp4, and if you like DIR/SITE/test/*.mp4 for videos to test on"
+
+
+@dataclass(frozen=True)
+class DemoVideo:
+    """One video of a site.
+
+    Attributes:
+        name: unique over all sites.
+        site: who holds it.
+        split: ``train`` or ``test``.
+        path: where the demo's folder has it.
+        source: the file it came from; the same where the demo rendered it.
+        anomaly: what was staged in it; None where nobody knows.
+    """
+
+    name: str
+    site: str
+    split: str
+    path: Path
+    source: Path
+    anomaly: str | None = None
+
+
+def rendered_videos(folder: Path, settings: RenderSettings) -> list[DemoVideo]:
+    """Render what is missing in ``folder`` and list every video."""
+    plans = render_clips(folder, settings)
+    paths = [folder / plan.site / f"{plan.name}.mp4" for plan in plans]
+    return [
+        DemoVideo(plan.name, plan.site, plan.split, path, path, plan.anomaly)
+        for plan, path in zip(plans, paths, strict=True)
+    ]
+
+
+def own_videos(source: Path, folder: Path, extractor: Extractor, leave_out: Path) -> list[DemoVideo]:
+    """The user's videos: every sub-folder of ``source`` is a site; :func:`link_videos` gives each its ``path``.
+
+    Videos in ``SITE/test`` and those with truth in ``source/frame_labels.npz`` are for testing, all others for
+    training. A name that several sites use gets the site in front of it.
+
+    Raises:
+        ClapError: no folder, no site, a site without videos, or truth of an unknown video; says the layout needed.
+    """
+    if not source.is_dir():
+        raise ClapError(f"{source}: no such folder; {LAYOUT}")
+    sites = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".") and not _same(p, leave_out)]
+    if not sites:
+        raise ClapError(f"{source}: holds no sub-folder; {LAYOUT}")
+    found = []
+    for site in sorted(sites, key=lambda p: natural_key(p.name)):
+        try:
+            inputs = find_inputs([site], extractor, leave_out=[leave_out])
+        except ClapError as error:
+            raise ClapError(f"{error} ({LAYOUT})") from None
+        found += [(site, name, path) for name, path in sorted(inputs.items(), key=lambda item: natural_key(item[0]))]
+    uses = Counter(name for _, name, _ in found)
+    truth = read_truth(source)
+    videos = []
+    for site, stem, path in found:
+        name = stem if uses[stem] == 1 else f"{site.name}-{stem}"
+        tested = name in truth or path.relative_to(site).parts[:-1][:1] == ("test",)
+        split = "test" if tested else "train"
+        videos.append(DemoVideo(name, site.name, split, folder / site.name / _file_name(name, path), path.resolve()))
+    names = Counter(video.name for video in videos)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ClapError(f"{source}: two videos would be called '{twice[0]}'; rename one")
+    unknown = sorted(truth.keys() - names.keys())
+    if unknown:
+        raise ClapError(f"{source / TRUTH}: has truth for '{unknown[0]}', a video that no site holds; correct the name")
+    if all(video.split == "test" for video in videos):
+        raise ClapError(f"{source}: every video is for testing, none is left to learn from; {LAYOUT}")
+    return videos
+
+
+def read_truth(folder: Path) -> dict[str, np.ndarray]:
+    """Video -> uint8 per frame from the folder's ``frame_labels.npz``, empty where there is none."""
+    file = folder / TRUTH
+    return read_frame_labels(file) if file.exists() else {}
+
+
+def stories(videos: Sequence[DemoVideo]) -> dict[str, str]:
+    """Site -> what it is, in words, in the order of the videos."""
+    sites = dict.fromkeys(video.site for video in videos)
+    rendered = all(video.anomaly is not None for video in videos)
+    return {site: SITES[site].story if rendered else "" for site in sites}
+
+
+def link_videos(videos: Sequence[DemoVideo]) -> None:
+    """Put a link to every source at its path."""
+    for video in videos:
+        if not (video.path.is_symlink() and video.path.resolve() == video.source):
+            video.path.parent.mkdir(parents=True, exist_ok=True)
+            video.path.unlink(missing_ok=True)
+            video.path.symlink_to(video.source)
+
+
+def _file_name(name: str, path: Path) -> str:
+    """A file name that an extractor takes for a video called ``name``."""
+    named = name + (path.suffix if path.is_file() else "")
+    return named if video_name(named) == name else name
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()

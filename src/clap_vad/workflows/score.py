@@ -1,0 +1,154 @@
+"""Score plain video files with a run's model and find events: ``clap score``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, find_events
+from ..errors import ClapError
+from ..features.extractor import Extractor
+from ..features.inputs import find_inputs
+from ..persistence import save_npz
+from ..progress import progress_bar
+from ..reporting.page import Section, Text, Video, write_page
+from .scoring import ScoredVideo, choose_threshold, score_video, scored_section, scoring_parts
+
+__all__ = ["score"]
+
+_PICTURES_STAY = (
+    "This page holds pictures taken from the videos. It was made on this site and is meant to stay here: "
+    "pass it on only where the videos themselves may go. The options --blur and --no-images make everybody "
+    "unrecognisable or leave the pictures out."
+)
+_PICTURES_BLURRED = "The pictures on this page are averaged so coarsely that nobody can be recognised."
+
+
+def score(
+    run: Path,
+    videos: Sequence[Path],
+    *,
+    report: Path | None = None,
+    scores: Path | None = None,
+    threshold: float | None = None,
+    quantile: float | None = None,
+    max_gap: float = DEFAULT_MAX_GAP,
+    min_length: float = DEFAULT_MIN_LENGTH,
+    images: bool = True,
+    blur: bool = False,
+) -> dict[str, Any]:
+    """Score videos straight from their files and find events in them.
+
+    Args:
+        run: a run folder, or ``RUN/participants/ID`` where every participant has a model of its own.
+        videos: files of the kind that the model's extractor reads; folders are searched.
+        report: HTML page to write.
+        scores: ``.npz`` to write, video -> (T,) float32.
+        threshold: score from which a segment belongs to an event.
+        quantile: instead, the threshold at this quantile of the scores of the unlabelled training segments; the
+            default is the one that the model was calibrated with (0.99).
+        max_gap, min_length: seconds, see :func:`~clap_vad.core.events.find_events`.
+        images: put pictures of the peaks in the report.
+        blur: make everybody in them unrecognisable.
+
+    Returns:
+        A JSON-able dict: ``run``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``, ``videos`` (see
+        :meth:`ScoredVideo.summary`), ``skipped`` [{path, reason}], ``report``, ``scores``.
+
+    Raises:
+        ClapError: no usable model, bad options, or not a single video that can be scored.
+    """
+    model, extractor = scoring_parts(run)
+    limit, used_quantile = choose_threshold(model, run, threshold, quantile)
+    find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
+    paths = _inputs(extractor, videos)
+    if scores is not None:
+        _refuse_equal_names(extractor, paths)
+    for file in (report, scores):
+        if file is not None and file.is_dir():
+            raise ClapError(f"{file}: is a folder; name a file in it")
+        if file is not None and file.resolve() in {path.resolve() for path in paths}:
+            raise ClapError(f"{file}: is one of the videos and would be overwritten; name another file")
+    done: list[ScoredVideo] = []
+    skipped: list[dict[str, str]] = []
+    sections: list[Video] = []
+    try:
+        with progress_bar("scoring", len(paths)) as advance:
+            for path in paths:
+                advance(0, note=path.name)
+                try:
+                    one = score_video(model, extractor, path, threshold=limit, max_gap=max_gap, min_length=min_length)
+                except (ClapError, OSError) as error:
+                    skipped.append({"path": str(path), "reason": _reason(path, error)})
+                else:
+                    if report is not None:
+                        sections.append(scored_section(one, extractor.segment_frames, limit, images=images, blur=blur))
+                    done.append(one)
+                advance()
+    finally:
+        # also after Ctrl-C: what was scored is not lost
+        if done and scores is not None:
+            save_npz(scores, {one.video: one.scores for one in done})
+        if done and report is not None:
+            note = _PICTURES_BLURRED if blur else _PICTURES_STAY
+            _write_report(report, sections, skipped, _subtitle(done, limit, used_quantile), note)
+    if not done:
+        raise ClapError("; ".join(entry["reason"] for entry in skipped))
+    return {
+        "run": str(run),
+        "threshold": limit,
+        "quantile": used_quantile,
+        "max_gap": max_gap,
+        "min_length": min_length,
+        "videos": [one.summary() for one in done],
+        "skipped": skipped,
+        "report": None if report is None else str(report),
+        "scores": None if scores is None else str(scores),
+    }
+
+
+def _inputs(extractor: Extractor, videos: Sequence[Path]) -> list[Path]:
+    """Files to score in the order given; a missing one is reported when its turn comes, so that the rest is scored."""
+    found: list[Path] = []
+    for path in videos:
+        found += find_inputs([path], extractor).values() if path.is_dir() else [path]
+    if not found:
+        raise ClapError("no video given; name at least one file or folder")
+    return list(dict.fromkeys(found))
+
+
+def _refuse_equal_names(extractor: Extractor, paths: Sequence[Path]) -> None:
+    owner: dict[str, Path] = {}
+    for path in paths:
+        first = owner.setdefault(extractor.video_name(path), path)
+        if first != path:
+            raise ClapError(f"{path}: same name as {first}, which --scores cannot keep apart; score them one by one")
+
+
+def _write_report(
+    file: Path,
+    sections: Sequence[Video],
+    skipped: Sequence[dict[str, str]],
+    subtitle: str,
+    pictures_note: str,
+) -> None:
+    before: list[Section] = [Text("", (pictures_note,))] if any(section.pictures for section in sections) else []
+    after: list[Section] = [Text("Not scored", tuple(entry["reason"] for entry in skipped))] if skipped else []
+    write_page(file, "Scored videos", subtitle, [*before, *sections, *after])
+
+
+def _subtitle(done: Sequence[ScoredVideo], threshold: float, quantile: float | None) -> str:
+    count = sum(len(one.events) for one in done)
+    chosen = f"the {100 * quantile:g} % quantile of the training scores" if quantile is not None else "given"
+    return (
+        f"{count} event{'' if count == 1 else 's'} in {len(done)} video{'' if len(done) == 1 else 's'}; "
+        f"threshold {threshold:.4g} ({chosen})."
+    )
+
+
+def _reason(path: Path, error: ClapError | OSError) -> str:
+    told = str(error) if isinstance(error, ClapError) else f"{path}: {error.strerror or error}"
+    return told.encode("utf-8", "replace").decode()  # file names need not be UTF-8, a report is

@@ -1,0 +1,207 @@
+"""``clap train``: from a dataset to a model, its scores and its metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..algorithms.rounds import global_weights, normaliser_of, quantiles
+from ..datasets.dataset import Dataset
+from ..detector.model import Model
+from ..detector.scoring import score_videos
+from ..errors import ClapError
+from ..evaluation.baseline import baseline_table
+from ..evaluation.evaluate import evaluate_participants, evaluate_scores
+from ..features.store import VideoIndex
+from ..federation.ask import Ask, State
+from ..persistence import locked_folder, open_npz, read_json, save_npz, write_json
+from ..progress import progress_bar
+from .configuration import RunConfig, check_test_videos
+from .federate import Federation
+from .provenance import provenance
+from .report import report
+
+__all__ = ["resume", "train"]
+
+QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
+DEFAULT_QUANTILE = 0.99
+
+
+def train(
+    dataset: Path,
+    out: Path,
+    *,
+    method: str = "clap",
+    setting: str = "collaborative",
+    supervision: str = "us",
+    strategy: str = "fedavg",
+    protocol: str | None = None,
+    rounds: int = 20,
+    seed: int = 0,
+    threads: int = 0,
+    normalise: str = "auto",
+    **options: Any,
+) -> dict[str, Any]:
+    """Train and evaluate; the run can be killed at any moment and taken up by :func:`resume`.
+
+    Args:
+        dataset: dataset folder.
+        out: run folder to make.
+        method: a registered method.
+        setting: ``centralized``, ``local`` or ``collaborative``.
+        supervision: ``us`` (no labels are read) or ``ws`` (a label per training video).
+        strategy: a registered aggregation strategy.
+        protocol: name of a file in ``participants/``, made where it can be derived; by default ``scene`` where the
+            videos have scenes, else ``random``. Ignored for centralized.
+        rounds: rounds of training.
+        seed: of initial weights, shuffling and dropout.
+        threads: processor threads of a site's step; part of the result's identity, so 0 takes 1 or 2 by the width of
+            the features and never by the machine.
+        normalise: ``none``, ``federated``, or ``auto`` for what the features' extractor asks for.
+        options: settings of the method.
+
+    Returns:
+        The contents of ``metrics.json``. Raises :class:`ClapError` for bad input and an ``out`` that holds a run.
+    """
+    _check_free(out)
+    opened = Dataset(dataset)
+    check_test_videos(opened)
+    config = RunConfig.make(
+        opened,
+        method=method,
+        setting=setting,
+        supervision=supervision,
+        strategy=strategy,
+        protocol=protocol,
+        rounds=rounds,
+        seed=seed,
+        threads=threads,
+        normalise=normalise,
+        options=options,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    with locked_folder(out):
+        _check_free(out)
+        write_json(out / "config.json", dataclasses.asdict(config))
+        return _go_on(out)
+
+
+def resume(run: Path) -> dict[str, Any]:
+    """Take up a run where its last checkpoint left it; a finished one returns its metrics.
+
+    The model is the same, bit for bit, as that of an undisturbed run. Raises :class:`ClapError` where there is no run,
+    another process is at work on it, or what it was trained on has changed.
+    """
+    RunConfig.read(run)
+    with locked_folder(run):
+        return _go_on(run)
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a place that holds anything; hidden files are what a kill left of a run that had not begun."""
+    if (out / "config.json").exists():
+        raise ClapError(f"{out}: holds a run already; go on with 'clap train --resume {out}' or choose another --out")
+    if out.exists() and not out.is_dir():
+        raise ClapError(f"{out}: a file is in the way; choose another --out")
+    if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise ClapError(f"{out}: is not empty; choose another --out")
+
+
+def _go_on(run: Path) -> dict[str, Any]:
+    started = time.perf_counter()
+    config = RunConfig.read(run)
+    if (run / "metrics.json").exists():
+        metrics = read_json(run / "metrics.json")
+        if not isinstance(metrics, dict) or not metrics.keys() >= {"method", "setting", "model_sha256", "seconds"}:
+            raise ClapError(f"{run / 'metrics.json'}: not the metrics of a run; delete it and repeat to make it anew")
+        if not (run / "report.html").exists():  # killed after the last number and before the page about it
+            report(run)
+        return dict(metrics)
+    resumed = (run / "checkpoints").exists() or (run / "participants").exists()
+    dataset, participants, plan, method = config.open()
+    if config.setting == "local":
+        shares = {run / "participants" / name: {name: videos} for name, videos in participants.items()}
+    else:
+        shares = {run: participants}
+    states = {}
+    with progress_bar("training", config.rounds * len(participants)) as advance:
+
+        def on_reply(ask: Ask, participant: str) -> None:
+            if ask.step == "train":
+                advance(1, note=f"round {ask.payload['round']}, {participant}")
+
+        for folder, held in shares.items():
+            federation = Federation(folder, dataset, held, plan, method, config.strategy)
+            states[folder] = federation.run(on_reply)
+    hashes, bytes_up, bytes_down = [], 0, 0
+    for folder, state in states.items():
+        hashes.append(_save_model(folder, config, dataset, state))
+        bytes_up += int(state["bytes_up"])
+        bytes_down += int(state["bytes_down"])
+    if config.setting == "local":
+        model_sha256 = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
+    else:
+        model_sha256 = hashes[0]
+    metrics = {
+        **_evaluate(config, dataset, list(states)),
+        "method": config.method,
+        "setting": config.setting,
+        "supervision": config.supervision,
+        "strategy": config.strategy,
+        "protocol": config.protocol,
+        "participants": len(participants),
+        "rounds": config.rounds,
+        "seed": config.seed,
+        "model_sha256": model_sha256,
+        "bytes_up": bytes_up,
+        "bytes_down": bytes_down,
+        "baselines": baseline_table(dataset) if dataset.test_videos else {},
+        "resumed": resumed,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    write_json(run / "metrics.json", metrics)
+    report(run)
+    return metrics
+
+
+def _save_model(folder: Path, config: RunConfig, dataset: Dataset, state: State) -> str:
+    store = dataset.stores[0]
+    levels = quantiles(state, QUANTILES)
+    info = {
+        "extractor": {"name": store.extractor, "settings": store.info.get("settings", {})},
+        "weights_sha256": store.info.get("weights_sha256"),
+        "segment_frames": store.segment_frames,
+        "crops": store.crops,
+        "dim": store.dim,
+        "calibration": {
+            "quantile": DEFAULT_QUANTILE,
+            "threshold": levels.get(str(DEFAULT_QUANTILE)),
+            "quantiles": levels,
+        },
+        "provenance": provenance(config),
+    }
+    weights, normaliser = global_weights(state), normaliser_of(state)
+    sha256 = Model(weights, normaliser, info).save(folder)
+    scores: dict[str, np.ndarray] = {}
+    for store in dataset.stores:
+        entries: list[VideoIndex] = [store.video(video) for video in dataset.test_videos if video in store]
+        if entries:
+            found = score_videos(weights, store, entries, normaliser, config.threads)
+            scores.update(zip((entry.video for entry in entries), found, strict=True))
+    save_npz(folder / "scores.npz", scores)
+    return sha256
+
+
+def _evaluate(config: RunConfig, dataset: Dataset, folders: list[Path]) -> dict[str, Any]:
+    if not dataset.test_videos:
+        return {"frame_auc": None, "frame_ap": None, "undefined": "the dataset has no test videos"}
+    if config.setting != "local":
+        with open_npz(folders[0] / "scores.npz", "scores") as scores:
+            return evaluate_scores(dataset, scores)
+    archives = {folder.name: open_npz(folder / "scores.npz", "scores") for folder in folders}
+    return evaluate_participants(dataset, archives)

@@ -1,0 +1,44 @@
+"""A small dataset with real files: four cameras, bursts of large features as anomalies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
+from clap_vad.features.writer import StoreWriter
+from clap_vad.persistence import save_npz
+
+SCENES = ("north", "south", "east", "west")
+
+
+def make_dataset(
+    path: Path, *, videos: int = 5, dim: int = 16, crops: int = 2, test: bool = True, seed: int = 0
+) -> Path:
+    """Per scene five training and three test videos; every third one holds a burst."""
+    rng = np.random.default_rng(0)
+    videos, crops, dim = 5, 2, 16
+    records, truth = [], {}
+    with StoreWriter(
+        path / "store", extractor="synthetic", settings={}, crops=crops, dim=dim, normalise="none"
+    ) as writer:
+        for scene in SCENES:
+            for split, count in (("train", videos), ("test", 3 if test else 0)):
+                for number in range(count):
+                    name, length = f"{scene}-{split}-{number}", int(rng.integers(12, 30))
+                    x = np.abs(rng.normal(1, 0.1, (length, crops, dim))).astype(np.float32)
+                    labels = np.zeros(length * 16, np.uint8)
+                    if number % 3 == 1:
+                        start = int(rng.integers(2, length - 6))
+                        x[start : start + 4] *= rng.uniform(1.5, 3, (4, crops, dim)).astype(np.float32)
+                        labels[start * 16 : (start + 4) * 16] = 1
+                    writer.append(name, [x], frames=length * 16, fps=25.0)
+                    records.append(VideoRecord(name, split, scene, "", int(labels.any())))
+                    if split == "test":
+                        truth[name] = labels
+        writer.finish()
+    if truth:
+        save_npz(path / "frame_labels.npz", truth)
+    write_videos_csv(path / "videos.csv", records)
+    return path

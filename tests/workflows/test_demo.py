@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clap_vad.errors import ClapError
+from clap_vad.staging.rendering import TRUTH, RenderSettings, render_clips
+from clap_vad.workflows.demo import demo
+
+TINY = RenderSettings(seconds=1.2, training=2, testing=1)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("demo") / "demo out"
+    return out, demo(out, rounds=2, settings=TINY)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    kinds = {".npy", ".csv", ".npz", ".mp4", ".safetensors"}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.suffix in kinds}
+
+
+def test_the_whole_chain_on_rendered_videos(rendered: tuple[Path, dict[str, Any]]) -> None:
+    out, result = rendered
+    assert list(result["sites"]) == ["corridor", "street", "plaza", "dock"]
+    assert result["sites"]["plaza"]["training_videos_with_anomalies"] == 0
+    assert set(result["results"]) == {"collaborative", "local", "centralized"}
+    assert result["results"]["collaborative"]["participants"] == 4 and result["skipped"] == {}
+    assert 0 <= result["frame_auc"] <= 1 and result["frame_auc"] == result["results"]["collaborative"]["frame_auc"]
+    assert result["bytes_up"] > 0 and result["results"]["centralized"]["bytes_up"] != result["bytes_up"]
+    json.dumps(result, allow_nan=False)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for words in ("corridor", "dock", "collaborative", "local: each site alone", "centralized", "baseline knn"):
+        assert words in page
+    assert "http://" not in page and "https://" not in page
+    for setting in result["results"]:
+        assert (out / "runs" / setting / "report.html").exists()
+
+
+def test_a_finished_demo_is_reported_again_without_work(rendered: tuple[Path, dict[str, Any]]) -> None:
+    out, result = rendered
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.suffix in {".mp4", ".npy", ".safetensors"}}
+    again = demo(out, rounds=2, settings=TINY)
+    assert {**again, "seconds": 0} == {**result, "seconds": 0}
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_other_choices_in_the_same_folder_are_refused(rendered: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    out, _ = rendered
+    with pytest.raises(ClapError, match="other choices"):
+        demo(out, rounds=3, settings=TINY)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ClapError, match="not empty and not the folder of a demo"):
+        demo(tmp_path, rounds=2, settings=TINY)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips") / "videos"
+    render_clips(folder, RenderSettings(seconds=1.5, training=2, testing=1), workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """Two sites that use the same file names, one of them with a broken file; the demo's folder and its result."""
+    own = tmp_path_factory.mktemp("own") / "my videos"
+    for site, source in (("Tor 1", "corridor"), ("Büro", "plaza")):
+        (own / site).mkdir(parents=True)
+        for number in (1, 2):
+            shutil.copy(clips / source / f"{source}-train-{number}.mp4", own / site / f"camera {number}.mp4")
+    (own / "Büro" / "broken.mp4").write_bytes(b"no video" * 100)
+    out = own.with_name("out")
+    return own, out, demo(out, videos=own, rounds=2)
+
+
+def test_own_videos_without_truth(own: tuple[Path, Path, dict[str, Any]]) -> None:
+    _, out, result = own
+    assert result["frame_auc"] is None and list(result["sites"]) == ["Büro", "Tor 1"]
+    assert list(result["skipped"]) == ["broken"] and "broken.mp4" in result["skipped"]["broken"]
+    assert result["events"] and {e["video"] for e in result["events"]} <= {
+        f"{site}-camera {number}" for site in ("Tor 1", "Büro") for number in (1, 2)
+    }
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Büro-camera 1" in page and "broken" in page and "data:image/jpeg" in page
+
+
+def test_killed_while_it_trains_it_ends_with_the_same_files(
+    own: tuple[Path, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    videos, reference, result = own
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "clap_vad.cli",
+        "demo",
+        "--videos",
+        str(videos),
+        "--rounds",
+        "2",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(command, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("runs/*/config.json")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(out.glob("runs/*/config.json")) and not (out / "report.html").exists()
+    again = demo(out, videos=videos, rounds=2)
+    assert again["events"] == result["events"] and again["skipped"].keys() == result["skipped"].keys()
+    assert files_of(out) == files_of(reference)
+
+
+def test_other_videos_in_the_same_folder_are_refused(
+    own: tuple[Path, Path, dict[str, Any]], clips: Path, tmp_path: Path
+) -> None:
+    videos, out, _ = own
+    changed = tmp_path / "changed"
+    shutil.copytree(videos, changed)
+    with pytest.raises(ClapError, match="made of other videos"):
+        demo(out, videos=changed, rounds=2)
+    with pytest.raises(ClapError, match="holds the videos of --videos itself"):
+        demo(out, videos=out / "videos", rounds=2)
+
+
+def test_own_videos_with_truth_and_one_site_only(clips: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    (own / "gate" / "test").mkdir(parents=True)
+    shutil.copy(clips / "dock" / "dock-train-1.mp4", own / "gate")
+    shutil.copy(clips / "dock" / "dock-train-2.mp4", own / "gate")
+    shutil.copy(clips / "dock" / "dock-test-1.mp4", own / "gate" / "test" / "evening.mp4")
+    with np.load(clips / TRUTH) as labels:
+        truth = np.zeros_like(labels["dock-test-1"])
+    truth[len(truth) // 2 :] = 1
+    np.savez(own / TRUTH, evening=truth)
+    result = demo(tmp_path / "out", videos=own, rounds=2, images=False)
+    assert set(result["results"]) == {"centralized"} and 0 <= result["frame_auc"] <= 1
+    assert result["sites"]["gate"]["test_videos"] == 1
+    assert "data:image/jpeg" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    np.savez(own / TRUTH, morning=truth)
+    with pytest.raises(ClapError, match="'morning', a video that no site holds"):
+        demo(tmp_path / "other", videos=own, rounds=2)
+
+
+def test_a_wrong_layout_is_told_with_the_folder(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ClapError, match="nowhere: no such folder; one sub-folder per site"):
+        demo(out, videos=tmp_path / "nowhere")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    shutil.copy(clips / "dock" / "dock-train-1.mp4", flat)
+    with pytest.raises(ClapError, match="flat: holds no sub-folder; one sub-folder per site"):
+        demo(out, videos=flat)
+    (flat / "empty").mkdir()
+    with pytest.raises(ClapError, match=r"empty: .*one sub-folder per site"):
+        demo(out, videos=flat)
+    (flat / "empty" / "test").mkdir()
+    shutil.copy(clips / "dock" / "dock-train-1.mp4", flat / "empty" / "test")
+    with pytest.raises(ClapError, match="every video is for testing"):
+        demo(out, videos=flat)
+    assert not out.exists()

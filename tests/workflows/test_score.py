@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+import os
+import tracemalloc
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from clap_vad.cli.score import score as score_command
+from clap_vad.core.moments import Normaliser
+from clap_vad.detector.model import Model
+from clap_vad.detector.network import initial_weights
+from clap_vad.errors import ClapError
+from clap_vad.features.extractor import Ending, Extractor, make_extractor
+from clap_vad.workflows.score import score
+from clap_vad.workflows.scoring import choose_threshold, score_video, scoring_parts
+
+SETTINGS = {"rows": 2, "cols": 2, "side": 96}
+FRAMES, FPS = 120, 20
+MOVES, EVENT = (50, 94), (48, 96)  # the event is the three segments in which something moves
+
+
+def write_video(path: Path, moves: tuple[int, int] = MOVES, frames: int = FRAMES) -> Path:
+    """A still texture that slides to the right while ``moves`` lasts."""
+    texture = np.kron(np.random.default_rng(0).integers(40, 216, (12, 400)), np.ones((8, 8))).astype(np.uint8)
+    shift = 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
+        for number in range(frames):
+            shift += 3 * (moves[0] <= number < moves[1])
+            picture = np.ascontiguousarray(texture[:, shift : shift + 96])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")))
+        container.mux(stream.encode())
+    return path
+
+
+def make_model(**info) -> Model:
+    """A detector that adds up all features: near 0.12 where nothing moves, higher with motion."""
+    extractor = make_extractor("motion", SETTINGS)
+    dim = extractor.dim
+    weights = {name: np.zeros_like(array) for name, array in initial_weights(dim, 0).items()}
+    weights["layer1.weight"][0] = 1.0
+    weights["layer2.weight"][0, 0] = 1.0
+    weights["layer3.weight"][0, 0] = 0.15
+    weights["layer3.bias"][0] = -2.0
+    described = {
+        "extractor": {"name": "motion", "settings": extractor.settings()},
+        "segment_frames": 16,
+        "dim": dim,
+        "calibration": {"quantile": 0.99, "threshold": 0.4, "quantiles": {"0.5": 0.2, "0.9": 0.3, "0.99": 0.4}},
+    }
+    return Model(weights, Normaliser(np.zeros(dim, np.float32), np.ones(dim, np.float32)), {**described, **info})
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cam 1 – Tür")
+    write_video(folder / "moving.mp4")
+    write_video(folder / "still.mp4", moves=(0, 0))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    make_model().save(folder)
+    return folder
+
+
+def test_the_motion_is_the_event_and_the_still_video_has_none(run, films):
+    result = score(run, [films / "moving.mp4", films / "still.mp4"], threshold=0.3)
+    moving, still = result["videos"]
+    assert (moving["video"], moving["frames"], moving["fps"], moving["segments"]) == ("moving", FRAMES, FPS, 8)
+    (event,) = moving["events"]
+    assert (event["start_frame"], event["stop_frame"]) == EVENT
+    assert (event["start_seconds"], event["stop_seconds"]) == (2.4, 4.8)
+    assert EVENT[0] <= event["peak_frame"] < EVENT[1]
+    assert event["peak_score"] == moving["max_score"] > still["max_score"]
+    assert still["events"] == [] and result["skipped"] == []
+    json.dumps(result, allow_nan=False)
+
+
+def test_scores_are_those_of_the_whole_video_at_once(run, films, tmp_path):
+    score(run, [films / "moving.mp4"], scores=tmp_path / "scores.npz")
+    model, extractor = scoring_parts(run)
+    features = np.concatenate([block for block, _ in extractor.extract(films / "moving.mp4")])
+    with np.load(tmp_path / "scores.npz") as written:
+        assert written.files == ["moving"] and written["moving"].dtype == np.float32
+        np.testing.assert_allclose(written["moving"], model.score(features), rtol=1e-6)
+
+
+def test_a_bad_file_is_skipped_by_name_and_the_rest_kept(run, films, tmp_path):
+    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    videos = [tmp_path / "noise.mp4", films / "moving.mp4", tmp_path / "empty.mp4", tmp_path / "absent.mp4"]
+    result = score(run, videos, report=tmp_path / "report.html")
+    assert [video["video"] for video in result["videos"]] == ["moving"]
+    assert [Path(entry["path"]).name for entry in result["skipped"]] == ["noise.mp4", "empty.mp4", "absent.mp4"]
+    assert all(entry["path"] in entry["reason"] for entry in result["skipped"])
+    assert "Not scored" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(ClapError, match=r"absent.mp4: no such file"):
+        score(run, [tmp_path / "absent.mp4"])
+
+
+def test_a_file_whose_name_is_not_text_does_not_spoil_the_report(run, films, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4"))
+    odd.write_bytes((films / "still.mp4").read_bytes())
+    result = score(run, [odd, films / "moving.mp4"], report=tmp_path / "report.html", scores=tmp_path / "scores.npz")
+    assert [video["video"] for video in result["videos"]] == ["moving"]
+    assert "cannot name a video" in result["skipped"][0]["reason"]
+    assert "cannot name a video" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_video_is_never_overwritten(run, films):
+    before = (films / "still.mp4").read_bytes()
+    for option in ("report", "scores"):
+        with pytest.raises(ClapError, match="would be overwritten"):
+            score(run, [films / "still.mp4"], **{option: films / "still.mp4"})
+    assert (films / "still.mp4").read_bytes() == before
+
+
+def test_a_video_that_breaks_off_is_scored_as_far_as_it_goes(run, films, tmp_path):
+    # Matroska needs no table at the end, so a cut file still begins
+    with av.open(str(films / "moving.mp4")) as source, av.open(str(tmp_path / "cut.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    whole = (tmp_path / "cut.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    (video,) = score(run, [tmp_path / "cut.mkv"], threshold=0.3)["videos"]
+    assert 0 < video["frames"] < FRAMES and video["truncated"]
+    done = CliRunner().invoke(
+        score_command, [str(run), str(tmp_path / "cut.mkv"), "--report", str(tmp_path / "r.html")]
+    )
+    assert done.exit_code == 2 and "could be read in part only" in done.stderr
+    assert "read in part" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_is_searched_and_an_empty_one_refused(run, films, tmp_path):
+    result = score(run, [films, films / "still.mp4"])
+    assert [video["video"] for video in result["videos"]] == ["moving", "still"]
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ClapError, match="holds nothing that this extractor reads"):
+        score(run, [tmp_path / "nothing"])
+
+
+def test_report_shows_pictures_clear_blurred_or_not_at_all(run, films, tmp_path):
+    def page(**options) -> str:
+        score(run, [films / "moving.mp4"], threshold=0.3, report=tmp_path / "r.html", **options)
+        return (tmp_path / "r.html").read_text(encoding="utf-8")
+
+    clear, blurred, without = page(), page(blur=True), page(images=False)
+    assert clear.count("data:image/jpeg") == blurred.count("data:image/jpeg") == 1
+    assert "meant to stay here" in clear and "nobody can be recognised" in blurred
+    assert "data:image" not in without and "00:02.4" in without
+    assert clear == page()
+
+
+def test_threshold_comes_from_the_model_a_quantile_or_a_number():
+    model, run = make_model(), Path("run")
+    assert choose_threshold(model, run, None, None) == (0.4, 0.99)
+    assert choose_threshold(model, run, None, 0.9) == (0.3, 0.9)
+    assert choose_threshold(model, run, None, 0.7) == (pytest.approx(0.25), 0.7)
+    assert choose_threshold(model, run, 0.77, None) == (0.77, None)
+    with pytest.raises(ClapError, match=r"calibrated from 0.5 to 0.99"):
+        choose_threshold(model, run, None, 0.9999)
+    with pytest.raises(ClapError, match="give one of them"):
+        choose_threshold(model, run, 0.5, 0.9)
+    with pytest.raises(ClapError, match="no calibration"):
+        choose_threshold(make_model(calibration={"threshold": None, "quantiles": {}}), run, None, None)
+
+
+@pytest.mark.parametrize(
+    ("info", "text"),
+    [
+        ({"extractor": {"name": "clap", "settings": {}}}, "a plain video cannot be scored with it"),
+        ({"extractor": {"name": "tracks", "settings": {}}}, "takes 24 floats per crop"),
+        ({"extractor": {"name": "motion", "settings": {"rows": "many"}}}, "setting 'rows'"),
+        ({"extractor": None}, "'extractor' does not name one"),
+    ],
+)
+def test_a_model_that_cannot_score_files_says_why(info, text, films, tmp_path):
+    make_model(**info).save(tmp_path)
+    with pytest.raises(ClapError, match=text):
+        score(tmp_path, [films / "moving.mp4"])
+
+
+def test_participants_models_are_named_where_there_is_no_common_one(films, tmp_path):
+    for name in ("camera-2", "camera-10"):
+        (tmp_path / "participants" / name).mkdir(parents=True)
+        make_model().save(tmp_path / "participants" / name)
+    with pytest.raises(ClapError, match="there are: camera-2, camera-10"):
+        score(tmp_path, [films / "moving.mp4"])
+    assert score(tmp_path / "participants" / "camera-10", [films / "moving.mp4"])["videos"]
+    with pytest.raises(ClapError, match="no model there"):
+        score(tmp_path / "nothing", [films / "moving.mp4"])
+
+
+def test_bad_options_are_refused_before_anything_is_decoded(run, films, tmp_path):
+    for options, text in (
+        ({"max_gap": -1.0}, "max_gap"),
+        ({"min_length": float("nan")}, "min_length"),
+        ({"threshold": float("inf")}, "threshold"),
+        ({"report": tmp_path}, "is a folder"),
+    ):
+        with pytest.raises(ClapError, match=text):
+            score(run, [films / "absent.mp4"], **options)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ClapError, match="same name as"):
+        score(run, [films / "a.mp4", tmp_path / "other" / "a.mp4"], scores=tmp_path / "s.npz")
+
+
+class Endless(Extractor):
+    """An hour-long video's worth of features in blocks, made up on the fly."""
+
+    crops, dim = 4, 24
+
+    def __init__(self, blocks: int) -> None:
+        self.count = blocks
+
+    def accepts(self, path):
+        return True
+
+    def blocks(self, path):
+        for _ in range(self.count):
+            yield np.zeros((16, self.crops, self.dim), np.float32), None
+        return Ending(frames=256 * self.count, fps=25.0)
+
+
+def test_memory_does_not_grow_with_the_video():
+    model = make_model()
+
+    def peak(blocks: int) -> int:
+        tracemalloc.start()
+        scored = score_video(model, Endless(blocks), Path("hour.mp4"), threshold=0.5)
+        assert len(scored.scores) == 16 * blocks
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    peak(2)
+    # 200 blocks of features are 1.2 MB; their scores, held as blocks and joined, are under 0.1 MB
+    assert peak(200) - peak(5) < 400_000
+
+
+def test_the_command_prints_events_and_ends_with_json(run, films, tmp_path):
+    arguments = [str(run), str(films / "moving.mp4"), "--threshold", "0.3"]
+    done = CliRunner().invoke(score_command, arguments)
+    assert done.exit_code == 0
+    assert "00:02.4" in done.output and "00:04.8" in done.output and "120 frames at 20 fps" in done.output
+    done = CliRunner().invoke(score_command, [*arguments, str(tmp_path / "absent.mp4"), "--json"])
+    assert done.exit_code == 2
+    assert json.loads(done.stdout.splitlines()[-1])["videos"][0]["video"] == "moving"
+    assert "1 of 2 videos could not be scored" in done.stderr
+    done = CliRunner().invoke(score_command, [str(run), str(tmp_path / "absent.mp4")])
+    assert done.exit_code == 2 and "Traceback" not in done.output
