@@ -1,0 +1,5 @@
+"""``python -m clap_vad.cli``."""
+
+from .main import main
+
+main()

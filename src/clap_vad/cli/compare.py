@@ -1,0 +1,67 @@
+"""``clap compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.box import SIMPLE
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from ..evaluation.comparison import COLUMNS, NOTHING, Row, row_texts
+from ..workflows import compare as workflow
+from .command import Output, command
+from .method_options import method_options
+
+__all__ = ["compare"]
+
+
+def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    try:
+        return [int(name) for name in _names(context, parameter, value)]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers like 0,1,2") from None
+
+
+def _list_option(flag: str, default: str, help: str, parse: Callable[..., Any] = _names) -> Callable[..., Any]:
+    return click.option(flag, default=default, show_default=True, metavar="A,B,...", callback=parse, help=help)
+
+
+@command("compare", help="Train methods in several settings over seeds and write one table; repeat it to resume.")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the table and the runs.")
+@_list_option("--methods", "clap", "Methods.")
+@_list_option("--settings", "centralized,local,collaborative", "Settings.")
+@_list_option("--supervisions", "us", "us (no labels), ws (a label per training video).")
+@_list_option("--seeds", "0,1,2", "Seeds.", _numbers)
+@_list_option("--strategies", "fedavg", "Aggregation strategies, in setting collaborative only.")
+@click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")
+@click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of each run.")
+@method_options
+def compare(dataset: Path, out: Path, **choices: Any) -> Output:
+    """Parse, call, print."""
+    result = workflow.compare(dataset, out=out, **choices, tell=lambda line: click.echo(line, err=True))
+    written = Text(f"written: {out / 'table.html'}, table.md, table.csv, table.json")
+    return Output(result, Group(_table([Row.from_json(row) for row in result["rows"]]), written))
+
+
+def _table(rows: list[Row]) -> Table:
+    """What fits a terminal: columns in which rows do not differ are left to the files."""
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    texts = [row_texts(row)[:-1] for row in rows]
+    always = {COLUMNS.index(name) for name in ("Method", "Setting", "Frame AUC %", "Frame AP %")}
+    shown = [i for i in range(len(COLUMNS) - 1) if i in always or len({line[i] for line in texts} - {NOTHING}) > 1]
+    for i in shown:
+        number = i > COLUMNS.index("Protocol")
+        table.add_column(COLUMNS[i], justify="right" if number else "left", no_wrap=i > 0, overflow="fold")
+    for line in texts:
+        table.add_row(*(Text(line[i]) for i in shown))
+    return table

@@ -1,0 +1,122 @@
+"""``clap dataset prepare | create | partition``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+from rich.console import Group
+from rich.table import Table
+
+from ..datasets.creation import create_dataset
+from ..datasets.dataset import Dataset
+from ..datasets.partition import describe_participants
+from ..datasets.partition import partition as partition_dataset
+from ..datasets.preparation import DATASETS
+from ..datasets.preparation import prepare as prepare_dataset
+from .command import Output, command
+
+__all__ = ["create", "partition", "prepare"]
+
+_FOLDER = click.Path(path_type=Path)
+
+
+def _benchmark_options(function: Callable[..., Output]) -> Callable[..., Output]:
+    """An option per field of the registered benchmarks, so that a new benchmark brings its own."""
+    options: dict[str, Callable[..., Any]] = {}
+    for name in DATASETS:
+        hints = get_type_hints(DATASETS[name])
+        for entry in fields(DATASETS[name]):  # type: ignore[arg-type]  # every registered benchmark is a dataclass
+            hint = hints[entry.name]
+            kind: Any = str
+            if get_origin(hint) is Literal:
+                kind = click.Choice(get_args(hint))
+            elif Path in (hint, *get_args(hint)):
+                kind = _FOLDER
+            default = "" if entry.default is None else f"  [default: {entry.default}]"
+            options[entry.name] = click.option(
+                f"--{entry.name.replace('_', '-')}", entry.name, type=kind, help=entry.metadata["help"] + default
+            )
+    for option in reversed(options.values()):
+        function = option(function)
+    return function
+
+
+@command("prepare", help="Make a dataset of a known benchmark NAME from its published files.")
+@click.argument("name")
+@click.option("--source", type=_FOLDER, required=True, help="Folder of the published files.")
+@click.option("--out", type=_FOLDER, required=True, help="The dataset to make; a killed preparation resumes.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that extract features.  [default: all cores]")
+@_benchmark_options
+def prepare(name: str, source: Path, out: Path, workers: int | None, **options: Any) -> Output:
+    given = {key: value for key, value in options.items() if value is not None}
+    data = prepare_dataset(name, source, out, workers=workers, **given)
+    skipped = data["skipped"]
+    warning = None
+    if skipped:
+        first = next(iter(skipped.items()))
+        warning = f"{out}: made without {len(skipped)} of the videos, unusable (first: '{first[0]}': {first[1]})"
+    return Output(data, _describe_prepared(data), warning)
+
+
+@command("create", help="Make a dataset of your own store of features and a table of videos.")
+@click.option("--store", type=_FOLDER, required=True, help="Store made by 'clap features extract' or 'import'.")
+@click.option("--videos", type=_FOLDER, required=True, help="CSV table: video,split[,scene,event,label].")
+@click.option("--frame-labels", type=_FOLDER, help="NPZ: video -> 0 or 1 per frame.")
+@click.option("--out", type=_FOLDER, required=True, help="The dataset to make.")
+@click.option("--copy", is_flag=True, help="Copy the store instead of linking to it.")
+def create(store: Path, videos: Path, frame_labels: Path | None, out: Path, copy: bool) -> Output:
+    data = create_dataset(store, videos, out, frame_labels, copy=copy)
+    lines = [f"{out}: {data['train']} training and {data['test']} test videos"]
+    for key, meaning in (
+        ("unlisted", "videos of the store are not listed and stay out"),
+        ("unlabelled_test", "test videos have no frame labels and cannot be evaluated"),
+        ("labels_not_listed", "videos of the frame labels are not listed"),
+        ("frame_differences", "videos have slightly more or fewer labels than frames"),
+    ):
+        if data[key]:
+            lines.append(f"{len(data[key])} {meaning}: {', '.join(list(data[key])[:5])}")
+    return Output(data, "\n".join(lines))
+
+
+@command("partition", help="Divide the training videos of DATASET among participants.")
+@click.argument("dataset", type=_FOLDER)
+@click.option("--protocol", required=True, metavar="NAME|FILE", help="random, event, scene, or a participants file.")
+@click.option("--participants", type=click.IntRange(min=1), help="How many, for random.  [default: 5]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the draw.")
+def partition(dataset: Path, protocol: str, participants: int | None, seed: int) -> Output:
+    assigned = partition_dataset(dataset, protocol, participants, seed)
+    opened = Dataset(dataset)
+    data = describe_participants(opened, assigned)
+    data["file"] = str(opened.participants_file(assigned.protocol))
+    table = Table("participant", "videos", "normal", "anomalous", "unlabelled", title=f"protocol {assigned.protocol}")
+    for row in data["participants"]:
+        table.add_row(*(str(row[key]) for key in ("id", "videos", "normal", "anomalous", "unlabelled")))
+    remark = f"{data['unassigned']} training videos belong to nobody" if data["unassigned"] else data["file"]
+    return Output(data, Group(table, remark))
+
+
+def _describe_prepared(data: dict[str, Any]) -> Group:
+    truth = data["truth"]
+    lines = [
+        f"{data['path']}: {data['train']} training videos ({data['train_anomalous']} anomalous), "
+        f"{data['test']} test videos ({data['test_anomalous']} anomalous), {data['scenes']} scenes",
+        f"truth: {truth['origin']}, {truth['videos']} videos, {truth['frames']} frames, "
+        f"{truth['abnormal_frames']} abnormal",
+    ]
+    if truth["compared_with"]:
+        lines.append(f"compared with {truth['compared_with']['file']}: {len(truth['disagreements'])} videos differ")
+        lines += [f"  {entry['video']}: {entry['frames']} frames" for entry in truth["disagreements"]]
+    for name, store in (data["features"] or {}).items():
+        lines.append(
+            f"{name}: {store['videos']} videos, {store['segments']} x {store['crops']} x {store['dim']} "
+            f"({store['extractor']})"
+        )
+    lines += [f"protocol {name}: {len(held)} participants" for name, held in data["protocols"].items()]
+    lines += [f"skipped {video}: {reason}" for video, reason in data["skipped"].items()]
+    lines += [f"note: {note}" for note in data["notes"]]
+    lines += [f"next: {step}" for step in data["next"]]
+    return Group(*lines)

@@ -1,0 +1,34 @@
+"""``clap features import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..features.importing import IMPORTERS, import_features
+from .command import Output, command
+
+__all__ = ["import_"]
+
+
+@command("import", help="Bring features made by others into a store; one huge file is referenced in place.")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--format", "layout", required=True, type=click.Choice(IMPORTERS.names()), help="Layout of SOURCE.")
+@click.option(
+    "--index",
+    type=click.Path(path_type=Path),
+    help="List file or nalist.npy that says whose rows are whose (clap), or which videos to take in which order.",
+)
+@click.option("--names", type=click.Path(path_type=Path), help="List of video names for a bare nalist.npy.")
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Default: the type SOURCE has.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the new store.")
+def import_(source: Path, layout: str, index: Path | None, names: Path | None, dtype: str | None, out: Path) -> Output:
+    """Import and say what came of it."""
+    summary = import_features(layout, source, out, index=index, names=names, dtype=dtype)
+    how = "referenced in place" if summary["zero_copy"] else "copied"
+    text = (
+        f"{summary['store']}: {summary['videos']} videos, {summary['segments']} segments of {summary['crops']} x "
+        f"{summary['dim']} {summary['dtype']}, {how}"
+    )
+    return Output(summary, text)

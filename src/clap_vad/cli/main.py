@@ -1,0 +1,94 @@
+"""The ``clap`` command: a corridor that opens onto every room and holds no logic."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+__all__ = ["main"]
+
+_PACKAGE = "clap_vad.cli"
+
+
+class _LazyGroup(click.Group):
+    """A group whose sub-commands are imported when they are called, so that ``clap --help`` stays quick."""
+
+    def __init__(self, name: str, help: str, commands: dict[str, tuple[str, str, str]]) -> None:
+        super().__init__(name=name, help=help)
+        self._lazy = commands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._lazy:
+            return None
+        module, attribute, _ = self._lazy[cmd_name]
+        found: click.Command = getattr(importlib.import_module(f"{_PACKAGE}.{module}"), attribute)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in self._lazy.items()])
+
+
+_FEATURES = _LazyGroup(
+    "features",
+    "Segment features: extract, import, inspect.",
+    {
+        "extract": ("features_extract", "extract", "Features of videos, folders of frames, or track files."),
+        "import": ("features_import", "import_", "Features made by others, in their own layout."),
+        "info": ("features_info", "info", "Shape, size, checks and statistics of a store."),
+    },
+)
+_DATASET = _LazyGroup(
+    "dataset",
+    "Datasets: prepare a benchmark, create your own, partition among participants.",
+    {
+        "prepare": ("dataset", "prepare", "A known benchmark from its files."),
+        "create": ("dataset", "create", "Your own dataset from a store and a list of videos."),
+        "partition": ("dataset", "partition", "Who holds which training videos."),
+    },
+)
+
+cli = _LazyGroup(
+    "clap",
+    "Learn to spot anomalies in surveillance video together, without labels and without any video leaving a site.",
+    {
+        "demo": ("demo", "demo", "The whole chain on videos it renders itself."),
+        "features": ("main", "_FEATURES", "Segment features: extract, import, info."),
+        "dataset": ("main", "_DATASET", "Datasets: prepare, create, partition."),
+        "label": ("label", "label", "Pseudo-labels of a dataset, for researchers."),
+        "train": ("train", "train", "Train a model: centralized, local or collaborative."),
+        "evaluate": ("evaluate", "evaluate", "Frame-level metrics of a run."),
+        "compare": ("compare", "compare", "A table of methods and settings over seeds."),
+        "score": ("score", "score", "Score video files and find events."),
+        "report": ("report", "report", "One self-contained HTML page about a run."),
+    },
+)
+cli = click.version_option(package_name="clap-vad", prog_name="clap")(cli)
+
+
+def main() -> None:
+    """Run the command line; usage errors are one sentence on standard error and exit status 2."""
+    try:
+        cli.main(prog_name="clap", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        click.echo("clap: a command is missing", err=True)
+        sys.exit(2)
+    except click.UsageError as error:
+        where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+        click.echo(f"clap: {error.format_message().rstrip('.')}{where}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"clap: {error.format_message()}", err=True)
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except (OSError, KeyboardInterrupt) as error:  # beside a command: --help into a full disk, Ctrl-C while it loads
+        from .command import fail
+
+        fail(error)
