@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clap_vad.core.runs import runs
 from clap_vad.datasets.truth import (
     compare_truth,
     generate_truth,
     label_frames,
     parse_spans,
     read_frame_labels,
-    runs,
     write_frame_labels,
 )
 from clap_vad.errors import ClapError

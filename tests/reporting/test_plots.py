@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clap_vad.reporting.plots import envelope, roc_curves, round_curve, runs, score_curve
+from clap_vad.core.runs import runs
+from clap_vad.reporting.plots import envelope, roc_curves, round_curve, score_curve
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,7 +12,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ..evaluation.comparison import COLUMNS, NOTHING, Row, row_texts
+from ..evaluation.comparison import COLUMNS, Row, row_texts
+from ..evaluation.spread import NOTHING
 from ..workflows import compare as workflow
 from .command import Output, command
 from .method_options import method_options

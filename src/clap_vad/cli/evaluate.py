@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .command import Output, command
+from .tables import metric_text
 
 __all__ = ["evaluate"]
 
@@ -36,16 +37,16 @@ def _text(result: dict[str, Any]) -> RenderableType:
         table.add_row(
             Text(row.get("run", "pooled")),
             *sizes,
-            _percent(row, "frame_auc"),
-            _percent(row, "frame_ap"),
-            _percent(row, "frame_ap_trapezoid"),
+            metric_text(row, "frame_auc"),
+            metric_text(row, "frame_ap"),
+            metric_text(row, "frame_ap_trapezoid"),
         )
     notes = [Text(f"{row.get('run', 'pooled')}: {note}") for row in rows for note in _notes(row)]
     last = rows[-1]["per_scene"] if len(rows) == 1 else {}
     scenes = _numbers("scene", "frame AUC", "frame AP")
     for scene, own in last.items():
         sizes = (str(own["videos"]), f"{own['frames']:,}", f"{own['abnormal_frames']:,}")
-        scenes.add_row(Text(scene), *sizes, _percent(own, "frame_auc"), _percent(own, "frame_ap"))
+        scenes.add_row(Text(scene), *sizes, metric_text(own, "frame_auc"), metric_text(own, "frame_ap"))
     return Group(table, *notes, *([scenes] if last else []))
 
 
@@ -56,13 +57,6 @@ def _numbers(name: str, *metrics: str) -> Table:
     for column in ("videos", "frames", "abnormal", *metrics):
         table.add_column(column, justify="right", no_wrap=True)
     return table
-
-
-def _percent(row: dict[str, Any], metric: str) -> str:
-    if row[metric] is None:
-        return "-"
-    std = row.get(f"{metric}_std")
-    return f"{100 * row[metric]:.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 
 def _notes(row: dict[str, Any]) -> list[str]:

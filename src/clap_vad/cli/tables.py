@@ -7,7 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
-__all__ = ["metrics_table"]
+from ..evaluation.spread import percent
+
+__all__ = ["metric_text", "metrics_table"]
 
 
 def metrics_table(metrics: dict[str, Any], run: Path | None) -> Table:
@@ -18,14 +20,12 @@ def metrics_table(metrics: dict[str, Any], run: Path | None) -> Table:
     table.add_column("scores")
     table.add_column("frame AUC", justify="right")
     table.add_column("frame AP", justify="right")
-    table.add_row(metrics["method"], _percent(metrics, "frame_auc"), _percent(metrics, "frame_ap"))
+    table.add_row(metrics["method"], metric_text(metrics, "frame_auc"), metric_text(metrics, "frame_ap"))
     for name, result in metrics.get("baselines", {}).items():
-        table.add_row(f"baseline {name}", _percent(result, "frame_auc"), _percent(result, "frame_ap"))
+        table.add_row(f"baseline {name}", metric_text(result, "frame_auc"), metric_text(result, "frame_ap"))
     return table
 
 
-def _percent(result: dict[str, Any], key: str) -> str:
-    if result.get(key) is None:
-        return "-"
-    spread = result.get(f"{key}_std")
-    return f"{100 * result[key]:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else "")
+def metric_text(result: dict[str, Any], metric: str) -> str:
+    """A metric in percent, with its deviation where the result has one."""
+    return percent(result.get(metric), result.get(f"{metric}_std"), nothing="-")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ClapError
+from .runs import runs
 
 __all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "Event", "find_events"]
 
@@ -73,11 +74,10 @@ def find_events(
     """
     scores = np.asarray(scores, dtype=np.float64)
     _check(scores, threshold, frames, fps, segment_frames, max_gap, min_length)
-    high = np.concatenate(([False], scores >= threshold, [False]))
-    edges = np.flatnonzero(high[1:] != high[:-1])
-    starts = edges[0::2] * segment_frames
+    first, end = runs(scores >= threshold).T
+    starts = first * segment_frames
     # an event that reaches the last segment lasts to the end of the video
-    stops = np.where(edges[1::2] == len(scores), frames, edges[1::2] * segment_frames)
+    stops = np.where(end == len(scores), frames, end * segment_frames)
 
     rate = ASSUMED_FPS if fps is None else fps
     if len(starts):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.runs import runs
 from ..errors import ClapError
 from ..persistence import file_sha256, open_npz, save_npz
 
@@ -27,7 +28,6 @@ __all__ = [
     "label_frames",
     "parse_spans",
     "read_frame_labels",
-    "runs",
     "write_frame_labels",
 ]
 
@@ -45,16 +45,6 @@ def label_frames(spans: Iterable[Span], frames: int) -> np.ndarray:
     for start, stop in spans:
         labels[start:stop] = 1
     return labels
-
-
-def runs(flags: np.ndarray) -> list[list[int]]:
-    """Where a flat array of 0 and 1 is 1, as [start, stop) pairs.
-
-    >>> runs(np.array([1, 1, 0, 1]))
-    [[0, 2], [3, 4]]
-    """
-    edges = np.flatnonzero(np.diff(np.asarray(flags, dtype=np.int8), prepend=0, append=0))
-    return edges.reshape(-1, 2).tolist()
 
 
 def parse_spans(place: str, words: Sequence[str]) -> list[Span]:
@@ -114,7 +104,7 @@ def compare_truth(generated: Mapping[str, np.ndarray], given: Mapping[str, np.nd
         common = min(len(ours), len(theirs))
         differs[:common] = ours[:common] != theirs[:common]
         if differs.any():
-            found.append({"video": video, "frames": int(differs.sum()), "spans": runs(differs)})
+            found.append({"video": video, "frames": int(differs.sum()), "spans": runs(differs).tolist()})
     return found
 
 

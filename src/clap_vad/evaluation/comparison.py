@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .published import PublishedResult
-from .spread import mean_and_std
+from .spread import NOTHING, mean_and_std, percent
 
 __all__ = [
     "COLUMNS",
-    "NOTHING",
     "Row",
     "baseline_rows",
     "csv_table",
@@ -35,8 +34,6 @@ COLUMNS = (
     "Published %",
     "Seconds",
 )
-NOTHING = "–"
-"""Stands where there is no value."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +118,8 @@ def row_texts(row: Row) -> tuple[str, ...]:
         row.method,
         *(text or NOTHING for text in (row.setting, row.supervision, row.strategy, row.protocol)),
         str(len(row.seeds)) if row.seeds else NOTHING,
-        _percent(row.frame_auc, row.frame_auc_std),
-        _percent(row.frame_ap, row.frame_ap_std),
+        percent(row.frame_auc, row.frame_auc_std),
+        percent(row.frame_ap, row.frame_ap_std),
         f"{row.published.percent:.2f}" if row.published else NOTHING,
         f"{row.seconds:.1f}" if row.seconds is not None else NOTHING,
     )
@@ -160,9 +157,3 @@ def csv_table(rows: Sequence[Row]) -> str:
         source = (row.published.percent / 100, row.published.source) if row.published else ("", "")
         writer.writerow([*("" if values[name] is None else values[name] for name in fields), *source])
     return text.getvalue()
-
-
-def _percent(value: float | None, std: float | None) -> str:
-    if value is None:
-        return NOTHING
-    return f"{100 * value:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "")

@@ -1,11 +1,15 @@
-"""Mean and standard deviation of results over seeds or participants."""
+"""Mean and standard deviation of results over seeds or participants, and how a result is written."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["mean_and_std"]
+__all__ = ["NOTHING", "mean_and_std", "percent"]
+
+NOTHING = "–"
+"""Stands where there is no value."""
 
 
 def mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | None]:
@@ -23,3 +27,14 @@ def mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | 
     if not known or len(known) < len(values):
         return None, None
     return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None
+
+
+def percent(value: Any, spread: Any = None, nothing: str = NOTHING) -> str:
+    """A share as percent with two decimals, with its deviation where there is one; ``nothing`` for what is no number.
+
+    >>> percent(0.78018), percent(None), percent(0.5, 0.0123)
+    ('78.02', '–', '50.00 ± 1.23')
+    """
+    if not isinstance(value, (int, float)):
+        return nothing
+    return f"{100 * value:.2f}" + (f" ± {100 * spread:.2f}" if isinstance(spread, (int, float)) else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..cores import available_cores
 from ..errors import ClapError
 from ..progress import progress_bar
 from .extractor import EXTRACTORS, Extraction, Extractor, make_extractor
@@ -116,7 +116,7 @@ def extract_features(
                 "repeat the paths it was begun with or choose another --out"
             )
         parts = PartsFolder(out, extractor, tool)
-        finished = _finish_parts(inputs, parts, writer.completed, extractor, tool, workers or _cores())
+        finished = _finish_parts(inputs, parts, writer.completed, extractor, tool, workers or available_cores())
         with closing(finished):
             for video, outcome in finished:
                 _take(video, inputs[video], outcome, writer, parts, report)
@@ -217,7 +217,3 @@ def _take(
 def _printable(text: str) -> str:
     """File names need not be UTF-8; reports are."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

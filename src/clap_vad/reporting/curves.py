@@ -11,7 +11,7 @@ from ..errors import ClapError
 from ..evaluation.counts import count_frames
 from ..persistence import open_npz
 from .page import Plot, Plots, Section
-from .plots import roc_curves, runs, score_curve
+from .plots import roc_curves, score_curve
 from .run_files import RunFiles
 
 __all__ = ["chosen_ranks", "roc_plots", "score_plots"]
@@ -100,7 +100,7 @@ def _score_plot(
         truth = run.dataset.frame_labels(video)
         scene = run.dataset.videos[video].scene
     svg = score_curve(scores, frames=frames, fps=fps, segment_frames=segment_frames, truth=truth, limits=limits)
-    abnormal = sum(stop - start for start, stop in runs(truth)) if truth is not None else 0
+    abnormal = int(np.count_nonzero(truth)) if truth is not None else 0
     facts = f"{scene}, " if scene and not video.startswith(scene) else ""
     marked = f", {abnormal} of {len(truth)} frames abnormal" if truth is not None else ""
     description = f"Scores of {video} over time, highest {scores.max():.3f}{marked}"

@@ -16,10 +16,11 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from ..core.runs import runs
 from .durations import clock
 from .palette import PALETTE
 
-__all__ = ["envelope", "roc_curves", "round_curve", "runs", "score_curve"]
+__all__ = ["envelope", "roc_curves", "round_curve", "score_curve"]
 
 _LINES = ((PALETTE["curve"], "-"), (PALETTE["limit"], "--"), (PALETTE["second"], "-."), (PALETTE["third"], ":"))
 _STYLE: dict[Any, Any] = {
@@ -73,7 +74,7 @@ def score_curve(
     unit = 1.0 if fps is None else 1.0 / fps
     with mpl.rc_context(_STYLE):
         figure, axes = _axes(10.0, 2.1)
-        _shade(axes, [] if truth is None else runs(truth), unit, PALETTE["truth"], "anomaly (truth)")
+        _shade(axes, [] if truth is None else runs(truth).tolist(), unit, PALETTE["truth"], "anomaly (truth)")
         _shade(axes, list(events), unit, PALETTE["event"], "event")
         places, values = envelope(np.asarray(scores, dtype=np.float64), segment_frames, frames)
         axes.plot(places * unit, values, color=PALETTE["curve"], linewidth=1.3, label="score")
@@ -132,17 +133,6 @@ def round_curve(
         return _svg(figure)
 
 
-def runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Stretches [start, stop) of true values.
-
-    >>> runs(np.array([0, 1, 1, 0, 1]))
-    [(1, 3), (4, 5)]
-    """
-    padded = np.concatenate(([False], np.asarray(flags) != 0, [False]))
-    edges = np.flatnonzero(padded[1:] != padded[:-1])
-    return [(int(start), int(stop)) for start, stop in zip(edges[0::2], edges[1::2], strict=True)]
-
-
 def envelope(scores: np.ndarray, segment_frames: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Corner points (frame, score) of the step curve; a long video is drawn by the lowest and highest of each column.
 
@@ -168,7 +158,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _shade(axes: Any, stretches: list[tuple[int, int]], unit: float, color: str, label: str) -> None:
+def _shade(axes: Any, stretches: Sequence[Sequence[int]], unit: float, color: str, label: str) -> None:
     if stretches:
         spans = [(start * unit, (stop - start) * unit) for start, stop in stretches]
         # a height in axes coordinates: the shade reaches from the bottom to the top whatever the scores are

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.spread import percent
 from .curves import roc_plots, score_plots
 from .durations import byte_size, duration
 from .page import Plot, Plots, Section, Stat, Stats, Table, Text
 from .plots import round_curve
 from .run_files import Leaving, RunFiles, read_leaving
 
-__all__ = ["percent", "run_sections", "run_subtitle"]
+__all__ = ["run_sections", "run_subtitle"]
 
 _SUPERVISION = {"us": "without any labels", "ws": "with one label per training video"}
 
@@ -50,17 +51,6 @@ def run_sections(run: RunFiles) -> list[Section]:
     sections += _leaving(run)
     sections.append(_provenance(run))
     return sections
-
-
-def percent(value: Any, spread: Any = None) -> str:
-    """A share as percent with two decimals, a dash where there is none.
-
-    >>> percent(0.78018), percent(None), percent(0.5, 0.0123)
-    ('78.02', '–', '50.00 ± 1.23')
-    """
-    if not isinstance(value, (int, float)):
-        return "–"
-    return f"{100 * value:.2f}" + (f" ± {100 * spread:.2f}" if isinstance(spread, (int, float)) else "")
 
 
 def _headline(run: RunFiles) -> Stats:

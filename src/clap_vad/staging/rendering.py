@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cores import available_cores
 from ..errors import ClapError
 from ..persistence import read_json, save_npz, write_json
 from ..progress import progress_bar
@@ -88,7 +88,7 @@ def render_clips(folder: Path, settings: RenderSettings, workers: int | None = N
     missing = [plan for plan in plans if not _path(folder, plan).exists()]
     if workers is None:
         worth = sum(plan.frames for plan in missing) // _FRAMES_A_PROCESS
-        workers = max(1, min(_cores(), worth))
+        workers = max(1, min(available_cores(), worth))
     _render_missing(folder, missing, workers)
     if not (folder / TRUTH).exists():
         labels = {plan.name: truth(stage(plan)) for plan in plans if plan.split == "test"}
@@ -133,7 +133,3 @@ def _render_missing(folder: Path, plans: Sequence[ClipPlan], workers: int) -> No
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.spread import percent
 from ..reporting.durations import byte_size
 from ..reporting.page import Section, Stat, Stats, Table, Text, Video, write_page
-from ..reporting.run import percent, run_sections
+from ..reporting.run import run_sections
 from ..reporting.run_files import read_run
 from ..reporting.thumbnails import thumbnails
 from ..reporting.video import pictured, video_section
