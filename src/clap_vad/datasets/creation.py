@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import ClapError
 from ..features.store import FeatureStore
 from ..persistence import atomic_path
 from .dataset import VideoRecord, read_videos_csv, write_videos_csv
 from .preparation import claim_dataset, release_dataset, store_summary
 from .stores import link_store
-from .truth import read_frame_labels, write_frame_labels
+from .truth import check_lengths, length_differences, read_frame_labels, write_frame_labels
 
 __all__ = ["create_dataset"]
 
@@ -48,7 +46,7 @@ def create_dataset(
     listed = {record.video for record in records}
     kept = {record.video: labels[record.video] for record in records if record.video in labels}
     if frame_labels:
-        _check_lengths(frame_labels, kept, features)
+        check_lengths(frame_labels, kept, features)
     purpose = {"create": str(videos.resolve()), "store": str(store.resolve()), "copy": copy}
     purpose["frame_labels"] = str(frame_labels.resolve()) if frame_labels else None
     claim_dataset(out, purpose)
@@ -72,11 +70,7 @@ def create_dataset(
         "unlisted": [entry.video for entry in features.index if entry.video not in listed],
         "unlabelled_test": [video for video in test if video not in kept] if frame_labels else [],
         "labels_not_listed": sorted(labels.keys() - listed),
-        "frame_differences": {
-            video: len(values) - features.video(video).frames
-            for video, values in kept.items()
-            if len(values) != features.video(video).frames
-        },
+        "frame_differences": length_differences(kept, features),
     }
 
 
@@ -89,15 +83,6 @@ def _check_records(file: Path, records: Sequence[VideoRecord], store: FeatureSto
         )
     if not any(record.split == "train" for record in records):
         raise ClapError(f"{file}: lists no training video; give at least one the split 'train'")
-
-
-def _check_lengths(file: Path, labels: dict[str, np.ndarray], store: FeatureStore) -> None:
-    for video, values in labels.items():
-        frames = store.video(video).frames
-        if abs(len(values) - frames) > store.segment_frames:
-            raise ClapError(
-                f"{file}: '{video}' has {len(values)} labels but {frames} frames in the store; give one label per frame"
-            )
 
 
 def _copy_store(store: Path, out: Path) -> None:

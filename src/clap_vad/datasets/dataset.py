@@ -117,6 +117,12 @@ class Dataset:
             "extract or import its features, or take the line out"
         )
 
+    def by_store(self, videos: Sequence[str]) -> list[tuple[FeatureStore, list[VideoIndex]]]:
+        """Where the videos lie: for each store that holds any, their entries in the order given."""
+        located = [self.locate(video) for video in videos]
+        grouped = [(store, [entry for found, entry in located if found is store]) for store in self.stores]
+        return [(store, entries) for store, entries in grouped if entries]
+
     @cached_property
     def _truth(self) -> dict[str, np.ndarray]:
         file = self.path / "frame_labels.npz"

@@ -1,4 +1,4 @@
-"""What UCF-Crime and XD-Violence have in common: truth from annotated spans, and the official CLAP partitions."""
+"""What benchmarks have in common: published labels, truth from annotated spans, and the official CLAP partitions."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from typing import Any
 import numpy as np
 
 from ..errors import ClapError
+from ..features.importing import SEGMENT_FRAMES
 from .dataset import Participants, VideoRecord
 from .official import official_participants
 from .sources import find_files
-from .truth import RULE, Span, compare_truth, describe_file, generate_truth, read_frame_labels
+from .truth import RULE, Span, compare_truth, describe_file, generate_truth, read_frame_labels, truth_sizes
 
-__all__ = ["given_labels", "read_partitions", "truth_from_spans"]
-
-SEGMENT_FRAMES = 16
+__all__ = ["given_labels", "given_truth", "read_partitions", "truth_from_spans"]
 
 
 def given_labels(source: Path) -> tuple[Path | None, dict[str, np.ndarray]]:
     """The published ``frame_labels.npz`` where there is one: its path and labels."""
     found = find_files(source, ["frame_labels.npz"])
     return (found[0], read_frame_labels(found[0])) if found else (None, {})
+
+
+def given_truth(file: Path, rule: str, labels: Mapping[str, np.ndarray], **remarks: Any) -> dict[str, Any]:
+    """The record for ``truth.json`` of labels taken as they are given in ``file``."""
+    return {
+        "origin": "given",
+        "annotation": describe_file(file),
+        "rule": rule,
+        **truth_sizes(labels),
+        **remarks,
+        "compared_with": None,
+        "disagreements": [],
+    }
 
 
 def truth_from_spans(
@@ -66,9 +78,7 @@ def truth_from_spans(
             "from_segments_times_16": derived if file else len(derived),
             "unknown": [record.video for record in test if record.video not in frames],
         },
-        "videos": len(truth),
-        "frames": sum(len(values) for values in truth.values()),
-        "abnormal_frames": int(sum(int(values.sum()) for values in truth.values())),
+        **truth_sizes(truth),
         "spans_cut_at_end": cut,
         "annotated_but_not_listed": sorted(spans.keys() - names),
         "compared_with": describe_file(file) if file else None,

@@ -17,17 +17,21 @@ import numpy as np
 
 from ..core.runs import runs
 from ..errors import ClapError
+from ..features.store import FeatureStore
 from ..persistence import file_sha256, open_npz, save_npz
 
 __all__ = [
     "RULE",
     "Span",
+    "check_lengths",
     "compare_truth",
     "describe_file",
     "generate_truth",
     "label_frames",
+    "length_differences",
     "parse_spans",
     "read_frame_labels",
+    "truth_sizes",
     "write_frame_labels",
 ]
 
@@ -106,6 +110,31 @@ def compare_truth(generated: Mapping[str, np.ndarray], given: Mapping[str, np.nd
         if differs.any():
             found.append({"video": video, "frames": int(differs.sum()), "spans": runs(differs).tolist()})
     return found
+
+
+def truth_sizes(labels: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How much truth there is: ``videos``, ``frames``, ``abnormal_frames``."""
+    return {
+        "videos": len(labels),
+        "frames": sum(len(values) for values in labels.values()),
+        "abnormal_frames": sum(int(values.sum()) for values in labels.values()),
+    }
+
+
+def length_differences(labels: Mapping[str, np.ndarray], store: FeatureStore) -> dict[str, int]:
+    """Labels a video has more than the store counts frames (negative: fewer), for the videos where they differ."""
+    found = {video: len(values) - store.video(video).frames for video, values in labels.items()}
+    return {video: difference for video, difference in found.items() if difference}
+
+
+def check_lengths(file: Path, labels: Mapping[str, np.ndarray], store: FeatureStore) -> None:
+    """Refuse labels whose number differs from the store's frame count by more than one segment; ``file`` holds them."""
+    for video, difference in length_differences(labels, store).items():
+        if abs(difference) > store.segment_frames:
+            raise ClapError(
+                f"{file}: '{video}' has {len(labels[video])} labels but {store.video(video).frames} frames in the "
+                "store; give one label per frame"
+            )
 
 
 def describe_file(file: Path) -> dict[str, str]:

@@ -102,7 +102,7 @@ def baseline_scores(dataset: Dataset, names: Sequence[str] | None = None) -> dic
     sample = sample_training(dataset)
     scorers = {name: BASELINES[name](sample) for name in (BASELINES.names() if names is None else names)}
     scores: dict[str, dict[str, np.ndarray]] = {name: {} for name in scorers}
-    for store, entries in _by_store(dataset, dataset.test_videos):
+    for store, entries in dataset.by_store(dataset.test_videos):
         parts: dict[str, list[np.ndarray]] = {name: [] for name in scorers}
         for raw, valid in _read_blocks(store, _rows(entries)):
             block = Block(raw, valid, sample.normaliser)
@@ -117,7 +117,7 @@ def baseline_scores(dataset: Dataset, names: Sequence[str] | None = None) -> dic
 
 def sample_training(dataset: Dataset) -> TrainingSample:
     """Read the sample: training segments drawn without replacement under a fixed seed, in the order of the lists."""
-    located = [(store, _rows(entries)) for store, entries in _by_store(dataset, dataset.train_videos)]
+    located = [(store, _rows(entries)) for store, entries in dataset.by_store(dataset.train_videos)]
     total = sum(len(rows) for _, rows in located)
     chosen = np.arange(total)
     if total > SAMPLE_SEGMENTS:
@@ -134,13 +134,6 @@ def sample_training(dataset: Dataset) -> TrainingSample:
     standardised = normaliser.apply(np.concatenate(averages))
     standardised[np.concatenate(absent)] = 0
     return TrainingSample(normaliser, standardised, located[0][0].info.get("normalise") == "federated")
-
-
-def _by_store(dataset: Dataset, videos: Sequence[str]) -> list[tuple[FeatureStore, list[VideoIndex]]]:
-    """Where the videos lie: for each store that holds any, their entries in the order given."""
-    located = [dataset.locate(video) for video in videos]
-    grouped = [(store, [entry for found, entry in located if found is store]) for store in dataset.stores]
-    return [(store, entries) for store, entries in grouped if entries]
 
 
 def _rows(entries: Sequence[VideoIndex]) -> np.ndarray:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..datasets.dataset import VideoRecord, write_videos_csv
-from ..datasets.truth import write_frame_labels
+from ..datasets.truth import check_lengths, write_frame_labels
 from ..errors import ClapError
 from ..features.extraction import extract_features
 from ..features.extractor import Extractor, make_extractor
 from ..features.store import FeatureStore
 from ..persistence import read_json, write_json
-from ..staging.rendering import RenderSettings
+from ..staging.rendering import TRUTH, RenderSettings
 from .demo_events import VideoEvents, find_all_events
 from .demo_page import write_demo_page
 from .demo_videos import DemoVideo, link_videos, own_videos, read_truth, rendered_videos, stories
@@ -155,12 +155,7 @@ def _create(folder: Path, held: Sequence[DemoVideo], truth: dict[str, np.ndarray
     if not any(video.split == "train" for video in used):
         raise ClapError(f"{folder}: not one training video could be read; give others")
     labels = {video.name: truth[video.name] for video in used if video.name in truth}
-    for name, values in labels.items():
-        frames = store.video(name).frames
-        if abs(len(values) - frames) > store.segment_frames:
-            raise ClapError(
-                f"frame_labels.npz: '{name}' has {len(values)} labels but {frames} frames; give one per frame"
-            )
+    check_lengths(Path(TRUTH), labels, store)
     if not (folder / "videos.csv").exists():
         if labels:
             write_frame_labels(folder / "frame_labels.npz", labels)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.events import Event, find_events
 from ..detector.model import Model
+from ..detector.scoring import score_videos
 from ..features.store import FeatureStore
 from ..progress import progress_bar
 from .demo_videos import DemoVideo
@@ -17,7 +18,7 @@ from .scoring import choose_threshold
 
 __all__ = ["VideoEvents", "find_all_events"]
 
-_BLOCK = 2048  # segments scored at once, so that a long video needs no more memory than a short one
+_THREADS = 1  # a fixed number, so that the scores do not depend on the machine
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,7 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
     with progress_bar("scoring", len(videos)) as advance:
         for video in videos:
             entry = store.video(video.name)
-            parts = []
-            for start in range(entry.start, entry.stop, _BLOCK):
-                stop = min(start + _BLOCK, entry.stop)
-                valid = None if store.valid is None else store.valid[start:stop]
-                parts.append(model.score(store.read(start, stop), valid))
-            scores = np.concatenate(parts)
+            (scores,) = score_videos(model.weights, store, [entry], model.normaliser, _THREADS)
             events = find_events(
                 scores, threshold=threshold, frames=entry.frames, fps=entry.fps, segment_frames=store.segment_frames
             )

@@ -94,8 +94,10 @@ def _check_poolable(runs: Sequence[Path], configs: Sequence[dict[str, Any]], dat
     folders = [dataset.path.resolve() for dataset in datasets]
     for i, folder in enumerate(folders):
         if folder in folders[:i]:
-            raise ClapError(f"{runs[i]}: judges the same dataset as {runs[folders.index(folder)]} ({folder}); "
-                            "only runs on different test sets can be pooled")  # fmt: skip
+            raise ClapError(
+                f"{runs[i]}: judges the same dataset as {runs[folders.index(folder)]} ({folder}); "
+                "only runs on different test sets can be pooled"
+            )
         if configs[i].get("setting") != configs[0].get("setting"):
             raise ClapError(
                 f"{runs[i]}: setting {configs[i].get('setting')} cannot be pooled with "
@@ -138,10 +140,7 @@ def _score(folder: Path, dataset: Dataset, threads: int) -> dict[str, np.ndarray
 
     model = Model.load(folder)
     scores: dict[str, np.ndarray] = {}
-    for store in dataset.stores:
-        entries = [entry for s, entry in map(dataset.locate, dataset.test_videos) if s is store]
-        if not entries:
-            continue
+    for store, entries in dataset.by_store(dataset.test_videos):
         if store.dim != model.dim:
             raise ClapError(f"{store.path}: features have {store.dim} dimensions, {folder} was trained on {model.dim}")
         _check_extractor(folder, model.info, store.extractor, store.path)

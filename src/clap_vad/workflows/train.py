@@ -17,7 +17,6 @@ from ..detector.scoring import score_videos
 from ..errors import ClapError
 from ..evaluation.baseline import baseline_table
 from ..evaluation.evaluate import evaluate_participants, evaluate_scores
-from ..features.store import VideoIndex
 from ..federation.ask import Ask, State
 from ..persistence import locked_folder, open_npz, read_json, save_npz, write_json
 from ..progress import progress_bar
@@ -188,11 +187,9 @@ def _save_model(folder: Path, config: RunConfig, dataset: Dataset, state: State)
     weights, normaliser = global_weights(state), normaliser_of(state)
     sha256 = Model(weights, normaliser, info).save(folder)
     scores: dict[str, np.ndarray] = {}
-    for store in dataset.stores:
-        entries: list[VideoIndex] = [store.video(video) for video in dataset.test_videos if video in store]
-        if entries:
-            found = score_videos(weights, store, entries, normaliser, config.threads)
-            scores.update(zip((entry.video for entry in entries), found, strict=True))
+    for held, entries in dataset.by_store(dataset.test_videos):
+        found = score_videos(weights, held, entries, normaliser, config.threads)
+        scores |= {entry.video: own for entry, own in zip(entries, found, strict=True)}
     save_npz(folder / "scores.npz", scores)
     return sha256
 

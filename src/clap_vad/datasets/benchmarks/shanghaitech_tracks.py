@@ -13,10 +13,10 @@ from ...errors import ClapError
 from ...features.store import FeatureStore
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
-from ..published import given_labels
+from ..published import given_labels, given_truth
 from ..sources import find_file, find_files, read_names
 from ..stores import extract_store
-from ..truth import describe_file
+from ..truth import length_differences
 
 __all__ = ["ShanghaiTechTracks"]
 
@@ -61,19 +61,13 @@ class ShanghaiTechTracks(Benchmark):
             video: given[video] if video in given else np.zeros(count, dtype=np.uint8)
             for video, count in frames.items()
         }
-        longer = {video: len(labels[video]) - count for video, count in frames.items() if len(labels[video]) != count}
-        truth = {
-            "origin": "given",
-            "annotation": describe_file(file),
-            "rule": "videos named there have those labels, all others are normal up to their last tracked frame",
-            "videos": len(labels),
-            "frames": sum(len(values) for values in labels.values()),
-            "abnormal_frames": sum(int(values.sum()) for values in labels.values()),
-            "videos_with_given_labels": sum(video in given for video in labels),
-            "labelled_minus_tracked_frames": longer,
-            "compared_with": None,
-            "disagreements": [],
-        }
+        truth = given_truth(
+            file,
+            "videos named there have those labels, all others are normal up to their last tracked frame",
+            labels,
+            videos_with_given_labels=sum(video in given for video in labels),
+            labelled_minus_tracked_frames=length_differences(labels, store),
+        )
         return Contents(records, labels, truth, skipped=skipped, notes=remarks)
 
 

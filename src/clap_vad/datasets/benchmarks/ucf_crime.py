@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...errors import ClapError
+from ...features.naming import video_name
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
 from ..published import given_labels, read_partitions, truth_from_spans
@@ -63,8 +64,6 @@ class UcfCrime(Benchmark):
 
 def read_annotation(file: Path) -> dict[str, list[Span]]:
     """Spans by video from ``Temporal_Anomaly_Annotation.txt``: ``name class start stop start stop``, -1 for none."""
-    from ...features.naming import video_name
-
     spans: dict[str, list[Span]] = {}
     for number, line in read_lines(file):
         words = line.split()

@@ -12,9 +12,9 @@ from ...features.naming import video_name
 from ...features.store import FeatureStore
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
-from ..published import given_labels
+from ..published import given_labels, given_truth
 from ..stores import extract_store
-from ..truth import describe_file
+from ..truth import length_differences
 
 __all__ = ["UcsdPed2"]
 
@@ -46,23 +46,12 @@ class UcsdPed2(Benchmark):
             if clip not in skipped and self._split(clip) == split
         ]
         labels = {record.video: given[record.video] for record in records if record.split == "test"}
-        store = FeatureStore(out / "store")
-        differences = {
-            clip: len(values) - store.video(clip).frames
-            for clip, values in labels.items()
-            if len(values) != store.video(clip).frames
-        }
-        truth = {
-            "origin": "given",
-            "annotation": describe_file(file),
-            "rule": "labels of the Test clips as given there",
-            "videos": len(labels),
-            "frames": sum(len(values) for values in labels.values()),
-            "abnormal_frames": sum(int(values.sum()) for values in labels.values()),
-            "labelled_minus_decoded_frames": differences,
-            "compared_with": None,
-            "disagreements": [],
-        }
+        truth = given_truth(
+            file,
+            "labels of the Test clips as given there",
+            labels,
+            labelled_minus_decoded_frames=length_differences(labels, FeatureStore(out / "store")),
+        )
         return Contents(records, labels, truth, skipped=skipped, notes=remarks)
 
     def _split(self, clip: str) -> str:
