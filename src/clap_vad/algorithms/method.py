@@ -43,14 +43,11 @@ class Method(ABC):
     def __post_init__(self) -> None:
         """Raise :class:`ClapError` for a setting outside its range."""
         for f in dataclasses.fields(self):
-            choices = f.metadata.get("choices")
-            if choices and getattr(self, f.name) not in choices:
-                flag = f.name.replace("_", "-")
-                raise ClapError(f"--{flag} is {getattr(self, f.name)!r}; one of {', '.join(choices)} is needed")
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
+            flag, value, choices = f.name.replace("_", "-"), getattr(self, f.name), f.metadata.get("choices")
+            if choices and value not in choices:
+                raise ClapError(f"--{flag} is {value!r}; one of {', '.join(choices)} is needed")
             if isinstance(value, float) and not math.isfinite(value):
-                raise ClapError(f"--{f.name.replace('_', '-')} is {value}; a finite number is needed")
+                raise ClapError(f"--{flag} is {value}; a finite number is needed")
         if not self.lr > 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise ClapError("--lr must be above 0, --momentum in [0, 1), --weight-decay at least 0")
         if self.batch_size < 1 or self.local_epochs < 1 or self.min_steps < 0:

@@ -12,7 +12,7 @@ from ..core.moments import Normaliser
 from ..core.randomness import keyed_generator
 from ..detector.network import Weights, weight_shapes
 from ..detector.scoring import score_videos
-from ..detector.source import SegmentSource
+from ..detector.source import SegmentSource, video_slices
 from ..detector.training import SgdSettings, local_sgd
 from ..errors import ClapError
 from ..features.streaming import feature_moments
@@ -46,7 +46,7 @@ class DetectorSite:
             "train": (self._train, "model_update"),
             "calibrate": (self._calibrate, "score_histogram"),
         }
-        self.slices = SegmentSource(data.store, data.entries, None).slices
+        self.slices = video_slices(data.entries)
 
     def source(self, state: Mapping[str, np.ndarray]) -> SegmentSource:
         """The site's segments, standardised as the federation agreed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +24,12 @@ def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
             )
     names = list(settings)
 
+    @functools.wraps(function)
     def run(**arguments: Any) -> Any:
         given = {name: arguments.pop(name) for name in names}
         options = {name: value for name, value in given.items() if value is not None}
         return function(options=options, **arguments)
 
-    run.__name__, run.__doc__ = function.__name__, function.__doc__
-    run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click keeps them there
     for name in reversed(names):
         setting, defaults = settings[name]
         choices = setting.metadata.get("choices")

@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import ClapError
 from .runs import runs
 
-__all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "Event", "find_events"]
+__all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "DEFAULT_QUANTILE", "Event", "find_events"]
 
+DEFAULT_QUANTILE = 0.99  # of the scores of the unlabelled training segments: where the threshold lies
 DEFAULT_MAX_GAP = 2.0
 DEFAULT_MIN_LENGTH = 0.5
 ASSUMED_FPS = 25.0

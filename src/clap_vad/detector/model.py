@@ -69,12 +69,6 @@ class Model:
         """D, floats per crop that the model takes."""
         return input_dim(self.weights)
 
-    def score_crops(self, x: np.ndarray) -> np.ndarray:
-        """Score of each crop, (T, C, D) raw features -> (T, C) float32."""
-        from .scoring import score_crops
-
-        return score_crops(self.weights, self._standardised(x))
-
     def score(self, x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
         """s[t] of raw features, (T, C, D) float32 -> (T,) float32; ``valid`` (T, C) bool marks crops present."""
         from .scoring import score_segments

@@ -11,7 +11,7 @@ from ..core.magnitude import crop_weights
 from ..core.moments import Normaliser
 from ..features.store import FeatureStore, VideoIndex
 from .dropout import DROPOUT, Dropout
-from .source import SegmentSource
+from .source import SegmentSource, video_slices
 
 __all__ = ["score_crops", "score_segments", "score_videos"]
 
@@ -78,4 +78,4 @@ def score_videos(
             scores[segments] = score_segments(weights, x.numpy(), valid, dropout)
     finally:
         torch.set_num_threads(before)
-    return [scores[part] for part in source.slices]
+    return [scores[part] for part in video_slices(entries)]

@@ -11,7 +11,7 @@ from ..core.magnitude import crop_weights
 from ..core.moments import Normaliser
 from ..features.store import FeatureStore, VideoIndex
 
-__all__ = ["SegmentSource"]
+__all__ = ["SegmentSource", "video_slices"]
 
 
 class SegmentSource:
@@ -34,12 +34,6 @@ class SegmentSource:
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def slices(self) -> list[slice]:
-        """Each video's segments in this numbering."""
-        stops = np.cumsum([entry.segments for entry in self.entries])
-        return [slice(int(stop) - entry.segments, int(stop)) for entry, stop in zip(self.entries, stops, strict=True)]
 
     def rows(self, segments: np.ndarray) -> np.ndarray:
         """Rows of the store that hold these segments."""
@@ -69,6 +63,12 @@ class SegmentSource:
         if self._normaliser is not None:
             self._normaliser.apply(out.numpy())
         return None if self.store.valid is None else crop_weights(self.store.valid[rows])
+
+
+def video_slices(entries: Sequence[VideoIndex]) -> list[slice]:
+    """Each video's segments in the numbering of a :class:`SegmentSource` of these videos."""
+    stops = np.cumsum([entry.segments for entry in entries])
+    return [slice(int(stop) - entry.segments, int(stop)) for entry, stop in zip(entries, stops, strict=True)]
 
 
 def _as_tensor(features: np.ndarray) -> torch.Tensor:

@@ -129,7 +129,7 @@ def _copy(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> F
         for video in foreign.videos:
             if video.name not in writer.completed:
                 rows = _Counted(video.blocks())
-                writer.append(video.name, rows, lambda rows=rows: SEGMENT_FRAMES * rows.count, None)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                writer.append(video.name, rows, rows.frames, None)
             advance(1, note=video.name)
         return writer.finish()
 
@@ -139,12 +139,16 @@ class _Counted:
 
     def __init__(self, blocks: Iterable[np.ndarray]) -> None:
         self._blocks = blocks
-        self.count = 0
+        self._count = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for block in self._blocks:
-            self.count += len(block)
+            self._count += len(block)
             yield block
+
+    def frames(self) -> int:
+        """Frames of the segments that have passed."""
+        return SEGMENT_FRAMES * self._count
 
 
 def _link(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> FeatureStore:

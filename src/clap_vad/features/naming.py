@@ -5,40 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["KNOWN_EXTENSIONS", "natural_key", "unprintable", "video_name"]
+__all__ = ["KNOWN_EXTENSIONS", "VIDEO_EXTENSIONS", "natural_key", "unprintable", "video_name"]
 
-KNOWN_EXTENSIONS = frozenset(
-    [
-        "npy",
-        "npz",
-        "txt",
-        "csv",
-        "mp4",
-        "avi",
-        "mkv",
-        "mov",
-        "webm",
-        "m4v",
-        "mpg",
-        "mpeg",
-        "wmv",
-        "flv",
-        "ts",
-        "mts",
-        "m2ts",
-        "3gp",
-        "ogv",
-        "vob",
-        "asf",
-        "h264",
-        "264",
-        "h265",
-        "265",
-        "y4m",
-        "mjpeg",
-        "gif",
-    ]
-)
+# fmt: off
+VIDEO_EXTENSIONS = frozenset([
+    "mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts", "wmv", "asf", "flv", "3gp", "ogv",
+    "vob", "h264", "264", "h265", "265", "hevc", "y4m", "mjpeg", "gif",
+])
+# fmt: on
+KNOWN_EXTENSIONS = VIDEO_EXTENSIONS | {"npy", "npz", "txt", "csv"}
 
 _SUFFIXES = re.compile(r"(.+?)(?:_i3d)?(?:__\d)?", re.DOTALL)
 

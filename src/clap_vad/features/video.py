@@ -14,19 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ClapError
-from .naming import natural_key
+from .naming import VIDEO_EXTENSIONS, natural_key
 
 if TYPE_CHECKING:
     import av
 
 __all__ = ["VideoReader", "frame_files", "is_video"]
 
-# fmt: off
-VIDEO_SUFFIXES = {
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv",
-    ".3gp", ".ogv", ".vob", ".h264", ".264", ".h265", ".265", ".hevc", ".y4m", ".mjpeg", ".gif",
-}
-# fmt: on
+VIDEO_SUFFIXES = {f".{extension}" for extension in VIDEO_EXTENSIONS}
 AUDIO_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma"}
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up

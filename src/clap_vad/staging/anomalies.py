@@ -34,7 +34,7 @@ def _running(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Ac
 
 def _wrong_way(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
     """The busiest one-way lane is taken against its direction, by whom it is made for and at the usual speed."""
-    lane = min((lane for lane in site.lanes), key=lambda lane: (lane.who == "people", lane.every))
+    lane = min(site.lanes, key=lambda lane: (lane.who == "people", lane.every))
     path = smooth(np.array(lane.path))[::-1]
     speed = float(np.mean(lane.speed))
     # it has passed a third of the way when the clip is a third through, so that most of it is seen

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .camera import Camera
-from .strokes import Colour, bounds, disc, fixed, line, polygon, to_world
+from .strokes import Colour, bounds, dimmed, disc, fixed, line, polygon, to_world
 
 __all__ = ["JOINTS", "Person", "PersonDrawing", "draw_people", "joints", "random_person"]
 
@@ -105,11 +105,11 @@ class PersonDrawing:
         disc(shadow, ground[_AT["head"]], 0.07 * unit, 255)
         near = unit > 25  # hands and feet of people further away are smaller than a pixel
         for side, tone in (("left", 0.78), ("right", 1.0)):
-            line(canvas, at[_LEGS[side]], 0.085 * unit, _dim(look.trousers, tone))
+            line(canvas, at[_LEGS[side]], 0.085 * unit, dimmed(look.trousers, tone))
             if near:
                 disc(canvas, at[_AT[f"foot {side}"]], 0.035 * unit, (35, 30, 30))
         polygon(canvas, at[_TORSO], look.coat, rim=0.07 * unit)
-        sleeve = _dim(look.coat, 0.75)
+        sleeve = dimmed(look.coat, 0.75)
         for side in ("left", "right"):
             line(canvas, at[_ARMS[side]], 0.055 * unit, sleeve)
             if near:
@@ -131,8 +131,3 @@ def draw_people(
     at, ground = fixed(pixels), fixed(camera.project(shadow)[0])
     box = bounds(np.concatenate([at, ground], axis=1), 2 + 0.1 * look.height * scale)
     return PersonDrawing(look, at, ground, scale, box)
-
-
-def _dim(colour: Colour, tone: float) -> Colour:
-    red, green, blue = (int(tone * value) for value in colour)
-    return red, green, blue

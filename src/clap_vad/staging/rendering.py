@@ -19,7 +19,7 @@ from .clip import ClipPlan, frames, stage, truth
 from .sites import SITES
 from .video import write_video
 
-__all__ = ["TRUTH", "RenderSettings", "plan_clips", "render_clip", "render_clips"]
+__all__ = ["TRUTH", "RenderSettings", "clip_path", "plan_clips", "render_clip", "render_clips"]
 
 TRUTH = "frame_labels.npz"
 _SETTINGS = "rendering.json"
@@ -85,7 +85,7 @@ def render_clips(folder: Path, settings: RenderSettings, workers: int | None = N
     """
     _claim(folder, settings)
     plans = plan_clips(settings)
-    missing = [plan for plan in plans if not _path(folder, plan).exists()]
+    missing = [plan for plan in plans if not clip_path(folder, plan).exists()]
     if workers is None:
         worth = sum(plan.frames for plan in missing) // _FRAMES_A_PROCESS
         workers = max(1, min(available_cores(), worth))
@@ -96,7 +96,8 @@ def render_clips(folder: Path, settings: RenderSettings, workers: int | None = N
     return plans
 
 
-def _path(folder: Path, plan: ClipPlan) -> Path:
+def clip_path(folder: Path, plan: ClipPlan) -> Path:
+    """Where a clip lies."""
     return folder / plan.site / f"{plan.name}.mp4"
 
 
@@ -116,12 +117,12 @@ def _render_missing(folder: Path, plans: Sequence[ClipPlan], workers: int) -> No
     with progress_bar("Rendering videos", len(plans)) as advance:
         if workers <= 1:
             for plan in plans:
-                render_clip(plan, _path(folder, plan))
+                render_clip(plan, clip_path(folder, plan))
                 advance(note=plan.name)
             return
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-            running = {pool.submit(render_clip, plan, _path(folder, plan)): plan for plan in plans}
+            running = {pool.submit(render_clip, plan, clip_path(folder, plan)): plan for plan in plans}
             try:
                 for done in as_completed(running):
                     done.result()

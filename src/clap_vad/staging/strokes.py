@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["Colour", "bounds", "disc", "fixed", "line", "polygon", "to_world"]
+__all__ = ["Colour", "bounds", "dimmed", "disc", "fixed", "line", "polygon", "to_world"]
 
 Colour = tuple[int, int, int]
 _SHIFT = 4
@@ -30,6 +30,12 @@ def bounds(points: np.ndarray, margin: np.ndarray) -> np.ndarray:
     low = points.min(axis=1) / 2**_SHIFT - margin[:, None]
     high = points.max(axis=1) / 2**_SHIFT + margin[:, None]
     return np.concatenate([np.floor(low), np.ceil(high)], axis=1).astype(int)
+
+
+def dimmed(colour: Colour, tone: float) -> Colour:
+    """The colour at a share ``tone`` of its brightness."""
+    red, green, blue = (int(tone * value) for value in colour)
+    return red, green, blue
 
 
 def line(canvas: np.ndarray, points: np.ndarray, width: float, colour: Colour | int) -> None:

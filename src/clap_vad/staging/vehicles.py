@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .camera import Camera
-from .strokes import Colour, bounds, disc, fixed, polygon, to_world
+from .strokes import Colour, bounds, dimmed, disc, fixed, polygon, to_world
 
 __all__ = ["SHAPES", "Vehicle", "VehicleDrawing", "draw_vehicles"]
 
@@ -151,8 +151,7 @@ def _box(canvas: np.ndarray, faces: np.ndarray, seen: np.ndarray, colour: Colour
     for face, light in enumerate((0.72, 0.85, 0.72, 0.62, 1.0)):
         if face < 4 and not seen[face]:
             continue
-        red, green, blue = (int(light * value) for value in colour)
-        polygon(canvas, faces[face], (red, green, blue))
+        polygon(canvas, faces[face], dimmed(colour, light))
         if glass is not None and face < 4:
             middle = faces[face].mean(axis=0)
             polygon(canvas, (middle + 0.78 * (faces[face] - middle)).astype(np.int32), glass)

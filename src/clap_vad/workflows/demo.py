@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.events import DEFAULT_QUANTILE
 from ..datasets.dataset import VideoRecord, write_videos_csv
 from ..datasets.truth import check_lengths, write_frame_labels
 from ..errors import ClapError
@@ -81,7 +82,7 @@ def demo(
     shown = [video for video in used if not truth or video.split == "test"]
     store = FeatureStore(out / "dataset" / "store")
     trained = sum(store.video(video.name).segments for video in used if video.split == "train")
-    quantile = max(0.5, min(0.99, 1 - FEWEST_ABOVE / trained))
+    quantile = max(0.5, min(DEFAULT_QUANTILE, 1 - FEWEST_ABOVE / trained))
     found = find_all_events(out / "runs" / main, store, shown, quantile)
     page = write_demo_page(out, out / "runs" / main, results, used, found, skipped, images=images, blur=blur)
     told = stories(used)

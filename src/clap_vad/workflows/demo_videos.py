@@ -14,7 +14,7 @@ from ..errors import ClapError
 from ..features.extractor import Extractor
 from ..features.inputs import find_inputs
 from ..features.naming import natural_key, video_name
-from ..staging.rendering import TRUTH, RenderSettings, render_clips
+from ..staging.rendering import TRUTH, RenderSettings, clip_path, render_clips
 from ..staging.sites import SITES
 
 __all__ = ["DemoVideo", "link_videos", "own_videos", "read_truth", "rendered_videos", "stories"]
@@ -45,12 +45,8 @@ class DemoVideo:
 
 def rendered_videos(folder: Path, settings: RenderSettings) -> list[DemoVideo]:
     """Render what is missing in ``folder`` and list every video."""
-    plans = render_clips(folder, settings)
-    paths = [folder / plan.site / f"{plan.name}.mp4" for plan in plans]
-    return [
-        DemoVideo(plan.name, plan.site, plan.split, path, path, plan.anomaly)
-        for plan, path in zip(plans, paths, strict=True)
-    ]
+    placed = [(plan, clip_path(folder, plan)) for plan in render_clips(folder, settings)]
+    return [DemoVideo(plan.name, plan.site, plan.split, path, path, plan.anomaly) for plan, path in placed]
 
 
 def own_videos(source: Path, folder: Path, extractor: Extractor, leave_out: Path) -> list[DemoVideo]:

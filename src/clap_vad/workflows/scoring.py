@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, Event, find_events
+from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
 from ..detector.model import Model
 from ..errors import ClapError
 from ..features.extractor import EXTRACTORS, Extractor, make_extractor
@@ -105,13 +105,13 @@ def choose_threshold(
     try:
         known = {float(q): float(value) for q, value in (calibration.get("quantiles") or {}).items()}
         if isinstance(calibration.get("threshold"), (int, float)):
-            known[float(calibration.get("quantile", 0.99))] = float(calibration["threshold"])
+            known[float(calibration.get("quantile", DEFAULT_QUANTILE))] = float(calibration["threshold"])
     except (AttributeError, TypeError, ValueError):
         raise ClapError(f"{run / 'model.json'}: its calibration is damaged; give --threshold") from None
     if not known:
         raise ClapError(f"{run / 'model.json'}: no calibration in it; give --threshold")
     if quantile is None:
-        quantile = float(calibration.get("quantile", 0.99))
+        quantile = float(calibration.get("quantile", DEFAULT_QUANTILE))
     at = sorted(known)
     if not at[0] <= quantile <= at[-1]:
         raise ClapError(f"--quantile {quantile:g}: the model is calibrated from {at[0]:g} to {at[-1]:g}")

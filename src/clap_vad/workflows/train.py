@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms.rounds import global_weights, normaliser_of, quantiles
+from ..core.events import DEFAULT_QUANTILE
 from ..datasets.dataset import Dataset
 from ..detector.model import Model
 from ..detector.scoring import score_videos
@@ -28,7 +29,6 @@ from .report import report
 __all__ = ["resume", "train"]
 
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
-DEFAULT_QUANTILE = 0.99
 
 
 def train(
