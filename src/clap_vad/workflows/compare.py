@@ -23,7 +23,7 @@ __all__ = ["compare"]
 _TRAIN_DEFAULTS = {
     name: parameter.default
     for name, parameter in inspect.signature(train).parameters.items()
-    if parameter.default is not parameter.empty
+    if parameter.default is not parameter.empty and name != "baselines"
 }
 KEPT = ("frame_auc", "frame_ap", "frame_auc_std", "frame_ap_std", "undefined", "seconds", "model_sha256", "bytes_up")
 
@@ -85,15 +85,15 @@ def compare(
     benchmark = _benchmark(opened)
     rows: list[Row] = []
     runs: list[dict[str, Any]] = []
-    baselines: dict[str, Any] = {}
+    baselines: dict[str, Any] | None = None  # the same for every run, so the first one's serve all
     for cell, of_cell in zip(cells, configs, strict=True):
         results = {}
         for config in of_cell:
             folder = run_folder(out, config, opened)
             tell(f"run {len(runs) + 1} of {len(cells) * len(seeds)}: {folder.name}")
             given = cell.arguments(protocol=config.protocol, rounds=rounds, seed=config.seed, **(options or {}))
-            metrics = results[config.seed] = _run(dataset, folder, given)
-            baselines = baselines or metrics.get("baselines") or {}
+            metrics = results[config.seed] = _run(dataset, folder, given, baselines)
+            baselines = metrics.get("baselines") or baselines
             command = train_command(dataset, given, folder)
             kept = {key: metrics.get(key) for key in KEPT}
             runs.append({"run": str(folder), "command": command, **given, **kept})
@@ -116,14 +116,14 @@ def _configure(dataset: Dataset, arguments: dict[str, Any], options: Mapping[str
     return RunConfig.make(dataset, **{**_TRAIN_DEFAULTS, **arguments}, options=dict(options or {}))
 
 
-def _run(dataset: Path, folder: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _run(dataset: Path, folder: Path, arguments: Mapping[str, Any], baselines: dict[str, Any] | None) -> dict[str, Any]:
     """Metrics of one run: read where it is finished, trained on where it is not."""
     if (folder / "metrics.json").exists():
         found: dict[str, Any] = read_json(folder / "metrics.json")
         return found
     if (folder / "config.json").exists():
-        return resume(folder)
-    return train(dataset, folder, **arguments)
+        return resume(folder, baselines=baselines)
+    return train(dataset, folder, baselines=baselines, **arguments)
 
 
 def _row(cell: Cell, protocol: str | None, results: Mapping[int, Mapping[str, Any]], benchmark: str | None) -> Row:

@@ -167,15 +167,15 @@ def _create(folder: Path, held: Sequence[DemoVideo], truth: dict[str, np.ndarray
 def _train(out: Path, sites: set[str], seed: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Setting -> metrics; a site that is alone has nobody to learn with. The main run comes first."""
     settings = ("collaborative", "local", "centralized") if len(sites) > 1 else ("centralized",)
-    results = {}
+    choices: dict[str, Any] = {"protocol": "scene", "rounds": rounds, "seed": seed, **TRAINING}
+    results: dict[str, dict[str, Any]] = {}
     for setting in settings:
         run = out / "runs" / setting
+        known = results[settings[0]]["baselines"] if results else None
         if (run / "config.json").exists():
-            results[setting] = resume(run)
+            results[setting] = resume(run, baselines=known)
         else:
-            results[setting] = train(
-                out / "dataset", run, setting=setting, protocol="scene", rounds=rounds, seed=seed, **TRAINING
-            )
+            results[setting] = train(out / "dataset", run, setting=setting, baselines=known, **choices)
     return results
 
 

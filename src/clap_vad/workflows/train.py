@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def train(
     seed: int = 0,
     threads: int = 0,
     normalise: str = "auto",
+    baselines: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Train and evaluate; the run can be killed at any moment and taken up by :func:`resume`.
@@ -62,6 +64,8 @@ def train(
         threads: processor threads of a site's step; part of the result's identity, so 0 takes 1 or 2 by the width of
             the features and never by the machine.
         normalise: ``none``, ``federated``, or ``auto`` for what the features' extractor asks for.
+        baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
+            already; they depend on nothing else.
         options: settings of the method.
 
     Returns:
@@ -87,18 +91,18 @@ def train(
     with locked_folder(out):
         _check_free(out)
         write_json(out / "config.json", dataclasses.asdict(config))
-        return _go_on(out)
+        return _go_on(out, baselines)
 
 
-def resume(run: Path) -> dict[str, Any]:
+def resume(run: Path, *, baselines: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Take up a run where its last checkpoint left it; a finished one returns its metrics.
 
-    The model is the same, bit for bit, as that of an undisturbed run. Raises :class:`ClapError` where there is no run,
-    another process is at work on it, or what it was trained on has changed.
+    The model is the same, bit for bit, as that of an undisturbed run; ``baselines`` as for :func:`train`. Raises
+    :class:`ClapError` where there is no run, another process is at work on it, or what it was trained on has changed.
     """
     RunConfig.read(run)
     with locked_folder(run):
-        return _go_on(run)
+        return _go_on(run, baselines)
 
 
 def _check_free(out: Path) -> None:
@@ -111,7 +115,7 @@ def _check_free(out: Path) -> None:
         raise ClapError(f"{out}: is not empty; choose another --out")
 
 
-def _go_on(run: Path) -> dict[str, Any]:
+def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
     started = time.perf_counter()
     config = RunConfig.read(run)
     if (run / "metrics.json").exists():
@@ -146,8 +150,10 @@ def _go_on(run: Path) -> dict[str, Any]:
         model_sha256 = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
     else:
         model_sha256 = hashes[0]
+    evaluated = _evaluate(config, dataset, list(states))
+    seconds = round(time.perf_counter() - started, 2)  # the run's own: baselines may come from another run
     metrics = {
-        **_evaluate(config, dataset, list(states)),
+        **evaluated,
         "method": config.method,
         "setting": config.setting,
         "supervision": config.supervision,
@@ -159,9 +165,9 @@ def _go_on(run: Path) -> dict[str, Any]:
         "model_sha256": model_sha256,
         "bytes_up": bytes_up,
         "bytes_down": bytes_down,
-        "baselines": baseline_table(dataset) if dataset.test_videos else {},
+        "baselines": baseline_table(dataset) if baselines is None else baselines,
         "resumed": resumed,
-        "seconds": round(time.perf_counter() - started, 2),
+        "seconds": seconds,
     }
     write_json(run / "metrics.json", metrics)
     report(run)
