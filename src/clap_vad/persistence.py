@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from safetensors.numpy import load_file, save
 from .errors import ClapError
 
 __all__ = [
+    "UNREADABLE",
     "append_line",
     "atomic_path",
     "file_sha256",
@@ -33,6 +35,10 @@ __all__ = [
     "write_json",
     "write_text",
 ]
+
+
+UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged ``.npz``, or an entry of one, can raise."""
 
 
 def fsync_folder(folder: Path) -> None:
@@ -160,7 +166,7 @@ def save_npz(path: Path, arrays: Mapping[str, np.ndarray], compress: bool = Fals
 
 
 def open_npz(path: Path, content: str) -> np.lib.npyio.NpzFile:
-    """Open an ``.npz`` of plain arrays; its entries are read, and may still prove damaged, when asked for.
+    """Open an ``.npz`` of plain arrays; its entries are read, and may still raise :data:`UNREADABLE`, when asked for.
 
     Args:
         path: the file.
@@ -173,7 +179,10 @@ def open_npz(path: Path, content: str) -> np.lib.npyio.NpzFile:
         raise ClapError(f"{path}: no such file")
     if not zipfile.is_zipfile(path):
         raise ClapError(f"{path}: not a readable .npz of {content}; it is damaged, or a file of another kind")
-    opened: np.lib.npyio.NpzFile = np.load(path, allow_pickle=False)
+    try:
+        opened: np.lib.npyio.NpzFile = np.load(path, allow_pickle=False)
+    except UNREADABLE as error:
+        raise ClapError(f"{path}: not a readable .npz of {content} ({error})") from None
     return opened
 
 

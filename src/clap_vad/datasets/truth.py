@@ -7,8 +7,6 @@ and XD-Violence without a single differing frame; counting from 1, or including 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import numpy as np
 from ..core.runs import runs
 from ..errors import ClapError
 from ..features.store import FeatureStore
-from ..persistence import file_sha256, open_npz, save_npz
+from ..persistence import UNREADABLE, file_sha256, open_npz, save_npz
 
 __all__ = [
     "RULE",
@@ -151,7 +149,7 @@ def read_frame_labels(file: Path) -> dict[str, np.ndarray]:
     try:
         with open_npz(file, "frame labels") as archive:
             return {name: _check_labels(file, name, archive[name]) for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (*UNREADABLE, KeyError) as error:
         raise ClapError(f"{file}: not a readable .npz of frame labels ({error})") from None
 
 

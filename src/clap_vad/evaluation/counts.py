@@ -6,8 +6,6 @@ test set is a few numbers per segment however long its videos are.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +14,7 @@ import numpy as np
 from ..core.frames import segment_counts
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
+from ..persistence import UNREADABLE
 
 __all__ = ["FrameCounts", "VideoCounts", "count_frames", "pool_counts"]
 
@@ -117,7 +116,7 @@ def _read_scores(scores: Mapping[str, np.ndarray], video: str, segments: int, or
             f"{origin}: test video '{video}' has no scores; they belong to another dataset, "
             "score this one with 'clap evaluate RUN --dataset DATASET'"
         ) from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise ClapError(f"{origin}: scores of '{video}' cannot be read ({error}); train or score again") from None
     if found.shape != (segments,) or found.dtype.kind not in "fiu":
         raise ClapError(

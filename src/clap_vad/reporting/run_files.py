@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
-from ..persistence import open_npz, read_json
+from ..persistence import UNREADABLE, open_npz, read_json
 
 __all__ = ["Leaving", "RunFiles", "read_leaving", "read_run"]
 
@@ -44,7 +43,7 @@ class RunFiles:
             with open_npz(file, "scores") as archive:
                 for video in archive.files:
                     visit(video, archive[video])
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise ClapError(f"{file}: not a readable .npz of scores ({error}); evaluate the run again") from None
 
 
