@@ -28,7 +28,7 @@ def test_create_and_partition_from_the_command_line(
     )
     data = _last_json(result)
     assert result.exit_code == 0
-    assert [row["videos"] for row in data["participants"]] == [2, 2, 1, 1]  # type: ignore[attr-defined]  # JSON
+    assert [row["videos"] for row in data["participants"]] == [2, 2, 1, 1]
     assert json.loads(Path(str(data["file"])).read_text())["seed"] == 1
     result = CliRunner().invoke(partition, [out, "--protocol", "random"])
     assert "participant-05" in result.output

@@ -121,8 +121,8 @@ class _Evil:
     def __init__(self, trap: Path) -> None:
         self.trap = trap
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return Path.touch, (self.trap,)  # type: ignore[return-value]
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.trap,)
 
 
 def test_a_pickle_that_asks_for_code_is_refused_and_does_not_run(bare_dataset: Path, tmp_path: Path) -> None:
