@@ -13,7 +13,7 @@ import clap_vad
 
 SOURCE = Path(clap_vad.__file__).parent
 ROOMS = [
-    *("errors", "registry", "persistence", "progress", "cores"),
+    *("errors", "registry", "settings", "persistence", "progress", "cores", "processes"),
     *("core", "features", "datasets", "detector", "federation", "algorithms", "engines", "staging"),
     *("evaluation", "reporting", "workflows", "cli"),
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -17,13 +18,14 @@ Advance = Callable[..., None]
 def progress_bar(title: str, total: float | None) -> Iterator[Advance]:
     """A progress bar; yields ``advance(steps=1, note=None)``.
 
-    Drawn only on a terminal, so logs and pipes stay clean.
+    Drawn only on a terminal, so logs and pipes stay clean, and not where the environment says ``CLAP_PROGRESS=off``.
 
     >>> with progress_bar("segments", 2) as advance:
     ...     advance()
     ...     advance(1, note="done")
     """
     console = Console(stderr=True)
+    shown = console.is_terminal and os.environ.get("CLAP_PROGRESS") != "off"
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -32,7 +34,7 @@ def progress_bar(title: str, total: float | None) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         task = progress.add_task(title, total=total, note="")
 
         def advance(steps: float = 1, note: str | None = None) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
-from synthetic import SCENES, make_dataset
+from synthetic import SCENES, make_dataset, make_plan
 
 from clap_vad.algorithms.clap import ClapSite
 from clap_vad.algorithms.method import make_method
-from clap_vad.algorithms.plan import Plan
 from clap_vad.core.windows import refine, window_labels
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.network import initial_weights
@@ -80,9 +79,9 @@ def test_pseudo_labels_are_those_of_the_straightforward_version(tmp_path, settin
 
 def make_site(tmp_path, **options) -> tuple[ClapSite, dict]:
     dataset = Dataset(make_dataset(tmp_path / "data"))
-    plan = Plan(rounds=9, seed=0, normalise="none", supervision="us", threads=1, dim=16)
+    plan = make_plan(rounds=9)
     videos = [v for v in dataset.train_videos if v.startswith("north")]
-    site = make_method("clap", options).site(plan, site_data(dataset, "north", videos, "us"))
+    site = make_method("clap", options).site(plan, site_data(dataset, "north", videos))
     state: dict = {}
     gaussian = site.steps["segregate"][0]({}, state)
     site.steps["label"][0](
@@ -119,7 +118,7 @@ def test_training_mode_scores_differ_and_come_back_with_the_same_key(tmp_path):
 
 def test_learning_rate_falls_at_milestones(tmp_path):
     site, _ = make_site(tmp_path, lr=0.1, local_epochs=2, lr_milestones="1,4")
-    rates = [rate for number in (1, 2, 3) for rate in site._schedule(number).lr]
+    rates = [rate for number in (1, 2, 3) for rate in site.schedule(number).lr]
     np.testing.assert_allclose(rates, [0.1, 0.01, 0.01, 0.01, 0.001, 0.001])
 
 
@@ -127,13 +126,13 @@ def test_equal_sites_with_one_full_batch_take_the_centralized_step(tmp_path):
     """FedAvg of single steps is the step on all data when every site sees one batch (McMahan et al. 2017)."""
     dataset = Dataset(make_dataset(tmp_path / "data"))
     method = make_method("clap", {"batch_size": 100_000, "min_steps": 0, "momentum": 0.0, "local_epochs": 1, "lr": 0.5})
-    plan = Plan(rounds=1, seed=0, normalise="none", supervision="ws", threads=1, dim=16)
+    plan = make_plan(rounds=1)
     half = len(dataset.train_videos) // 2
     videos = dataset.train_videos
     weights = {}
     for name, held in {"two": {"a": videos[:half], "b": videos[half:]}, "one": {"all": videos}}.items():
         # Dropout differs from site to site, so it is taken out of the comparison; labels are made the same.
-        state = _without_dropout(Federation(tmp_path / name, dataset, held, plan, method, "fedavg"))
+        state = _without_dropout(Federation(tmp_path / name, dataset, held, plan, method, dataset.train_videos))
         weights[name] = {k: v for k, v in state.items() if k.startswith("weights.")}
     for key, value in weights["one"].items():
         np.testing.assert_allclose(weights["two"][key], value, rtol=1e-4, atol=1e-6)
@@ -146,7 +145,7 @@ def _without_dropout(federation: Federation):
 
     from clap_vad.detector.training import local_sgd
 
-    def plain(weights, source, labels, settings, rng, threads):
+    def plain(weights, source, labels, settings, rng, threads, correction):
         ws = np.concatenate([np.full(e.segments, float(e.video.endswith("-1")), np.float32) for e in source.entries])
         return local_sgd(weights, source, ws, settings, rng, threads, dropout=0.0)
 

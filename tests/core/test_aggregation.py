@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clap_vad.core.aggregation import weighted_mean
 from clap_vad.core.histogram import score_histogram, score_quantile
-from clap_vad.federation.strategy import STRATEGIES
+from clap_vad.core.robust import krum_selection, malicious_count, trimmed_mean
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any))
@@ -21,17 +21,23 @@ def test_weighted_mean_by_numpy_average(counts):
     )
 
 
-def test_fedavg_of_models_is_their_weighted_mean_and_nobody_trained_changes_nothing():
-    rng = np.random.default_rng(0)
-    start = {"w": rng.normal(size=5).astype(np.float32)}
-    local = [rng.normal(size=5).astype(np.float32) for _ in range(3)]
-    updates = [{"w": w - start["w"]} for w in local]
-    fedavg = STRATEGIES["fedavg"]()
-    expected = np.average(np.array(local, np.float64), axis=0, weights=[1, 2, 5])
-    np.testing.assert_allclose(fedavg.aggregate(start, updates, [1, 2, 5])["w"], expected, rtol=1e-5)
-    np.testing.assert_array_equal(fedavg.aggregate(start, updates, [0, 0, 0])["w"], start["w"])
+def test_rules_refuse_what_they_are_not_defined_for():
+    updates = [{"w": np.ones(5)}] * 4
     with pytest.raises(ValueError, match="zero"):
-        weighted_mean(updates, [0, 0, 0])
+        weighted_mean(updates, [0, 0, 0, 0])
+    with pytest.raises(ValueError, match="leave none"):
+        trimmed_mean(updates, 2)
+    with pytest.raises(ValueError, match="Krum needs 5 updates where 1 are malicious; 4 are there"):
+        krum_selection(updates, 1)
+
+
+@given(st.integers(1, 200), st.integers(0, 499))
+def test_malicious_count_is_the_share_rounded_down(n, thousandths):
+    assert malicious_count(thousandths / 1000, n) == thousandths * n // 1000
+
+
+def test_equal_updates_are_chosen_in_participant_order():
+    assert krum_selection([{"w": np.ones(3)}] * 7, 2) == [0, 1, 2]
 
 
 def test_quantiles_of_summed_histograms_are_those_of_all_scores():

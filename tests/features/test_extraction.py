@@ -20,7 +20,7 @@ from clap_vad.errors import ClapError
 from clap_vad.features.extraction import extract_features, extract_one
 from clap_vad.features.extractor import make_extractor
 from clap_vad.features.inputs import find_inputs
-from clap_vad.features.pool import run_tasks
+from clap_vad.processes import DIED, PROGRESS, run_tasks
 from clap_vad.features.store import FeatureStore
 
 CLAP = [sys.executable, "-m", "clap_vad.cli", "features", "extract"]
@@ -248,7 +248,7 @@ def test_a_crash_costs_one_video_and_the_worker_is_replaced(tmp_path):
         for name in ("crash", "fine")
     ]
     before = set(children_of(os.getpid()))
-    running = run_tasks(tasks, workers=1)
+    running = run_tasks("clap_vad.features.worker", tasks, workers=1)
 
     def crash_it() -> None:
         [worker] = wait_for(lambda: set(children_of(os.getpid())) - before)
@@ -257,10 +257,10 @@ def test_a_crash_costs_one_video_and_the_worker_is_replaced(tmp_path):
 
     thread = threading.Thread(target=crash_it)
     thread.start()
-    final = [(Path(task["source"]).stem, message) for task, message in running if "segments" not in message]
+    final = [(Path(task["source"]).stem, message) for task, message in running if PROGRESS not in message]
     thread.join()
     assert final == [
-        ("crash", {"skipped": f"{tmp_path / 'crash.txt'}: the decoder crashed on it (SIGSEGV)"}),
+        ("crash", {DIED: "the process at work on it crashed (SIGSEGV)"}),
         ("fine", {"done": 3}),
     ]
 

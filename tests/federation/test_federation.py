@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import make_dataset
+from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
-from clap_vad.algorithms.plan import Plan
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask
@@ -123,12 +122,12 @@ def test_no_message_grows_with_segments_or_videos(tmp_path, density):
     """Two federations, one holding a third of the other's videos, send messages of equal shapes."""
     dataset = Dataset(make_dataset(tmp_path / "data", test=False))
     method = make_method("clap", {"density": density, "refine_from": 1})
-    plan = Plan(rounds=2, seed=0, normalise="federated", supervision="us", threads=1, dim=16)
+    plan = make_plan(rounds=2, normalise="federated")
     shapes = []
     for share in (2, 20):
         held = {"a": dataset.train_videos[: share // 2], "b": dataset.train_videos[share // 2 : share]}
         folder = tmp_path / str(share)
-        Federation(folder, dataset, held, plan, method, "fedavg").run()
+        Federation(folder, dataset, held, plan, method).run()
         ledger = [json.loads(x) for x in (folder / "sites/a/ledger.jsonl").read_text().splitlines()]
         shapes.append([(line["schema"], line["shapes"]) for line in ledger])
         assert len(ledger) == 7  # moments, normaliser, Gaussian, labels, two rounds, histogram

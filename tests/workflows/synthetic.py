@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from clap_vad.algorithms.plan import Plan
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
 from clap_vad.features.writer import StoreWriter
+from clap_vad.federation.strategy import make_strategy
 from clap_vad.persistence import save_npz
 
 SCENES = ("north", "south", "east", "west")
@@ -42,3 +45,9 @@ def make_dataset(
         save_npz(path / "frame_labels.npz", truth)
     write_videos_csv(path / "videos.csv", records)
     return path
+
+
+def make_plan(strategy: str = "fedavg", settings: dict[str, Any] | None = None, **changes: Any) -> Plan:
+    """A plan that fits the dataset above."""
+    given = {"participants": SCENES, "rounds": 2, "seed": 0, "normalise": "none", "threads": 1, "dim": 16, **changes}
+    return Plan(strategy=make_strategy(strategy, settings or {}), **given)

@@ -18,10 +18,9 @@ from ..core.windows import SHORT_VIDEOS, refine, window_labels
 from ..features.streaming import ENTROPIES, all_video_statistics
 from ..federation.ask import Ask, State, Steps
 from ..federation.messages import Message
-from ..federation.strategy import Strategy
 from .method import METHODS, Method, option
 from .plan import Plan, SiteData
-from .rounds import calibration, normalisation, training_rounds
+from .rounds import calibration, labelling, normalisation, training_rounds
 from .site import DetectorSite
 
 __all__ = ["Clap", "ClapSite"]
@@ -47,11 +46,12 @@ class Clap(Method):
     refine_model: str = option("aggregated", "whose scores refine", ("aggregated", "local"))
     refine_labels: str = option("cumulative", "refine the present or the original labels", ("cumulative", "original"))
 
-    def coordinate(self, plan: Plan, strategy: Strategy, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
+    def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Common knowledge, then rounds, then the alarm threshold."""
         yield from normalisation(plan, state)
         yield from self._common_knowledge(state)
-        yield from training_rounds(plan, strategy, state, log)
+        yield from labelling(state, {"gaussians": state["gaussians"]})
+        yield from training_rounds(plan, state, log)
         if plan.rounds:
             yield from calibration(state)
 
@@ -67,9 +67,6 @@ class Clap(Method):
                 rows = sorted((float(m["count"]), float(m["mean"]), float(m["variance"])) for m in messages)
             # Sorted, so that the rows sent to every site do not say whose they are by their place.
             state["gaussians"] = np.array(rows)
-        if "labelled" not in state:
-            yield Ask("label", reply="segment_count", payload={"gaussians": state["gaussians"]})
-            state["labelled"] = np.array(True)
 
     def site(self, plan: Plan, data: SiteData) -> ClapSite:
         """The site's side."""
@@ -92,11 +89,11 @@ class ClapSite(DetectorSite):
             self.data.store, self.data.entries, self.normaliser(state), self._settings.entropy
         )
         magnitude = np.concatenate([m for m, _ in statistics])
-        if self.data.labels is None:
+        anomalous = np.zeros(len(statistics), dtype=bool)
+        if None in self.data.labels:
             summaries = np.stack([summary for _, summary in statistics])
             anomalous = anomalous_videos(summaries, self._settings.normal_cluster)
-        else:
-            anomalous = np.array(self.data.labels, dtype=bool)
+        anomalous = self.with_known_labels(anomalous)
         state["magnitude"], state["anomalous"] = magnitude, anomalous
         segments = self.source(state).present()
         normal = np.repeat(~anomalous, [entry.segments for entry in self.data.entries])[segments]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ..detector.training import SgdSettings
 from ..errors import ClapError
 from ..federation.ask import State, Steps
-from ..federation.strategy import Strategy
 from ..registry import Registry
+from ..settings import check_settings, make_with_settings, option
 from .plan import Plan, SiteData
 from .site import DetectorSite
 
 __all__ = ["METHODS", "Method", "make_method", "option"]
-
-
-def option(default: Any, help: str, choices: Sequence[str] = ()) -> Any:
-    """A setting of a method; it becomes an option of ``clap train`` of the same name."""
-    return field(default=default, metadata={"help": help, "choices": tuple(choices)})
 
 
 @dataclass(frozen=True)
@@ -32,26 +25,29 @@ class Method(ABC):
     The fields are its settings, with its own defaults; those below are common to all methods.
     """
 
+    trains_by_sgd: ClassVar[bool] = True
+    """Whether its sites train by SGD; some strategies can work with nothing else."""
+
     lr: float = option(0.01, "learning rate of local SGD")
     momentum: float = option(0.0, "momentum of local SGD")
+    nesterov: str = option("off", "Nesterov's form of momentum", ("on", "off"))
     weight_decay: float = option(0.0, "L2 coefficient of local SGD")
     batch_size: int = option(128, "segments per step")
     min_steps: int = option(16, "steps per epoch at least: a small site takes smaller batches; 0 turns it off")
     local_epochs: int = option(1, "passes over a site's segments per round")
+    crops: int = option(0, "crops of a segment that a training step looks at, drawn anew each time; 0 for all")
+    epoch_share: float = option(1.0, "part of a site's segments that an epoch visits, drawn anew each epoch")
     lr_milestones: str = option("", "epochs, comma-separated, at which the learning rate falls to a tenth")
 
     def __post_init__(self) -> None:
         """Raise :class:`ClapError` for a setting outside its range."""
-        for f in dataclasses.fields(self):
-            flag, value, choices = f.name.replace("_", "-"), getattr(self, f.name), f.metadata.get("choices")
-            if choices and value not in choices:
-                raise ClapError(f"--{flag} is {value!r}; one of {', '.join(choices)} is needed")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ClapError(f"--{flag} is {value}; a finite number is needed")
+        check_settings(self)
         if not self.lr > 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise ClapError("--lr must be above 0, --momentum in [0, 1), --weight-decay at least 0")
         if self.batch_size < 1 or self.local_epochs < 1 or self.min_steps < 0:
             raise ClapError("--batch-size and --local-epochs must be at least 1, --min-steps at least 0")
+        if self.crops < 0 or not 0 < self.epoch_share <= 1:
+            raise ClapError("--crops must be at least 0, --epoch-share above 0 and at most 1")
         self.milestones()
 
     def milestones(self) -> tuple[int, ...]:
@@ -63,11 +59,19 @@ class Method(ABC):
 
     def sgd(self) -> SgdSettings:
         """Optimiser settings of a round."""
-        rates = (self.lr,) * self.local_epochs
-        return SgdSettings(rates, self.momentum, self.weight_decay, self.batch_size, self.min_steps)
+        return SgdSettings(
+            lr=(self.lr,) * self.local_epochs,
+            momentum=self.momentum,
+            nesterov=self.nesterov == "on",
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            min_steps=self.min_steps,
+            crops=self.crops,
+            epoch_share=self.epoch_share,
+        )
 
     @abstractmethod
-    def coordinate(self, plan: Plan, strategy: Strategy, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
+    def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """The coordinator's side. Must go on from whatever ``state`` it is given; ``log`` takes one record a round."""
 
     @abstractmethod
@@ -78,15 +82,10 @@ class Method(ABC):
 METHODS: Registry[type[Method]] = Registry("method", "clap_vad.algorithms")
 
 
-def make_method(name: str, options: dict[str, Any]) -> Method:
+def make_method(name: str, options: Mapping[str, Any]) -> Method:
     """The method ``name`` with these settings; raises :class:`ClapError` for one it does not have.
 
     >>> make_method("clap", {"lr": 0.1}).lr
     0.1
     """
-    cls = METHODS[name]
-    known = {f.name for f in dataclasses.fields(cls)}
-    for key in options:
-        if key not in known:
-            raise ClapError(f"method '{name}' has no setting '{key}'; it has {', '.join(sorted(known))}")
-    return cls(**options)
+    return make_with_settings("method", name, METHODS[name], options)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..features.store import FeatureStore, VideoIndex
+from ..federation.strategy import Strategy
 
 __all__ = ["Plan", "SiteData"]
 
@@ -15,20 +16,30 @@ class Plan:
     """What coordinator and sites agree on before a run, whatever the method.
 
     Attributes:
+        participants: ids, in the order in which replies are summed.
+        strategy: how updates are aggregated and what it adds to local training.
         rounds: rounds of federated training.
         seed: of the run.
         normalise: ``none`` or ``federated``.
-        supervision: ``us`` or ``ws``.
         threads: processor threads of a site's step; part of a result's identity.
         dim: D.
+        fraction: part of the participants that each round draws.
+        stragglers: probability that a participant does fewer local epochs in a round (simulated).
     """
 
+    participants: tuple[str, ...]
+    strategy: Strategy
     rounds: int
     seed: int
     normalise: str
-    supervision: str
     threads: int
     dim: int
+    fraction: float = 1.0
+    stragglers: float = 0.0
+
+    def per_round(self, participants: int) -> int:
+        """How many of so many participants take part in a round."""
+        return max(1, round(self.fraction * participants))
 
 
 @dataclass(frozen=True)
@@ -39,10 +50,11 @@ class SiteData:
         participant: its id.
         store: features.
         entries: its training videos, in the order of its file.
-        labels: 0/1 per video under weak supervision, None otherwise: then no label has even been read.
+        labels: per video 0, 1 or None for one without a label; under no supervision all None, and no label has even
+            been read.
     """
 
     participant: str
     store: FeatureStore
     entries: Sequence[VideoIndex]
-    labels: Sequence[int] | None
+    labels: Sequence[int | None]

@@ -10,13 +10,23 @@ import numpy as np
 
 from ..core.histogram import score_quantile
 from ..core.moments import Moments, Normaliser
-from ..detector.network import Weights, initial_weights
+from ..core.randomness import keyed_generator
+from ..detector.network import Weights, detector_weights, initial_weights
 from ..federation.ask import Ask, State, Steps
 from ..federation.messages import Message
-from ..federation.strategy import Strategy
+from ..federation.strategy import Contribution
 from .plan import Plan
 
-__all__ = ["calibration", "global_weights", "normalisation", "normaliser_of", "quantiles", "training_rounds"]
+__all__ = [
+    "calibration",
+    "global_weights",
+    "labelling",
+    "normalisation",
+    "normaliser_of",
+    "quantiles",
+    "set_weights",
+    "training_rounds",
+]
 
 _WEIGHTS = "weights."
 
@@ -49,22 +59,49 @@ def global_weights(state: Mapping[str, np.ndarray]) -> Weights:
     return {name.removeprefix(_WEIGHTS): value for name, value in state.items() if name.startswith(_WEIGHTS)}
 
 
-def training_rounds(plan: Plan, strategy: Strategy, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
-    """Stage B: rounds of local SGD on pseudo-labels, then aggregation."""
+def set_weights(state: State, weights: Mapping[str, np.ndarray]) -> None:
+    """Make these the global model."""
+    state.update({_WEIGHTS + name: value for name, value in weights.items()})
+
+
+def labelling(state: State, payload: Message | None = None) -> Steps:
+    """Every site makes its labels at home and tells how many segments it trains on; nothing where that is done."""
+    if "segments" not in state:
+        replies = yield Ask("label", reply="segment_count", payload=payload or {})
+        state["segments"] = np.array(sum(int(reply.message["count"]) for reply in replies))
+
+
+def training_rounds(
+    plan: Plan, state: State, log: Callable[[dict[str, Any]], None], update: str = "model_update"
+) -> Steps:
+    """Stage B: rounds of local training on pseudo-labels, then aggregation by the plan's strategy.
+
+    Args:
+        plan: the run.
+        state: may hold the weights to begin with; the detector's initial ones otherwise.
+        log: takes one record a round.
+        update: schema of the sites' replies, where the strategy does not ask for more.
+    """
     if "round" not in state:
         state["round"] = np.array(0)
-        state.update({_WEIGHTS + name: value for name, value in initial_weights(plan.dim, plan.seed).items()})
+        if not global_weights(state):
+            set_weights(state, initial_weights(plan.dim, plan.seed))
+    strategy = plan.strategy
     while state["round"] < plan.rounds:
         number = int(state["round"]) + 1
         started, up, down = time.perf_counter(), int(state["bytes_up"]), int(state["bytes_down"])
         weights = global_weights(state)
         payload: Message = {"round": number, **{_WEIGHTS + name: value for name, value in weights.items()}}
-        replies = yield Ask("train", reply="model_update", payload=payload)
+        payload |= strategy.question(weights, state)
+        replies = yield Ask("train", strategy.reply or update, payload, targets=_drawn(plan, number))
         messages = [reply.message for reply in replies]
         counts = [int(message["count"]) for message in messages]
-        updates = [{name: np.asarray(message[f"update.{name}"]) for name in weights} for message in messages]
-        weights = strategy.aggregate(weights, updates, counts)
-        state.update({_WEIGHTS + name: value for name, value in weights.items()})
+        contributions = [
+            Contribution(count, {name: np.asarray(message[f"update.{name}"]) for name in weights}, message)
+            for count, message in zip(counts, messages, strict=True)
+        ]
+        total = int(state.get("segments", np.array(sum(counts))))
+        set_weights(state, strategy.aggregate(weights, contributions, state, total))
         state["round"] = np.array(number)
         losses = [float(message["loss"]) for message in messages]
         record = {
@@ -78,11 +115,20 @@ def training_rounds(plan: Plan, strategy: Strategy, state: State, log: Callable[
         log(record)
 
 
+def _drawn(plan: Plan, number: int) -> tuple[str, ...] | None:
+    """The participants of a round under partial participation, in their order; None for all."""
+    if plan.fraction >= 1:
+        return None
+    count = plan.per_round(len(plan.participants))
+    rng = keyed_generator(plan.seed, number, "", "participation")
+    return tuple(plan.participants[i] for i in sorted(rng.choice(len(plan.participants), count, replace=False)))
+
+
 def calibration(state: State) -> Steps:
     """Quantiles of the final model's scores on all training segments, from summed histograms."""
     if "score_histogram" in state:
         return
-    payload: Message = {_WEIGHTS + name: value for name, value in global_weights(state).items()}
+    payload: Message = {_WEIGHTS + name: value for name, value in detector_weights(global_weights(state)).items()}
     replies = yield Ask("calibrate", reply="score_histogram", payload=payload)
     state["score_histogram"] = np.sum([np.asarray(reply.message["counts"]) for reply in replies], axis=0)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
 from ..core.histogram import score_histogram
 from ..core.moments import Normaliser
 from ..core.randomness import keyed_generator
+from ..detector.drift import Correction
 from ..detector.network import Weights, weight_shapes
 from ..detector.scoring import score_videos
 from ..detector.source import SegmentSource, video_slices
-from ..detector.training import SgdSettings, local_sgd
+from ..detector.training import SgdSettings, TrainingResult, local_sgd
 from ..errors import ClapError
 from ..features.streaming import feature_moments
 from ..federation.ask import State
@@ -28,7 +30,8 @@ __all__ = ["DetectorSite"]
 class DetectorSite:
     """A site that trains the common detector on labels it makes itself.
 
-    A method adds the steps that make ``state["labels"]``, float32 per segment in the order of the site's videos.
+    A method adds the steps that make ``state["labels"]``, float32 per segment in the order of the site's videos; one
+    that trains in another way replaces :meth:`local_training`.
 
     Args:
         plan: the run.
@@ -37,13 +40,17 @@ class DetectorSite:
         milestones: epochs, counted over the whole run, at which the learning rate falls to a tenth.
     """
 
+    update: ClassVar[str] = "model_update"
+    """Schema of the update of all that the method trains, where the strategy does not ask for more."""
+
     def __init__(self, plan: Plan, data: SiteData, sgd: SgdSettings, milestones: tuple[int, ...] = ()) -> None:
         self.plan, self.data, self.dim = plan, data, plan.dim
         self._sgd, self._milestones = sgd, milestones
+        self.shapes = weight_shapes(plan.dim)
         self.steps: dict[str, tuple[Handler, str]] = {
             "moments": (self._moments, "feature_moments"),
             "normalise": (self._normalise, "segment_count"),
-            "train": (self._train, "model_update"),
+            "train": (self._train, plan.strategy.reply or self.update),
             "calibrate": (self._calibrate, "score_histogram"),
         }
         self.slices = video_slices(data.entries)
@@ -66,6 +73,24 @@ class DetectorSite:
         normaliser, threads = self.normaliser(state), self.plan.threads
         return score_videos(weights, self.data.store, self.data.entries, normaliser, threads, rng)
 
+    def pseudo_labels(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Labels that training under this model would begin with, float32 per segment. They never leave the site."""
+        return state["labels"]
+
+    def with_known_labels(self, judged: np.ndarray) -> np.ndarray:
+        """Which videos are anomalous, (V,) bool: by their label where there is one, else as ``judged``."""
+        known = self.data.labels
+        return np.array([bool(own if label is None else label) for own, label in zip(judged, known, strict=True)])
+
+    def local_training(
+        self, weights: Weights, number: int, state: Mapping[str, np.ndarray], correction: Correction | None
+    ) -> TrainingResult:
+        """A round's local steps from the global weights."""
+        rng = keyed_generator(self.plan.seed, number, self.data.participant, "training")
+        settings = self.schedule(number)
+        source = self.source(state)
+        return local_sgd(weights, source, state["labels"], settings, rng, self.plan.threads, correction=correction)
+
     def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
         """Called with the aggregated model before a round's local training; a method may change the labels."""
 
@@ -87,31 +112,39 @@ class DetectorSite:
         return {"count": len(self.source(state).present())}
 
     def _train(self, payload: Message, state: State) -> Message:
-        weights, number = self._weights(payload), int(payload["round"])
+        weights, number, strategy = self.global_weights(payload), int(payload["round"]), self.plan.strategy
         self.before_training(weights, number, state)
-        source = self.source(state)
-        rng = keyed_generator(self.plan.seed, number, self.data.participant, "training")
-        result = local_sgd(weights, source, state["labels"], self._schedule(number), rng, self.plan.threads)
+        result = self.local_training(weights, number, state, strategy.correction(payload, state))
         self.after_training(result.weights, number, state)
-        update = {f"update.{name}": result.weights[name] - weights[name] for name in weights}
-        return {**update, "count": len(source.present()), "loss": result.loss}
+        update = {name: result.weights[name] - weights[name] for name in weights}
+        extra = strategy.report(payload, state, update, result.travel)
+        count = len(self.source(state).present())
+        return {**{f"update.{name}": u for name, u in update.items()}, **extra, "count": count, "loss": result.loss}
 
-    def _schedule(self, number: int) -> SgdSettings:
+    def schedule(self, number: int) -> SgdSettings:
+        """Optimiser settings of a round: its milestones, and fewer epochs where the site is a straggler in it."""
         done = (number - 1) * len(self._sgd.lr)
         lr = tuple(
             rate * 0.1 ** sum(milestone <= done + epoch for milestone in self._milestones)
             for epoch, rate in enumerate(self._sgd.lr)
         )
-        return replace(self._sgd, lr=lr)
+        return replace(self._sgd, lr=lr[: self._epochs(number)])
+
+    def _epochs(self, number: int) -> int:
+        epochs = len(self._sgd.lr)
+        if not self.plan.stragglers or epochs < 2:
+            return epochs
+        rng = keyed_generator(self.plan.seed, number, self.data.participant, "straggler")
+        return int(rng.integers(1, epochs)) if rng.random() < self.plan.stragglers else epochs
 
     def _calibrate(self, payload: Message, state: State) -> Message:
-        scores = self.scores(self._weights(payload), state)
+        scores = self.scores(self.global_weights(payload, weight_shapes(self.dim)), state)
         return {"counts": score_histogram(np.concatenate(scores))}
 
-    def _weights(self, payload: Message) -> Weights:
-        """The model in a question, which must be one that takes this site's features."""
+    def global_weights(self, payload: Message, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Weights:
+        """The model in a question, which must be one of these shapes (by default all that the method trains)."""
         weights = global_weights({name: np.asarray(value) for name, value in payload.items()})
-        if {name: value.shape for name, value in weights.items()} != weight_shapes(self.dim):
+        if {name: value.shape for name, value in weights.items()} != (shapes or self.shapes):
             raise ClapError(
                 f"participant '{self.data.participant}': the model sent to it is not one for features of {self.dim} "
                 "dimensions; refused"

@@ -16,7 +16,7 @@ from ..evaluation.comparison import COLUMNS, Row, row_texts
 from ..evaluation.spread import NOTHING
 from ..workflows import compare as workflow
 from .command import Output, command
-from .method_options import method_options
+from .setting_options import setting_options
 
 __all__ = ["compare"]
 
@@ -41,12 +41,14 @@ def _list_option(flag: str, default: str, help: str, parse: Callable[..., Any] =
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the table and the runs.")
 @_list_option("--methods", "clap", "Methods.")
 @_list_option("--settings", "centralized,local,collaborative", "Settings.")
-@_list_option("--supervisions", "us", "us (no labels), ws (a label per training video).")
+@_list_option("--supervisions", "us", "us (no labels), ws (a label per training video), mixed.")
 @_list_option("--seeds", "0,1,2", "Seeds.", _numbers)
 @_list_option("--strategies", "fedavg", "Aggregation strategies, in setting collaborative only.")
 @click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")
 @click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of each run.")
-@method_options
+@click.option("--test-each-round", is_flag=True, help="Adds the best round on the test labels, as releases select it.")
+@click.option("--jobs", type=int, help="Runs at once [as many as there are cores for their threads].")
+@setting_options
 def compare(dataset: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""
     result = workflow.compare(dataset, out=out, **choices, tell=lambda line: click.echo(line, err=True))

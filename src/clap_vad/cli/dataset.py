@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,8 @@ from ..datasets.partition import describe_participants
 from ..datasets.partition import partition as partition_dataset
 from ..datasets.preparation import DATASETS
 from ..datasets.preparation import prepare as prepare_dataset
+from ..datasets.protocol import PROTOCOLS, Setting, settings_of
+from ..persistence import write_bytes
 from .command import Output, command
 
 __all__ = ["create", "partition", "prepare"]
@@ -41,6 +44,19 @@ def _benchmark_options(function: Callable[..., Output]) -> Callable[..., Output]
                 f"--{entry.name.replace('_', '-')}", entry.name, type=kind, help=entry.metadata["help"] + default
             )
     for option in reversed(options.values()):
+        function = option(function)
+    return function
+
+
+def _protocol_options(function: Callable[..., Output]) -> Callable[..., Output]:
+    """An option per setting of the registered protocols, so that a new protocol brings its own."""
+    settings: dict[str, tuple[Setting, list[str]]] = {}
+    for protocol in PROTOCOLS:
+        for setting in settings_of(protocol):
+            settings.setdefault(setting.name, (setting, []))[1].append(f"{protocol}: {setting.default}")
+    for name, (setting, defaults) in reversed(settings.items()):
+        text = f"{setting.help}  [{'; '.join(defaults)}]".strip()
+        option = click.option(f"--{name.replace('_', '-')}", name, type=type(setting.default), help=text)
         function = option(function)
     return function
 
@@ -84,19 +100,39 @@ def create(store: Path, videos: Path, frame_labels: Path | None, out: Path, copy
 
 @command("partition", help="Divide the training videos of DATASET among participants.")
 @click.argument("dataset", type=_FOLDER)
-@click.option("--protocol", required=True, metavar="NAME|FILE", help="random, event, scene, or a participants file.")
-@click.option("--participants", type=click.IntRange(min=1), help="How many, for random.  [default: 5]")
+@click.option(
+    "--protocol",
+    required=True,
+    metavar="NAME|FILE",
+    help=f"{', '.join(PROTOCOLS)}, one with its parameters (NAME-PARTICIPANTS-SETTINGS), or a participants file.",
+)
+@click.option("--participants", type=click.IntRange(min=1), help="How many, where the protocol can choose.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the draw.")
-def partition(dataset: Path, protocol: str, participants: int | None, seed: int) -> Output:
-    assigned = partition_dataset(dataset, protocol, participants, seed)
+@_protocol_options
+@click.option("--picture", type=_FOLDER, metavar="FILE", help="Also draw the shares, as .svg or .png.")
+def partition(
+    dataset: Path, protocol: str, participants: int | None, seed: int, picture: Path | None, **settings: Any
+) -> Output:
+    draw = _artist(picture) if picture else None  # before anything is written
+    given = {key: value for key, value in settings.items() if value is not None}
+    assigned = partition_dataset(dataset, protocol, participants, seed, **given)
     opened = Dataset(dataset)
     data = describe_participants(opened, assigned)
     data["file"] = str(opened.participants_file(assigned.protocol))
+    if picture and draw:
+        write_bytes(picture, draw(data["participants"], title=f"{assigned.protocol}, seed {assigned.seed}"))
+        data["picture"] = str(picture)
     table = Table("participant", "videos", "normal", "anomalous", "unlabelled", title=f"protocol {assigned.protocol}")
     for row in data["participants"]:
         table.add_row(*(str(row[key]) for key in ("id", "videos", "normal", "anomalous", "unlabelled")))
     remark = f"{data['unassigned']} training videos belong to nobody" if data["unassigned"] else data["file"]
-    return Output(data, Group(table, remark))
+    return Output(data, Group(table, remark, *([data["picture"]] if picture else [])))
+
+
+def _artist(picture: Path) -> Callable[..., bytes]:
+    from ..reporting.participants import participant_bars, picture_form  # matplotlib, where a picture is asked for
+
+    return functools.partial(participant_bars, form=picture_form(picture))
 
 
 def _describe_prepared(data: dict[str, Any]) -> Group:

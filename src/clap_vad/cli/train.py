@@ -14,7 +14,7 @@ from ..federation.strategy import STRATEGIES
 from ..workflows import train as workflow
 from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS
 from .command import Output, command
-from .method_options import method_options
+from .setting_options import setting_options
 from .tables import metrics_table
 
 __all__ = ["train"]
@@ -35,7 +35,19 @@ __all__ = ["train"]
     "--threads", type=int, default=0, help="Threads of a step; they decide bits [1 or 2 by the features' width]."
 )
 @click.option("--normalise", type=click.Choice(NORMALISE), default="auto", show_default=True)
-@method_options
+@click.option("--fraction", type=float, default=1.0, show_default=True, help="Part of the participants in a round.")
+@click.option(
+    "--stragglers", type=float, default=0.0, show_default=True, help="Probability of fewer local epochs (simulated)."
+)
+@click.option(
+    "--labelled-participants",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="Part of the participants with video labels under --supervision mixed.",
+)
+@click.option("--test-each-round", is_flag=True, help="Evaluate after every round too, into rounds.jsonl.")
+@setting_options
 def train(dataset: Path | None, out: Path | None, run: Path | None, options: dict[str, Any], **choices: Any) -> Output:
     """Parse, call, print."""
     if run is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["weighted_mean"]
+__all__ = ["moved", "weighted_mean"]
 
 
 def weighted_mean(updates: Sequence[Mapping[str, np.ndarray]], weights: Sequence[float]) -> dict[str, np.ndarray]:
@@ -31,6 +31,17 @@ def weighted_mean(updates: Sequence[Mapping[str, np.ndarray]], weights: Sequence
     for name in updates[0]:
         summed = np.zeros(updates[0][name].shape)
         for update, weight in zip(updates, weights, strict=True):
-            summed += update[name] * float(weight)
+            summed += update[name].astype(np.float64) * weight
         result[name] = (summed / total).astype(np.float32)
     return result
+
+
+def moved(
+    weights: Mapping[str, np.ndarray], direction: Mapping[str, np.ndarray], step: float = 1.0
+) -> dict[str, np.ndarray]:
+    """``w + step * direction`` per array, float32.
+
+    >>> moved({"w": np.array([1.0])}, {"w": np.array([2.0])}, 0.5)["w"].tolist()
+    [2.0]
+    """
+    return {name: (value + step * direction[name]).astype(np.float32) for name, value in weights.items()}

@@ -27,11 +27,13 @@ class Dropout:
         self._rng = rng
         self.scale = _WORD / self._keep_below
 
-    def __call__(self, h: torch.Tensor) -> torch.Tensor:
-        """Drop units of ``h`` in place, without scaling."""
-        if self._keep_below == _WORD:
-            return h
+    def keep(self, h: torch.Tensor) -> torch.Tensor:
+        """Which units of ``h`` are kept this time, a bool of its shape."""
         words = self._rng.bit_generator.random_raw(-(-h.numel() // 4))
         # Shifting the word's range to int16 keeps the comparison in the type the bits come in.
-        bits = torch.from_numpy(words.view(np.int16)[: h.numel()]).view_as(h)
-        return h.mul_(bits < self._keep_below - _WORD // 2)
+        bits = torch.from_numpy(words.view(np.int16)[: h.numel()]).view(h.shape)
+        return bits < self._keep_below - _WORD // 2
+
+    def __call__(self, h: torch.Tensor) -> torch.Tensor:
+        """Drop units of ``h`` in place, without scaling."""
+        return h if self._keep_below == _WORD else h.mul_(self.keep(h))

@@ -13,7 +13,15 @@ import numpy as np
 
 from ..core.randomness import keyed_generator
 
-__all__ = ["HIDDEN", "Weights", "initial_weights", "input_dim", "weight_shapes"]
+__all__ = [
+    "HIDDEN",
+    "Weights",
+    "detector_weights",
+    "initial_weights",
+    "input_dim",
+    "weight_shapes",
+    "xavier_uniform",
+]
 
 HIDDEN = (512, 32)
 
@@ -41,15 +49,24 @@ def initial_weights(dim: int, seed: int) -> Weights:
     >>> bool(initial_weights(4, seed=0)["layer1.bias"].any())
     False
     """
-    rng = keyed_generator(seed, 0, "", "initial weights")
+    return xavier_uniform(weight_shapes(dim), keyed_generator(seed, 0, "", "initial weights"))
+
+
+def xavier_uniform(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> Weights:
+    """Weights of these shapes (Glorot and Bengio 2010, eq. 16), drawn in their order; biases, of one axis, are zero."""
     weights: Weights = {}
-    for name, shape in weight_shapes(dim).items():
+    for name, shape in shapes.items():
         if len(shape) == 1:
             weights[name] = np.zeros(shape, dtype=np.float32)
         else:
             bound = np.sqrt(6.0 / (shape[0] + shape[1]))
             weights[name] = rng.uniform(-bound, bound, shape).astype(np.float32)
     return weights
+
+
+def detector_weights(weights: Mapping[str, np.ndarray]) -> Weights:
+    """The detector's part of what a method trains together, by name."""
+    return {name: weights[name] for name in weight_shapes(0) if name in weights}
 
 
 def input_dim(weights: Mapping[str, np.ndarray]) -> int:

@@ -45,24 +45,48 @@ class SegmentSource:
             return np.arange(len(self))
         return np.flatnonzero(self.store.valid[self._rows].any(axis=1))
 
-    def gather(self, segments: np.ndarray, out: torch.Tensor) -> np.ndarray | None:
+    def draw_crops(self, segments: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+        """``count`` different crops for each segment, drawn alike from those present; absent ones fill up.
+
+        Returns:
+            (n, count) int64, each row ascending.
+        """
+        keys = rng.random((len(segments), self.crops))
+        if self.store.valid is not None:
+            keys[~self.store.valid[self._rows[segments]]] += 1
+        return np.sort(np.argpartition(keys, count - 1, axis=1)[:, :count], axis=1)
+
+    def gather(self, segments: np.ndarray, out: torch.Tensor, crops: np.ndarray | None = None) -> np.ndarray | None:
         """Copy segments into ``out`` (n, C, D) float32, standardised.
 
         Args:
             segments: (n,) numbers in this source.
             out: contiguous; its own memory, so that results do not depend on how the file happens to be aligned.
+            crops: (n, K) which crops to take, ``out`` is then (n, K, D); None for all.
 
         Returns:
-            (n, C) float32 weights of the crops in an average, None where all crops are present.
+            (n, C) or (n, K) float32 weights of the crops in an average, None where all crops are present.
         """
         rows = self._rows[segments]
-        if self._float32 is not None:
-            torch.index_select(self._float32, 0, torch.from_numpy(rows), out=out)
+        if crops is None:
+            _take(self.store.features, self._float32, rows, out)
         else:
-            out.copy_(torch.from_numpy(self.store.features[rows]))
+            flat = (rows[:, None] * self.crops + crops).ravel()
+            _take(self.store.features.reshape(-1, self.dim), self._float32, flat, out.view(-1, self.dim))
         if self._normaliser is not None:
             self._normaliser.apply(out.numpy())
-        return None if self.store.valid is None else crop_weights(self.store.valid[rows])
+        if self.store.valid is None:
+            return None
+        valid = self.store.valid[rows]
+        return crop_weights(valid if crops is None else np.take_along_axis(valid, crops, axis=1))
+
+
+def _take(features: np.ndarray, float32: torch.Tensor | None, rows: np.ndarray, out: torch.Tensor) -> None:
+    """Copy rows of the store into ``out``."""
+    if float32 is not None:
+        torch.index_select(float32.view(features.shape), 0, torch.from_numpy(rows), out=out)
+    else:
+        out.copy_(torch.from_numpy(features[rows]))
 
 
 def video_slices(entries: Sequence[VideoIndex]) -> list[slice]:

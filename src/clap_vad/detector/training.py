@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .drift import Correction
 from .dropout import DROPOUT, Dropout
 from .network import Weights, input_dim
 from .source import SegmentSource
 
-__all__ = ["SgdSettings", "TrainingResult", "local_sgd"]
+__all__ = ["SgdSettings", "TrainingResult", "batch_size", "local_sgd"]
 
 _SMALLEST_BATCH = 8
 _LOG_FLOOR = -100.0  # binary cross-entropy clamps its logarithms there, as PyTorch's does
@@ -33,7 +34,10 @@ class SgdSettings:
         weight_decay: L2 coefficient.
         batch_size: segments a step.
         min_steps: steps an epoch has at least, by smaller batches (never under 8 segments); 0 for no such rule.
+        crops: crops of a segment that a step looks at, drawn anew each time; 0 for all.
+        epoch_share: part of the segments that an epoch visits, drawn anew each epoch.
         shuffle: a fresh order each epoch.
+        nesterov: Nesterov's form of momentum, as PyTorch has it: a step of ``g + momentum v``.
     """
 
     lr: tuple[float, ...]
@@ -41,16 +45,28 @@ class SgdSettings:
     weight_decay: float = 0.0
     batch_size: int = 128
     min_steps: int = 0
+    crops: int = 0
+    epoch_share: float = 1.0
     shuffle: bool = True
+    nesterov: bool = False
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Weights after local training, mean loss of the last epoch, and the number of steps taken."""
+    """What local training gave.
+
+    Attributes:
+        weights: after it.
+        loss: mean of the last epoch.
+        steps: taken.
+        travel: sum of the steps' learning rates with momentum in them: how far a constant gradient of one would have
+            gone; ``steps * lr`` for plain SGD.
+    """
 
     weights: Weights
     loss: float
     steps: int
+    travel: float
 
 
 def local_sgd(
@@ -60,6 +76,7 @@ def local_sgd(
     settings: SgdSettings,
     rng: np.random.Generator,
     threads: int,
+    correction: Correction | None = None,
     dropout: float = DROPOUT,
 ) -> TrainingResult:
     """Train on a participant's segments and pseudo-labels, starting from the global weights.
@@ -73,6 +90,7 @@ def local_sgd(
         settings: optimiser settings.
         rng: shuffling and dropout draw from it and from nothing else.
         threads: processor threads; part of the result's identity, since it orders sums.
+        correction: what the strategy adds to every step.
         dropout: probability of dropping a hidden unit.
 
     Returns:
@@ -80,28 +98,34 @@ def local_sgd(
     """
     segments = source.present()
     if len(segments) == 0:
-        return TrainingResult(dict(weights), 0.0, 0)
+        return TrainingResult(dict(weights), 0.0, 0, 0.0)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        batch_size = _batch_size(settings, len(segments))
-        step = _Step(weights, source.crops, batch_size, settings, rng, dropout)
-        loss, steps = 0.0, 0
+        visited = max(1, round(settings.epoch_share * len(segments)))
+        size = batch_size(settings, visited)
+        crops = min(settings.crops or source.crops, source.crops)
+        step = _Step(weights, crops, size, settings, rng, dropout, correction)
+        loss, steps, speed, travel = 0.0, 0, 0.0, 0.0
         for lr in settings.lr:
-            order = rng.permutation(segments) if settings.shuffle else segments
+            order = rng.permutation(segments)[:visited] if settings.shuffle else segments[:visited]
             loss = 0.0
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
-                crop_weights = source.gather(batch, step.inputs(len(batch)))
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
+                drawn = None if crops == source.crops else source.draw_crops(batch, crops, rng)
+                crop_weights = source.gather(batch, step.inputs(len(batch)), drawn)
                 loss += step(crop_weights, labels[batch], lr) * len(batch)
                 steps += 1
+                speed = settings.momentum * speed + 1
+                travel += lr * (1 + settings.momentum * speed if settings.nesterov else speed)
             loss /= len(order)
-        return TrainingResult(step.weights(), loss, steps)
+        return TrainingResult(step.weights(), loss, steps, travel)
     finally:
         torch.set_num_threads(before)
 
 
-def _batch_size(settings: SgdSettings, segments: int) -> int:
+def batch_size(settings: SgdSettings, segments: int) -> int:
+    """Segments a step takes where an epoch visits so many."""
     size = settings.batch_size
     if settings.min_steps:
         size = min(size, max(_SMALLEST_BATCH, segments // settings.min_steps))
@@ -119,10 +143,13 @@ class _Step:
         settings: SgdSettings,
         rng: np.random.Generator,
         dropout: float,
+        correction: Correction | None = None,
     ) -> None:
         self._w = {name: torch.from_numpy(np.array(value, dtype=np.float32)) for name, value in weights.items()}
         self._v = {name: torch.zeros_like(value) for name, value in self._w.items()}
-        self._settings, self._crops = settings, crops
+        self._settings, self._crops, self._correction = settings, crops, correction or Correction()
+        self._offsets = self._correction.offsets()
+        self._start = {name: value.clone() for name, value in self._w.items()} if self._correction.proximal else {}
         self._dropout = Dropout(dropout, rng)
         rows = batch_size * crops
         self._x = torch.empty(batch_size, crops, input_dim(weights))
@@ -166,13 +193,20 @@ class _Step:
 
     def _update(self, layer: str, delta: torch.Tensor, inputs: torch.Tensor, scale: float, lr: float) -> None:
         # Velocity v <- momentum v + gradient, formed inside the product itself; then w <- w - lr v.
-        momentum, decay = self._settings.momentum, self._settings.weight_decay
-        weight, bias = self._w[f"{layer}.weight"], self._w[f"{layer}.bias"]
-        v_weight, v_bias = self._v[f"{layer}.weight"], self._v[f"{layer}.bias"]
-        v_weight.addmm_(delta.t(), inputs, beta=momentum, alpha=scale)
-        v_bias.mul_(momentum).add_(delta.sum(dim=0))
-        if decay:
-            v_weight.add_(weight, alpha=decay)
-            v_bias.add_(bias, alpha=decay)
-        weight.add_(v_weight, alpha=-lr)
-        bias.add_(v_bias, alpha=-lr)
+        momentum, decay, pull = self._settings.momentum, self._settings.weight_decay, self._correction.pull(lr)
+        ahead = lr * momentum if self._settings.nesterov else 0.0
+        names = (f"{layer}.weight", f"{layer}.bias")
+        before = {name: self._v[name].clone() for name in names} if ahead else {}
+        self._v[names[0]].addmm_(delta.t(), inputs, beta=momentum, alpha=scale)
+        self._v[names[1]].mul_(momentum).add_(delta.sum(dim=0))
+        for name in names:
+            w, v = self._w[name], self._v[name]
+            if decay:
+                v.add_(w, alpha=decay)
+            if name in self._offsets:
+                v.add_(self._offsets[name])
+            w.add_(v, alpha=-(lr + ahead))
+            if ahead:  # Nesterov's g + m v is (1 + m) v - m v_before: the gradient is never needed apart
+                w.add_(before[name], alpha=ahead)
+            if pull:
+                w.lerp_(self._start[name], pull)

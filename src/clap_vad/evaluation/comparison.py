@@ -32,6 +32,8 @@ COLUMNS = (
     "Frame AUC %",
     "Frame AP %",
     "Published %",
+    "Difference",
+    "Best round on test labels %",
     "Seconds",
 )
 
@@ -46,6 +48,8 @@ class Row:
         seeds: of the runs; empty for a baseline, which has none.
         frame_auc, frame_ap: means over seeds of the last round's results.
         frame_auc_std, frame_ap_std: sample standard deviations, None for a single seed.
+        best_round_auc: mean over seeds of the AUC of the round that is best on the test labels, as releases select it;
+            never the result, None where rounds were not evaluated.
         seconds: mean over seeds of a run's wall time.
         published: the number of a paper to stand beside ``frame_auc``.
     """
@@ -60,8 +64,16 @@ class Row:
     frame_auc_std: float | None = None
     frame_ap: float | None = None
     frame_ap_std: float | None = None
+    best_round_auc: float | None = None
     seconds: float | None = None
     published: PublishedResult | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """``frame_auc`` minus the published number, in percentage points."""
+        if self.published is None or self.frame_auc is None:
+            return None
+        return 100 * self.frame_auc - self.published.percent
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-able dict of the attributes."""
@@ -91,6 +103,7 @@ def summarise_runs(
     """
     auc, auc_std = mean_and_std([run.get("frame_auc") for run in runs.values()])
     ap, ap_std = mean_and_std([run.get("frame_ap") for run in runs.values()])
+    best, _ = mean_and_std([run.get("frame_auc_best_round") for run in runs.values()])
     seconds, _ = mean_and_std([run.get("seconds") for run in runs.values()])
     return Row(
         **names,
@@ -99,6 +112,7 @@ def summarise_runs(
         frame_auc_std=auc_std,
         frame_ap=ap,
         frame_ap_std=ap_std,
+        best_round_auc=best,
         seconds=seconds,
         published=published,
     )
@@ -121,6 +135,8 @@ def row_texts(row: Row) -> tuple[str, ...]:
         percent(row.frame_auc, row.frame_auc_std),
         percent(row.frame_ap, row.frame_ap_std),
         f"{row.published.percent:.2f}" if row.published else NOTHING,
+        f"{row.difference:+.2f}" if row.difference is not None else NOTHING,
+        percent(row.best_round_auc),
         f"{row.seconds:.1f}" if row.seconds is not None else NOTHING,
     )
 
@@ -146,14 +162,22 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def csv_table(rows: Sequence[Row]) -> str:
-    """The table as CSV for further computation: shares instead of percent, nothing rounded, empty where undefined."""
+def csv_table(rows: Sequence[Row], **columns: Sequence[str]) -> str:
+    """The table as CSV for further computation: shares instead of percent, nothing rounded, empty where undefined.
+
+    Args:
+        rows: of the table.
+        columns: further columns, name -> a text for each row.
+    """
     text = io.StringIO()
     fields = [name for name in Row.__dataclass_fields__ if name != "published"]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*fields, "published", "published_source"])
-    for row in rows:
+    writer.writerow([*fields, "published", "published_source", "difference", *columns])
+    for row, *others in zip(rows, *columns.values(), strict=True):
         values = {**asdict(row), "seeds": " ".join(map(str, row.seeds))}
         source = (row.published.percent / 100, row.published.source) if row.published else ("", "")
-        writer.writerow([*("" if values[name] is None else values[name] for name in fields), *source])
+        difference = "" if row.difference is None else row.difference / 100
+        writer.writerow(
+            ["" if values[name] is None else values[name] for name in fields] + [*source, difference, *others]
+        )
     return text.getvalue()

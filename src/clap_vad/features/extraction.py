@@ -11,14 +11,16 @@ from typing import Any
 
 from ..cores import available_cores
 from ..errors import ClapError
+from ..processes import DIED, ONE_THREAD, PROGRESS, Task, run_tasks
 from ..progress import progress_bar
 from .extractor import EXTRACTORS, Extraction, Extractor, make_extractor
 from .inputs import find_inputs
 from .parts import Part, PartsFolder
-from .pool import Task, run_tasks
 from .writer import StoreWriter
 
 __all__ = ["EXTRACTORS", "ExtractionReport", "extract_features", "extract_one", "make_extractor"]
+
+_WORKER = "clap_vad.features.worker"
 
 
 @dataclass
@@ -166,20 +168,23 @@ def _finish_parts(
     pending = {task["video"] for task in tasks}
     failed: dict[str, str] = {}
     segments: dict[str, int] = {}
-    with progress_bar(f"extract {name}", len(inputs)) as advance, closing(run_tasks(tasks, workers)) as messages:
+    running = run_tasks(_WORKER, tasks, workers, ONE_THREAD)
+    with progress_bar(f"extract {name}", len(inputs)) as advance, closing(running) as messages:
         advance(len(inputs) - len(tasks))
         for video, source in inputs.items():
             while video in pending:
                 task, message = next(messages)
-                if "segments" in message:
-                    segments[task["video"]] = message["segments"]
+                if PROGRESS in message:
+                    segments[task["video"]] = message[PROGRESS]
                     advance(0, note=f"{sum(segments.values()):,} segments")
                     continue
                 if "full" in message:
                     raise ClapError(message["full"])
                 pending.discard(task["video"])
                 advance()
-                if "skipped" in message:
+                if DIED in message:
+                    failed[task["video"]] = f"{task['source']}: {message[DIED]}"
+                elif "skipped" in message:
                     failed[task["video"]] = message["skipped"]
             yield video, failed.get(video) or parts.find(video, source, rows=video not in stored)
 

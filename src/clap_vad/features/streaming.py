@@ -14,7 +14,15 @@ from ..core.summary import diagonal_entropy, largest_rise, von_neumann_entropy
 from ..errors import ClapError
 from .store import FeatureStore, VideoIndex
 
-__all__ = ["ENTROPIES", "all_video_statistics", "blocks", "feature_moments", "video_statistics"]
+__all__ = [
+    "ENTROPIES",
+    "all_video_magnitudes",
+    "all_video_statistics",
+    "blocks",
+    "feature_moments",
+    "segment_changes",
+    "video_statistics",
+]
 
 T = TypeVar("T")
 ENTROPIES = ("diagonal", "von-neumann")
@@ -78,12 +86,7 @@ def video_statistics(
         if entropy == "diagonal" and len(rows) == _SPREAD_BLOCKS:
             spread.add(np.concatenate(rows))
             rows.clear()
-    if not np.isfinite(m).all():
-        segment = int(np.flatnonzero(~np.isfinite(m))[0])
-        raise ClapError(
-            f"{store.path / 'features.npy'}: video '{entry.video}', segment {segment}: a feature is NaN, infinite or "
-            "far too large; extract or import this video again"
-        )
+    _check_finite(store, entry, m)
     if entropy == "von-neumann":
         return m, np.array([largest_rise(m), von_neumann_entropy(np.concatenate(rows))])
     if rows:
@@ -96,6 +99,52 @@ def all_video_statistics(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """:func:`video_statistics` of each video, in order, on two threads (numpy lets go of the interpreter lock)."""
     return _in_order(lambda entry: video_statistics(store, entry, normaliser, entropy), entries)
+
+
+def all_video_magnitudes(
+    store: FeatureStore, entries: Sequence[VideoIndex], normaliser: Normaliser | None
+) -> list[np.ndarray]:
+    """m (T,) float64 of each video, in order; errors as in :func:`video_statistics`."""
+
+    def one(entry: VideoIndex) -> np.ndarray:
+        m = np.concatenate([magnitudes(x, valid) for _, x, valid in blocks(store, entry, normaliser)])
+        _check_finite(store, entry, m)
+        return m
+
+    return _in_order(one, entries)
+
+
+def segment_changes(store: FeatureStore, entries: Sequence[VideoIndex], normaliser: Normaliser | None) -> np.ndarray:
+    """Distance of each segment's crop average to that of the next segment of its video, in order.
+
+    Returns:
+        (N,) float32; a video's last segment takes the distance to the one before it, a lone segment 0.
+    """
+
+    def one(entry: VideoIndex) -> np.ndarray:
+        changes = np.zeros(entry.segments, dtype=np.float32)
+        last: np.ndarray | None = None
+        for offset, x, valid in blocks(store, entry, normaliser):
+            rows = crop_mean(x, valid)
+            joined = rows if last is None else np.concatenate((last, rows))
+            steps = np.linalg.norm(np.diff(joined, axis=0), axis=1)
+            begin = offset - (last is not None)
+            changes[begin : begin + len(steps)] = steps
+            last = rows[-1:].copy()
+        if entry.segments > 1:
+            changes[-1] = changes[-2]
+        return changes
+
+    return np.concatenate(_in_order(one, entries))
+
+
+def _check_finite(store: FeatureStore, entry: VideoIndex, m: np.ndarray) -> None:
+    if not np.isfinite(m).all():
+        segment = int(np.flatnonzero(~np.isfinite(m))[0])
+        raise ClapError(
+            f"{store.path / 'features.npy'}: video '{entry.video}', segment {segment}: a feature is NaN, infinite or "
+            "far too large; extract or import this video again"
+        )
 
 
 def _in_order(function: Callable[[VideoIndex], T], entries: Sequence[VideoIndex]) -> list[T]:

@@ -13,7 +13,7 @@ from ..errors import ClapError
 from ..persistence import append_line, load_arrays, save_arrays, write_text
 from .ask import State
 
-__all__ = ["Checkpoint", "RoundLog", "SiteState"]
+__all__ = ["Checkpoint", "RoundLog", "SiteState", "read_rounds"]
 
 _CHECKSUM = "sha256"
 
@@ -103,23 +103,25 @@ class RoundLog:
 
     def rewind(self, rounds: int) -> None:
         """Drop lines of rounds after the first ``rounds``, and a line torn by a kill: they will be run again."""
-        kept = [line for line in self._lines() if line["round"] <= rounds]
+        kept = [line for line in read_rounds(self._file) if line["round"] <= rounds]
         write_text(self._file, "".join(json.dumps(line) + "\n" for line in kept))
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a finished round."""
         append_line(self._file, json.dumps(record))
 
-    def _lines(self) -> list[dict[str, Any]]:
-        if not self._file.exists():
-            return []
-        lines = []
-        for text in self._file.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
-                break
-            if not isinstance(line, dict) or not isinstance(line.get("round"), int):
-                break
-            lines.append(line)
-        return lines
+
+def read_rounds(file: Path) -> list[dict[str, Any]]:
+    """Records of the finished rounds, up to a line torn by a kill; none where there is no file."""
+    if not file.exists():
+        return []
+    lines = []
+    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            break
+        if not isinstance(line, dict) or not isinstance(line.get("round"), int):
+            break
+        lines.append(line)
+    return lines

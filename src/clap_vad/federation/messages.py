@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.histogram import BINS
+from ..detector.autoencoder import generator_shapes
 from ..detector.network import weight_shapes
 from ..errors import ClapError
 
@@ -79,15 +80,33 @@ _define(
     "common density, pooled form: count, sum and sum of squares of normal magnitudes",
 )
 _define("segment_count", {"count": _COUNT}, "how many segments the site trains on, its weight in the mean")
+
+
+def _weights(prefix: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Field]:
+    """Fields of arrays like these weights. The shapes are those for D = 0: they have a 0 exactly where D stands."""
+    return {f"{prefix}.{name}": Field(tuple(n or "D" for n in shape), "float32") for name, shape in shapes.items()}
+
+
+_TRAINED = {"count": _COUNT, "loss": Field((), low=0)}
 _define(
     "model_update",
-    {
-        # weight_shapes(0) has a 0 exactly where D stands.
-        **{f"update.{k}": Field(tuple(n or "D" for n in v), "float32") for k, v in weight_shapes(0).items()},
-        "count": _COUNT,
-        "loss": Field((), low=0),
-    },
+    {**_weights("update", weight_shapes(0)), **_TRAINED},
     "change of the detector's weights by local training, segments trained on, mean training loss",
+)
+_define(
+    "scaffold_update",
+    {**_weights("update", weight_shapes(0)), **_weights("control", weight_shapes(0)), **_TRAINED},
+    "as model_update, and the change of the site's control variate (its mean gradient over the round)",
+)
+_define(
+    "generator_update",
+    {**_weights("update", generator_shapes(0)), **_TRAINED},
+    "change of the weights of GCL's generator by local training, segments trained on, mean training loss",
+)
+_define(
+    "cooperative_update",
+    {**_weights("update", {**weight_shapes(0), **generator_shapes(0)}), **_TRAINED},
+    "change of the weights of GCL's detector and generator by local training, segments trained on, mean training loss",
 )
 _define(
     "score_histogram",

@@ -1,33 +1,91 @@
-"""Aggregation strategies: how the participants' updates become the next global model."""
+"""Aggregation strategies: how the participants' updates become the next global model, and what they add locally."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
+from ..detector.drift import Correction
+from ..detector.network import Weights
 from ..registry import Registry
+from ..settings import check_settings, make_with_settings
+from .ask import State
+from .messages import Message
 
-__all__ = ["STRATEGIES", "Strategy"]
+__all__ = ["STRATEGIES", "Contribution", "Strategy", "make_strategy"]
 
 
-class Strategy(Protocol):
-    """One rule of aggregation."""
+@dataclass(frozen=True)
+class Contribution:
+    """What one participant gives to a round.
 
+    Attributes:
+        count: n_p, segments it trained on.
+        update: local weights minus global ones.
+        message: the whole reply, for a strategy whose sites send more than that.
+    """
+
+    count: int
+    update: Mapping[str, np.ndarray]
+    message: Message
+
+
+@dataclass(frozen=True)
+class Strategy(ABC):
+    """One strategy: subclass it as a frozen dataclass in one file of ``strategies/`` and register it.
+
+    Fields are its settings. An instance keeps nothing between rounds: the coordinator's memory is ``state``, where a
+    strategy's entries are named ``strategy.*``, and a site's is its own state, so that both survive a kill.
+    """
+
+    reply: ClassVar[str | None] = None
+    """Schema of the replies where the sites send more than the method's own update; None for the method's."""
+
+    needs_sgd: ClassVar[bool] = False
+    """Whether it reads gradients off the distance that plain or momentum SGD has gone."""
+
+    def __post_init__(self) -> None:
+        """Raise :class:`ClapError` for a setting outside its range."""
+        check_settings(self)
+
+    def question(self, weights: Mapping[str, np.ndarray], state: State) -> Message:
+        """What goes down to the sites beside the global model; entries of ``state`` may be made here."""
+        return {}
+
+    def correction(self, payload: Message, state: State) -> Correction | None:
+        """At the site: what is added to its local steps, from the question and the site's own state."""
+        return None
+
+    def report(self, payload: Message, state: State, update: Mapping[str, np.ndarray], travel: float) -> Message:
+        """At the site, after its steps: what it sends beside the update; may replace entries of its own state.
+
+        Args:
+            travel: sum of the steps' learning rates with momentum in them: the distance that a constant gradient of
+                one would have gone.
+        """
+        return {}
+
+    @abstractmethod
     def aggregate(
-        self,
-        weights: Mapping[str, np.ndarray],
-        updates: Sequence[Mapping[str, np.ndarray]],
-        counts: Sequence[int],
-    ) -> dict[str, np.ndarray]:
+        self, weights: Mapping[str, np.ndarray], contributions: Sequence[Contribution], state: State, total: int
+    ) -> Weights:
         """The next global model.
 
         Args:
-            weights: the present one.
-            updates: per participant, in participant order, local weights minus ``weights``.
-            counts: segments each participant trained on.
+            weights: the present one, float32.
+            contributions: of the round's participants, in participant order.
+            state: the coordinator's; entries ``strategy.*`` may be replaced.
+            total: segments of all participants, whether they took part in this round or not.
         """
 
 
 STRATEGIES: Registry[type[Strategy]] = Registry("strategy", "clap_vad.federation.strategies")
+
+
+def make_strategy(name: str, options: Mapping[str, Any]) -> Strategy:
+    """The strategy ``name`` with these settings; raises :class:`ClapError` for one it does not have."""
+    return make_with_settings("strategy", name, STRATEGIES[name], options)

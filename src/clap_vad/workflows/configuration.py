@@ -5,25 +5,41 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..algorithms.method import Method, make_method
+from ..algorithms.method import METHODS, Method, make_method
 from ..algorithms.plan import Plan
+from ..core.randomness import keyed_generator
 from ..datasets.dataset import Dataset
 from ..datasets.partition import ensure_participants
 from ..errors import ClapError
-from ..federation.strategy import STRATEGIES
+from ..federation.strategy import STRATEGIES, make_strategy
 from ..persistence import read_json
-from .federate import site_data
+from ..settings import setting_names
+from .federate import Federation, site_data
 
-__all__ = ["SETTINGS", "SUPERVISIONS", "RunConfig", "check_test_videos", "participants_of"]
+__all__ = [
+    "SETTINGS",
+    "SUPERVISIONS",
+    "RunConfig",
+    "check_test_videos",
+    "participants_of",
+    "split_options",
+]
 
 SETTINGS = ("centralized", "local", "collaborative")
-SUPERVISIONS = ("us", "ws")
+SUPERVISIONS = ("us", "ws", "mixed")
 NORMALISE = ("auto", "none", "federated")
-_KINDS = {"str": (str,), "str | None": (str, type(None)), "int": (int,), "dict[str, Any]": (dict,)}
+_KINDS = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+    "dict[str, Any]": (dict,),
+}
 _MOST_THREADS = 256  # torch dies, not raises, when it is refused the threads it was told to start
 _SEEDS = 1 << 63
 _WIDE = 4096  # floats per segment from which two threads gain more than they wait for each other
@@ -41,6 +57,10 @@ class RunConfig:
         normalise: ``none`` or ``federated``; ``auto`` has been resolved by what the store asks for.
         options: every setting of the method, defaults included.
         inputs: SHA-256 over the store's description, the video list and the participants; a resumed run refuses others.
+        strategy_options: every setting of the strategy, defaults included.
+        fraction, stragglers: of the participants, see :class:`~clap_vad.algorithms.plan.Plan`.
+        labelled_participants: part of them that has video labels under supervision ``mixed``.
+        test_each_round: whether the global model is evaluated after every round.
     """
 
     dataset: str
@@ -55,6 +75,11 @@ class RunConfig:
     normalise: str
     options: dict[str, Any]
     inputs: str
+    strategy_options: dict[str, Any] = field(default_factory=dict)
+    fraction: float = 1.0
+    stragglers: float = 0.0
+    labelled_participants: float = 0.3
+    test_each_round: bool = False
 
     @classmethod
     def make(
@@ -71,6 +96,10 @@ class RunConfig:
         threads: int,
         normalise: str,
         options: Mapping[str, Any],
+        fraction: float = 1.0,
+        stragglers: float = 0.0,
+        labelled_participants: float = 0.3,
+        test_each_round: bool = False,
     ) -> RunConfig:
         """Check the choices and fill in defaults; raises :class:`ClapError` for one that is not possible."""
         for flag, value, allowed in (
@@ -85,7 +114,20 @@ class RunConfig:
             raise ClapError("--rounds must be at least 1, --threads and --seed at least 0")
         if threads > _MOST_THREADS or seed >= _SEEDS:
             raise ClapError(f"--threads must be at most {_MOST_THREADS}, --seed below {_SEEDS}")
-        settings = dataclasses.asdict(make_method(method, dict(options)))
+        for flag, share in (("fraction", fraction), ("labelled-participants", labelled_participants)):
+            if not 0 < share <= 1:
+                raise ClapError(f"--{flag} is {share}; a number above 0 and at most 1 is needed")
+        if not 0 <= stragglers <= 1:
+            raise ClapError(f"--stragglers is {stragglers}; a number from 0 to 1 is needed")
+        of_method, of_strategy = split_options(method, strategy, options)
+        made, aggregation = make_method(method, of_method), make_strategy(strategy, of_strategy)
+        if aggregation.needs_sgd and not made.trains_by_sgd:
+            raise ClapError(
+                f"--strategy {strategy} works with sites that train by SGD, which method '{method}' does not; choose "
+                "another strategy"
+            )
+        if stragglers and made.local_epochs < 2:
+            raise ClapError("--stragglers: a site can do fewer epochs only where --local-epochs is at least 2")
         if not dataset.train_videos:
             raise ClapError(f"{dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
         if normalise == "auto":
@@ -93,14 +135,17 @@ class RunConfig:
         if threads == 0:
             store = dataset.stores[0]
             threads = 2 if store.crops * store.dim >= _WIDE else 1
-        if setting == "centralized":
+        if setting != "collaborative":  # one participant, whose own update is all there is to aggregate
+            strategy, aggregation = "fedavg", make_strategy("fedavg", {})
+        if setting == "centralized" and supervision != "mixed":
             protocol = None
         elif protocol is None:
             scenes = {dataset.videos[video].scene for video in dataset.train_videos}
             protocol = "scene" if len(scenes) > 1 and "" not in scenes else "random"
         participants = participants_of(dataset, setting, protocol, seed)
+        labelled = _labelled_videos(dataset, supervision, protocol, seed, labelled_participants)
         for participant, videos in participants.items():
-            site_data(dataset, participant, videos, supervision)
+            site_data(dataset, participant, videos, labelled)
         return cls(
             dataset=str(dataset.path.resolve()),
             method=method,
@@ -112,8 +157,13 @@ class RunConfig:
             seed=seed,
             threads=threads,
             normalise=normalise,
-            options=settings,
+            options=dataclasses.asdict(made),
             inputs=_fingerprint(dataset, participants),
+            strategy_options=dataclasses.asdict(aggregation),
+            fraction=float(fraction),
+            stragglers=float(stragglers),
+            labelled_participants=float(labelled_participants),
+            test_each_round=test_each_round,
         )
 
     @classmethod
@@ -122,19 +172,21 @@ class RunConfig:
         if not (run / "config.json").exists():
             raise ClapError(f"{run}: no run there (config.json is missing)")
         content = read_json(run / "config.json")
-        if not isinstance(content, dict) or content.keys() != {f.name for f in dataclasses.fields(cls)}:
+        entries = {f.name: f for f in dataclasses.fields(cls)}
+        # Runs begun before strategies had settings lack the entries with defaults, and are what the defaults say.
+        needed = {name for name, f in entries.items() if f.default is f.default_factory is dataclasses.MISSING}
+        if not isinstance(content, dict) or not needed <= content.keys() <= entries.keys():
             raise ClapError(f"{run / 'config.json'}: not the configuration of a run of this release")
-        for field in dataclasses.fields(cls):
-            kinds = _KINDS[str(field.type)]
-            if type(content[field.name]) not in kinds:
-                raise ClapError(f"{run / 'config.json'}: '{field.name}' is not {field.type}; restore the file")
+        for name, value in content.items():
+            if type(value) not in _KINDS[str(entries[name].type)]:
+                raise ClapError(f"{run / 'config.json'}: '{name}' is not {entries[name].type}; restore the file")
         config = cls(**content)
         if config.rounds < 1 or config.threads < 1 or config.setting not in SETTINGS:
             raise ClapError(f"{run / 'config.json'}: not the configuration of a run of this release")
         return config
 
-    def open(self) -> tuple[Dataset, dict[str, tuple[str, ...]], Plan, Method]:
-        """The dataset and participants, checked to be those the run began with, its plan and its method."""
+    def open(self) -> Opened:
+        """What the run needs to go on, checked to be that which it began with."""
         if not Path(self.dataset).is_dir():
             raise ClapError(f"{self.dataset}: the dataset this run was begun on is not there; put it back to go on")
         dataset = Dataset(Path(self.dataset))
@@ -144,8 +196,50 @@ class RunConfig:
                 f"{self.dataset}: features, video list or participants have changed since this run began; "
                 "train anew into another --out"
             )
-        plan = Plan(self.rounds, self.seed, self.normalise, self.supervision, self.threads, dataset.stores[0].dim)
-        return dataset, participants, plan, make_method(self.method, self.options)
+        plan = Plan(
+            participants=tuple(participants),
+            strategy=make_strategy(self.strategy, self.strategy_options),
+            rounds=self.rounds,
+            seed=self.seed,
+            normalise=self.normalise,
+            threads=self.threads,
+            dim=dataset.stores[0].dim,
+            fraction=self.fraction,
+            stragglers=self.stragglers,
+        )
+        labelled = _labelled_videos(dataset, self.supervision, self.protocol, self.seed, self.labelled_participants)
+        return Opened(dataset, participants, plan, make_method(self.method, self.options), labelled)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run's configuration brought to life.
+
+    Attributes:
+        participants: id -> training videos.
+        labelled: training videos whose labels the method may know.
+    """
+
+    dataset: Dataset
+    participants: dict[str, tuple[str, ...]]
+    plan: Plan
+    method: Method
+    labelled: frozenset[str]
+
+    def federation(self, folder: Path, held: Mapping[str, Sequence[str]]) -> Federation:
+        """Some or all of the participants as a federation that keeps its files in ``folder``."""
+        return Federation(folder, self.dataset, held, self.plan, self.method, self.labelled)
+
+
+def split_options(method: str, strategy: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a run as those of its method and those of its strategy; what neither has stays with the method.
+
+    >>> split_options("clap", "fedprox", {"mu": 1.0, "lr": 0.1})
+    ({'lr': 0.1}, {'mu': 1.0})
+    """
+    own = set(setting_names(STRATEGIES[strategy])) - set(setting_names(METHODS[method]))
+    of_method = {name: value for name, value in options.items() if name not in own}
+    return of_method, {name: value for name, value in options.items() if name in own}
 
 
 def participants_of(dataset: Dataset, setting: str, protocol: str | None, seed: int) -> dict[str, tuple[str, ...]]:
@@ -153,6 +247,25 @@ def participants_of(dataset: Dataset, setting: str, protocol: str | None, seed: 
     if setting == "centralized" or protocol is None:
         return {"all": tuple(dataset.train_videos)}
     return dict(ensure_participants(dataset, protocol, seed, None).videos)
+
+
+def _labelled_videos(
+    dataset: Dataset, supervision: str, protocol: str | None, seed: int, share: float
+) -> frozenset[str]:
+    """Training videos whose labels may be read: none, all, or those of a drawn part of the protocol's participants.
+
+    Under ``mixed`` the draw depends on the run's seed. Setting centralized knows the same videos' labels as the other
+    settings do, though it is one participant.
+    """
+    if supervision == "us":
+        return frozenset()
+    if supervision == "ws":
+        return frozenset(dataset.train_videos)
+    held = participants_of(dataset, "collaborative", protocol, seed)
+    count = max(1, round(share * len(held)))
+    rng = keyed_generator(seed, 0, "", "labelled participants")
+    chosen = {list(held)[i] for i in rng.choice(len(held), count, replace=False)}
+    return frozenset(video for participant in chosen for video in held[participant])
 
 
 def check_test_videos(dataset: Dataset) -> None:

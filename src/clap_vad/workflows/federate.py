@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..algorithms.method import Method
 from ..algorithms.plan import Plan, SiteData
+from ..algorithms.site import DetectorSite
 from ..datasets.dataset import Dataset
 from ..engines.inprocess import InProcessEngine
 from ..errors import ClapError
-from ..federation.ask import Ask, State
+from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
 from ..federation.ledger import Ledger
 from ..federation.site import Site
-from ..federation.strategy import STRATEGIES
 
 __all__ = ["Federation", "site_data"]
 
 
-def site_data(dataset: Dataset, participant: str, videos: Sequence[str], supervision: str) -> SiteData:
-    """What a participant holds; labels are read only under weak supervision.
+def site_data(dataset: Dataset, participant: str, videos: Sequence[str], labelled: Collection[str] = ()) -> SiteData:
+    """What a participant holds; no label is read but those of the videos in ``labelled``.
 
     Raises :class:`ClapError` when a video has no features, its label is missing where it is needed, or the
     participant's videos lie in different stores.
@@ -30,16 +31,13 @@ def site_data(dataset: Dataset, participant: str, videos: Sequence[str], supervi
     located = [dataset.locate(video) for video in videos]
     if len({store.path for store, _ in located}) != 1:
         raise ClapError(f"{dataset.path}: the training videos of participant '{participant}' lie in different stores")
-    labels = None
-    if supervision == "ws":
-        known = [dataset.videos[video].label for video in videos]
-        if None in known:
-            video = videos[known.index(None)]
+    labels = [dataset.videos[video].label if video in labelled else None for video in videos]
+    for video, label in zip(videos, labels, strict=True):
+        if video in labelled and label is None:
             raise ClapError(
                 f"{dataset.path / 'videos.csv'}: training video '{video}' has no label; weak supervision "
                 "needs one (0 or 1) for each, or train with --supervision us"
             )
-        labels = [label for label in known if label is not None]
     return SiteData(participant, located[0][0], [entry for _, entry in located], labels)
 
 
@@ -50,6 +48,8 @@ class Federation:
     Attributes:
         folder: ``checkpoints/``, ``sites/ID/`` and ``rounds.jsonl`` go there.
         participants: id -> training videos, in order.
+        plan: of the run; its participants are these.
+        labelled: training videos whose labels the method may know.
     """
 
     folder: Path
@@ -57,27 +57,42 @@ class Federation:
     participants: Mapping[str, Sequence[str]]
     plan: Plan
     method: Method
-    strategy: str
+    labelled: Collection[str] = ()
 
-    def run(self, on_reply: Callable[[Ask, str], None] = lambda ask, participant: None) -> State:
-        """Run to the end, from the last checkpoint if there is one; returns the coordinator's final state."""
+    def run(
+        self,
+        on_reply: Callable[[Ask, str], None] = lambda ask, participant: None,
+        on_round: Callable[[State], dict[str, Any]] = lambda state: {},
+    ) -> State:
+        """Run to the end, from the last checkpoint if there is one.
+
+        Args:
+            on_reply: called after each reply, for progress.
+            on_round: called with the coordinator's state after each round; what it returns is logged with the round.
+
+        Returns:
+            The coordinator's final state.
+        """
         checkpoint = Checkpoint(self.folder / "checkpoints")
         log = RoundLog(self.folder / "rounds.jsonl")
         log.rewind(int(checkpoint.load().get("round", 0)))
-        strategy = STRATEGIES[self.strategy]()
-        return coordinate(
-            lambda state: self.method.coordinate(self.plan, strategy, state, log.append),
-            InProcessEngine(self.sites(), on_reply),
-            checkpoint,
-            self.plan.dim,
-        )
+        plan = replace(self.plan, participants=tuple(self.participants))
+
+        def steps(state: State) -> Steps:
+            return self.method.coordinate(plan, state, lambda record: log.append({**record, **on_round(state)}))
+
+        return coordinate(steps, InProcessEngine(self.sites(), on_reply), checkpoint, plan.dim)
 
     def sites(self) -> list[Site]:
         """The participants as site objects, in order."""
-        return [self._site(participant, videos) for participant, videos in self.participants.items()]
+        return [self._site(participant) for participant in self.participants]
 
-    def _site(self, participant: str, videos: Sequence[str]) -> Site:
+    def program(self, participant: str) -> DetectorSite:
+        """The method's side at one participant."""
+        data = site_data(self.dataset, participant, self.participants[participant], self.labelled)
+        return self.method.site(self.plan, data)
+
+    def _site(self, participant: str) -> Site:
         home = self.folder / "sites" / participant
-        data = site_data(self.dataset, participant, videos, self.plan.supervision)
-        program = self.method.site(self.plan, data)
-        return Site(participant, program, SiteState(home / "state"), Ledger(home / "ledger.jsonl"))
+        program, ledger = self.program(participant), Ledger(home / "ledger.jsonl")
+        return Site(participant, program, SiteState(home / "state"), ledger)

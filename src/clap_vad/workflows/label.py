@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..algorithms.rounds import global_weights
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..persistence import save_npz
 from .configuration import RunConfig
-from .federate import Federation
 
 __all__ = ["label"]
 
@@ -28,6 +28,7 @@ def label(
     protocol: str | None = None,
     seed: int = 0,
     normalise: str = "auto",
+    labelled_participants: float = 0.3,
     **options: Any,
 ) -> dict[str, Any]:
     """Make the labels that training would begin with and write them to one file.
@@ -35,7 +36,8 @@ def label(
     Args:
         dataset: dataset folder; neither test videos nor frame labels are needed.
         out: ``.npz`` to write, training video -> float32 per segment.
-        method, setting, supervision, protocol, seed, normalise, options: as in :func:`clap_vad.train`.
+        method, setting, supervision, protocol, seed, normalise, labelled_participants, options: as in
+            :func:`clap_vad.train`.
 
     Returns:
         How many videos and segments there are, and how many carry a label above 0.
@@ -54,20 +56,24 @@ def label(
         threads=2,
         normalise=normalise,
         options=options,
+        labelled_participants=labelled_participants,
     )
-    opened, participants, plan, made = config.open()
-    plan = dataclasses.replace(plan, rounds=0)
+    opened = config.open()
+    opened = dataclasses.replace(opened, plan=dataclasses.replace(opened.plan, rounds=0))
+    participants = opened.participants
     shares = [{p: v} for p, v in participants.items()] if setting == "local" else [participants]
     labels: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for number, held in enumerate(shares):
-            federation = Federation(Path(scratch) / str(number), opened, held, plan, made, config.strategy)
+            federation = opened.federation(Path(scratch) / str(number), held)
             state = federation.run()
+            weights, sequence = global_weights(state), int(state["sequence"])
             for site in federation.sites():
-                own = site.state(int(state["sequence"]))["labels"]
-                counts = [opened.locate(video)[1].segments for video in held[site.participant]]
-                labels.update(zip(held[site.participant], np.split(own, np.cumsum(counts)[:-1]), strict=True))
-    ordered = {video: labels[video] for video in opened.train_videos if video in labels}
+                program = federation.program(site.participant)
+                own = program.pseudo_labels(weights, site.state(sequence))
+                videos = held[site.participant]
+                labels.update(zip(videos, [own[part] for part in program.slices], strict=True))
+    ordered = {video: labels[video] for video in opened.dataset.train_videos if video in labels}
     save_npz(out, ordered)
     return {
         "out": str(out),

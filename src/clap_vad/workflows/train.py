@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from ..algorithms.rounds import global_weights, normaliser_of, quantiles
 from ..core.events import DEFAULT_QUANTILE
 from ..datasets.dataset import Dataset
 from ..detector.model import Model
+from ..detector.network import detector_weights
 from ..detector.scoring import score_videos
 from ..errors import ClapError
 from ..evaluation.baseline import baseline_table
+from ..evaluation.best_round import best_round
 from ..evaluation.evaluate import evaluate_participants, evaluate_scores
 from ..federation.ask import Ask, State
+from ..federation.checkpoint import read_rounds
 from ..persistence import locked_folder, open_npz, read_json, save_npz, write_json
 from ..progress import progress_bar
 from .configuration import RunConfig, check_test_videos
-from .federate import Federation
 from .provenance import provenance
 from .report import report
 
@@ -45,6 +48,10 @@ def train(
     seed: int = 0,
     threads: int = 0,
     normalise: str = "auto",
+    fraction: float = 1.0,
+    stragglers: float = 0.0,
+    labelled_participants: float = 0.3,
+    test_each_round: bool = False,
     baselines: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -55,18 +62,24 @@ def train(
         out: run folder to make.
         method: a registered method.
         setting: ``centralized``, ``local`` or ``collaborative``.
-        supervision: ``us`` (no labels are read) or ``ws`` (a label per training video).
-        strategy: a registered aggregation strategy.
+        supervision: ``us`` (no labels are read), ``ws`` (a label per training video) or ``mixed`` (some participants
+            have labels, the others none).
+        strategy: a registered aggregation strategy; ignored but for setting collaborative, which alone aggregates.
         protocol: name of a file in ``participants/``, made where it can be derived; by default ``scene`` where the
-            videos have scenes, else ``random``. Ignored for centralized.
+            videos have scenes, else ``random``. Ignored for centralized, but for whose videos ``mixed`` labels.
         rounds: rounds of training.
         seed: of initial weights, shuffling and dropout.
         threads: processor threads of a site's step; part of the result's identity, so 0 takes 1 or 2 by the width of
             the features and never by the machine.
         normalise: ``none``, ``federated``, or ``auto`` for what the features' extractor asks for.
+        fraction: part of the participants, drawn anew, that takes part in each round.
+        stragglers: probability that a participant does fewer local epochs in a round, at least one (simulated).
+        labelled_participants: part of the participants that has labels under ``mixed``.
+        test_each_round: evaluate the global model after every round too, into ``rounds.jsonl``; ``metrics.json`` then
+            also names the round that is best on the test labels, as releases select it: never the result.
         baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
             already; they depend on nothing else.
-        options: settings of the method.
+        options: settings of the method and of the strategy.
 
     Returns:
         The contents of ``metrics.json``. Raises :class:`ClapError` for bad input and an ``out`` that holds a run.
@@ -86,6 +99,10 @@ def train(
         threads=threads,
         normalise=normalise,
         options=options,
+        fraction=fraction,
+        stragglers=stragglers,
+        labelled_participants=labelled_participants,
+        test_each_round=test_each_round,
     )
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
@@ -126,21 +143,23 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
             report(run)
         return dict(metrics)
     resumed = (run / "checkpoints").exists() or (run / "participants").exists()
-    dataset, participants, plan, method = config.open()
+    opened = config.open()
+    dataset, participants = opened.dataset, opened.participants
     if config.setting == "local":
         shares = {run / "participants" / name: {name: videos} for name, videos in participants.items()}
     else:
         shares = {run: participants}
     states = {}
-    with progress_bar("training", config.rounds * len(participants)) as advance:
+    with progress_bar(
+        "training", config.rounds * sum(opened.plan.per_round(len(p)) for p in shares.values())
+    ) as advance:
 
         def on_reply(ask: Ask, participant: str) -> None:
             if ask.step == "train":
                 advance(1, note=f"round {ask.payload['round']}, {participant}")
 
         for folder, held in shares.items():
-            federation = Federation(folder, dataset, held, plan, method, config.strategy)
-            states[folder] = federation.run(on_reply)
+            states[folder] = opened.federation(folder, held).run(on_reply, partial(_test_round, config, dataset))
     hashes, bytes_up, bytes_down = [], 0, 0
     for folder, state in states.items():
         hashes.append(_save_model(folder, config, dataset, state))
@@ -152,6 +171,8 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
         model_sha256 = hashes[0]
     evaluated = _evaluate(config, dataset, list(states))
     seconds = round(time.perf_counter() - started, 2)  # the run's own: baselines may come from another run
+    if config.test_each_round:
+        evaluated |= best_round([read_rounds(folder / "rounds.jsonl") for folder in states])
     metrics = {
         **evaluated,
         "method": config.method,
@@ -190,14 +211,27 @@ def _save_model(folder: Path, config: RunConfig, dataset: Dataset, state: State)
         },
         "provenance": provenance(config),
     }
-    weights, normaliser = global_weights(state), normaliser_of(state)
+    weights, normaliser = detector_weights(global_weights(state)), normaliser_of(state)
     sha256 = Model(weights, normaliser, info).save(folder)
+    save_npz(folder / "scores.npz", _test_scores(config, dataset, state))
+    return sha256
+
+
+def _test_scores(config: RunConfig, dataset: Dataset, state: State) -> dict[str, np.ndarray]:
+    """The global model's scores of the test videos."""
+    weights, normaliser = global_weights(state), normaliser_of(state)
     scores: dict[str, np.ndarray] = {}
     for held, entries in dataset.by_store(dataset.test_videos):
         found = score_videos(weights, held, entries, normaliser, config.threads)
         scores |= {entry.video: own for entry, own in zip(entries, found, strict=True)}
-    save_npz(folder / "scores.npz", scores)
-    return sha256
+    return scores
+
+
+def _test_round(config: RunConfig, dataset: Dataset, state: State) -> dict[str, Any]:
+    if not config.test_each_round or not dataset.test_videos:
+        return {}
+    found = evaluate_scores(dataset, _test_scores(config, dataset, state))
+    return {metric: found[metric] for metric in ("frame_auc", "frame_ap")}
 
 
 def _evaluate(config: RunConfig, dataset: Dataset, folders: list[Path]) -> dict[str, Any]:

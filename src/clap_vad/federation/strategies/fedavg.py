@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.aggregation import weighted_mean
-from ..strategy import STRATEGIES
+from ...core.aggregation import moved, weighted_mean
+from ...detector.network import Weights
+from ..ask import State
+from ..strategy import STRATEGIES, Contribution, Strategy
 
 __all__ = ["FedAvg"]
 
 
 @STRATEGIES.register("fedavg")
-class FedAvg:
+@dataclass(frozen=True)
+class FedAvg(Strategy):
     """``w <- w + sum_p (n_p / N) (w_p - w)``; a round in which nobody could train leaves w as it is."""
 
     def aggregate(
-        self,
-        weights: Mapping[str, np.ndarray],
-        updates: Sequence[Mapping[str, np.ndarray]],
-        counts: Sequence[int],
-    ) -> dict[str, np.ndarray]:
+        self, weights: Mapping[str, np.ndarray], contributions: Sequence[Contribution], state: State, total: int
+    ) -> Weights:
         """See :class:`~clap_vad.federation.strategy.Strategy`."""
+        counts = [contribution.count for contribution in contributions]
         if sum(counts) == 0:
             return dict(weights)
-        mean = weighted_mean(updates, counts)
-        return {name: (value + mean[name]).astype(np.float32) for name, value in weights.items()}
+        return moved(weights, weighted_mean([contribution.update for contribution in contributions], counts))

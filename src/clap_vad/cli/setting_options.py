@@ -1,4 +1,4 @@
-"""Options that the settings of every registered method become: no method is named here."""
+"""Options that the settings of every registered method and strategy become: none of them is named here."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ from typing import Any
 import click
 
 from ..algorithms.method import METHODS
+from ..federation.strategy import STRATEGIES
+from ..registry import Registry
 
-__all__ = ["method_options"]
+__all__ = ["method_options", "setting_options"]
+
+
+def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option per setting of any method or strategy; those that were given arrive together as ``options``."""
+    return _options(function, METHODS, STRATEGIES)
 
 
 def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option per setting of any method; they arrive together as ``options``, only those that were given."""
+    """The same for the settings of methods alone."""
+    return _options(function, METHODS)
+
+
+def _options(function: Callable[..., Any], *registries: Registry[Any]) -> Callable[..., Any]:
     settings: dict[str, tuple[dataclasses.Field[Any], list[str]]] = {}
-    for method in METHODS:
-        for setting in dataclasses.fields(METHODS[method]):
-            settings.setdefault(setting.name, (setting, []))[1].append(
-                f"{method}: {'none' if setting.default == '' else setting.default}"
-            )
+    for registry in registries:
+        for name in registry:
+            for setting in dataclasses.fields(registry[name]):
+                default = "none" if setting.default == "" else setting.default
+                settings.setdefault(setting.name, (setting, []))[1].append(f"{name}: {default}")
     names = list(settings)
 
     @functools.wraps(function)

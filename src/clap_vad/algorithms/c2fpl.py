@@ -1,0 +1,93 @@
+"""C2FPL: coarse-to-fine pseudo-labels (Al-lahham et al., WACV 2024), each site for itself.
+
+The coarse stage splits a site's videos by mean and variance of their magnitudes; the fine stage labels in each
+anomalous video the window in which the likelihood under its normal segments varies most. The common detector is
+trained on these labels. ``docs/methods/c2fpl.md`` tells where paper and release differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.coarse import ANOMALOUS_CLUSTER, coarse_anomalous_videos, magnitude_summary, p_values
+from ..core.mixture import common_density, normal_gaussian
+from ..core.windows import SHORT_VIDEOS, window_labels
+from ..errors import ClapError
+from ..features.streaming import all_video_magnitudes
+from ..federation.ask import State, Steps
+from ..federation.messages import Message
+from .method import METHODS, Method, option
+from .plan import Plan, SiteData
+from .rounds import calibration, labelling, normalisation, training_rounds
+from .site import DetectorSite
+
+__all__ = ["C2fpl", "C2fplSite"]
+
+_LABEL_SHARE = 0.2
+
+
+@METHODS.register("c2fpl")
+@dataclass(frozen=True)
+class C2fpl(Method):
+    """Settings of C2FPL; defaults are the paper's unless its docs page says otherwise."""
+
+    momentum: float = option(0.9, "momentum of local SGD")
+    nesterov: str = option("on", "Nesterov's form of momentum", ("on", "off"))
+    weight_decay: float = option(5e-4, "L2 coefficient of local SGD")
+    lr_milestones: str = option("15,25", "epochs, comma-separated, at which the learning rate falls to a tenth")
+    local_epochs: int = option(2, "passes over a site's segments per round")
+    eta: float = option(1.0, "videos move to the anomalous bag until it holds this many for each normal one")
+    anomalous_cluster: str = option("smaller", "which cluster is anomalous: paper or release", ANOMALOUS_CLUSTER)
+    evidence: str = option("density", "what is followed along a video: release or paper", ("density", "p-value"))
+    short_videos: str = option("extreme", "labels where the window is under two segments", SHORT_VIDEOS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.eta < 0:
+            raise ClapError(f"--eta is {self.eta}; a number from 0 is needed")
+
+    def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
+        """Labels at the sites, rounds, then the alarm threshold."""
+        yield from normalisation(plan, state)
+        yield from labelling(state)
+        yield from training_rounds(plan, state, log)
+        if plan.rounds:
+            yield from calibration(state)
+
+    def site(self, plan: Plan, data: SiteData) -> C2fplSite:
+        """The site's side."""
+        return C2fplSite(self, plan, data)
+
+
+class C2fplSite(DetectorSite):
+    """Labels from this site's own videos alone; what leaves is how many segments it trains on, then model updates."""
+
+    def __init__(self, settings: C2fpl, plan: Plan, data: SiteData) -> None:
+        super().__init__(plan, data, settings.sgd(), settings.milestones())
+        self._settings = settings
+        self.steps["label"] = (self._label, "segment_count")
+
+    def _label(self, payload: Message, state: State) -> Message:
+        """Both stages: which videos, then which of their segments."""
+        settings = self._settings
+        magnitudes = all_video_magnitudes(self.data.store, self.data.entries, self.normaliser(state))
+        anomalous = np.zeros(len(magnitudes), dtype=bool)
+        if None in self.data.labels:
+            summaries = np.stack([magnitude_summary(m) for m in magnitudes])
+            anomalous = coarse_anomalous_videos(summaries, settings.eta, settings.anomalous_cluster)
+        anomalous = self.with_known_labels(anomalous)
+        m, present = np.concatenate(magnitudes), self.source(state).present()
+        normal = np.repeat(~anomalous, [entry.segments for entry in self.data.entries])[present]
+        gaussian = normal_gaussian(m[present][normal])
+        density = settings.evidence == "density"
+        evidence = common_density(m, np.array([gaussian])) if density else p_values(m, *gaussian)
+        labels = np.zeros(len(m), dtype=np.float32)
+        for part, suspicious in zip(self.slices, anomalous, strict=True):
+            if suspicious:
+                labels[part] = window_labels(evidence[part], _LABEL_SHARE, "low", settings.short_videos)
+        state["labels"] = labels
+        return {"count": len(present)}

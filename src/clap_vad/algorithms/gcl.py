@@ -1,0 +1,143 @@
+"""GCL: generative cooperative learning (Zaheer et al., CVPR 2022), in rounds.
+
+An auto-encoder and the detector label every batch for one another. With pre-training (GCL_PT) the auto-encoder first
+learns alone from segments that change little; without (GCL_B, ``pretrain_rounds`` 0) both begin together. The constants
+are the paper's as remembered, each a setting. ``docs/methods/gcl.md`` tells our choices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.aggregation import moved, weighted_mean
+from ..core.randomness import keyed_generator
+from ..detector.autoencoder import GENERATOR, generator_shapes, initial_generator
+from ..detector.cooperative import Cooperation, cooperative_training, generator_training, reconstruction_errors
+from ..detector.drift import Correction
+from ..detector.network import Weights, initial_weights
+from ..detector.training import TrainingResult
+from ..errors import ClapError
+from ..features.streaming import segment_changes
+from ..federation.ask import Ask, State, Steps
+from ..federation.messages import Message
+from .method import METHODS, Method, option
+from .plan import Plan, SiteData
+from .rounds import calibration, global_weights, labelling, normalisation, set_weights, training_rounds
+from .site import DetectorSite
+
+__all__ = ["Gcl", "GclSite"]
+
+
+@METHODS.register("gcl")
+@dataclass(frozen=True)
+class Gcl(Method):
+    """Settings of GCL; both networks are trained by RMSprop."""
+
+    trains_by_sgd = False
+
+    lr: float = option(2e-5, "learning rate of RMSprop")
+    momentum: float = option(0.6, "momentum of RMSprop")
+    batch_size: int = option(8192, "segments per step, from all of the site's videos")
+    local_epochs: int = option(1, "passes over a site's segments per round")
+    pretrain_rounds: int = option(5, "rounds in which the generator learns alone first; 0 for GCL_B")
+    pretrain_share: float = option(0.7, "part of a site's segments, those that change least, it then learns from")
+    generator_threshold: float = option(1.0, "deviations above a batch's mean error that label a segment anomalous")
+    detector_threshold: float = option(0.1, "deviations above a batch's mean score that make a segment anomalous to G")
+    negative_from: int = option(6, "first round in which the detector labels for the generator; before it only learns")
+    negative_learning: str = option("on", "G turns anomalous segments into ones, or leaves them out", ("on", "off"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pretrain_rounds < 0 or not 0 < self.pretrain_share <= 1:
+            raise ClapError("--pretrain-rounds must be at least 0, --pretrain-share above 0 and at most 1")
+        if self.nesterov == "on":
+            raise ClapError("--nesterov on: RMSprop, which trains gcl, has no such form; leave it out")
+
+    def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
+        """Pre-training of the generator, cooperation in rounds, then the alarm threshold."""
+        yield from normalisation(plan, state)
+        yield from labelling(state)
+        if not global_weights(state):
+            set_weights(state, initial_weights(plan.dim, plan.seed) | initial_generator(plan.dim, plan.seed))
+            state["pretrained"] = np.array(0)
+        yield from self._pretraining(state)
+        yield from training_rounds(plan, state, log, GclSite.update)
+        if plan.rounds:
+            yield from calibration(state)
+
+    def _pretraining(self, state: State) -> Steps:
+        while state["pretrained"] < self.pretrain_rounds:
+            number = int(state["pretrained"]) + 1
+            generator = {k: v for k, v in global_weights(state).items() if k.startswith(GENERATOR)}
+            question: State = {}
+            set_weights(question, generator)
+            replies = yield Ask("pretrain", reply="generator_update", payload={"pretrain": number, **question})
+            counts = [int(reply.message["count"]) for reply in replies]
+            if sum(counts):
+                updates = [{k: np.asarray(reply.message[f"update.{k}"]) for k in generator} for reply in replies]
+                set_weights(state, moved(generator, weighted_mean(updates, counts)))
+            state["pretrained"] = np.array(number)
+
+    def site(self, plan: Plan, data: SiteData) -> GclSite:
+        """The site's side."""
+        return GclSite(self, plan, data)
+
+
+class GclSite(DetectorSite):
+    """No label outlives its batch; what leaves is a count, then updates of both networks."""
+
+    update = "cooperative_update"
+
+    def __init__(self, settings: Gcl, plan: Plan, data: SiteData) -> None:
+        super().__init__(plan, data, settings.sgd(), settings.milestones())
+        self._settings = settings
+        self.shapes |= generator_shapes(plan.dim)
+        self.steps["label"] = (self._count, "segment_count")
+        self.steps["pretrain"] = (self._pretrain, "generator_update")
+
+    def _count(self, payload: Message, state: State) -> Message:
+        return {"count": len(self.source(state).present())}
+
+    def _pretrain(self, payload: Message, state: State) -> Message:
+        """The generator alone, on the segments whose features change least to the next one."""
+        weights, number = self.global_weights(payload, generator_shapes(self.dim)), int(payload["pretrain"])
+        source, plan = self.source(state), self.plan
+        present = source.present()
+        changes = segment_changes(self.data.store, self.data.entries, self.normaliser(state))[present]
+        calm = present[changes <= np.quantile(changes, self._settings.pretrain_share)] if len(present) else present
+        rng = keyed_generator(plan.seed, number, self.data.participant, "pretraining")
+        result = generator_training(weights, source, calm, self._settings.sgd(), rng, plan.threads)
+        update = {f"update.{name}": result.weights[name] - weights[name] for name in weights}
+        return {**update, "count": len(calm), "loss": result.loss}
+
+    def local_training(
+        self, weights: Weights, number: int, state: Mapping[str, np.ndarray], correction: Correction | None
+    ) -> TrainingResult:
+        """A round's local steps of both networks."""
+        rng = keyed_generator(self.plan.seed, number, self.data.participant, "training")
+        settings = self._settings
+        cooperation = Cooperation(
+            settings.generator_threshold,
+            settings.detector_threshold if number >= settings.negative_from else math.inf,
+            settings.negative_learning == "on",
+        )
+        arguments = (cooperation, self.schedule(number), rng, self.plan.threads, correction)
+        return cooperative_training(weights, self.source(state), self._normal(), *arguments)
+
+    def pseudo_labels(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What the generator labels anomalous when all of the site's segments are one batch."""
+        source = self.source(state)
+        errors, present = reconstruction_errors(weights, source, self.plan.threads), source.present()
+        if len(present) == 0:
+            return np.zeros_like(errors)
+        limit = errors[present].mean() + self._settings.generator_threshold * errors[present].std()
+        return ((errors > limit) & ~self._normal()).astype(np.float32)
+
+    def _normal(self) -> np.ndarray:
+        """(N,) bool, segments of videos that are labelled normal."""
+        return np.repeat([label == 0 for label in self.data.labels], [entry.segments for entry in self.data.entries])

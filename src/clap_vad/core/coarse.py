@@ -1,0 +1,94 @@
+"""C2FPL's coarse stage, which videos are anomalous, and the p-values of its fine stage (WACV 2024, section 3)."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+__all__ = ["ANOMALOUS_CLUSTER", "coarse_anomalous_videos", "magnitude_summary", "p_values"]
+
+ANOMALOUS_CLUSTER = ("smaller", "component-1")
+_MAX_EM_STEPS = 150
+_MOVED_PERCENT = 3
+
+
+def magnitude_summary(m: np.ndarray) -> np.ndarray:
+    """(2,) mean and variance (ddof 1) of a video's magnitudes; variance 0 for one segment.
+
+    >>> magnitude_summary(np.array([1.0, 3.0])).tolist()
+    [2.0, 2.0]
+    """
+    return np.array([m.mean(), m.var(ddof=1) if len(m) > 1 else 0.0])
+
+
+def coarse_anomalous_videos(summaries: np.ndarray, eta: float = 1.0, anomalous_cluster: str = "smaller") -> np.ndarray:
+    """Which videos are anomalous: a mixture splits them, then the least likely normal ones move over.
+
+    scikit-learn's mixture of two spherical components, at most 150 EM steps, its seed 0 whatever the run's seed. While
+    there are fewer than ``eta`` anomalous videos for each normal one, the mixture is fitted anew to the normal bag and
+    the videos below the third percentile of its likelihood, at least the least likely one, move to the other bag.
+
+    Args:
+        summaries: (V, 2) float64, a video a row, in the order of the participant's file.
+        eta: 0 keeps the first split; one video always stays normal.
+        anomalous_cluster: ``smaller`` names the smaller cluster anomalous (paper), at equal size component 1;
+            ``component-1`` is the release's.
+
+    Returns:
+        (V,) bool. A single video cannot be split and is judged normal.
+
+    >>> calm = np.stack([np.linspace(1, 2, 6), np.linspace(0, 0.1, 6)], axis=1)
+    >>> coarse_anomalous_videos(np.vstack([calm, [[9.0, 5.0]]]), eta=0.1).tolist()
+    [False, False, False, False, False, False, True]
+    """
+    anomalous = np.zeros(len(summaries), dtype=bool)
+    if len(summaries) < 2:
+        return anomalous
+    cluster, _ = _mixture(summaries)
+    chosen = 1
+    if anomalous_cluster == "smaller" and (cluster == 0).sum() < (cluster == 1).sum():
+        chosen = 0
+    anomalous = cluster == chosen
+    while (~anomalous).sum() > 1 and anomalous.sum() < eta * (~anomalous).sum():
+        bag = np.flatnonzero(~anomalous)
+        _, likelihood = _mixture(summaries[bag])
+        moved = likelihood < np.percentile(likelihood, _MOVED_PERCENT)
+        moved[np.argmin(likelihood)] = True  # where all are alike nothing lies below the percentile
+        anomalous[bag[moved]] = True
+    return anomalous
+
+
+def p_values(m: np.ndarray, count: float, mean: float, variance: float) -> np.ndarray:
+    """Probability, under the Gaussian of normal segments, of a magnitude at least this far from its mean.
+
+    Args:
+        m: (T,) magnitudes.
+        count, mean, variance: of the normal segments; a variance of zero is widened as in the common density.
+
+    Returns:
+        (T,) float64 in [0, 1]; without a normal segment (count 0) the magnitudes themselves, as there.
+
+    >>> p_values(np.array([0.0, 1.959964]), 5, 0.0, 1.0).round(4).tolist()
+    [1.0, 0.05]
+    """
+    if count == 0:
+        return m.astype(np.float64)
+    from scipy.special import erfc
+
+    deviation = np.sqrt(max(variance, 1e-6 * mean * mean + 1e-12))
+    tails: np.ndarray = erfc(np.abs(m - mean) / (deviation * np.sqrt(2)))
+    return tails
+
+
+def _mixture(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Component and log likelihood of each row under a two-component mixture of these rows."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    mixture = GaussianMixture(2, covariance_type="spherical", max_iter=_MAX_EM_STEPS, random_state=0)
+    with warnings.catch_warnings():
+        # Fewer distinct videos than components, or 150 steps not enough: both are part of the method.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        cluster = mixture.fit_predict(rows)
+    return cluster, mixture.score_samples(rows)

@@ -1,0 +1,234 @@
+"""Generative cooperative learning at one site: generator and detector label each batch for one another.
+
+Zaheer et al., CVPR 2022, section 3. PyTorch's autograd and RMSprop do the work here; randomness comes from the given
+generator alone. The optimisers start anew in every round, as momentum does in :mod:`clap_vad.detector.training`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .autoencoder import GENERATOR, reconstruct
+from .drift import Correction
+from .dropout import DROPOUT, Dropout
+from .network import Weights
+from .source import SegmentSource
+from .training import SgdSettings, TrainingResult, batch_size
+
+__all__ = ["Cooperation", "cooperative_training", "generator_training", "reconstruction_errors"]
+
+Tensors = dict[str, torch.Tensor]
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Cooperation:
+    """The thresholds by which each network labels a batch for the other.
+
+    Attributes:
+        generator_threshold: an error above mean + this many deviations of the batch is labelled 1 for the detector.
+        detector_threshold: a score above mean + this many deviations is anomalous to the generator; infinity for none.
+        negative: such segments are to be reconstructed as a vector of ones; otherwise the generator leaves them out.
+    """
+
+    generator_threshold: float = 1.0
+    detector_threshold: float = 0.1
+    negative: bool = True
+
+
+def cooperative_training(
+    weights: Mapping[str, np.ndarray],
+    source: SegmentSource,
+    normal: np.ndarray,
+    cooperation: Cooperation,
+    settings: SgdSettings,
+    rng: np.random.Generator,
+    threads: int,
+    correction: Correction | None = None,
+) -> TrainingResult:
+    """A round of local steps of both networks.
+
+    Args:
+        weights: of detector and generator.
+        source: the participant's segments.
+        normal: (N,) bool, segments known to be normal: never labelled 1 (weak supervision).
+        cooperation: the thresholds.
+        settings: learning rates, momentum, batches; the optimiser is RMSprop.
+        rng: shuffling, crops and dropout draw from it.
+        threads: processor threads; part of the result's identity.
+        correction: what the strategy adds; only its proximal part can be.
+
+    Returns:
+        All weights, and the detector's mean loss over the last epoch.
+    """
+    trainer = _Trainer(weights, settings, correction)
+    drop = Dropout(DROPOUT, rng)
+
+    def step(x: torch.Tensor, share: torch.Tensor, segments: np.ndarray) -> float:
+        average = _crop_average(x, share)
+        known_normal = torch.from_numpy(normal[segments])
+        made = reconstruct(trainer.w, average)  # once: the detector's step leaves the generator as it is
+        error = (made.detach() - average).square().mean(dim=1)
+        y = _above(error, cooperation.generator_threshold) & ~known_normal
+        scores = _scores(trainer.w, x, share, drop).clamp(0.0, 1.0)  # a sum of shares can pass 1 by a rounding
+        loss = torch.nn.functional.binary_cross_entropy(scores, y.float())
+        trainer.descend(loss, "detector")
+        with torch.no_grad():
+            anomalous = _above(_scores(trainer.w, x, share, None), cooperation.detector_threshold) & ~known_normal
+        target = torch.where(anomalous.unsqueeze(1), torch.ones_like(average), average)
+        errors = (made - target).square().mean(dim=1)
+        kept = errors if cooperation.negative else errors[~anomalous]
+        if len(kept):
+            trainer.descend(kept.mean(), "generator")
+        return loss.item()
+
+    return trainer.run(source, source.present(), rng, threads, step)
+
+
+def generator_training(
+    weights: Mapping[str, np.ndarray],
+    source: SegmentSource,
+    segments: np.ndarray,
+    settings: SgdSettings,
+    rng: np.random.Generator,
+    threads: int,
+) -> TrainingResult:
+    """The generator alone on these segments, as it is trained before the cooperation begins (GCL_PT)."""
+    trainer = _Trainer(weights, settings, None)
+
+    def step(x: torch.Tensor, share: torch.Tensor, segments: np.ndarray) -> float:
+        average = _crop_average(x, share)
+        loss = (reconstruct(trainer.w, average) - average).square().mean()
+        trainer.descend(loss, "generator")
+        return loss.item()
+
+    return trainer.run(source, segments, rng, threads, step)
+
+
+def reconstruction_errors(weights: Mapping[str, np.ndarray], source: SegmentSource, threads: int) -> np.ndarray:
+    """Mean squared error of the generator on each segment's crop average, (N,) float32; 0 where no crop is present."""
+    w = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
+    errors = np.empty(len(source), dtype=np.float32)
+    with _threads(threads), torch.no_grad():
+        for start in range(0, len(source), _BATCH):
+            segments = np.arange(start, min(start + _BATCH, len(source)))
+            x, share = _read(source, segments, None)
+            average = _crop_average(x, share)
+            error = (reconstruct(w, average) - average).square().mean(dim=1)
+            errors[segments] = torch.where(share.sum(dim=1) > 0, error, torch.zeros(())).numpy()
+    return errors
+
+
+class _Trainer:
+    """Weights, their optimisers and the walk over batches that both trainings share."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray], settings: SgdSettings, correction: Correction | None) -> None:
+        self.w: Tensors = {
+            name: torch.from_numpy(np.array(value, dtype=np.float32)).requires_grad_()
+            for name, value in weights.items()
+        }
+        self._settings, self._correction = settings, correction or Correction()
+        self._start = {name: value.detach().clone() for name, value in self.w.items()}
+        parts = {
+            "detector": [name for name in self.w if not name.startswith(GENERATOR)],
+            "generator": [name for name in self.w if name.startswith(GENERATOR)],
+        }
+        self._names = {part: names for part, names in parts.items() if names}
+        self._optimisers = {
+            part: torch.optim.RMSprop(
+                [self.w[name] for name in names],
+                lr=settings.lr[0],
+                momentum=settings.momentum,
+                weight_decay=settings.weight_decay,
+            )
+            for part, names in self._names.items()
+        }
+
+    def descend(self, loss: torch.Tensor, part: str) -> None:
+        """One step of RMSprop on one network, then the strategy's pull towards the global weights."""
+        optimiser = self._optimisers[part]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        pull = self._correction.pull(optimiser.param_groups[0]["lr"])
+        if pull:
+            with torch.no_grad():
+                for name in self._names[part]:
+                    self.w[name].lerp_(self._start[name], pull)
+
+    def run(
+        self,
+        source: SegmentSource,
+        segments: np.ndarray,
+        rng: np.random.Generator,
+        threads: int,
+        step: Callable[[torch.Tensor, torch.Tensor, np.ndarray], float],
+    ) -> TrainingResult:
+        """Every epoch's batches through ``step``."""
+        settings, loss, steps = self._settings, 0.0, 0
+        if len(segments) == 0:
+            return TrainingResult(self._weights(), 0.0, 0, 0.0)
+        visited = max(1, round(settings.epoch_share * len(segments)))
+        size = batch_size(settings, visited)
+        crops = min(settings.crops or source.crops, source.crops)
+        with _threads(threads):
+            for lr in settings.lr:
+                for optimiser in self._optimisers.values():
+                    optimiser.param_groups[0]["lr"] = lr
+                order = rng.permutation(segments)[:visited]
+                loss = 0.0
+                for start in range(0, len(order), size):
+                    batch = order[start : start + size]
+                    drawn = None if crops == source.crops else source.draw_crops(batch, crops, rng)
+                    loss += step(*_read(source, batch, drawn), batch) * len(batch)
+                    steps += 1
+                loss /= len(order)
+        return TrainingResult(self._weights(), loss, steps, 0.0)
+
+    def _weights(self) -> Weights:
+        return {name: value.detach().numpy().copy() for name, value in self.w.items()}
+
+
+def _read(source: SegmentSource, segments: np.ndarray, crops: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (n, K, D) and the weight of each crop in an average (n, K)."""
+    x = torch.empty(len(segments), source.crops if crops is None else crops.shape[1], source.dim)
+    share = source.gather(segments, x, crops)
+    return x, torch.full(x.shape[:2], 1 / x.shape[1]) if share is None else torch.from_numpy(share)
+
+
+def _crop_average(x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("nk,nkd->nd", share, x)
+
+
+def _scores(w: Mapping[str, torch.Tensor], x: torch.Tensor, share: torch.Tensor, drop: Dropout | None) -> torch.Tensor:
+    """s of each segment, (n,): the mean over crops of the detector's scores."""
+    h = x.flatten(0, 1)
+    for layer in ("layer1", "layer2"):
+        h = torch.relu(torch.addmm(w[f"{layer}.bias"], h, w[f"{layer}.weight"].t()))
+        if drop is not None:
+            h = h * drop.keep(h) * drop.scale
+    crop_scores = torch.addmm(w["layer3.bias"], h, w["layer3.weight"].t()).sigmoid().view(share.shape)
+    return (crop_scores * share).sum(dim=1)
+
+
+def _above(values: torch.Tensor, deviations: float) -> torch.Tensor:
+    """Values above their mean + so many deviations, (n,) bool."""
+    if deviations == math.inf:
+        return torch.zeros_like(values, dtype=torch.bool)
+    return values > values.mean() + deviations * values.std(correction=0)
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
