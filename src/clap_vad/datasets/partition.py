@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClapError
 from ..persistence import read_json
-from ..registry import Registry
 from .dataset import Dataset, Participants, names_a_file, parse_participants
 from .official import official_participants
+from .protocol import PROTOCOLS, Recipe, check_count, protocol_in, recipe, with_parameters
 
-__all__ = ["PROTOCOLS", "Protocol", "check_count", "describe_participants", "ensure_participants", "partition"]
-
-Protocol = Callable[[Dataset, int | None, int], dict[str, list[str]]]
-"""A protocol: (dataset, number of participants or None, seed) -> videos by participant id."""
-
-PROTOCOLS: Registry[Protocol] = Registry("protocol", "clap_vad.datasets.protocols")
+__all__ = ["describe_participants", "ensure_participants", "partition"]
 
 
-def partition(dataset: Path, protocol: str, participants: int | None = None, seed: int = 0) -> Participants:
+def partition(
+    dataset: Path, protocol: str, participants: int | None = None, seed: int = 0, **settings: Any
+) -> Participants:
     """Divide the training videos and write ``participants/NAME.json``, replacing one of that name.
 
     Args:
         dataset: the dataset's folder.
-        protocol: ``random``, ``event``, ``scene``, the name of a partition the dataset already has, or a file: a
-            participants JSON (written under the protocol name it states) or an official CLAP pickle.
-        participants: how many; only ``random`` can choose.
+        protocol: ``random``, ``dirichlet``, ``event``, ``scene``; one of them with its parameters, such as
+            ``random-10`` or ``dirichlet-10-0.3``, written under that very name; the name of a partition the dataset
+            already has; or a file: a participants JSON (written under the protocol name it states) or an official
+            CLAP pickle.
+        participants: how many; only ``random`` and ``dirichlet`` can choose.
         seed: of the draw; a file keeps its own.
+        settings: the protocol's own, such as ``alpha``.
 
     Raises:
-        ClapError: unknown protocol, a broken file, or a number of participants that the protocol cannot give.
+        ClapError: unknown protocol or setting, a broken file, a number of participants that the protocol cannot
+            give, or one that the name contradicts.
     """
     opened = Dataset(dataset)
-    assigned = _assign(opened, protocol, participants, seed)
+    assigned = _assign(opened, protocol, participants, seed, settings)
     assigned.write(opened.participants_file(assigned.protocol))
     return assigned
 
@@ -44,33 +44,27 @@ def ensure_participants(
 ) -> Participants:
     """The participants of ``participants/NAME.json``, made and written first where missing and derivable.
 
-    An existing file is used as it is, whatever seed made it: a dataset has one assignment under one name.
+    An existing file is used as it is, whatever seed made it: a dataset has one assignment under one name. A name
+    may carry parameters (``random-10``), so that assignments to different numbers of participants stand side by side.
 
     Raises:
-        ClapError: no such file and no such protocol, or the file holds another number of participants than asked.
+        ClapError: no such file and no such protocol, or another number of participants is asked for than the file
+            holds or the name states.
     """
     file = dataset.participants_file(protocol)
     if file.exists():
         found = dataset.read_participants(protocol)
         if participants not in (None, len(found.videos)):
-            raise ClapError(
-                f"{file}: holds {len(found.videos)} participants, not {participants}; divide anew with "
-                f"'clap dataset partition {dataset.path} --protocol {protocol} --participants {participants}'"
-            )
+            anew = f"'clap dataset partition {dataset.path} --protocol {protocol} --participants {participants}'"
+            remedy = f"divide anew with {anew}" if protocol in PROTOCOLS.names() else "choose another --protocol"
+            raise ClapError(f"{file}: holds {len(found.videos)} participants, not {participants}; {remedy}")
         return found
-    if protocol not in PROTOCOLS.names():
+    wanted = recipe(protocol, participants)
+    if wanted is None:
         raise ClapError(f"{_unknown(dataset, protocol)}; 'clap dataset partition' makes one of a participants file")
-    assigned = _derive(dataset, protocol, participants, seed)
+    assigned = _derive(dataset, protocol, wanted, seed)
     assigned.write(file)
     return assigned
-
-
-def check_count(file: Path, protocol: str, rule: str, asked: int | None, found: int) -> None:
-    """Refuse a number of participants that a protocol which cannot choose does not give."""
-    if asked not in (None, found):
-        raise ClapError(
-            f"{file}: protocol {protocol} makes {rule}, {found} here, not {asked}; leave --participants out"
-        )
 
 
 def describe_participants(dataset: Dataset, assigned: Participants) -> dict[str, Any]:
@@ -90,26 +84,32 @@ def describe_participants(dataset: Dataset, assigned: Participants) -> dict[str,
     }
 
 
-def _assign(dataset: Dataset, protocol: str, participants: int | None, seed: int) -> Participants:
-    if protocol in PROTOCOLS.names():
-        return _derive(dataset, protocol, participants, seed)
+def _assign(
+    dataset: Dataset, protocol: str, participants: int | None, seed: int, settings: dict[str, Any]
+) -> Participants:
+    wanted = recipe(protocol, participants, settings)
+    if wanted is not None:
+        return _derive(dataset, protocol, wanted, seed)
     file = Path(protocol)
     if not file.is_file():
         if not names_a_file(protocol) or not dataset.participants_file(protocol).is_file():
             raise ClapError(f"{_unknown(dataset, protocol)}; or give a participants file")
         file = dataset.participants_file(protocol)
+    if settings:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in settings)
+        raise ClapError(f"{file}: a file states who holds what and takes no {flags}; leave it out")
     assigned = _read_json(file, dataset) if _looks_like_json(file) else official_participants(file, dataset.videos)
     check_count(file, assigned.protocol, "the participants stated there", participants, len(assigned.videos))
     return assigned
 
 
-def _derive(dataset: Dataset, protocol: str, participants: int | None, seed: int) -> Participants:
-    if participants is not None and participants < 1:
-        raise ClapError(f"--participants {participants}: at least 1 is needed")
+def _derive(dataset: Dataset, name: str, wanted: Recipe, seed: int) -> Participants:
+    if wanted.participants is not None and wanted.participants < 1:
+        raise ClapError(f"--participants {wanted.participants}: at least 1 is needed")
     if seed < 0:
         raise ClapError(f"--seed {seed}: a whole number from 0 on is needed")
-    held = PROTOCOLS[protocol](dataset, participants, seed)
-    content = {"protocol": protocol, "seed": seed, "participants": held}
+    held = PROTOCOLS[wanted.protocol](dataset, wanted.participants, seed, **wanted.settings)
+    content = {"protocol": name, "seed": seed, "participants": held}
     return parse_participants(dataset.path / "videos.csv", content, dataset.train_videos)
 
 
@@ -127,5 +127,7 @@ def _looks_like_json(file: Path) -> bool:
 
 def _unknown(dataset: Dataset, protocol: str) -> str:
     stored = sorted(file.stem for file in (dataset.path / "participants").glob("*.json"))
-    known = ", ".join(dict.fromkeys([*PROTOCOLS.names(), *stored]))
+    meant = protocol_in(protocol)
+    forms = [with_parameters(meant)] if meant else []
+    known = ", ".join(dict.fromkeys([*PROTOCOLS.names(), *stored, *forms]))
     return f"unknown protocol '{protocol}'; known here: {known}"

@@ -6,7 +6,6 @@ Colours are those of Okabe and Ito, told apart by readers with any colour vision
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,34 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..core.runs import runs
+from .canvas import STYLE, drawn, legend, plain
 from .durations import clock
 from .palette import PALETTE
 
 __all__ = ["envelope", "roc_curves", "round_curve", "score_curve"]
 
 _LINES = ((PALETTE["curve"], "-"), (PALETTE["limit"], "--"), (PALETTE["second"], "-."), (PALETTE["third"], ":"))
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "clap-vad",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "text.color": PALETTE["ink"],
-    "axes.labelcolor": PALETTE["ink"],
-    "axes.edgecolor": PALETTE["rule"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": PALETTE["rule"],
-    "grid.linewidth": 0.5,
-    "xtick.color": PALETTE["ink"],
-    "ytick.color": PALETTE["ink"],
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
 _COLUMNS = 1000
 
 
@@ -72,7 +50,7 @@ def score_curve(
         limits: lowest and highest score of the axis, to make several curves comparable.
     """
     unit = 1.0 if fps is None else 1.0 / fps
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes(10.0, 2.1)
         _shade(axes, [] if truth is None else runs(truth).tolist(), unit, PALETTE["truth"], "anomaly (truth)")
         _shade(axes, list(events), unit, PALETTE["event"], "event")
@@ -90,37 +68,37 @@ def score_curve(
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=fps is None, steps=[1, 2, 3, 5, 6, 10]))
         if fps is not None:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, tenths=frames < 10 * fps)))
-        _legend(axes)
-        return _svg(figure)
+        legend(axes)
+        return drawn(figure)
 
 
 def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
     """ROC curves, name -> (false positive rate, true positive rate), on a square with the diagonal of chance."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes(4.4, 4.32)
         axes.plot([0, 1], [0, 1], color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (1, 3)), label="chance")
         for (name, (fpr, tpr)), (color, dash) in zip(curves.items(), _cycle(len(curves)), strict=True):
             keep = _thin(len(fpr))
-            axes.plot(np.asarray(fpr)[keep], np.asarray(tpr)[keep], color=color, linestyle=dash, label=_plain(name))
+            axes.plot(np.asarray(fpr)[keep], np.asarray(tpr)[keep], color=color, linestyle=dash, label=plain(name))
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.01, 1.01)
         axes.set_aspect("equal")
         axes.set_xlabel("false positive rate (frames)")
         axes.set_ylabel("true positive rate (frames)")
         axes.legend(loc="lower right")
-        return _svg(figure)
+        return drawn(figure)
 
 
 def round_curve(
     rounds: Sequence[int], series: Mapping[str, Sequence[float | None]], label: str, *, from_zero: bool = False
 ) -> bytes:
     """Quantities over rounds, name -> one value a round (None where a round has none); the axis may start at zero."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _axes(4.4, 2.6)
         for (name, values), (color, dash) in zip(series.items(), _cycle(len(series)), strict=True):
             heights = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
             marker = "o" if len(rounds) <= 60 else ""
-            axes.plot(rounds, heights, color=color, linestyle=dash, marker=marker, markersize=3, label=_plain(name))
+            axes.plot(rounds, heights, color=color, linestyle=dash, marker=marker, markersize=3, label=plain(name))
         axes.set_xlabel("round")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -129,8 +107,8 @@ def round_curve(
             tallest = max((value for values in series.values() for value in values if value is not None), default=0)
             axes.set_ylim(0, 1.15 * tallest or 1)
         if len(series) > 1:
-            _legend(axes)
-        return _svg(figure)
+            legend(axes)
+        return drawn(figure)
 
 
 def envelope(scores: np.ndarray, segment_frames: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -174,26 +152,9 @@ def _shade(axes: Any, stretches: Sequence[Sequence[int]], unit: float, color: st
         )
 
 
-def _legend(axes: Any) -> None:
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2)
-
-
 def _cycle(count: int) -> list[tuple[str, str]]:
     return [_LINES[position % len(_LINES)] for position in range(count)]
 
 
 def _thin(points: int, most: int = 600) -> np.ndarray:
     return np.unique(np.linspace(0, points - 1, min(points, most)).astype(np.int64))
-
-
-def _plain(name: str) -> str:
-    """A name as it is: a dollar sign would start a formula, a leading underscore would hide the line."""
-    plain = name.replace("$", r"\$")
-    return f"\u200b{plain}" if plain.startswith("_") else plain
-
-
-def _svg(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # no date, no program version: equal input gives equal bytes
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()

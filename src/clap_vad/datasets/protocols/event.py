@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import ClapError
 from ..dataset import Dataset
-from ..partition import PROTOCOLS, check_count
+from ..protocol import PROTOCOLS, check_count, stated_events
 
 __all__ = ["one_class_each"]
 
@@ -18,16 +17,14 @@ def one_class_each(dataset: Dataset, participants: int | None, seed: int) -> dic
     The class is the column ``event`` of ``videos.csv``. It decides who holds which video, as if every site had met
     one kind of incident; training never reads it.
     """
-    file = dataset.path / "videos.csv"
-    records = [dataset.videos[name] for name in dataset.train_videos]
-    classes = sorted({record.event for record in records if record.event})
-    if not classes:
-        raise ClapError(f"{file}: no training video states an event; fill that column or use --protocol random")
-    check_count(file, "event", "one participant per event class", participants, len(classes))
-    normal = [record.video for record in records if not record.event]
+    events = stated_events(dataset)
+    classes = sorted(set(events) - {""})
+    check_count(dataset.path / "videos.csv", "event", "one participant per event class", participants, len(classes))
+    normal = [video for video, event in zip(dataset.train_videos, events, strict=True) if not event]
     order = np.random.default_rng(seed).permutation(len(normal))
     shares = np.array_split(order, len(classes))
     return {
-        name: [record.video for record in records if record.event == name] + [normal[index] for index in np.sort(share)]
+        name: [video for video, event in zip(dataset.train_videos, events, strict=True) if event == name]
+        + [normal[index] for index in np.sort(share)]
         for name, share in zip(classes, shares, strict=True)
     }

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...errors import ClapError
 from ..dataset import Dataset
-from ..partition import PROTOCOLS
+from ..protocol import PROTOCOLS, numbered_participants
 
-__all__ = ["DEFAULT_PARTICIPANTS", "random_shares"]
-
-DEFAULT_PARTICIPANTS = 5
+__all__ = ["random_shares"]
 
 
 @PROTOCOLS.register("random")
@@ -19,16 +16,7 @@ def random_shares(dataset: Dataset, participants: int | None, seed: int) -> dict
 
     A participant's videos stand in list order, so that only the draw depends on the seed.
     """
-    count = DEFAULT_PARTICIPANTS if participants is None else participants
-    videos = dataset.train_videos
-    if count > len(videos):
-        raise ClapError(
-            f"{dataset.path / 'videos.csv'}: {len(videos)} training videos are too few for {count} participants; "
-            "ask for fewer with 'clap dataset partition DATASET --protocol random --participants P'"
-        )
+    ids, videos = numbered_participants(dataset, "random", participants), dataset.train_videos
     order = np.random.default_rng(seed).permutation(len(videos))
-    width = max(2, len(str(count)))
-    return {
-        f"participant-{number:0{width}d}": [videos[index] for index in np.sort(share)]
-        for number, share in enumerate(np.array_split(order, count), start=1)
-    }
+    shares = np.array_split(order, len(ids))
+    return {name: [videos[index] for index in np.sort(share)] for name, share in zip(ids, shares, strict=True)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import ClapError
 from ..dataset import Dataset
-from ..partition import PROTOCOLS, check_count
+from ..protocol import PROTOCOLS, check_count
 
 __all__ = ["one_scene_each"]
 

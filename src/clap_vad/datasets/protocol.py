@@ -1,0 +1,181 @@
+"""What a partition protocol is: a registered function, its settings, and the names that carry them."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from ..errors import ClapError
+from ..registry import Registry
+from .dataset import Dataset, names_a_file
+
+__all__ = [
+    "PROTOCOLS",
+    "Protocol",
+    "Recipe",
+    "Setting",
+    "check_count",
+    "numbered_participants",
+    "protocol_in",
+    "recipe",
+    "settings_of",
+    "stated_events",
+    "with_parameters",
+]
+
+Protocol = Callable[..., dict[str, list[str]]]
+"""A protocol: (dataset, number of participants or None, seed, settings with defaults) -> videos by participant id."""
+
+PROTOCOLS: Registry[Protocol] = Registry("protocol", "clap_vad.datasets.protocols")
+
+_DEFAULT_PARTICIPANTS = 5
+_KINDS: dict[type, tuple[Any, str, str]] = {  # of a setting: what Python may give, its form in a name, in words
+    int: (numbers.Integral, "[0-9]{1,9}", "a whole number"),
+    float: (numbers.Real, r"[0-9]+(\.[0-9]+)?", "a number"),
+    str: (str, ".+", "a text"),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a protocol; it becomes an option of ``clap dataset partition`` of the same name."""
+
+    name: str
+    default: int | float | str
+    help: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a name and the options beside it ask for: a registered protocol and the arguments to call it with."""
+
+    protocol: str
+    participants: int | None
+    settings: dict[str, Any]
+
+
+def settings_of(protocol: str) -> tuple[Setting, ...]:
+    """The parameters of a protocol that have a default, in the order of its signature.
+
+    The default decides the type; ``Annotated[float, "..."]`` brings the help of the option.
+
+    >>> [(setting.name, setting.default) for setting in settings_of("dirichlet")], settings_of("random")
+    ([('alpha', 0.5)], ())
+    """
+    function = PROTOCOLS[protocol]
+    hints = get_type_hints(function, include_extras=True)
+    found = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            if type(parameter.default) not in _KINDS:
+                raise TypeError(f"protocol '{protocol}': the default of '{name}' must be an int, a float or a str")
+            help = " ".join(getattr(hints.get(name), "__metadata__", ()))
+            found.append(Setting(name, parameter.default, help))
+    return tuple(found)
+
+
+def protocol_in(name: str) -> str | None:
+    """The registered protocol that a name begins with, as all of it or as its first part.
+
+    >>> protocol_in("random"), protocol_in("random-10"), protocol_in("official-random-10")
+    ('random', 'random', None)
+    """
+    heads = [protocol for protocol in PROTOCOLS if name == protocol or name.startswith(f"{protocol}-")]
+    return max(heads, key=len, default=None)
+
+
+def with_parameters(protocol: str) -> str:
+    """How a name that carries the protocol's parameters looks.
+
+    >>> with_parameters("dirichlet")
+    'dirichlet-PARTICIPANTS-ALPHA'
+    """
+    return "-".join([protocol, "PARTICIPANTS", *(setting.name.upper() for setting in settings_of(protocol))])
+
+
+def recipe(name: str, participants: int | None = None, settings: Mapping[str, Any] | None = None) -> Recipe | None:
+    """Read NAME[-PARTICIPANTS[-SETTINGS in the order of the signature]]; None where no protocol makes what it names.
+
+    A name with numbers says everything: what it leaves out is the default, and an option that differs is refused.
+
+    >>> recipe("dirichlet-10-0.3")
+    Recipe(protocol='dirichlet', participants=10, settings={'alpha': 0.3})
+    >>> recipe("random", 4), recipe("official-scene-11")
+    (Recipe(protocol='random', participants=4, settings={}), None)
+
+    Raises:
+        ClapError: a setting that the protocol does not have or take, or one that differs from the name.
+    """
+    protocol = protocol_in(name)
+    if protocol is None:
+        return None
+    given = _checked(protocol, settings or {})
+    if name == protocol:
+        return Recipe(protocol, participants, given)
+    known = settings_of(protocol)
+    count, *texts = name.removeprefix(f"{protocol}-").split("-")
+    if not names_a_file(name) or not re.fullmatch("[1-9][0-9]{0,8}", count) or len(texts) > len(known):
+        return None
+    meant: dict[str, Any] = {setting.name: setting.default for setting in known}
+    for setting, text in zip(known, texts, strict=False):  # settings at the end may be left out
+        kind = type(setting.default)
+        if not re.fullmatch(_KINDS[kind][1], text):
+            return None
+        meant[setting.name] = kind(text)
+    asked = {"participants": participants, **given}
+    for key, value in {"participants": int(count), **meant}.items():
+        if asked.get(key) not in (None, value):
+            flag = key.replace("_", "-")
+            raise ClapError(
+                f"protocol {name} means --{flag} {value}, not {asked[key]}; change the name "
+                f"({with_parameters(protocol)}) or leave --{flag} out"
+            )
+    return Recipe(protocol, int(count), meant)
+
+
+def check_count(file: Path, protocol: str, rule: str, asked: int | None, found: int) -> None:
+    """Refuse a number of participants that a protocol which cannot choose does not give."""
+    if asked not in (None, found):
+        raise ClapError(f"{file}: protocol {protocol} makes {rule}, {found} here, not {asked}; leave their number out")
+
+
+def numbered_participants(dataset: Dataset, protocol: str, asked: int | None) -> list[str]:
+    """Ids of as many participants as asked for, 5 unless told; each must be able to hold a video."""
+    count = _DEFAULT_PARTICIPANTS if asked is None else asked
+    if count > (videos := len(dataset.train_videos)):
+        raise ClapError(
+            f"{dataset.path / 'videos.csv'}: {videos} training videos are too few for {count} participants; "
+            f"ask for fewer with 'clap dataset partition DATASET --protocol {protocol} --participants P'"
+        )
+    width = max(2, len(str(count)))
+    return [f"participant-{number:0{width}d}" for number in range(1, count + 1)]
+
+
+def stated_events(dataset: Dataset) -> list[str]:
+    """The event class of every training video in list order, "" where none is stated; one at least must be."""
+    events = [dataset.videos[video].event for video in dataset.train_videos]
+    if not any(events):
+        raise ClapError(
+            f"{dataset.path / 'videos.csv'}: no training video states an event; "
+            "fill that column or use --protocol random"
+        )
+    return events
+
+
+def _checked(protocol: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    known = {setting.name: setting for setting in settings_of(protocol)}
+    checked = {}
+    for key, value in settings.items():
+        if key not in known:
+            raise ClapError(f"protocol '{protocol}' has no setting '{key}'; it has {', '.join(known) or 'none'}")
+        kind = type(known[key].default)
+        allowed, _, words = _KINDS[kind]
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            raise ClapError(f"--{key.replace('_', '-')} is {value!r}; {words} is needed")
+        checked[key] = kind(value)
+    return checked

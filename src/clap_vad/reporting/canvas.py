@@ -1,0 +1,61 @@
+"""What all plots share: their style, their legend, names as they are, and the bytes of a drawn figure."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from .palette import PALETTE
+
+__all__ = ["STYLE", "drawn", "legend", "plain"]
+
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "clap-vad",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "text.color": PALETTE["ink"],
+    "axes.labelcolor": PALETTE["ink"],
+    "axes.edgecolor": PALETTE["rule"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": PALETTE["rule"],
+    "grid.linewidth": 0.5,
+    "xtick.color": PALETTE["ink"],
+    "ytick.color": PALETTE["ink"],
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def legend(axes: Any) -> None:
+    """A legend in one line above the right end of the plot."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2)
+
+
+def plain(name: str) -> str:
+    """A name as it is: a dollar sign would start a formula, a leading underscore would hide the line.
+
+    >>> plain("5 $"), plain("hall")
+    ('5 \\\\$', 'hall')
+    """
+    escaped = name.replace("$", r"\$")
+    return f"\u200b{escaped}" if escaped.startswith("_") else escaped
+
+
+def drawn(figure: Figure, form: str = "svg") -> bytes:
+    """The figure as ``svg``, transparent for any page, or as ``png`` on white; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    # no date, no program version: equal input gives equal bytes
+    if form == "svg":
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    else:
+        figure.savefig(buffer, format=form, dpi=200, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()

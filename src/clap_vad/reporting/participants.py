@@ -1,0 +1,97 @@
+"""Who holds what, as a picture: stacked bars of normal, anomalous and unlabelled videos per participant."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from ..errors import ClapError
+from .canvas import STYLE, drawn, legend, plain
+from .palette import PALETTE
+
+__all__ = ["participant_bars", "picture_form"]
+
+_COLORS = {"normal": PALETTE["curve"], "anomalous": PALETTE["truth"], "unlabelled": PALETTE["rule"]}
+_WIDTH, _TOP, _BOTTOM = 7.0, 0.36, 0.46  # inches
+_SIZE = 8  # points, of ids and totals
+_LONGEST = 32  # letters of an id that are shown
+
+
+def participant_bars(rows: Sequence[Mapping[str, Any]], *, title: str = "", form: str = "svg") -> bytes:
+    """How many videos each participant holds, as in the CLAP paper's pictures of its partitions.
+
+    Bars lie, so that ids and totals of fifty participants can be read; the first participant is on top.
+
+    Args:
+        rows: one per participant, as :func:`clap_vad.datasets.partition.describe_participants` counts them: ``id``,
+            ``videos`` and how many of these are ``normal``, ``anomalous`` and ``unlabelled``.
+        title: printed above the bars.
+        form: ``svg`` or ``png``.
+    """
+    with warnings.catch_warnings():  # the reader's own font has the letters that ours has not
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        with mpl.rc_context(STYLE):
+            return drawn(_figure(rows, title), form)
+
+
+def _figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    ids, totals = [_shortened(row["id"]) for row in rows], [f"{row['videos']:,}" for row in rows]
+    pitch = min(max(4.0 / len(rows), 0.17), 0.32)
+    left, right = _inches(ids) + 0.16, _inches(totals) + 0.14
+    height = _TOP + pitch * len(rows) + _BOTTOM
+    figure = Figure(figsize=(_WIDTH, height))
+    across, up = _WIDTH - left - right, height - _TOP - _BOTTOM
+    axes = figure.add_axes((left / _WIDTH, _BOTTOM / height, across / _WIDTH, up / height))
+    places, starts = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
+    for kind, color in _COLORS.items():
+        counts = np.array([row[kind] for row in rows], dtype=np.int64)
+        if counts.any():
+            axes.barh(places, counts, height=0.74, left=starts, color=color, label=kind)
+        starts = starts + counts
+    for place, (start, total) in enumerate(zip(starts.tolist(), totals, strict=True)):
+        axes.annotate(total, (start, place), (3, 0), textcoords="offset points", va="center_baseline", fontsize=_SIZE)
+    axes.set_xlim(0, max(starts.max(), 1))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(places, [plain(name) for name in ids], fontsize=_SIZE)
+    axes.grid(visible=False)  # totals stand at the bars
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlabel("training videos")
+    if starts.any():
+        legend(axes)
+    figure.text(0.08 / _WIDTH, 1 - (_TOP - 0.09) / height, plain(_shortened(title, 40)))
+    return figure
+
+
+def picture_form(file: Path) -> str:
+    """``svg`` or ``png``, by the suffix; raises :class:`ClapError` for another one.
+
+    >>> picture_form(Path("shares.PNG"))
+    'png'
+    """
+    form = file.suffix.lower().removeprefix(".")
+    if form not in ("svg", "png"):
+        raise ClapError(f"{file}: pictures are written as .svg or .png; end the name in one of them")
+    return form
+
+
+def _shortened(name: str, longest: int = _LONGEST) -> str:
+    """A long name without its middle: ids differ at their ends."""
+    half = (longest - 1) // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
+
+
+def _inches(texts: Sequence[str]) -> float:
+    """Width of the widest text; margins are computed, for fitting them would draw everything twice."""
+    font = FontProperties(family=STYLE["font.sans-serif"], size=_SIZE)
+    points = [text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
+    return float(max(points)) / 72
