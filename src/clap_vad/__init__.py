@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .workflows.evaluate import evaluate
     from .workflows.label import label
     from .workflows.report import report
+    from .workflows.reproduce import reproduce
     from .workflows.score import score
     from .workflows.train import resume, train
 
@@ -46,6 +47,7 @@ __all__ = [
     "partition",
     "prepare",
     "report",
+    "reproduce",
     "resume",
     "score",
     "train",
@@ -65,7 +67,10 @@ _HOMES = {
     "partition": "datasets.partition",
     "prepare": "datasets.preparation",
     "resume": "workflows.train",
-    **{name: f"workflows.{name}" for name in ("compare", "demo", "evaluate", "label", "report", "score", "train")},
+    **{
+        name: f"workflows.{name}"
+        for name in ("compare", "demo", "evaluate", "label", "report", "reproduce", "score", "train")
+    },
 }
 
 

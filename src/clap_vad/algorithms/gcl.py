@@ -48,7 +48,7 @@ class Gcl(Method):
     pretrain_share: float = option(0.7, "part of a site's segments, those that change least, it then learns from")
     generator_threshold: float = option(1.0, "deviations above a batch's mean error that label a segment anomalous")
     detector_threshold: float = option(0.1, "deviations above a batch's mean score that make a segment anomalous to G")
-    negative_from: int = option(6, "first round in which the detector labels for the generator; before it only learns")
+    negative_from: int = option(11, "first round in which the detector labels for the generator; before it only learns")
     negative_learning: str = option("on", "G turns anomalous segments into ones, or leaves them out", ("on", "off"))
 
     def __post_init__(self) -> None:

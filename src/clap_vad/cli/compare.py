@@ -18,32 +18,34 @@ from ..workflows import compare as workflow
 from .command import Output, command
 from .setting_options import setting_options
 
-__all__ = ["compare"]
+__all__ = ["compare", "list_option", "numbers", "rows_table"]
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+def numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    """A list of whole numbers."""
     try:
         return [int(name) for name in _names(context, parameter, value)]
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a list of whole numbers like 0,1,2") from None
 
 
-def _list_option(flag: str, default: str, help: str, parse: Callable[..., Any] = _names) -> Callable[..., Any]:
+def list_option(flag: str, default: str, help: str, parse: Callable[..., Any] = _names) -> Callable[..., Any]:
+    """An option that takes a list, comma-separated."""
     return click.option(flag, default=default, show_default=True, metavar="A,B,...", callback=parse, help=help)
 
 
 @command("compare", help="Train methods in several settings over seeds and write one table; repeat it to resume.")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the table and the runs.")
-@_list_option("--methods", "clap", "Methods.")
-@_list_option("--settings", "centralized,local,collaborative", "Settings.")
-@_list_option("--supervisions", "us", "us (no labels), ws (a label per training video), mixed.")
-@_list_option("--seeds", "0,1,2", "Seeds.", _numbers)
-@_list_option("--strategies", "fedavg", "Aggregation strategies, in setting collaborative only.")
+@list_option("--methods", "clap", "Methods.")
+@list_option("--settings", "centralized,local,collaborative", "Settings.")
+@list_option("--supervisions", "us", "us (no labels), ws (a label per training video), mixed.")
+@list_option("--seeds", "0,1,2", "Seeds.", numbers)
+@list_option("--strategies", "fedavg", "Aggregation strategies, in setting collaborative only.")
 @click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")
 @click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of each run.")
 @click.option("--test-each-round", is_flag=True, help="Adds the best round on the test labels, as releases select it.")
@@ -53,15 +55,16 @@ def compare(dataset: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""
     result = workflow.compare(dataset, out=out, **choices, tell=lambda line: click.echo(line, err=True))
     written = Text(f"written: {out / 'table.html'}, table.md, table.csv, table.json")
-    return Output(result, Group(_table([Row.from_json(row) for row in result["rows"]]), written))
+    return Output(result, Group(rows_table([Row.from_json(row) for row in result["rows"]]), written))
 
 
-def _table(rows: list[Row]) -> Table:
-    """What fits a terminal: columns in which rows do not differ are left to the files."""
+def rows_table(rows: list[Row]) -> Table:
+    """What fits a terminal: seconds, the best round and columns in which rows do not differ are left to the files."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    texts = [row_texts(row)[:-1] for row in rows]
+    texts = [row_texts(row) for row in rows]
     always = {COLUMNS.index(name) for name in ("Method", "Setting", "Frame AUC %", "Frame AP %")}
-    shown = [i for i in range(len(COLUMNS) - 1) if i in always or len({line[i] for line in texts} - {NOTHING}) > 1]
+    candidates = range(COLUMNS.index("Best round on test labels %"))
+    shown = [i for i in candidates if i in always or len({line[i] for line in texts} - {NOTHING}) > 1]
     for i in shown:
         number = i > COLUMNS.index("Protocol")
         table.add_column(COLUMNS[i], justify="right" if number else "left", no_wrap=i > 0, overflow="fold")

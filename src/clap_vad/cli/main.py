@@ -64,6 +64,7 @@ cli = _LazyGroup(
         "train": ("train", "train", "Train a model: centralized, local or collaborative."),
         "evaluate": ("evaluate", "evaluate", "Frame-level metrics of a run."),
         "compare": ("compare", "compare", "A table of methods and settings over seeds."),
+        "reproduce": ("reproduce", "reproduce", "Every table of the CLAP paper on a benchmark."),
         "score": ("score", "score", "Score video files and find events."),
         "report": ("report", "report", "One self-contained HTML page about a run."),
     },

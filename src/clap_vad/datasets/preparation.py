@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,6 +52,9 @@ class Contents:
 
 class Benchmark(ABC):
     """A known benchmark: a frozen dataclass whose fields are the options of ``clap dataset prepare``."""
+
+    wanted: ClassVar[str]
+    """What one must hold to have its features, and in which layout, as part of a sentence."""
 
     @abstractmethod
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:

@@ -151,16 +151,16 @@ class _Trainer:
         }
 
     def descend(self, loss: torch.Tensor, part: str) -> None:
-        """One step of RMSprop on one network, then the strategy's pull towards the global weights."""
-        optimiser = self._optimisers[part]
+        """One step of RMSprop on one network, the strategy's proximal term in its gradient."""
+        optimiser, mu = self._optimisers[part], self._correction.proximal
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if mu:
+            for name in self._names[part]:
+                w = self.w[name]
+                assert w.grad is not None  # the loss depends on every weight of its network
+                w.grad.add_(w.detach() - self._start[name], alpha=mu)
         optimiser.step()
-        pull = self._correction.pull(optimiser.param_groups[0]["lr"])
-        if pull:
-            with torch.no_grad():
-                for name in self._names[part]:
-                    self.w[name].lerp_(self._start[name], pull)
 
     def run(
         self,

@@ -28,11 +28,14 @@ class Correction:
         return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in (self.offset or {}).items()}
 
     def pull(self, lr: float) -> float:
-        """How far a step moves the weights back to the global ones: the part ``lr mu / (1 + lr mu)`` of the way.
+        """How far a step of SGD moves the weights back to the global ones: ``lr mu / (1 + lr mu)`` of the way.
 
         This takes the gradient ``mu (w - w_global)`` where the step ends, not where it begins. To first order in
         ``lr mu`` that is the same, and unlike the explicit form it is stable for every mu: with mu -> infinity the
         weights stay where they are, where the explicit step diverges from ``lr mu > 2`` on.
+
+        Args:
+            lr: learning rate of the step; with momentum m, ``lr / (1 - m)``.
 
         >>> Correction(proximal=1.0).pull(0.25), Correction(proximal=float("inf")).pull(0.01)
         (0.2, 1.0)

@@ -193,7 +193,9 @@ class _Step:
 
     def _update(self, layer: str, delta: torch.Tensor, inputs: torch.Tensor, scale: float, lr: float) -> None:
         # Velocity v <- momentum v + gradient, formed inside the product itself; then w <- w - lr v.
-        momentum, decay, pull = self._settings.momentum, self._settings.weight_decay, self._correction.pull(lr)
+        momentum, decay = self._settings.momentum, self._settings.weight_decay
+        # Momentum repeats each gradient 1 / (1 - momentum) times; the proximal term must weigh as much.
+        pull = self._correction.pull(lr / (1 - momentum))
         ahead = lr * momentum if self._settings.nesterov else 0.0
         names = (f"{layer}.weight", f"{layer}.bias")
         before = {name: self._v[name].clone() for name in names} if ahead else {}

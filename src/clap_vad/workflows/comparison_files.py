@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ..evaluation.published import published_metric
 from ..persistence import write_json, write_text
 from ..reporting.page import Section, Table, write_page
 
-__all__ = ["write_comparison"]
+__all__ = ["page_rows", "table_notes", "write_comparison"]
 
 PUBLISHED_COLUMNS = ("Method", "Setting", "Supervision", "Strategy", "Protocol", "Published %")
 
@@ -28,10 +29,9 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
         for e in table["published"]
     ]
     title = f"Comparison on {table['benchmark'] or Path(table['dataset']).resolve().name}"
-    notes = _notes(table)
+    notes = table_notes(table["benchmark"])
     parts = [f"# {title}", markdown_table(rows), notes]
-    unbroken = tuple(tuple(text.replace(" ± ", "\u00a0±\u00a0") for text in row_texts(row)) for row in rows)
-    sections: list[Section] = [Table("Results", COLUMNS, unbroken, notes)]
+    sections: list[Section] = [Table("Results", COLUMNS, page_rows(rows), notes)]
     if published:
         sources = "Source: " + "; ".join(dict.fromkeys(entry["source"] for entry in table["published"])) + "."
         parts += ["## Published", text_table(PUBLISHED_COLUMNS, published), sources]
@@ -45,11 +45,18 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
     write_json(out / "table.json", table)
 
 
-def _notes(table: dict[str, Any]) -> str:
+def page_rows(rows: Sequence[Row]) -> tuple[tuple[str, ...], ...]:
+    """The rows for a page, where a figure and its deviation must not be parted at the end of a line."""
+    return tuple(tuple(text.replace(" ± ", "\u00a0±\u00a0") for text in row_texts(row)) for row in rows)
+
+
+def table_notes(benchmark: str | None) -> str:
+    """What a reader must know about the figures of a table."""
     note = (
         "Percent over all test frames, last round, mean ± standard deviation over seeds; setting local is the mean "
-        "over the participants' models. The baselines learn no detector and are a fixed set."
+        "over the participants' models. The baselines learn no detector and are a fixed set. The column of the best "
+        "round on the test labels is what releases report; it is no result, since test labels chose it."
     )
-    if published_metric(table["benchmark"] or ""):
+    if published_metric(benchmark or ""):
         note += " Published values are frame AUC as printed by the CLAP paper, on the features its authors released."
     return note

@@ -26,6 +26,11 @@ __all__ = ["ShanghaiTechTracks"]
 class ShanghaiTechTracks(Benchmark):
     """238 training and 199 test videos of 13 cameras, which are the scenes; features by the extractor ``tracks``."""
 
+    wanted = (
+        "the folders train/ and test/ of pedestrian tracks (text, Frame_Number Person_ID State x1 y1 x2 y2), with "
+        "weak_train.txt, weak_test.txt and frame_labels.npz"
+    )
+
     form: Literal["segment", "person"] = field(
         default="segment", metadata={"help": "shanghaitech-tracks: statistics of a segment, or its single persons."}
     )

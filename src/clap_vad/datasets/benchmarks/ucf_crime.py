@@ -26,6 +26,13 @@ _TEST = ["UCF_Test_ten_crop_i3d_complete_V1.txt", "UCF_Test*.txt", "ucf-i3d-test
 class UcfCrime(Benchmark):
     """1608 training and 290 test videos of 13 kinds of crime; scenes come from the official scene partition."""
 
+    wanted = (
+        "concat_UCF_V2.npy (float32, 779,780 x 10 x 2048, 64 GB) and Concat_test_10.npy (69,634 x 10 x 2048) of the "
+        "CLAP or C2FPL release, and beside them the lists UCF_Train_ten_crop_i3d_complete_V1.txt and "
+        "UCF_Test_ten_crop_i3d_complete_V1.txt (path,start,stop), Temporal_Anomaly_Annotation.txt and the files "
+        "*video_num_partition*.pkl"
+    )
+
     features: Path | None = field(
         default=None,
         metadata={"help": "Features of ucf-crime and xd-violence: a store, or a folder of published ones."},

@@ -26,6 +26,8 @@ _CLIPS = [f"Train{number:03d}" for number in range(1, 17)] + [f"Test{number:03d}
 class UcsdPed2(Benchmark):
     """16 normal clips and 12 with anomalies from one camera; every Test clip is tested in exactly one fold."""
 
+    wanted = "the folders Train/ and Test/ of video files, with frame_labels.npz"
+
     fold: Literal["a", "b"] = field(
         default="a", metadata={"help": "ucsd-ped2: a trains on Train and odd Test clips, b on Train and even ones."}
     )

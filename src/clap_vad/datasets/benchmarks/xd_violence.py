@@ -38,6 +38,12 @@ class XdViolence(Benchmark):
     the names to a per cent in this order, and not at all in the other (docs/datasets.md).
     """
 
+    wanted = (
+        "concat_XD.npy with nalist_XD.npy, or one file per video and crop (segments x 1024) of the XD-Violence "
+        "release, and beside them the lists rgb_train.list and rgb_test.list, annotations.txt, frame_labels.npz and "
+        "the files *video_num_partition*.pkl"
+    )
+
     features: Path | None = field(
         default=None,
         metadata={"help": "Features of ucf-crime and xd-violence: a store, or a folder of published ones."},

@@ -1,0 +1,44 @@
+"""``clap reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ..datasets.preparation import DATASETS
+from ..evaluation.comparison import Row
+from ..workflows.paper import TABLES
+from ..workflows.reproduce import reproduce as run_reproduction
+from .command import Output, command
+from .compare import list_option, numbers, rows_table
+from .setting_options import setting_options
+
+__all__ = ["reproduce"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@command("reproduce", help="Train every cell of the CLAP paper's tables on a benchmark; repeat it to resume.")
+@click.argument("benchmark", type=click.Choice(DATASETS.names()))
+@click.option("--features", required=True, type=_PATH, help="Folder of the published files, or a prepared dataset.")
+@click.option("--source", type=_PATH, help="Folder of lists, annotations and partitions [the one of the features].")
+@click.option("--out", required=True, type=_PATH, help="Folder for the tables, the dataset and the runs.")
+@list_option("--tables", ",".join(TABLES), "Which tables.")
+@click.option("--protocol", help="Of the main table [five equal shares as officially drawn, else scenes, else random].")
+@list_option("--seeds", "0,1,2", "Seeds.", numbers)
+@click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of each run.")
+@click.option("--jobs", type=int, help="Runs at once [as many as there are cores for their threads].")
+@setting_options
+def reproduce(benchmark: str, features: Path, out: Path, **choices: Any) -> Output:
+    """Parse, call, print."""
+    result = run_reproduction(benchmark, features, out, **choices, tell=lambda line: click.echo(line, err=True))
+    parts: list[RenderableType] = []
+    for table in result["tables"]:
+        rows = [Row.from_json(row) for row in [*table["rows"], *result["baselines"]]]
+        parts += [Text(table["title"]), rows_table(rows)]
+    parts.append(Text(f"written: {out / 'reproduction.html'}, reproduction.md, reproduction.csv, reproduction.json"))
+    return Output(result, Group(*parts))
