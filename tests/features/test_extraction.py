@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from procfs import children_of, is_running
 
 from clap_vad.cli.features_extract import extract as extract_command
 from clap_vad.errors import ClapError
 from clap_vad.features.extraction import extract_features, extract_one
 from clap_vad.features.extractor import make_extractor
 from clap_vad.features.inputs import find_inputs
-from clap_vad.processes import DIED, PROGRESS, run_tasks
 from clap_vad.features.store import FeatureStore
+from clap_vad.processes import DIED, PROGRESS, run_tasks
 
 CLAP = [sys.executable, "-m", "clap_vad.cli", "features", "extract"]
 SMALL = {"side": 64, "rows": 2, "cols": 2}
@@ -36,23 +37,6 @@ def write_tracks(path: Path, frames: int = 40, seed: int = 0) -> Path:
     x = np.random.default_rng(seed).integers(0, 100, frames)
     path.write_text("\n".join(f"{f} 1 2 {x[f]} 10 {x[f] + 20} 50" for f in range(frames)))
     return path
-
-
-def children_of(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except (OSError, ValueError):
-            continue
-        if entry.name.isdigit() and fields and int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(entry.name))
-    return found
-
-
-def is_running(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def wait_for(condition, seconds: float = 30.0):

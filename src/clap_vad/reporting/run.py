@@ -149,6 +149,12 @@ def _rounds(run: RunFiles) -> list[Section]:
     if any(value is not None for value in loss):
         svg = round_curve(rounds, {"loss": loss}, "training loss")
         plots.append(Plot(svg, f"Training loss over {len(rounds)} rounds", "Training loss, mean over participants"))
+    areas = _series(lines, "frame_auc")
+    if any(area is not None for area in areas):
+        shares = [None if area is None else 100 * area for area in areas]
+        svg = round_curve(rounds, {"frame AUC": shares}, "frame AUC %")
+        caption = "Frame AUC on the test videos; the last round is the result"
+        plots.append(Plot(svg, f"Frame AUC over {len(rounds)} rounds", caption))
     up, down = _series(lines, "bytes_up"), _series(lines, "bytes_down")
     if any(value for value in up + down):
         series = {"sent": [_mega(value) for value in up], "received": [_mega(value) for value in down]}

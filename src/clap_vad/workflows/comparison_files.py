@@ -8,10 +8,11 @@ from typing import Any
 
 from ..evaluation.comparison import COLUMNS, Row, csv_table, markdown_table, row_texts, text_table
 from ..evaluation.published import published_metric
+from ..evaluation.spread import NOTHING
 from ..persistence import write_json, write_text
 from ..reporting.page import Section, Table, write_page
 
-__all__ = ["page_rows", "table_notes", "write_comparison"]
+__all__ = ["page_table", "table_notes", "write_comparison"]
 
 PUBLISHED_COLUMNS = ("Method", "Setting", "Supervision", "Strategy", "Protocol", "Published %")
 
@@ -31,7 +32,7 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
     title = f"Comparison on {table['benchmark'] or Path(table['dataset']).resolve().name}"
     notes = table_notes(table["benchmark"])
     parts = [f"# {title}", markdown_table(rows), notes]
-    sections: list[Section] = [Table("Results", COLUMNS, page_rows(rows), notes)]
+    sections: list[Section] = [page_table("Results", rows, notes)]
     if published:
         sources = "Source: " + "; ".join(dict.fromkeys(entry["source"] for entry in table["published"])) + "."
         parts += ["## Published", text_table(PUBLISHED_COLUMNS, published), sources]
@@ -45,9 +46,12 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
     write_json(out / "table.json", table)
 
 
-def page_rows(rows: Sequence[Row]) -> tuple[tuple[str, ...], ...]:
-    """The rows for a page, where a figure and its deviation must not be parted at the end of a line."""
-    return tuple(tuple(text.replace(" ± ", "\u00a0±\u00a0") for text in row_texts(row)) for row in rows)
+def page_table(title: str, rows: Sequence[Row], note: str) -> Table:
+    """The rows for a page: without columns in which no row has anything, and figures never parted from deviations."""
+    texts = [[text.replace(" ± ", "\u00a0±\u00a0") for text in row_texts(row)] for row in rows]
+    shown = [i for i in range(len(COLUMNS)) if any(line[i] != NOTHING for line in texts)]
+    lines = tuple(tuple(line[i] for i in shown) for line in texts)
+    return Table(title, tuple(COLUMNS[i] for i in shown), lines, note)
 
 
 def table_notes(benchmark: str | None) -> str:

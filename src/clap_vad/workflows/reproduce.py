@@ -72,8 +72,9 @@ def reproduce(
         check_test_videos(opened)
         wanted = paper_tables(opened, protocol or default_protocol(opened), tuple(tables))
         common = {"rounds": rounds, "test_each_round": True, **(options or {})}
-        planned = {table.name: plan_runs(dataset, out, table.cells, seeds, common) for table in wanted}
-        every = [run for runs in planned.values() for run in runs]
+        cells = list(dict.fromkeys(cell for table in wanted for cell in table.cells))
+        every = plan_runs(dataset, out, cells, seeds, common)
+        planned = {t.name: [run for cell in t.cells for run in every if run.cell == cell] for t in wanted}
         finished, baselines = run_all(dataset, every, jobs=jobs, tell=tell)
         protocols = list(dict.fromkeys(run.config.protocol for run in every if run.config.protocol))
         content = {

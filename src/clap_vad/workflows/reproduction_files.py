@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.comparison import COLUMNS, Row, csv_table, markdown_table
+from ..evaluation.comparison import Row, csv_table, markdown_table
 from ..persistence import write_bytes, write_json, write_text
 from ..reporting.page import Plot, Plots, Section, Table, write_page
 from ..reporting.participants import participant_bars
-from .comparison_files import page_rows, table_notes
+from .comparison_files import page_table, table_notes
 
 __all__ = ["write_reproduction"]
 
@@ -35,7 +35,7 @@ def write_reproduction(out: Path, content: Mapping[str, Any]) -> None:
         every += rows
         names += [table["name"]] * len(rows)
         parts += [f"## {table['title']}", markdown_table(rows)]
-        sections.append(Table(table["title"], COLUMNS, page_rows(rows), notes))
+        sections.append(page_table(table["title"], rows, notes))
     parts += ["## Who holds what", *(_picture(out, held) for held in content["participants"])]
     plots = tuple(
         Plot(
