@@ -66,7 +66,7 @@ MUTATIONS = [
     *mutations(
         "fedavg",
         AGGREGATION,
-        ("weighted_mean without weights", checks.fedavg_by_loop, "update[name] * float(weight)", "update[name]"),
+        ("weighted_mean without weights", checks.fedavg_by_loop, ".astype(np.float64) * weight", ".astype(np.float64)"),
         ("weighted_mean without division", checks.fedavg_by_loop, "(summed / total)", "summed"),
         ("weighted_mean over participants", checks.fedavg_by_loop, "(summed / total)", "(summed / len(updates))"),
         (

@@ -19,9 +19,8 @@ SCENES = ("north", "south", "east", "west")
 def make_dataset(
     path: Path, *, videos: int = 5, dim: int = 16, crops: int = 2, test: bool = True, seed: int = 0
 ) -> Path:
-    """Per scene five training and three test videos; every third one holds a burst."""
-    rng = np.random.default_rng(0)
-    videos, crops, dim = 5, 2, 16
+    """Per scene so many training and three test videos; every third one holds a burst."""
+    rng = np.random.default_rng(seed)
     records, truth = [], {}
     with StoreWriter(
         path / "store", extractor="synthetic", settings={}, crops=crops, dim=dim, normalise="none"
