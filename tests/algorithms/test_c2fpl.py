@@ -77,9 +77,10 @@ def known_videos(dataset: Dataset, setting: str, supervision: str) -> set[str]:
     return set(config.open().labelled)
 
 
-@pytest.mark.parametrize("evidence", ["density", "p-value"])
 @pytest.mark.parametrize("supervision", ["us", "ws", "mixed"])
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    ("setting", "evidence"), [*((setting, "density") for setting in SETTINGS), ("collaborative", "p-value")]
+)
 def test_labels_are_those_of_the_straightforward_version(dataset, tmp_path, setting, supervision, evidence):
     options = {"method": "c2fpl", "setting": setting, "supervision": supervision, "evidence": evidence}
     label(dataset.path, tmp_path / "y.npz", labelled_participants=0.5, **options)

@@ -43,13 +43,14 @@ def test_a_row_is_the_mean_over_seeds() -> None:
     value = published_value("ucf-crime", "clap", "local", "us")
     row = summarise_runs(RUNS, value, method="clap", setting="local", supervision="us", strategy="", protocol="scene")
     assert (row.seeds, row.seconds) == ((3, 5), 3.0)
-    assert row_texts(row) == ("clap", "local", "us", "–", "scene", "2", "70.00 ± 1.41", "33.00 ± 2.83", "63.93", "3.0")
+    figures = ("70.00 ± 1.41", "33.00 ± 2.83", "63.93", "+6.07", "–", "3.0")
+    assert row_texts(row) == ("clap", "local", "us", "–", "scene", "2", *figures)
     assert Row.from_json(json.loads(json.dumps(row.as_json()))) == row
 
 
 def test_an_undefined_metric_stays_undefined() -> None:
     row = summarise_runs({0: {"frame_auc": None, "frame_ap": 0.2}}, method="clap")
-    assert row_texts(row)[5:] == ("1", "–", "20.00", "–", "–")
+    assert row_texts(row)[5:] == ("1", "–", "20.00", "–", "–", "–", "–")
     assert Row.from_json(row.as_json()) == row
 
 
@@ -107,3 +108,10 @@ def test_all_published_numbers_of_a_dataset_are_listed() -> None:
     assert len(published_results("xd-violence")) == 18
     assert published_metric("xd-violence") == "frame_auc"
     assert published_metric("my-cameras") is None
+
+
+def test_the_best_round_has_a_column_of_its_own_and_is_no_result() -> None:
+    runs = {seed: {"frame_auc": 0.6, "frame_ap": 0.3, "frame_auc_best_round": 0.7 + seed / 10} for seed in (0, 1)}
+    row = summarise_runs(runs, method="clap")
+    assert dict(zip(COLUMNS, row_texts(row), strict=True))["Best round on test labels %"] == "75.00"
+    assert row.frame_auc == 0.6

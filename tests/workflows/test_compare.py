@@ -16,7 +16,7 @@ from clap_vad.cli.main import cli
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
 from clap_vad.errors import ClapError
 from clap_vad.features.writer import StoreWriter
-from clap_vad.workflows import compare as module
+from clap_vad.workflows import runs as running
 from clap_vad.workflows import train as training
 from clap_vad.workflows.compare import compare
 
@@ -108,11 +108,23 @@ def test_finished_runs_are_used_and_unfinished_ones_resumed(
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("a run was trained again")
 
-    monkeypatch.setattr(module, "train", no_training)
+    monkeypatch.setattr(running, "train", no_training)
     again = compare(dataset, out=tmp_path / "out", settings=["centralized"], **CHOICES)
     for run in (*first["runs"], *again["runs"]):
         del run["seconds"]
     assert again["runs"] == first["runs"]
+
+
+def test_runs_side_by_side_are_the_same_runs(dataset: Path, tmp_path: Path) -> None:
+    choices = {"methods": ["clap", "c2fpl"], "settings": ["collaborative"], "strategies": ["fedavg", "scaffold"]}
+    options = {"eta": 0.5, "server_lr": 0.5, "local_epochs": 3}  # each goes to those that have it
+    alone = compare(dataset, out=tmp_path / "alone", jobs=1, options=options, **choices, **CHOICES)
+    beside = compare(dataset, out=tmp_path / "beside", jobs=2, options=options, **choices, **CHOICES)
+    assert len(alone["runs"]) == 8
+    assert [run["model_sha256"] for run in beside["runs"]] == [run["model_sha256"] for run in alone["runs"]]
+    told = {(run["method"], run["strategy"]): run for run in alone["runs"]}
+    assert ("eta" in told["c2fpl", "fedavg"], "server_lr" in told["c2fpl", "fedavg"]) == (True, False)
+    assert ("eta" in told["clap", "scaffold"], "server_lr" in told["clap", "scaffold"]) == (False, True)
 
 
 @pytest.mark.parametrize("change", ["rounds", "truth", "lists"])

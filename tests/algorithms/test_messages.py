@@ -1,0 +1,92 @@
+"""What leaves a site under each method: declared schemas, in their order, of a size that its data does not change."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import make_dataset, make_plan
+
+from clap_vad.algorithms.method import make_method
+from clap_vad.core.histogram import BINS
+from clap_vad.datasets.dataset import Dataset
+from clap_vad.federation.messages import schemas
+from clap_vad.workflows.federate import Federation
+
+DIM = 16
+BEGIN = [("moments", "feature_moments"), ("normalise", "segment_count")]
+LABEL, END = ("label", "segment_count"), ("calibrate", "score_histogram")
+QUICK = {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 1}
+CASES = {
+    "c2fpl": ("c2fpl", {}, "fedavg", [*BEGIN, LABEL, *[("train", "model_update")] * 2, END]),
+    "gcl": (
+        "gcl",
+        QUICK,
+        "fedavg",
+        [*BEGIN, LABEL, ("pretrain", "generator_update"), *[("train", "cooperative_update")] * 2, END],
+    ),
+    "clap-scaffold": (
+        "clap",
+        {"refine_from": 1},
+        "scaffold",
+        [*BEGIN, ("segregate", "normal_gaussian"), LABEL, *[("train", "scaffold_update")] * 2, END],
+    ),
+    "c2fpl-scaffold": ("c2fpl", {}, "scaffold", [*BEGIN, LABEL, *[("train", "scaffold_update")] * 2, END]),
+}
+
+
+def layers(*sizes: int) -> int:
+    """Weights and biases of fully connected layers."""
+    return sum(a * b + b for a, b in itertools.pairwise(sizes))
+
+
+DETECTOR, GENERATOR = layers(DIM, 512, 32, 1), layers(DIM, 1024, 512, 256, 512, 1024, DIM)
+BYTES = {
+    "feature_moments": 8 + 2 * 8 * DIM,
+    "segment_count": 8,
+    "normal_gaussian": 24,
+    "model_update": 4 * DETECTOR + 16,
+    "scaffold_update": 2 * 4 * DETECTOR + 16,
+    "generator_update": 4 * GENERATOR + 16,
+    "cooperative_update": 4 * (DETECTOR + GENERATOR) + 16,
+    "score_histogram": 8 * BINS,
+}
+
+
+def ledger(folder: Path, site: str) -> list[dict]:
+    return [json.loads(line) for line in (folder / "sites" / site / "ledger.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("method", "options", "strategy", "sent"), CASES.values(), ids=CASES.keys())
+def test_messages_are_those_declared_and_no_longer_for_more_videos(tmp_path, method, options, strategy, sent):
+    dataset = Dataset(make_dataset(tmp_path / "data", test=False))
+    plan = make_plan(strategy, normalise="federated")
+    shapes = []
+    for share in (2, 20):
+        held = {"a": dataset.train_videos[: share // 2], "b": dataset.train_videos[share // 2 : share]}
+        folder = tmp_path / str(share)
+        state = Federation(folder, dataset, held, plan, make_method(method, options), dataset.train_videos).run()
+        lines = {site: ledger(folder, site) for site in held}
+        for own in lines.values():
+            assert [(line["step"], line["schema"]) for line in own] == sent
+            assert [line["bytes"] for line in own] == [BYTES[schema] for _, schema in sent]
+        assert int(state["bytes_up"]) == sum(line["bytes"] for own in lines.values() for line in own)
+        shapes.append([line["shapes"] for line in lines["a"]])
+    assert shapes[0] == shapes[1]
+    assert {schema for _, schema in sent} <= {declared.name for declared in schemas()}
+
+
+def test_every_declared_schema_is_a_fixed_number_of_bytes():
+    """From the declaration alone: nothing in it but sizes that are numbers or D."""
+    sizes = {}
+    for declared in schemas():
+        size = 0
+        for field in declared.fields.values():
+            shape = [DIM if n == "D" else n for n in field.shape]
+            assert all(isinstance(n, int) and n > 0 for n in shape)
+            size += int(np.prod(shape, dtype=int)) * np.dtype(field.dtype).itemsize
+        sizes[declared.name] = size
+    assert sizes == {**BYTES, "normal_moments": 24}
