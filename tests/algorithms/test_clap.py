@@ -16,6 +16,7 @@ from clap_vad.algorithms.method import make_method
 from clap_vad.core.windows import refine, window_labels
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.network import initial_weights
+from clap_vad.detector.scoring import score_crops
 from clap_vad.errors import ClapError
 from clap_vad.workflows.federate import Federation, site_data
 from clap_vad.workflows.label import label
@@ -100,7 +101,7 @@ def test_refinement_follows_section_three_four(tmp_path, labels):
     for number in (3, 4):
         present = state["labels"] if labels == "cumulative" else original
         expected = original.copy()
-        for part, bad, s in zip(site.slices, state["anomalous"], site.scores(weights, state), strict=True):
+        for part, bad, s in zip(site.slices, state["anomalous"], site.scores(weights, state, number), strict=True):
             if bad:
                 expected[part] = refine(present[part], window_labels(s, 0.1, "high"))
         site.before_training(weights, number, state)
@@ -111,9 +112,23 @@ def test_refinement_follows_section_three_four(tmp_path, labels):
 def test_training_mode_scores_differ_and_come_back_with_the_same_key(tmp_path):
     site, state = make_site(tmp_path)
     weights = initial_weights(16, seed=5)
-    calm, noisy, again = (np.concatenate(site.scores(weights, state, r)) for r in (None, 4, 4))
+    modes = (False, True, True)
+    calm, noisy, again = (np.concatenate(site.scores(weights, state, 4, dropout=mode)) for mode in modes)
     assert not np.array_equal(calm, noisy)
     np.testing.assert_array_equal(noisy, again)
+
+
+def test_refinement_looks_at_as_many_crops_as_training_does(tmp_path):
+    site, state = make_site(tmp_path, crops=1)
+    weights = initial_weights(16, seed=5)
+    rows = np.concatenate([np.arange(entry.start, entry.stop) for entry in site.data.entries])
+    by_crop = score_crops(weights, np.asarray(site.data.store.features)[rows])
+    drawn, again, other = (np.concatenate(site.scores(weights, state, number)) for number in (4, 4, 5))
+    assert np.isclose(drawn[:, None], by_crop, rtol=1e-5).any(axis=1).all()  # each is the score of one of its crops
+    assert not np.allclose(drawn, by_crop[:, 0], rtol=1e-5)
+    assert not np.allclose(drawn, by_crop[:, 1], rtol=1e-5)
+    np.testing.assert_array_equal(drawn, again)
+    assert not np.array_equal(drawn, other)
 
 
 def test_learning_rate_falls_at_milestones(tmp_path):

@@ -289,7 +289,8 @@ def test_reconstruction_errors_by_a_loop(make_source, weights, monkeypatch, batc
     if absent:
         valid[[3, 8]] = False
     normaliser = Normaliser.from_moments(Moments.of(np.random.default_rng(3).normal(1, 2, (50, DIM))))
-    source = make_source(valid=valid, normaliser=normaliser)
+    source, rng = make_source(valid=valid, normaliser=normaliser), np.random.default_rng(4)
+    weights = {name: value + rng.normal(0, 0.1, value.shape).astype(np.float32) for name, value in weights.items()}
     errors = reconstruction_errors(weights, source, 1)
     net, (x, present) = Slow(weights, SETTINGS), features_of(source)
     for segment in range(37):

@@ -128,8 +128,7 @@ class ClapSite(DetectorSite):
             return
         present = state["labels" if self._settings.refine_labels == "cumulative" else "original_labels"]
         labels = present.copy()
-        dropout = self._settings.refine_mode == "training"
-        scores = self.scores(weights, state, round if dropout else None)
+        scores = self.scores(weights, state, round, dropout=self._settings.refine_mode == "training")
         for part, anomalous, s in zip(self.slices, state["anomalous"], scores, strict=True):
             if anomalous:
                 labels[part] = refine(

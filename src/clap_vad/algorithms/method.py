@@ -35,7 +35,7 @@ class Method(ABC):
     batch_size: int = option(128, "segments per step")
     min_steps: int = option(16, "steps per epoch at least: a small site takes smaller batches; 0 turns it off")
     local_epochs: int = option(1, "passes over a site's segments per round")
-    crops: int = option(0, "crops of a segment that a training step looks at, drawn anew each time; 0 for all")
+    crops: int = option(0, "crops of a segment that a site looks at as it trains, drawn anew each time; 0 for all")
     epoch_share: float = option(1.0, "part of a site's segments that an epoch visits, drawn anew each epoch")
     lr_milestones: str = option("", "epochs, comma-separated, at which the learning rate falls to a tenth")
 

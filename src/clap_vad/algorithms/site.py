@@ -64,14 +64,22 @@ class DetectorSite:
         return normaliser_of(state)
 
     def scores(
-        self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray], dropout_round: int | None = None
+        self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray], number: int, dropout: bool = False
     ) -> list[np.ndarray]:
-        """s[t] of each of the site's videos in evaluation mode; with a round, in training mode (dropout on)."""
-        rng = None
-        if dropout_round is not None:
-            rng = keyed_generator(self.plan.seed, dropout_round, self.data.participant, "scoring")
-        normaliser, threads = self.normaliser(state), self.plan.threads
-        return score_videos(weights, self.data.store, self.data.entries, normaliser, threads, rng)
+        """s[t] of each of the site's videos in a round, by as many crops as its training looks at.
+
+        ``dropout`` switches training mode on.
+        """
+        key = (self.plan.seed, number, self.data.participant)
+        return score_videos(
+            weights,
+            self.data.store,
+            self.data.entries,
+            self.normaliser(state),
+            self.plan.threads,
+            keyed_generator(*key, "scoring") if dropout else None,
+            (self._sgd.crops, keyed_generator(*key, "scored crops")) if self._sgd.crops else None,
+        )
 
     def pseudo_labels(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> np.ndarray:
         """Labels that training under this model would begin with, float32 per segment. They never leave the site."""
@@ -138,7 +146,8 @@ class DetectorSite:
         return int(rng.integers(1, epochs)) if rng.random() < self.plan.stragglers else epochs
 
     def _calibrate(self, payload: Message, state: State) -> Message:
-        scores = self.scores(self.global_weights(payload, weight_shapes(self.dim)), state)
+        weights, normaliser = self.global_weights(payload, weight_shapes(self.dim)), self.normaliser(state)
+        scores = score_videos(weights, self.data.store, self.data.entries, normaliser, self.plan.threads)
         return {"counts": score_histogram(np.concatenate(scores))}
 
     def global_weights(self, payload: Message, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Weights:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.magnitude import crop_weights
 from ..core.moments import Normaliser
 from ..errors import ClapError
 from ..persistence import file_sha256, load_arrays, read_json, save_arrays, write_json
@@ -73,7 +74,8 @@ class Model:
         """s[t] of raw features, (T, C, D) float32 -> (T,) float32; ``valid`` (T, C) bool marks crops present."""
         from .scoring import score_segments
 
-        return score_segments(self.weights, self._standardised(x), valid)
+        share = None if valid is None else crop_weights(valid)
+        return score_segments(self.weights, self._standardised(x), share)
 
     def _standardised(self, x: np.ndarray) -> np.ndarray:
         if x.ndim != 3 or x.shape[2] != self.dim:

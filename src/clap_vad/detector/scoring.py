@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from ..core.magnitude import crop_weights
 from ..core.moments import Normaliser
 from ..features.store import FeatureStore, VideoIndex
 from .dropout import DROPOUT, Dropout
@@ -44,14 +43,19 @@ def score_crops(
 def score_segments(
     weights: Mapping[str, np.ndarray],
     x: np.ndarray,
-    valid: np.ndarray | None,
+    share: np.ndarray | None,
     dropout: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """s[t], the mean score over the crops present, (T,) float32; 0 where no crop is present (nothing is there)."""
+    """s[t], the mean score over the crops present, (T,) float32; 0 where no crop is present (nothing is there).
+
+    Args:
+        weights, x, dropout: as for :func:`score_crops`.
+        share: (T, C) float32 weight of each crop in the mean; None where all are present.
+    """
     scores = score_crops(weights, x, dropout)
-    if valid is None:
+    if share is None:
         return scores.mean(axis=1, dtype=np.float32)
-    return (scores * crop_weights(valid)).sum(axis=1, dtype=np.float32)
+    return (scores * share).sum(axis=1, dtype=np.float32)
 
 
 def score_videos(
@@ -61,11 +65,18 @@ def score_videos(
     normaliser: Normaliser | None,
     threads: int,
     dropout: np.random.Generator | None = None,
+    crops: tuple[int, np.random.Generator] | None = None,
 ) -> list[np.ndarray]:
-    """s[t] of each video, in order; segments of many short videos share a batch. ``dropout``: training mode."""
+    """s[t] of each video, in order; segments of many short videos share a batch.
+
+    Args:
+        dropout: a generator switches training mode on.
+        crops: look at so many crops of each segment, drawn by the generator; None for all.
+    """
     source = SegmentSource(store, entries, normaliser)
-    batch = max(1, _BATCH_ROWS // store.crops)
-    buffer = torch.empty(min(batch, len(source)), store.crops, store.dim)
+    looked_at = store.crops if crops is None else min(crops[0], store.crops)
+    batch = max(1, _BATCH_ROWS // looked_at)
+    buffer = torch.empty(min(batch, len(source)), looked_at, store.dim)
     scores = np.empty(len(source), dtype=np.float32)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -73,9 +84,9 @@ def score_videos(
         for start in range(0, len(source), batch):
             segments = np.arange(start, min(start + batch, len(source)))
             x = buffer[: len(segments)]
-            source.gather(segments, x)
-            valid = None if store.valid is None else store.valid[source.rows(segments)]
-            scores[segments] = score_segments(weights, x.numpy(), valid, dropout)
+            drawn = None if crops is None else source.draw_crops(segments, looked_at, crops[1])
+            share = source.gather(segments, x, drawn)
+            scores[segments] = score_segments(weights, x.numpy(), share, dropout)
     finally:
         torch.set_num_threads(before)
     return [scores[part] for part in video_slices(entries)]

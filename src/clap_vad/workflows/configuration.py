@@ -110,17 +110,11 @@ class RunConfig:
         ):
             if value not in allowed:
                 raise ClapError(f"--{flag} is {value!r}; one of {', '.join(allowed)} is needed")
-        if rounds < 1 or threads < 0 or seed < 0:
-            raise ClapError("--rounds must be at least 1, --threads and --seed at least 0")
-        if threads > _MOST_THREADS or seed >= _SEEDS:
-            raise ClapError(f"--threads must be at most {_MOST_THREADS}, --seed below {_SEEDS}")
-        for flag, share in (("fraction", fraction), ("labelled-participants", labelled_participants)):
-            if not 0 < share <= 1:
-                raise ClapError(f"--{flag} is {share}; a number above 0 and at most 1 is needed")
-        if not 0 <= stragglers <= 1:
-            raise ClapError(f"--stragglers is {stragglers}; a number from 0 to 1 is needed")
+        _check_numbers(rounds, seed, threads, fraction, stragglers, labelled_participants)
         of_method, of_strategy = split_options(method, strategy, options)
         made, aggregation = make_method(method, of_method), make_strategy(strategy, of_strategy)
+        if setting != "collaborative":  # one participant, whose own update is all there is to aggregate
+            strategy, aggregation = "fedavg", make_strategy("fedavg", {})
         if aggregation.needs_sgd and not made.trains_by_sgd:
             raise ClapError(
                 f"--strategy {strategy} works with sites that train by SGD, which method '{method}' does not; choose "
@@ -135,8 +129,6 @@ class RunConfig:
         if threads == 0:
             store = dataset.stores[0]
             threads = 2 if store.crops * store.dim >= _WIDE else 1
-        if setting != "collaborative":  # one participant, whose own update is all there is to aggregate
-            strategy, aggregation = "fedavg", make_strategy("fedavg", {})
         if setting == "centralized" and supervision != "mixed":
             protocol = None
         elif protocol is None:
@@ -229,6 +221,20 @@ class Opened:
     def federation(self, folder: Path, held: Mapping[str, Sequence[str]]) -> Federation:
         """Some or all of the participants as a federation that keeps its files in ``folder``."""
         return Federation(folder, self.dataset, held, self.plan, self.method, self.labelled)
+
+
+def _check_numbers(
+    rounds: int, seed: int, threads: int, fraction: float, stragglers: float, labelled_participants: float
+) -> None:
+    if rounds < 1 or threads < 0 or seed < 0:
+        raise ClapError("--rounds must be at least 1, --threads and --seed at least 0")
+    if threads > _MOST_THREADS or seed >= _SEEDS:
+        raise ClapError(f"--threads must be at most {_MOST_THREADS}, --seed below {_SEEDS}")
+    for flag, share in (("fraction", fraction), ("labelled-participants", labelled_participants)):
+        if not 0 < share <= 1:
+            raise ClapError(f"--{flag} is {share}; a number above 0 and at most 1 is needed")
+    if not 0 <= stragglers <= 1:
+        raise ClapError(f"--stragglers is {stragglers}; a number from 0 to 1 is needed")
 
 
 def split_options(method: str, strategy: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
