@@ -1,16 +1,19 @@
-"""Every method comes to the same model, bit for bit, when its process is stopped after every third reply."""
+"""Every method comes to the same model, bit for bit, wherever its process is stopped."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from interrupted import run_with_stops
+from interrupted import StoppedError, run_with_stops
 from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
+from clap_vad.federation.ask import State
+from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.workflows.federate import Federation
 
 CASES = {
@@ -22,6 +25,19 @@ CASES = {
 }
 
 
+def log_of(folder: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in lines] == [1, 2, 3]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def assert_same_run(state: State, expected: State, folder: Path, undisturbed: Path) -> None:
+    assert state.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
+    assert log_of(folder) == log_of(undisturbed)
+
+
 @pytest.mark.usefixtures("small_generator")
 @pytest.mark.parametrize(("method", "options", "strategy", "settings"), CASES.values(), ids=CASES.keys())
 def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, method, options, strategy, settings):
@@ -31,15 +47,32 @@ def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, method, o
     made = make_method(method, options)
     undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
     state, stops = run_with_stops(Federation(tmp_path / "stopped", dataset, held, plan, made), replies=3)
+    assert stops >= int(undisturbed["sequence"]) - 1  # never more than one question at a time
+    assert_same_run(state, undisturbed, tmp_path / "stopped", tmp_path / "undisturbed")
 
-    asked = int(undisturbed["sequence"])
-    assert stops >= asked - 1  # never more than one question at a time
-    assert state.keys() == undisturbed.keys()
-    for name, value in undisturbed.items():
-        np.testing.assert_array_equal(state[name], value, err_msg=name)
-    logs = []
-    for folder in ("undisturbed", "stopped"):
-        lines = [json.loads(line) for line in (tmp_path / folder / "rounds.jsonl").read_text().splitlines()]
-        logs.append([{key: value for key, value in line.items() if key != "seconds"} for line in lines])
-    assert logs[0] == logs[1]
-    assert [line["round"] for line in logs[0]] == [1, 2, 3]
+
+@pytest.mark.parametrize("strategy", ["fedavg", "scaffold"])
+def test_stopped_before_every_checkpoint_it_ends_with_the_same_model(tmp_path, monkeypatch, strategy):
+    """When all have answered and the round is logged, but the coordinator's state is not on disk yet."""
+    dataset = Dataset(make_dataset(tmp_path / "data", videos=3, test=False))
+    held = {site: [v for v in dataset.train_videos if v.startswith(site)] for site in ("north", "south")}
+    plan, made = make_plan(strategy, rounds=3), make_method("clap", {"refine_from": 2, "min_steps": 0})
+    undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
+    saves, save = [], Checkpoint.save
+
+    def stopping(self: Checkpoint, state: State) -> None:
+        saves.append(state)
+        if len(saves) == 3:  # after the one that was there already and one more
+            raise StoppedError
+        save(self, state)
+
+    monkeypatch.setattr(Checkpoint, "save", stopping)
+    federation, state, stops = Federation(tmp_path / "stopped", dataset, held, plan, made), None, 0
+    while state is None:
+        saves.clear()
+        try:
+            state = federation.run()
+        except StoppedError:
+            stops += 1
+    assert stops == int(undisturbed["sequence"]) - 1
+    assert_same_run(state, undisturbed, tmp_path / "stopped", tmp_path / "undisturbed")

@@ -139,3 +139,17 @@ def test_summary_is_mean_and_sample_variance():
     m = np.random.default_rng(0).normal(5, 3, 33)
     np.testing.assert_allclose(magnitude_summary(m), [statistics.fmean(m), statistics.variance(m)], rtol=1e-12)
     assert magnitude_summary(np.array([7.0])).tolist() == [7.0, 0.0]
+
+
+def test_of_equally_likely_videos_the_first_moves():
+    """Two components of two videos each: all four are equally likely but for rounding."""
+    summaries = np.array([[0.0, 0.0], [0.0, 1.0], [40.0, 0.0], [40.0, 1.0], [900.0, 900.0], [900.0, 901.0]])
+    assert coarse_anomalous_videos(summaries, eta=1.0).tolist() == [True, False, False, False, True, True]
+
+
+def test_where_all_videos_are_of_one_component_none_is_anomalous(monkeypatch):
+    for component in (0, 1):
+        alike = (np.full(5, component), np.zeros(5))
+        monkeypatch.setattr("clap_vad.core.coarse._mixture", lambda rows, alike=alike: alike)
+        for naming in ("smaller", "component-1"):
+            assert not coarse_anomalous_videos(np.zeros((5, 2)), eta=0.0, anomalous_cluster=naming).any()

@@ -49,10 +49,13 @@ def coarse_anomalous_videos(summaries: np.ndarray, eta: float = 1.0, anomalous_c
     chosen = 1
     if anomalous_cluster == "smaller" and (cluster == 0).sum() < (cluster == 1).sum():
         chosen = 0
+    if (cluster == chosen).all():  # hardly any difference between videos: nothing stands out
+        chosen = 1 - chosen
     anomalous = cluster == chosen
     while (~anomalous).sum() > 1 and anomalous.sum() < eta * (~anomalous).sum():
         bag = np.flatnonzero(~anomalous)
-        _, likelihood = _mixture(summaries[bag])
+        # Rounded, so that of videos that are equally likely the first moves, not the one that the last bit prefers.
+        likelihood = _mixture(summaries[bag])[1].round(6)
         moved = likelihood < np.percentile(likelihood, _MOVED_PERCENT)
         moved[np.argmin(likelihood)] = True  # where all are alike nothing lies below the percentile
         anomalous[bag[moved]] = True
