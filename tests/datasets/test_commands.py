@@ -41,6 +41,7 @@ def test_settings_of_protocols_are_options(bare_dataset: Path) -> None:
         arguments = [str(bare_dataset), "--protocol", "dirichlet", "--participants", "3", "--alpha", alpha, "--json"]
         data = _last_json(CliRunner().invoke(partition, arguments))
         sizes[alpha] = sorted(row["videos"] for row in data["participants"])
+        assert json.loads(Path(data["file"]).read_text())["settings"] == {"alpha": float(alpha)}
         assert Path(str(data["file"])).name == "dirichlet.json"
         assert "picture" not in data
     assert sizes["1000"] in ([6, 7, 7], [6, 6, 8])

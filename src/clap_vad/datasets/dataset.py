@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,16 +61,22 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Participants:
-    """Who holds which training videos under one protocol; order of participants and videos is kept."""
+    """Who holds which training videos under one protocol; order of participants and videos is kept.
+
+    Attributes:
+        settings: of the protocol, where it has any.
+    """
 
     protocol: str
     seed: int
     videos: dict[str, tuple[str, ...]]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def write(self, file: Path) -> None:
         """Write as ``participants/<protocol>.json``."""
         held = {participant: list(videos) for participant, videos in self.videos.items()}
-        write_json(file, {"protocol": self.protocol, "seed": self.seed, "participants": held})
+        settings = {"settings": self.settings} if self.settings else {}
+        write_json(file, {"protocol": self.protocol, "seed": self.seed, **settings, "participants": held})
 
 
 class Dataset:
@@ -177,7 +184,9 @@ def parse_participants(file: Path, content: object, train_videos: Sequence[str])
     if not videos:
         raise ClapError(f"{file}: no participants in it; {shape} is needed")
     try:
-        return Participants(str(content.get("protocol", file.stem)), int(content.get("seed") or 0), videos)
+        settings = content.get("settings")
+        settings = settings if isinstance(settings, dict) else {}
+        return Participants(str(content.get("protocol", file.stem)), int(content.get("seed") or 0), videos, settings)
     except (TypeError, ValueError, OverflowError):
         raise ClapError(f"{file}: 'seed' must be a whole number") from None
 

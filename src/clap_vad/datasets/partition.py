@@ -9,7 +9,7 @@ from ..errors import ClapError
 from ..persistence import read_json
 from .dataset import Dataset, Participants, names_a_file, parse_participants
 from .official import official_participants
-from .protocol import PROTOCOLS, Recipe, check_count, protocol_in, recipe, with_parameters
+from .protocol import PROTOCOLS, Recipe, check_count, protocol_in, recipe, settings_of, with_parameters
 
 __all__ = ["describe_participants", "ensure_participants", "partition"]
 
@@ -108,8 +108,10 @@ def _derive(dataset: Dataset, name: str, wanted: Recipe, seed: int) -> Participa
         raise ClapError(f"--participants {wanted.participants}: at least 1 is needed")
     if seed < 0:
         raise ClapError(f"--seed {seed}: a whole number from 0 on is needed")
-    held = PROTOCOLS[wanted.protocol](dataset, wanted.participants, seed, **wanted.settings)
-    content = {"protocol": name, "seed": seed, "participants": held}
+    made = PROTOCOLS[wanted.protocol]
+    settings = {entry.name: wanted.settings.get(entry.name, entry.default) for entry in settings_of(wanted.protocol)}
+    held = made(dataset, wanted.participants, seed, **settings)
+    content = {"protocol": name, "seed": seed, "settings": settings, "participants": held}
     return parse_participants(dataset.path / "videos.csv", content, dataset.train_videos)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..core.randomness import keyed_generator
 from ..core.runs import runs
-from ..datasets.benchmarks.ucf_crime import _record, read_annotation
+from ..datasets.benchmarks.ucf_crime import read_annotation, video_record
 from ..datasets.sources import find_file, find_files
 from ..datasets.truth import Span, label_frames
 from ..errors import ClapError
@@ -193,7 +193,7 @@ def _plan(sources: Mapping[str, Path], factor: float) -> list[_Video]:
             start, stop = entry.rows or (0, 0)
             if stop <= start:
                 raise ClapError(f"{file}: line {entry.line}: no rows; 'path,start,stop' with start < stop is needed")
-            event = _record(entry.video, split).event
+            event = video_record(entry.video, split).event
             segments = max(1, round(factor * (stop - start)))
             scaled = scale_spans(spans.get(entry.video, ()), stop - start, segments) if split == "test" else []
             if split == "test" and bool(event) != bool(scaled):

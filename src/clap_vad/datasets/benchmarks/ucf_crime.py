@@ -15,7 +15,7 @@ from ..sources import find_file, read_lines, read_names, read_segment_counts
 from ..stores import Published, adopt_features
 from ..truth import Span, parse_spans
 
-__all__ = ["UcfCrime", "read_annotation"]
+__all__ = ["UcfCrime", "read_annotation", "video_record"]
 
 _TRAIN = ["UCF_Train_ten_crop_i3d_complete_V1.txt", "UCF_Train*.txt", "ucf-i3d.list"]
 _TEST = ["UCF_Test_ten_crop_i3d_complete_V1.txt", "UCF_Test*.txt", "ucf-i3d-test.list"]
@@ -42,8 +42,8 @@ class UcfCrime(Benchmark):
         train = find_file(source, "training list", _TRAIN)
         test = find_file(source, "test list", _TEST)
         annotation = find_file(source, "annotation", ["Temporal_Anomaly_Annotation*.txt"])
-        records = [_record(video, "train") for video in read_names(train)]
-        records += [_record(video, "test") for video in read_names(test)]
+        records = [video_record(video, "train") for video in read_names(train)]
+        records += [video_record(video, "test") for video in read_names(test)]
         partitions, notes = read_partitions(source, records)
         scenes = {
             video: scene
@@ -82,7 +82,8 @@ def read_annotation(file: Path) -> dict[str, list[Span]]:
     return spans
 
 
-def _record(video: str, split: str) -> VideoRecord:
+def video_record(video: str, split: str) -> VideoRecord:
+    """What the name of a video says: its class, and so its label."""
     kind = re.match(r"[A-Za-z]+", video)
     if kind is None:
         raise ClapError(
