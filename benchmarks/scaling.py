@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from clap_vad.cores import available_cores
 from clap_vad.datasets.sources import find_file, read_segment_counts
@@ -223,6 +224,8 @@ def draw(result: dict[str, Any], file: Path) -> None:
         panels[1].plot(x, [s["peak_rss_anon_mb"] for s in stages], linestyle=dash, linewidth=1.0, label=stage, **look)
     for panel, label in zip(panels, ("seconds (lines: least squares)", "peak of anonymous memory, MB"), strict=True):
         panel.set(xlabel="training segments", ylabel=label, xlim=(0, None), ylim=(0, None))
+        panel.xaxis.set_major_locator(MaxNLocator(4))
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         panel.grid(color=PALETTE["rule"], linewidth=0.5)
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, fontsize=8)
