@@ -115,3 +115,11 @@ def test_the_best_round_has_a_column_of_its_own_and_is_no_result() -> None:
     row = summarise_runs(runs, method="clap")
     assert dict(zip(COLUMNS, row_texts(row), strict=True))["Best round on test labels %"] == "75.00"
     assert row.frame_auc == 0.6
+
+
+def test_main_table_figures_stand_beside_equal_shares_among_five_only() -> None:
+    for protocol in (None, "random-5", "official-random-5"):
+        assert published_value("ucf-crime", "c2fpl", "collaborative", "us", protocol=protocol).percent == 75.20
+    for protocol in ("official-random-10", "official-event-13", "official-scene-11", "dirichlet-5"):
+        assert published_value("ucf-crime", "c2fpl", "collaborative", "us", protocol=protocol) is None
+        assert published_value("ucf-crime", "c2fpl", "local", "us", protocol=protocol).percent == 61.33

@@ -14,6 +14,7 @@ from ..reporting.page import Section, Table, write_page
 
 __all__ = ["page_table", "table_notes", "write_comparison"]
 
+_ALWAYS_SHOWN = ("Method", "Setting", "Frame AUC %", "Frame AP %")
 PUBLISHED_COLUMNS = ("Method", "Setting", "Supervision", "Strategy", "Protocol", "Published %")
 
 
@@ -47,11 +48,14 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
 
 
 def page_table(title: str, rows: Sequence[Row], note: str) -> Table:
-    """The rows for a page: without columns in which no row has anything, and figures never parted from deviations."""
+    """The rows for a page, narrow enough to be read: what all rows that tell of it have alike goes into the note."""
     texts = [[text.replace(" ± ", "\u00a0±\u00a0") for text in row_texts(row)] for row in rows]
-    shown = [i for i in range(len(COLUMNS)) if any(line[i] != NOTHING for line in texts)]
+    values = {i: {line[i] for line in texts} - {NOTHING} for i in range(len(COLUMNS))}
+    shown = [i for i, name in enumerate(COLUMNS) if len(values[i]) > 1 or name in _ALWAYS_SHOWN]
+    alike = [f"{COLUMNS[i]} {min(values[i])}" for i in values if i not in shown and values[i]]
     lines = tuple(tuple(line[i] for i in shown) for line in texts)
-    return Table(title, tuple(COLUMNS[i] for i in shown), lines, note)
+    told = f"{', '.join(alike)} in all rows that have one. {note}" if alike else note
+    return Table(title, tuple(COLUMNS[i] for i in shown), lines, told)
 
 
 def table_notes(benchmark: str | None) -> str:

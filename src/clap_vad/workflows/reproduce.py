@@ -56,7 +56,8 @@ def reproduce(
         tell: called with a line of text as things get done.
 
     Returns:
-        Contents of ``reproduction.json``: ``tables`` (name, title, rows), ``baselines``, ``runs``, ``participants``.
+        Contents of ``reproduction.json``: ``tables`` (name, title, rows), ``baselines``, ``runs``, ``participants``,
+        ``synthetic`` (whether the features say of themselves that they are rendered).
 
     Raises:
         ClapError: the features are missing, with what to get and in which layout; or a choice that is not possible.
@@ -80,6 +81,7 @@ def reproduce(
         content = {
             "benchmark": benchmark,
             "dataset": str(dataset),
+            "synthetic": (features / "synthetic.json").exists(),
             "rounds": rounds,
             "seeds": list(seeds),
             "tables": [

@@ -14,6 +14,8 @@ from .comparison_files import page_table, table_notes
 
 __all__ = ["write_reproduction"]
 
+_SYNTHETIC = "The features are synthetic: these figures show that everything runs and say nothing about the benchmark."
+
 
 def write_reproduction(out: Path, content: Mapping[str, Any]) -> None:
     """Write ``reproduction.csv``, ``.md``, ``.html``, the pictures of who holds what and, last, ``reproduction.json``.
@@ -25,6 +27,8 @@ def write_reproduction(out: Path, content: Mapping[str, Any]) -> None:
     title = f"Reproduction of the CLAP paper's tables on {content['benchmark']}"
     baselines = [Row.from_json(row) for row in content["baselines"]]
     notes = table_notes(content["benchmark"])
+    if content["synthetic"]:
+        notes = f"{_SYNTHETIC} {notes}"
     commands = {_key(run): run["command"] for run in reversed(content["runs"])}  # of the first seed
     parts = [f"# {title}", notes]
     sections: list[Section] = []
