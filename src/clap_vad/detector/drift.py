@@ -37,7 +37,7 @@ class Correction:
         Args:
             lr: learning rate of the step; with momentum m, ``lr / (1 - m)``.
 
-        >>> Correction(proximal=1.0).pull(0.25), Correction(proximal=float("inf")).pull(0.01)
-        (0.2, 1.0)
+        >>> Correction(proximal=1.0).pull(1.0), Correction(proximal=float("inf")).pull(0.01)
+        (0.5, 1.0)
         """
         return 1.0 - 1.0 / (1.0 + lr * self.proximal)
