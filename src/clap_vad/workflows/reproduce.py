@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..errors import ClapError
 from ..evaluation.comparison import baseline_rows
 from ..evaluation.published import published_results
 from ..persistence import locked_folder, read_json, write_json
+from ..settings import setting_names
 from .cells import check_list, plan_runs
 from .configuration import check_test_videos
 from .paper import TABLES, default_protocol, paper_tables
@@ -117,8 +117,7 @@ def _dataset(benchmark: str, features: Path, source: Path | None, out: Path, tel
             raise ClapError(f"{out}: holds another reproduction ({purpose}); choose another --out")
         return dataset
     tell(f"preparing {benchmark} from {features}")
-    takes_features = any(entry.name == "features" for entry in fields(DATASETS[benchmark]))  # type: ignore[arg-type]  # every registered benchmark is a dataclass
-    if source is not None and not takes_features:
+    if source is not None and "features" not in setting_names(DATASETS[benchmark]):
         raise ClapError(f"--source: {benchmark} has its lists and features in one folder; leave it out")
     try:
         separate: dict[str, Any] = {"features": features} if source is not None else {}
