@@ -6,9 +6,8 @@ generator alone. The optimisers start anew in every round, as momentum does in :
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,8 @@ from .drift import Correction
 from .dropout import DROPOUT, Dropout
 from .network import Weights
 from .source import SegmentSource
-from .training import SgdSettings, TrainingResult, batch_size
+from .threads import torch_threads
+from .training import SgdSettings, TrainingResult, epochs
 
 __all__ = ["Cooperation", "cooperative_training", "generator_training", "reconstruction_errors"]
 
@@ -115,7 +115,7 @@ def reconstruction_errors(weights: Mapping[str, np.ndarray], source: SegmentSour
     """Mean squared error of the generator on each segment's crop average, (N,) float32; 0 where no crop is present."""
     w = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
     errors = np.empty(len(source), dtype=np.float32)
-    with _threads(threads), torch.no_grad():
+    with torch_threads(threads), torch.no_grad():
         for start in range(0, len(source), _BATCH):
             segments = np.arange(start, min(start + _BATCH, len(source)))
             x, share = _read(source, segments, None)
@@ -174,21 +174,16 @@ class _Trainer:
         settings, loss, steps = self._settings, 0.0, 0
         if len(segments) == 0:
             return TrainingResult(self._weights(), 0.0, 0, 0.0)
-        visited = max(1, round(settings.epoch_share * len(segments)))
-        size = batch_size(settings, visited)
-        crops = min(settings.crops or source.crops, source.crops)
-        with _threads(threads):
-            for lr in settings.lr:
+        with torch_threads(threads):
+            for lr, batches in epochs(source, segments, settings, rng):
                 for optimiser in self._optimisers.values():
                     optimiser.param_groups[0]["lr"] = lr
-                order = rng.permutation(segments)[:visited]
-                loss = 0.0
-                for start in range(0, len(order), size):
-                    batch = order[start : start + size]
-                    drawn = None if crops == source.crops else source.draw_crops(batch, crops, rng)
+                loss, visited = 0.0, 0
+                for batch, drawn in batches:
                     loss += step(*_read(source, batch, drawn), batch) * len(batch)
+                    visited += len(batch)
                     steps += 1
-                loss /= len(order)
+                loss /= visited
         return TrainingResult(self._weights(), loss, steps, 0.0)
 
     def _weights(self) -> Weights:
@@ -222,13 +217,3 @@ def _above(values: torch.Tensor, deviations: float) -> torch.Tensor:
     if deviations == math.inf:
         return torch.zeros_like(values, dtype=torch.bool)
     return values > values.mean() + deviations * values.std(correction=0)
-
-
-@contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -11,6 +11,7 @@ from ..core.moments import Normaliser
 from ..features.store import FeatureStore, VideoIndex
 from .dropout import DROPOUT, Dropout
 from .source import SegmentSource, video_slices
+from .threads import torch_threads
 
 __all__ = ["score_crops", "score_segments", "score_videos"]
 
@@ -78,15 +79,11 @@ def score_videos(
     batch = max(1, _BATCH_ROWS // looked_at)
     buffer = torch.empty(min(batch, len(source)), looked_at, store.dim)
     scores = np.empty(len(source), dtype=np.float32)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         for start in range(0, len(source), batch):
             segments = np.arange(start, min(start + batch, len(source)))
             x = buffer[: len(segments)]
             drawn = None if crops is None else source.draw_crops(segments, looked_at, crops[1])
             share = source.gather(segments, x, drawn)
             scores[segments] = score_segments(weights, x.numpy(), share, dropout)
-    finally:
-        torch.set_num_threads(before)
     return [scores[part] for part in video_slices(entries)]

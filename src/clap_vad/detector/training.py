@@ -7,7 +7,7 @@ The result is tested against PyTorch's autograd.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,9 @@ from .drift import Correction
 from .dropout import DROPOUT, Dropout
 from .network import Weights, input_dim
 from .source import SegmentSource
+from .threads import torch_threads
 
-__all__ = ["SgdSettings", "TrainingResult", "batch_size", "local_sgd"]
+__all__ = ["SgdSettings", "TrainingResult", "epochs", "local_sgd"]
 
 _SMALLEST_BATCH = 8
 _LOG_FLOOR = -100.0  # binary cross-entropy clamps its logarithms there, as PyTorch's does
@@ -99,37 +100,60 @@ def local_sgd(
     segments = source.present()
     if len(segments) == 0:
         return TrainingResult(dict(weights), 0.0, 0, 0.0)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        visited = max(1, round(settings.epoch_share * len(segments)))
-        size = batch_size(settings, visited)
-        crops = min(settings.crops or source.crops, source.crops)
-        step = _Step(weights, crops, size, settings, rng, dropout, correction)
+    with torch_threads(threads):
+        size = _batch_size(settings, _visited(settings, len(segments)))
+        step = _Step(weights, _crops(source, settings), size, settings, rng, dropout, correction)
         loss, steps, speed, travel = 0.0, 0, 0.0, 0.0
-        for lr in settings.lr:
-            order = rng.permutation(segments)[:visited] if settings.shuffle else segments[:visited]
-            loss = 0.0
-            for start in range(0, len(order), size):
-                batch = order[start : start + size]
-                drawn = None if crops == source.crops else source.draw_crops(batch, crops, rng)
+        for lr, batches in epochs(source, segments, settings, rng):
+            loss, visited = 0.0, 0
+            for batch, drawn in batches:
                 crop_weights = source.gather(batch, step.inputs(len(batch)), drawn)
                 loss += step(crop_weights, labels[batch], lr) * len(batch)
+                visited += len(batch)
                 steps += 1
                 speed = settings.momentum * speed + 1
                 travel += lr * (1 + settings.momentum * speed if settings.nesterov else speed)
-            loss /= len(order)
+            loss /= visited
         return TrainingResult(step.weights(), loss, steps, travel)
-    finally:
-        torch.set_num_threads(before)
 
 
-def batch_size(settings: SgdSettings, segments: int) -> int:
-    """Segments a step takes where an epoch visits so many."""
+Batch = tuple[np.ndarray, np.ndarray | None]
+
+
+def epochs(
+    source: SegmentSource, segments: np.ndarray, settings: SgdSettings, rng: np.random.Generator
+) -> Iterator[tuple[float, Iterator[Batch]]]:
+    """A round's epochs: each one's learning rate and its batches, drawn as they are asked for.
+
+    Yields:
+        (learning rate, batches), a batch being numbers of segments (n,) and which of their crops to look at (n, K),
+        None for all.
+    """
+    visited, crops = _visited(settings, len(segments)), _crops(source, settings)
+    size = _batch_size(settings, visited)
+
+    def batches(order: np.ndarray) -> Iterator[Batch]:
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            yield batch, None if crops == source.crops else source.draw_crops(batch, crops, rng)
+
+    for lr in settings.lr:
+        yield lr, batches(rng.permutation(segments)[:visited] if settings.shuffle else segments[:visited])
+
+
+def _crops(source: SegmentSource, settings: SgdSettings) -> int:
+    return min(settings.crops or source.crops, source.crops)
+
+
+def _visited(settings: SgdSettings, segments: int) -> int:
+    return max(1, round(settings.epoch_share * segments))
+
+
+def _batch_size(settings: SgdSettings, visited: int) -> int:
     size = settings.batch_size
     if settings.min_steps:
-        size = min(size, max(_SMALLEST_BATCH, segments // settings.min_steps))
-    return min(size, segments)
+        size = min(size, max(_SMALLEST_BATCH, visited // settings.min_steps))
+    return min(size, visited)
 
 
 class _Step:
