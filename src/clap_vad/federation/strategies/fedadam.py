@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.aggregation import moved, weighted_mean
+from ...core.aggregation import moved
 from ...core.server_optimiser import adam_second_moment, adaptive_direction, first_moment
 from ...detector.network import Weights
 from ...errors import ClapError
 from ...settings import option
 from ..ask import State
-from ..strategy import STRATEGIES, Contribution, Strategy
+from ..strategy import STRATEGIES
+from .fedavg import FedAvg
 
 __all__ = ["FedAdam"]
 
@@ -23,7 +24,7 @@ _SECOND = "strategy.second_moment."
 
 @STRATEGIES.register("fedadam")
 @dataclass(frozen=True)
-class FedAdam(Strategy):
+class FedAdam(FedAvg):
     """With d the mean update, weighted by segments as in FedAvg (the paper's variant for participants of unequal size):
 
     ``m <- beta1 m + (1 - beta1) d``, ``v <- beta2 v + (1 - beta2) d^2``, ``w <- w + server_lr m / (sqrt(v) + tau)``;
@@ -53,14 +54,8 @@ class FedAdam(Strategy):
         """v of this round from that of the last one."""
         return adam_second_moment(previous, update, self.beta2)
 
-    def aggregate(
-        self, weights: Mapping[str, np.ndarray], contributions: Sequence[Contribution], state: State, total: int
-    ) -> Weights:
-        """See :class:`~clap_vad.federation.strategy.Strategy`."""
-        counts = [contribution.count for contribution in contributions]
-        if sum(counts) == 0:
-            return dict(weights)
-        mean = weighted_mean([contribution.update for contribution in contributions], counts)
+    def step(self, weights: Mapping[str, np.ndarray], mean: Mapping[str, np.ndarray], state: State) -> Weights:
+        """See :class:`~clap_vad.federation.strategies.fedavg.FedAvg`."""
         direction = {}
         for name, update in mean.items():
             m = first_moment(state.get(_FIRST + name, np.zeros_like(update)), update, self.beta1)

@@ -27,4 +27,9 @@ class FedAvg(Strategy):
         counts = [contribution.count for contribution in contributions]
         if sum(counts) == 0:
             return dict(weights)
-        return moved(weights, weighted_mean([contribution.update for contribution in contributions], counts))
+        mean = weighted_mean([contribution.update for contribution in contributions], counts)
+        return self.step(weights, mean, state)
+
+    def step(self, weights: Mapping[str, np.ndarray], mean: Mapping[str, np.ndarray], state: State) -> Weights:
+        """What the coordinator makes of the mean update; ``state`` as for :meth:`aggregate`."""
+        return moved(weights, mean)

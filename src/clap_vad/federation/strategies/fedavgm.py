@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.aggregation import moved, weighted_mean
+from ...core.aggregation import moved
 from ...core.server_optimiser import velocity
 from ...detector.network import Weights
 from ...errors import ClapError
 from ...settings import option
 from ..ask import State
-from ..strategy import STRATEGIES, Contribution, Strategy
+from ..strategy import STRATEGIES
+from .fedavg import FedAvg
 
 __all__ = ["FedAvgM"]
 
@@ -22,7 +23,7 @@ _VELOCITY = "strategy.velocity."
 
 @STRATEGIES.register("fedavgm")
 @dataclass(frozen=True)
-class FedAvgM(Strategy):
+class FedAvgM(FedAvg):
     """``v <- server_momentum v + mean update``, ``w <- w + server_lr v``; v is zero at first.
 
     A constant update goes 1 / (1 - server_momentum) times as far as in FedAvg in the end: lower the server's or the
@@ -39,14 +40,8 @@ class FedAvgM(Strategy):
         if not 0 <= self.server_momentum < 1:
             raise ClapError(f"--server-momentum is {self.server_momentum}; a number from 0 to below 1 is needed")
 
-    def aggregate(
-        self, weights: Mapping[str, np.ndarray], contributions: Sequence[Contribution], state: State, total: int
-    ) -> Weights:
-        """See :class:`~clap_vad.federation.strategy.Strategy`."""
-        counts = [contribution.count for contribution in contributions]
-        if sum(counts) == 0:
-            return dict(weights)
-        mean = weighted_mean([contribution.update for contribution in contributions], counts)
+    def step(self, weights: Mapping[str, np.ndarray], mean: Mapping[str, np.ndarray], state: State) -> Weights:
+        """See :class:`~clap_vad.federation.strategies.fedavg.FedAvg`."""
         velocities = {}
         for name, update in mean.items():
             previous = state.get(_VELOCITY + name, np.zeros_like(update))
