@@ -11,7 +11,7 @@ from ..algorithms.method import METHODS
 from ..workflows import label as workflow
 from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS
 from .command import Output, command
-from .setting_options import method_options
+from .setting_options import labelled_option, method_options
 
 __all__ = ["label"]
 
@@ -25,13 +25,7 @@ __all__ = ["label"]
 @click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--normalise", type=click.Choice(NORMALISE), default="auto", show_default=True)
-@click.option(
-    "--labelled-participants",
-    type=float,
-    default=0.3,
-    show_default=True,
-    help="Part of the participants with video labels under --supervision mixed.",
-)
+@labelled_option
 @method_options
 def label(dataset: Path, out: Path, options: dict[str, Any], **choices: Any) -> Output:
     """Parse, call, print."""

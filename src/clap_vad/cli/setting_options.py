@@ -13,7 +13,15 @@ from ..algorithms.method import METHODS
 from ..federation.strategy import STRATEGIES
 from ..registry import Registry
 
-__all__ = ["method_options", "setting_options"]
+__all__ = ["labelled_option", "method_options", "setting_options"]
+
+labelled_option = click.option(
+    "--labelled-participants",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="Part of the participants with video labels under --supervision mixed.",
+)
 
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from ..federation.strategy import STRATEGIES
 from ..workflows import train as workflow
 from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS
 from .command import Output, command
-from .setting_options import setting_options
+from .setting_options import labelled_option, setting_options
 from .tables import metrics_table
 
 __all__ = ["train"]
@@ -39,13 +39,7 @@ __all__ = ["train"]
 @click.option(
     "--stragglers", type=float, default=0.0, show_default=True, help="Probability of fewer local epochs (simulated)."
 )
-@click.option(
-    "--labelled-participants",
-    type=float,
-    default=0.3,
-    show_default=True,
-    help="Part of the participants with video labels under --supervision mixed.",
-)
+@labelled_option
 @click.option("--test-each-round", is_flag=True, help="Evaluate after every round too, into rounds.jsonl.")
 @setting_options
 def train(dataset: Path | None, out: Path | None, run: Path | None, options: dict[str, Any], **choices: Any) -> Output:
