@@ -80,15 +80,15 @@ def test_the_ledger_tells_what_left(tmp_path):
 
 def test_a_site_asked_again_answers_from_the_state_it_had_then(tmp_path):
     first = SiteState(tmp_path)
-    first.save(0, {"labels": np.array([1.0])})
-    first.save(1, {"labels": np.array([2.0])})
+    first.save(0, -1, {"labels": np.array([1.0])})
+    first.save(1, 0, {"labels": np.array([2.0])})
     assert first.before(2)["labels"][0] == 2
     restarted = SiteState(tmp_path)  # the coordinator never saw the answer to 1 and asks it again
     assert restarted.before(1)["labels"][0] == 1
-    restarted.save(1, {"labels": np.array([3.0])})
+    restarted.save(1, 0, {"labels": np.array([3.0])})
     assert SiteState(tmp_path).before(2)["labels"][0] == 3
     for number in range(2, 9):
-        restarted.save(number, {"labels": np.array([float(number)])})
+        restarted.save(number, number - 1, {"labels": np.array([float(number)])})
     assert len(list(tmp_path.iterdir())) == 2  # only what can still be asked for is kept
     assert SiteState(tmp_path).before(8)["labels"][0] == 7
 
@@ -96,8 +96,8 @@ def test_a_site_asked_again_answers_from_the_state_it_had_then(tmp_path):
 def test_a_site_that_a_question_did_not_change_writes_nothing(tmp_path):
     states = SiteState(tmp_path)
     labels = np.array([1.0])
-    states.save(0, {"labels": labels})
-    states.save(1, {"labels": labels})
+    states.save(0, -1, {"labels": labels})
+    states.save(1, 0, {"labels": labels})
     assert [f.name for f in tmp_path.iterdir()] == ["state-00000001.safetensors"]
     assert SiteState(tmp_path).before(5)["labels"][0] == 1
 

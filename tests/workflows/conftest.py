@@ -12,9 +12,10 @@ from shrunk import shrink_generator
 @pytest.fixture
 def quick_train(monkeypatch) -> Callable[..., dict]:
     """``train`` of the workflows that writes no report and computes no baselines."""
+    from clap_vad.workflows import finish
     from clap_vad.workflows import train as module
 
-    monkeypatch.setattr(module, "report", lambda run: None)
+    monkeypatch.setattr(finish, "report", lambda run: None)
     return partial(module.train, baselines={})
 
 

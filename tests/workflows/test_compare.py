@@ -16,8 +16,8 @@ from clap_vad.cli.main import cli
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
 from clap_vad.errors import ClapError
 from clap_vad.features.writer import StoreWriter
+from clap_vad.workflows import finish
 from clap_vad.workflows import runs as running
-from clap_vad.workflows import train as training
 from clap_vad.workflows.compare import compare
 
 CHOICES = {"seeds": [0, 1], "rounds": 2}
@@ -26,7 +26,7 @@ CHOICES = {"seeds": [0, 1], "rounds": 2}
 @pytest.fixture(autouse=True)
 def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs' own reports take most of a small run's time and are tested elsewhere."""
-    monkeypatch.setattr(training, "report", lambda run: None)
+    monkeypatch.setattr(finish, "report", lambda run: None)
 
 
 @pytest.fixture

@@ -76,7 +76,8 @@ class Gcl(Method):
             generator = {k: v for k, v in global_weights(state).items() if k.startswith(GENERATOR)}
             question: State = {}
             set_weights(question, generator)
-            replies = yield Ask("pretrain", reply="generator_update", payload={"pretrain": number, **question})
+            payload: Message = {"pretrain": number, **question}
+            replies = yield Ask("pretrain", reply="generator_update", payload=payload, lasting=False)
             counts = [int(reply.message["count"]) for reply in replies]
             if sum(counts):
                 updates = [{k: np.asarray(reply.message[f"update.{k}"]) for k in generator} for reply in replies]

@@ -36,7 +36,7 @@ def normalisation(plan: Plan, state: State) -> Steps:
     if plan.normalise == "none":
         return
     if "normaliser.mean" not in state:
-        replies = yield Ask("moments", reply="feature_moments")
+        replies = yield Ask("moments", reply="feature_moments", lasting=False)
         messages = [reply.message for reply in replies]
         parts = [Moments(int(m["count"]), np.asarray(m["sum"]), np.asarray(m["sumsq"])) for m in messages]
         normaliser = Normaliser.from_moments(Moments.total(parts, plan.dim))
@@ -93,14 +93,15 @@ def training_rounds(
         weights = global_weights(state)
         payload: Message = {"round": number, **{_WEIGHTS + name: value for name, value in weights.items()}}
         payload |= strategy.question(weights, state)
-        replies = yield Ask("train", strategy.reply or update, payload, targets=_drawn(plan, number))
+        replies = yield Ask("train", strategy.reply or update, payload, targets=_drawn(plan, number), lasting=False)
         messages = [reply.message for reply in replies]
         counts = [int(message["count"]) for message in messages]
         contributions = [
             Contribution(count, {name: np.asarray(message[f"update.{name}"]) for name in weights}, message)
             for count, message in zip(counts, messages, strict=True)
         ]
-        total = int(state.get("segments", np.array(sum(counts))))
+        # A site that joined after the labels were made is not in the sum of segments.
+        total = max(int(state.get("segments", np.array(0))), sum(counts))
         set_weights(state, strategy.aggregate(weights, contributions, state, total))
         state["round"] = np.array(number)
         losses = [float(message["loss"]) for message in messages]
@@ -129,7 +130,7 @@ def calibration(state: State) -> Steps:
     if "score_histogram" in state:
         return
     payload: Message = {_WEIGHTS + name: value for name, value in detector_weights(global_weights(state)).items()}
-    replies = yield Ask("calibrate", reply="score_histogram", payload=payload)
+    replies = yield Ask("calibrate", reply="score_histogram", payload=payload, lasting=False)
     state["score_histogram"] = np.sum([np.asarray(reply.message["counts"]) for reply in replies], axis=0)
 
 

@@ -10,6 +10,7 @@ import click
 __all__ = ["main"]
 
 _PACKAGE = "clap_vad.cli"
+_DEPLOY = ("cryptography", "nvflare", "psutil")  # what the extra 'deploy' brings
 
 
 class _LazyGroup(click.Group):
@@ -26,7 +27,12 @@ class _LazyGroup(click.Group):
         if cmd_name not in self._lazy:
             return None
         module, attribute, _ = self._lazy[cmd_name]
-        found: click.Command = getattr(importlib.import_module(f"{_PACKAGE}.{module}"), attribute)
+        try:
+            found: click.Command = getattr(importlib.import_module(f"{_PACKAGE}.{module}"), attribute)
+        except ModuleNotFoundError as missing:
+            if (missing.name or "").split(".")[0] not in _DEPLOY:
+                raise
+            raise click.ClickException(f"{missing.name} is not installed; pip install 'clap-vad[deploy]'") from None
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -53,6 +59,33 @@ _DATASET = _LazyGroup(
     },
 )
 
+_COORDINATOR = _LazyGroup(
+    "coordinator",
+    "A federation of real sites, seen from its coordinator.",
+    {
+        "init": ("coordinator", "init", "Make a federation."),
+        "approve": ("coordinator", "approve", "Let a site in."),
+        "revoke": ("coordinator", "revoke", "Shut a site out again."),
+        "start": ("coordinator", "start", "Run the coordinator until Ctrl-C."),
+        "status": ("coordinator", "status", "Sites and runs."),
+    },
+)
+_SITE = _LazyGroup(
+    "site",
+    "A federation of real sites, seen from one of them.",
+    {
+        "request": ("site", "request", "Ask to join: a key that stays here, a small file to send."),
+        "join": ("site", "join", "Join with what the coordinator sent back."),
+        "start": ("site", "start", "Take part in runs until Ctrl-C."),
+        "status": ("site", "status", "Whether it is connected, what it refused, what has left it."),
+    },
+)
+_FEDERATION = _LazyGroup(
+    "federation",
+    "A whole federation at once.",
+    {"local": ("federation", "local", "Coordinator and sites as processes on this machine, for trying out.")},
+)
+
 cli = _LazyGroup(
     "clap",
     "Learn to spot anomalies in surveillance video together, without labels and without any video leaving a site.",
@@ -67,6 +100,9 @@ cli = _LazyGroup(
         "reproduce": ("reproduce", "reproduce", "Every table of the CLAP paper on a benchmark."),
         "score": ("score", "score", "Score video files and find events."),
         "report": ("report", "report", "One self-contained HTML page about a run."),
+        "coordinator": ("main", "_COORDINATOR", "Run a federation: init, approve, revoke, start, status."),
+        "site": ("main", "_SITE", "Take part in a federation: request, join, start, status."),
+        "federation": ("main", "_FEDERATION", "A federation on this machine, for trying out: local."),
     },
 )
 cli = click.version_option(package_name="clap-vad", prog_name="clap")(cli)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +13,135 @@ from ..algorithms.method import METHODS
 from ..errors import ClapError
 from ..federation.strategy import STRATEGIES
 from ..workflows import train as workflow
-from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS
+from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS, RunConfig
 from .command import Output, command
 from .setting_options import labelled_option, setting_options
 from .tables import metrics_table
 
-__all__ = ["train"]
+__all__ = ["train", "train_options"]
+
+
+ENGINES = ("inprocess", "flare")
+
+
+def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The choices that every engine knows."""
+    for option in reversed(
+        [
+            click.option("--method", type=click.Choice(METHODS.names()), default="clap", show_default=True),
+            click.option("--supervision", type=click.Choice(SUPERVISIONS), default="us", show_default=True),
+            click.option("--strategy", type=click.Choice(STRATEGIES.names()), default="fedavg", show_default=True),
+            click.option("--rounds", type=int, default=20, show_default=True),
+            click.option("--seed", type=int, default=0, show_default=True),
+            click.option(
+                "--threads",
+                type=int,
+                default=0,
+                help="Threads of a step; they decide bits [1 or 2 by the features' width].",
+            ),
+            click.option("--normalise", type=click.Choice(NORMALISE), default="auto", show_default=True),
+            click.option(
+                "--fraction", type=float, default=1.0, show_default=True, help="Part of the participants in a round."
+            ),
+            click.option(
+                "--stragglers",
+                type=float,
+                default=0.0,
+                show_default=True,
+                help="Probability of fewer local epochs (simulated).",
+            ),
+            labelled_option,
+            click.option("--test-each-round", is_flag=True, help="Evaluate after every round too, into rounds.jsonl."),
+            click.option(
+                "--min-sites", type=int, default=0, help="flare: replies that a step needs at least  [default: all]."
+            ),
+            click.option(
+                "--deadline",
+                type=float,
+                default=600.0,
+                show_default=True,
+                help="flare: seconds that a step waits for sites at most.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
 
 
 @command("train", help="Train a model on DATASET and evaluate it; killed runs go on with --resume RUN.")
 @click.argument("dataset", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to make.")
 @click.option("--resume", "run", type=click.Path(path_type=Path), help="Go on with this run; no other arguments.")
-@click.option("--method", type=click.Choice(METHODS.names()), default="clap", show_default=True)
 @click.option("--setting", type=click.Choice(SETTINGS), default="collaborative", show_default=True)
-@click.option("--supervision", type=click.Choice(SUPERVISIONS), default="us", show_default=True)
-@click.option("--strategy", type=click.Choice(STRATEGIES.names()), default="fedavg", show_default=True)
 @click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")
-@click.option("--rounds", type=int, default=20, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
-    "--threads", type=int, default=0, help="Threads of a step; they decide bits [1 or 2 by the features' width]."
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="inprocess",
+    show_default=True,
+    help="flare: over sites of other organisations, through this machine's coordinator.",
 )
-@click.option("--normalise", type=click.Choice(NORMALISE), default="auto", show_default=True)
-@click.option("--fraction", type=float, default=1.0, show_default=True, help="Part of the participants in a round.")
 @click.option(
-    "--stragglers", type=float, default=0.0, show_default=True, help="Probability of fewer local epochs (simulated)."
+    "--coordinator",
+    type=click.Path(path_type=Path),
+    default="clap-coordinator",
+    show_default=True,
+    help="flare: the coordinator's folder.",
 )
-@labelled_option
-@click.option("--test-each-round", is_flag=True, help="Evaluate after every round too, into rounds.jsonl.")
+@click.option("--sites", default="", help="flare: names, comma-separated  [default: all approved sites].")
+@train_options
 @setting_options
-def train(dataset: Path | None, out: Path | None, run: Path | None, options: dict[str, Any], **choices: Any) -> Output:
+def train(
+    dataset: Path | None,
+    out: Path | None,
+    run: Path | None,
+    setting: str,
+    protocol: str | None,
+    engine: str,
+    coordinator: Path,
+    sites: str,
+    min_sites: int,
+    deadline: float,
+    options: dict[str, Any],
+    **choices: Any,
+) -> Output:
     """Parse, call, print."""
     if run is not None:
         _refuse_choices_beside_resume()
-        metrics = workflow.resume(run)
+        metrics = _resume(run)
+    elif engine == "flare":
+        _refuse("flare", setting="collaborative", protocol=None)
+        if out is None:
+            raise ClapError("give --out RUN, or --resume RUN")
+        from ..deployment.train import train_deployed
+
+        names = [name.strip() for name in sites.split(",") if name.strip()]
+        waiting: dict[str, Any] = {"min_sites": min_sites, "deadline": deadline}
+        metrics = train_deployed(
+            out, coordinator=coordinator, sites=names, dataset=dataset, **waiting, **choices, **options
+        )
     elif dataset is None or out is None:
         raise ClapError("give a DATASET and --out RUN, or --resume RUN")
     else:
-        metrics = workflow.train(dataset, out, **choices, **options)
+        _refuse("inprocess", coordinator=None, sites=None, min_sites=None, deadline=None)
+        metrics = workflow.train(dataset, out, setting=setting, protocol=protocol, **choices, **options)
     return Output({**metrics, "run": str(run or out)}, metrics_table(metrics, run or out))
+
+
+def _resume(run: Path) -> dict[str, Any]:
+    if RunConfig.read(run).engine == "inprocess":
+        return workflow.resume(run)
+    from ..deployment.train import resume_deployed
+
+    return resume_deployed(run)
+
+
+def _refuse(engine: str, **useless: Any) -> None:
+    """Refuse options that mean nothing to an engine, but at the value that they have there."""
+    context = click.get_current_context()
+    for name, value in useless.items():
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE and context.params[name] != value:
+            raise ClapError(f"--{name.replace('_', '-')} is not for --engine {engine}; leave it out")
 
 
 def _refuse_choices_beside_resume() -> None:

@@ -11,11 +11,12 @@ _LIMIT = 16.0
 """Bins are equal in the logit over [-16, 16]: detector scores crowd near 0, where equal bins in s would blur them."""
 
 
-def score_histogram(scores: np.ndarray) -> np.ndarray:
+def score_histogram(scores: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Counts of scores in ``BINS`` fixed bins; histograms of several sites simply add up.
 
     Args:
         scores: (n,) in [0, 1].
+        counts: (n,) how often each score counts, whole numbers; None for once.
 
     Returns:
         (BINS,) int64.
@@ -23,7 +24,8 @@ def score_histogram(scores: np.ndarray) -> np.ndarray:
     s = np.clip(scores.astype(np.float64), 1e-12, 1 - 1e-12)
     logit = np.log(s) - np.log1p(-s)
     bins = np.floor((logit + _LIMIT) * (BINS / (2 * _LIMIT))).astype(np.int64)
-    return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)
+    counted = np.bincount(np.clip(bins, 0, BINS - 1), weights=counts, minlength=BINS)
+    return counted.astype(np.int64)  # exact: sums of whole numbers below 2^53
 
 
 def score_quantile(histogram: np.ndarray, q: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..federation.ask import Ask, Reply
+from ..federation.coordinator import Check
 from ..federation.site import Site
 
 __all__ = ["InProcessEngine"]
@@ -23,11 +24,13 @@ class InProcessEngine:
         self._sites = {site.participant: site for site in sites}
         self._on_reply = on_reply
 
-    def deliver(self, ask: Ask) -> list[Reply]:
-        """Ask each target in participant order."""
+    def deliver(self, ask: Ask, check: Check) -> list[Reply]:
+        """Ask each target in participant order; what one cannot do, or ``check`` refuses, ends the run."""
         replies = []
         for participant in self.participants:
             if ask.targets is None or participant in ask.targets:
-                replies.append(Reply(participant, self._sites[participant].handle(ask)))
+                message = self._sites[participant].handle(ask)
+                check(participant, message)
+                replies.append(Reply(participant, message))
                 self._on_reply(ask, participant)
         return replies

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,11 +20,16 @@ class Ask:
         step: which of the site's steps is to run.
         payload: arrays and scalars that go down to the sites.
         reply: name of the schema that replies must have.
-        min_replies: fewer replies than this fail the step; 0 means all targets.
-        deadline: seconds to wait for stragglers; 0 means without limit.
+        min_replies: fewer replies than this fail the step; 0 means as many as the run asks for, or all targets.
+        deadline: seconds to wait for stragglers; 0 means as long as the run allows, or without limit.
         targets: participants asked; None means all.
-        sequence: running number of this question in the run, given by the driver. A site that is asked the same
-            number twice (its coordinator was restarted) starts from the state it had before that number.
+        lasting: later steps build on what a site keeps of this one, so a site that missed it does it before it is
+            asked anything else. False for a step that a site may miss, as it may miss a round of training.
+        silent: the site does the step and keeps what it changes, but sends an acknowledgement and nothing else.
+        sequence: running number of this question in the run, given by the driver.
+        accepted: per participant the number of its last answer that counted, given by the driver; -1 for none. The
+            site starts from the state it had after that answer: one that came too late, or was lost with a
+            coordinator that was killed, never happened.
     """
 
     step: str
@@ -33,7 +38,10 @@ class Ask:
     min_replies: int = 0
     deadline: float = 0.0
     targets: tuple[str, ...] | None = None
+    lasting: bool = True
+    silent: bool = False
     sequence: int = 0
+    accepted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..errors import ClapError
 from ..persistence import append_line, load_arrays, save_arrays, write_text
-from .ask import State
+from .ask import Ask, State
 
 __all__ = ["Checkpoint", "RoundLog", "SiteState", "read_rounds"]
 
@@ -44,9 +45,13 @@ def _checksum(state: State) -> np.ndarray:
 
 
 class Checkpoint:
-    """The coordinator's state, replaced as a whole after every step (temporary file, fsync, rename)."""
+    """The coordinator's state, replaced as a whole after every step (temporary file, fsync, rename).
+
+    Lasting questions are kept beside it, for participants that missed them.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._file = folder / "coordinator.safetensors"
 
     def load(self) -> State:
@@ -57,12 +62,25 @@ class Checkpoint:
         """Replace the saved state."""
         _save(self._file, state)
 
+    def keep(self, ask: Ask) -> None:
+        """Keep a lasting question; once, for a question asked again is the same."""
+        file = self._folder / f"question-{ask.sequence:08d}-{ask.step}-{ask.reply}.safetensors"
+        if not file.exists():
+            _save(file, {name: np.asarray(value) for name, value in ask.payload.items()})
+
+    def kept(self, sequence: int) -> Iterator[Ask]:
+        """The lasting questions before this number, oldest first."""
+        for file in sorted(self._folder.glob("question-*.safetensors")):
+            _, number, step, reply = file.stem.split("-")
+            if int(number) < sequence:
+                yield Ask(step, reply, dict(_load(file)), sequence=int(number))
+
 
 class SiteState:
     """A site's state, numbered by the question it was about to answer.
 
-    The coordinator may be restarted and ask a number again; the site must then answer from the state it had the first
-    time. So the state before the present number is kept until the next one is asked.
+    The coordinator may go on without an answer, or be restarted and ask a number again; the site must then start from
+    where it was before that answer. So the state before the last answer is kept until the next is known to count.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,22 +89,30 @@ class SiteState:
 
     def before(self, sequence: int) -> State:
         """The state as it was before this question."""
-        if self._latest is not None and self._latest[0] <= sequence:
-            return self._latest[1]
         known = [number for number in self._numbers() if number <= sequence]
-        return _load(self._file(known[-1])) if known else {}
+        if not known:
+            return {}
+        if self._latest is None or self._latest[0] != known[-1]:
+            self._latest = (known[-1], _load(self._file(known[-1])))
+        return self._latest[1]
 
-    def save(self, sequence: int, state: State) -> None:
-        """Keep the state that follows this question, if the question changed it."""
-        previous = self.before(sequence)
+    def save(self, sequence: int, accepted: int, state: State) -> None:
+        """Keep the state that follows this question, if the question changed it.
+
+        Args:
+            sequence: of the question.
+            accepted: the last question whose answer counted, from whose state this one was answered.
+            state: what follows.
+        """
+        previous = self.before(accepted + 1)
         for number in self._numbers():
-            if number > sequence:  # written by an answer that the coordinator never saw
+            if number > accepted + 1:  # written by an answer that did not count
                 self._file(number).unlink()
         if previous.keys() != state.keys() or any(previous[name] is not state[name] for name in state):
             _save(self._file(sequence + 1), state)
-            for number in [n for n in self._numbers() if n <= sequence][:-1]:
+            for number in [n for n in self._numbers() if n <= accepted + 1][:-1]:
                 self._file(number).unlink()
-        self._latest = (sequence + 1, state)
+            self._latest = (sequence + 1, state)
 
     def _numbers(self) -> list[int]:
         return sorted(int(file.stem.split("-")[1]) for file in self._folder.glob(f"state-{'[0-9]' * 8}.safetensors"))

@@ -26,7 +26,7 @@ class Ledger:
         self._file = file
         file.parent.mkdir(parents=True, exist_ok=True)
 
-    def record(self, ask: Ask, message: Message, peer: str = "coordinator") -> None:
+    def record(self, ask: Ask, schema: str, message: Message, peer: str = "coordinator") -> None:
         """Write the line; called before the message is handed to the engine."""
         digest = hashlib.sha256()
         for key in sorted(message):
@@ -38,7 +38,7 @@ class Ledger:
             "step": ask.step,
             "round": int(ask.payload["round"]) if "round" in ask.payload else None,
             "peer": peer,
-            "schema": ask.reply,
+            "schema": schema,
             "shapes": {key: list(np.shape(value)) for key, value in sorted(message.items())},
             "bytes": message_bytes(message),
             "sha256": digest.hexdigest(),

@@ -17,7 +17,17 @@ from ..detector.autoencoder import generator_shapes
 from ..detector.network import weight_shapes
 from ..errors import ClapError
 
-__all__ = ["Field", "Message", "Schema", "check_message", "message_bytes", "schema", "schemas"]
+__all__ = [
+    "ACKNOWLEDGEMENT",
+    "DESCRIPTION_BYTES",
+    "Field",
+    "Message",
+    "Schema",
+    "check_message",
+    "message_bytes",
+    "schema",
+    "schemas",
+]
 
 Message = dict[str, np.ndarray | int | float]
 
@@ -28,7 +38,7 @@ class Field:
 
     Attributes:
         shape: sizes; the symbol ``"D"`` stands for the feature dimension. ``()`` is a scalar.
-        dtype: ``float32``, ``float64`` or ``int64``.
+        dtype: ``float32``, ``float64``, ``int64`` or ``uint8``.
         low, high: bounds of every value.
     """
 
@@ -62,7 +72,17 @@ def _define(name: str, fields: Mapping[str, Field], purpose: str, summable: bool
     _SCHEMAS[name] = Schema(name, fields, summable, purpose)
 
 
+ACKNOWLEDGEMENT = "acknowledgement"
+DESCRIPTION_BYTES = 4096
+
 _COUNT = Field((), "int64", low=0)
+_define(ACKNOWLEDGEMENT, {}, "that a step was done, and nothing else", summable=False)
+_define(
+    "features_description",
+    {"description": Field((DESCRIPTION_BYTES,), "uint8")},
+    "which features the site has: extractor and its settings, dimensions, crops, frames per segment (JSON, padded)",
+    summable=False,
+)
 _define(
     "feature_moments",
     {"count": _COUNT, "sum": Field(("D",)), "sumsq": Field(("D",), low=0)},
@@ -112,6 +132,11 @@ _define(
     "score_histogram",
     {"counts": Field((BINS,), "int64", low=0)},
     "alarm threshold: how many training segments score in each of the fixed bins",
+)
+_define(
+    "evaluation_histogram",
+    {"normal": Field((BINS,), "int64", low=0), "abnormal": Field((BINS,), "int64", low=0)},
+    "evaluation: how many normal and abnormal frames of the site's own test videos score in each of the fixed bins",
 )
 
 

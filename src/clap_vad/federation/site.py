@@ -11,7 +11,8 @@ from ..errors import ClapError
 from .ask import Ask, State
 from .checkpoint import SiteState
 from .ledger import Ledger
-from .messages import Message, check_message
+from .messages import ACKNOWLEDGEMENT, Message, check_message
+from .policy import Policy, RefusalError
 
 __all__ = ["Handler", "Site", "SiteProgram"]
 
@@ -40,29 +41,35 @@ class Site:
         program: the algorithm's side.
         states: where the state is kept between questions.
         ledger: where outgoing messages are recorded.
+        policy: what the site permits; by default all that is declared.
     """
 
-    def __init__(self, participant: str, program: SiteProgram, states: SiteState, ledger: Ledger) -> None:
+    def __init__(
+        self, participant: str, program: SiteProgram, states: SiteState, ledger: Ledger, policy: Policy | None = None
+    ) -> None:
         self.participant = participant
         self._program = program
         self._states = states
         self._ledger = ledger
+        self._policy = policy or Policy()
 
     def handle(self, ask: Ask) -> Message:
         """Answer one question.
 
         Nothing leaves the site but what this returns, and that only if the step is one the site knows, its schema is
-        the one asked for, and the message is within the schema.
+        the one asked for and permitted by the site's policy, and the message is within the schema.
         """
         if ask.step not in self._program.steps:
-            raise ClapError(f"participant '{self.participant}': asked for the unknown step '{ask.step}'; refused")
+            raise RefusalError(f"participant '{self.participant}': asked for the unknown step '{ask.step}'; refused")
         handler, schema = self._program.steps[ask.step]
         if schema != ask.reply:
-            raise ClapError(
+            raise RefusalError(
                 f"participant '{self.participant}': step '{ask.step}' replies with '{schema}', "
                 f"not with '{ask.reply}'; refused"
             )
-        state = dict(self._states.before(ask.sequence))
+        self._policy.check_question(ask)
+        accepted = ask.accepted.get(self.participant, -1)
+        state = dict(self._states.before(accepted + 1))
         try:
             message = handler(ask.payload, state)
         except KeyError as missing:
@@ -72,9 +79,11 @@ class Site:
             ) from missing
         for array in state.values():
             array.flags.writeable = False  # states are compared by identity, so nobody may write into one
+        if ask.silent:
+            schema, message = ACKNOWLEDGEMENT, {}
         check_message(schema, message, self._program.dim, self.participant)
-        self._states.save(ask.sequence, state)
-        self._ledger.record(ask, message)
+        self._states.save(ask.sequence, accepted, state)
+        self._ledger.record(ask, schema, message)
         return message
 
     def state(self, sequence: int) -> Mapping[str, np.ndarray]:

@@ -11,22 +11,26 @@ from typing import Any
 
 from ..algorithms.method import METHODS, Method, make_method
 from ..algorithms.plan import Plan
+from ..algorithms.site_data import site_data
 from ..core.randomness import keyed_generator
 from ..datasets.dataset import Dataset
 from ..datasets.partition import ensure_participants
 from ..errors import ClapError
-from ..federation.strategy import STRATEGIES, make_strategy
+from ..federation.strategy import STRATEGIES, Strategy, make_strategy
 from ..persistence import read_json
 from ..settings import setting_names
-from .federate import Federation, site_data
+from .federate import Federation
 
 __all__ = [
     "SETTINGS",
     "SUPERVISIONS",
     "RunConfig",
+    "check_choices",
     "check_test_videos",
+    "labelled_part",
     "participants_of",
     "split_options",
+    "threads_for",
 ]
 
 SETTINGS = ("centralized", "local", "collaborative")
@@ -39,6 +43,7 @@ _KINDS = {
     "float": (float, int),
     "bool": (bool,),
     "dict[str, Any]": (dict,),
+    "list[str]": (list,),
 }
 _MOST_THREADS = 256  # torch dies, not raises, when it is refused the threads it was told to start
 _SEEDS = 1 << 63
@@ -61,6 +66,11 @@ class RunConfig:
         fraction, stragglers: of the participants, see :class:`~clap_vad.algorithms.plan.Plan`.
         labelled_participants: part of them that has video labels under supervision ``mixed``.
         test_each_round: whether the global model is evaluated after every round.
+        engine: ``inprocess``, or ``flare`` for sites of other organisations.
+        sites: who takes part under ``flare``; there ``dataset`` holds the coordinator's test videos or is empty,
+            ``inputs`` is empty, and ``threads`` and ``normalise`` may be left to what the sites' features ask for.
+        min_sites: replies that a step needs at least under ``flare``.
+        deadline: seconds that a step waits for sites at most under ``flare``.
     """
 
     dataset: str
@@ -80,6 +90,10 @@ class RunConfig:
     stragglers: float = 0.0
     labelled_participants: float = 0.3
     test_each_round: bool = False
+    engine: str = "inprocess"
+    sites: list[str] = field(default_factory=list)
+    min_sites: int = 0
+    deadline: float = 0.0
 
     @classmethod
     def make(
@@ -102,33 +116,16 @@ class RunConfig:
         test_each_round: bool = False,
     ) -> RunConfig:
         """Check the choices and fill in defaults; raises :class:`ClapError` for one that is not possible."""
-        for flag, value, allowed in (
-            ("setting", setting, SETTINGS),
-            ("supervision", supervision, SUPERVISIONS),
-            ("normalise", normalise, NORMALISE),
-            ("strategy", strategy, STRATEGIES.names()),
-        ):
-            if value not in allowed:
-                raise ClapError(f"--{flag} is {value!r}; one of {', '.join(allowed)} is needed")
-        _check_numbers(rounds, seed, threads, fraction, stragglers, labelled_participants)
-        of_method, of_strategy = split_options(method, strategy, options)
-        made, aggregation = make_method(method, of_method), make_strategy(strategy, of_strategy)
-        if setting != "collaborative":  # one participant, whose own update is all there is to aggregate
-            strategy, aggregation = "fedavg", make_strategy("fedavg", {})
-        if aggregation.needs_sgd and not made.trains_by_sgd:
-            raise ClapError(
-                f"--strategy {strategy} works with sites that train by SGD, which method '{method}' does not; choose "
-                "another strategy"
-            )
-        if stragglers and made.local_epochs < 2:
-            raise ClapError("--stragglers: a site can do fewer epochs only where --local-epochs is at least 2")
+        made, aggregation = check_choices(
+            method, setting, supervision, strategy, rounds, seed, threads, normalise, options, fraction, stragglers
+        )
+        _check_share("labelled-participants", labelled_participants)
         if not dataset.train_videos:
             raise ClapError(f"{dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
         if normalise == "auto":
             normalise = str(dataset.stores[0].info.get("normalise", "none"))
         if threads == 0:
-            store = dataset.stores[0]
-            threads = 2 if store.crops * store.dim >= _WIDE else 1
+            threads = threads_for(dataset.stores[0].crops, dataset.stores[0].dim)
         if setting == "centralized" and supervision != "mixed":
             protocol = None
         elif protocol is None:
@@ -143,7 +140,7 @@ class RunConfig:
             method=method,
             setting=setting,
             supervision=supervision,
-            strategy=strategy,
+            strategy=strategy if setting == "collaborative" else "fedavg",
             protocol=protocol,
             rounds=rounds,
             seed=seed,
@@ -173,7 +170,8 @@ class RunConfig:
             if type(value) not in _KINDS[str(entries[name].type)]:
                 raise ClapError(f"{run / 'config.json'}: '{name}' is not {entries[name].type}; restore the file")
         config = cls(**content)
-        if config.rounds < 1 or config.threads < 1 or config.setting not in SETTINGS:
+        least_threads = 0 if config.engine == "flare" else 1
+        if config.rounds < 1 or config.threads < least_threads or config.setting not in SETTINGS:
             raise ClapError(f"{run / 'config.json'}: not the configuration of a run of this release")
         return config
 
@@ -223,18 +221,65 @@ class Opened:
         return Federation(folder, self.dataset, held, self.plan, self.method, self.labelled)
 
 
-def _check_numbers(
-    rounds: int, seed: int, threads: int, fraction: float, stragglers: float, labelled_participants: float
-) -> None:
+def check_choices(
+    method: str,
+    setting: str,
+    supervision: str,
+    strategy: str,
+    rounds: int,
+    seed: int,
+    threads: int,
+    normalise: str,
+    options: Mapping[str, Any],
+    fraction: float,
+    stragglers: float,
+) -> tuple[Method, Strategy]:
+    """What needs no dataset to be checked; raises :class:`ClapError` for a choice that is not possible.
+
+    Returns:
+        The method and the strategy with their settings.
+    """
+    for flag, value, allowed in (
+        ("setting", setting, SETTINGS),
+        ("supervision", supervision, SUPERVISIONS),
+        ("normalise", normalise, NORMALISE),
+        ("strategy", strategy, STRATEGIES.names()),
+    ):
+        if value not in allowed:
+            raise ClapError(f"--{flag} is {value!r}; one of {', '.join(allowed)} is needed")
+    _check_numbers(rounds, seed, threads, fraction, stragglers)
+    of_method, of_strategy = split_options(method, strategy, options)
+    made, aggregation = make_method(method, of_method), make_strategy(strategy, of_strategy)
+    if setting != "collaborative":  # one participant, whose own update is all there is to aggregate
+        aggregation = make_strategy("fedavg", {})
+    if aggregation.needs_sgd and not made.trains_by_sgd:
+        raise ClapError(
+            f"--strategy {strategy} works with sites that train by SGD, which method '{method}' does not; choose "
+            "another strategy"
+        )
+    if stragglers and made.local_epochs < 2:
+        raise ClapError("--stragglers: a site can do fewer epochs only where --local-epochs is at least 2")
+    return made, aggregation
+
+
+def _check_numbers(rounds: int, seed: int, threads: int, fraction: float, stragglers: float) -> None:
     if rounds < 1 or threads < 0 or seed < 0:
         raise ClapError("--rounds must be at least 1, --threads and --seed at least 0")
     if threads > _MOST_THREADS or seed >= _SEEDS:
         raise ClapError(f"--threads must be at most {_MOST_THREADS}, --seed below {_SEEDS}")
-    for flag, share in (("fraction", fraction), ("labelled-participants", labelled_participants)):
-        if not 0 < share <= 1:
-            raise ClapError(f"--{flag} is {share}; a number above 0 and at most 1 is needed")
+    _check_share("fraction", fraction)
     if not 0 <= stragglers <= 1:
         raise ClapError(f"--stragglers is {stragglers}; a number from 0 to 1 is needed")
+
+
+def _check_share(flag: str, share: float) -> None:
+    if not 0 < share <= 1:
+        raise ClapError(f"--{flag} is {share}; a number above 0 and at most 1 is needed")
+
+
+def threads_for(crops: int, dim: int) -> int:
+    """Threads of a step by the width of the features, and never by the machine: they decide bits of the result."""
+    return 2 if crops * dim >= _WIDE else 1
 
 
 def split_options(method: str, strategy: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -268,10 +313,14 @@ def _labelled_videos(
     if supervision == "ws":
         return frozenset(dataset.train_videos)
     held = participants_of(dataset, "collaborative", protocol, seed)
-    count = max(1, round(share * len(held)))
+    return frozenset(video for participant in labelled_part(list(held), share, seed) for video in held[participant])
+
+
+def labelled_part(participants: Sequence[str], share: float, seed: int) -> list[str]:
+    """The participants that have labels under ``mixed``, drawn by the run's seed, in their order."""
     rng = keyed_generator(seed, 0, "", "labelled participants")
-    chosen = {list(held)[i] for i in rng.choice(len(held), count, replace=False)}
-    return frozenset(video for participant in chosen for video in held[participant])
+    chosen = rng.choice(len(participants), max(1, round(share * len(participants))), replace=False)
+    return [participants[i] for i in sorted(chosen)]
 
 
 def check_test_videos(dataset: Dataset) -> None:

@@ -136,17 +136,14 @@ def _open_scores(file: Path) -> np.lib.npyio.NpzFile:
 def _score(folder: Path, dataset: Dataset, threads: int) -> dict[str, np.ndarray]:
     """Scores of the dataset's test videos under the model in ``folder``, store by store in bounded memory."""
     from ..detector.model import Model
-    from ..detector.scoring import score_videos
+    from ..evaluation.test_scores import score_test_videos
 
     model = Model.load(folder)
-    scores: dict[str, np.ndarray] = {}
-    for store, entries in dataset.by_store(dataset.test_videos):
+    for store, _ in dataset.by_store(dataset.test_videos):
         if store.dim != model.dim:
             raise ClapError(f"{store.path}: features have {store.dim} dimensions, {folder} was trained on {model.dim}")
         _check_extractor(folder, model.info, store.extractor, store.path)
-        found = score_videos(model.weights, store, entries, model.normaliser, threads)
-        scores |= {entry.video: own for entry, own in zip(entries, found, strict=True)}
-    return scores
+    return score_test_videos(dataset, model.weights, model.normaliser, threads)
 
 
 def _check_extractor(folder: Path, info: dict[str, Any], found: str, store: Path) -> None:

@@ -8,37 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from ..algorithms.method import Method
-from ..algorithms.plan import Plan, SiteData
+from ..algorithms.plan import Plan
 from ..algorithms.site import DetectorSite
+from ..algorithms.site_data import site_data
 from ..datasets.dataset import Dataset
 from ..engines.inprocess import InProcessEngine
-from ..errors import ClapError
 from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
 from ..federation.ledger import Ledger
 from ..federation.site import Site
 
-__all__ = ["Federation", "site_data"]
-
-
-def site_data(dataset: Dataset, participant: str, videos: Sequence[str], labelled: Collection[str] = ()) -> SiteData:
-    """What a participant holds; no label is read but those of the videos in ``labelled``.
-
-    Raises :class:`ClapError` when a video has no features, its label is missing where it is needed, or the
-    participant's videos lie in different stores.
-    """
-    located = [dataset.locate(video) for video in videos]
-    if len({store.path for store, _ in located}) != 1:
-        raise ClapError(f"{dataset.path}: the training videos of participant '{participant}' lie in different stores")
-    labels = [dataset.videos[video].label if video in labelled else None for video in videos]
-    for video, label in zip(videos, labels, strict=True):
-        if video in labelled and label is None:
-            raise ClapError(
-                f"{dataset.path / 'videos.csv'}: training video '{video}' has no label; weak supervision "
-                "needs one (0 or 1) for each, or train with --supervision us"
-            )
-    return SiteData(participant, located[0][0], [entry for _, entry in located], labels)
+__all__ = ["Federation"]
 
 
 @dataclass(frozen=True)

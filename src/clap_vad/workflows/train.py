@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..algorithms.rounds import global_weights, normaliser_of, quantiles
-from ..core.events import DEFAULT_QUANTILE
 from ..datasets.dataset import Dataset
-from ..detector.model import Model
-from ..detector.network import detector_weights
-from ..detector.scoring import score_videos
 from ..errors import ClapError
-from ..evaluation.baseline import baseline_table
-from ..evaluation.best_round import best_round
-from ..evaluation.evaluate import evaluate_participants, evaluate_scores
-from ..federation.ask import Ask, State
-from ..federation.checkpoint import read_rounds
-from ..persistence import locked_folder, open_npz, read_json, save_npz, write_json
+from ..features.description import describe
+from ..federation.ask import Ask
+from ..persistence import locked_folder, write_json
 from ..progress import progress_bar
 from .configuration import RunConfig, check_test_videos
-from .provenance import provenance
-from .report import report
+from .finish import finish, finished, test_round
 
-__all__ = ["resume", "train"]
-
-QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
+__all__ = ["check_free", "resume", "train"]
 
 
 def train(
@@ -84,7 +70,7 @@ def train(
     Returns:
         The contents of ``metrics.json``. Raises :class:`ClapError` for bad input and an ``out`` that holds a run.
     """
-    _check_free(out)
+    check_free(out)
     opened = Dataset(dataset)
     check_test_videos(opened)
     config = RunConfig.make(
@@ -106,7 +92,7 @@ def train(
     )
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
-        _check_free(out)
+        check_free(out)
         write_json(out / "config.json", dataclasses.asdict(config))
         return _go_on(out, baselines)
 
@@ -122,7 +108,7 @@ def resume(run: Path, *, baselines: Mapping[str, Any] | None = None) -> dict[str
         return _go_on(run, baselines)
 
 
-def _check_free(out: Path) -> None:
+def check_free(out: Path) -> None:
     """Refuse a place that holds anything; hidden files are what a kill left of a run that had not begun."""
     if (out / "config.json").exists():
         raise ClapError(f"{out}: holds a run already; go on with 'clap train --resume {out}' or choose another --out")
@@ -135,13 +121,8 @@ def _check_free(out: Path) -> None:
 def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
     started = time.perf_counter()
     config = RunConfig.read(run)
-    if (run / "metrics.json").exists():
-        metrics = read_json(run / "metrics.json")
-        if not isinstance(metrics, dict) or not metrics.keys() >= {"method", "setting", "model_sha256", "seconds"}:
-            raise ClapError(f"{run / 'metrics.json'}: not the metrics of a run; delete it and repeat to make it anew")
-        if not (run / "report.html").exists():  # killed after the last number and before the page about it
-            report(run)
-        return dict(metrics)
+    if (metrics := finished(run)) is not None:
+        return metrics
     resumed = (run / "checkpoints").exists() or (run / "participants").exists()
     opened = config.open()
     dataset, participants = opened.dataset, opened.participants
@@ -159,86 +140,15 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
                 advance(1, note=f"round {ask.payload['round']}, {participant}")
 
         for folder, held in shares.items():
-            states[folder] = opened.federation(folder, held).run(on_reply, partial(_test_round, config, dataset))
-    hashes, bytes_up, bytes_down = [], 0, 0
-    for folder, state in states.items():
-        hashes.append(_save_model(folder, config, dataset, state))
-        bytes_up += int(state["bytes_up"])
-        bytes_down += int(state["bytes_down"])
-    if config.setting == "local":
-        model_sha256 = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
-    else:
-        model_sha256 = hashes[0]
-    evaluated = _evaluate(config, dataset, list(states))
-    seconds = round(time.perf_counter() - started, 2)  # the run's own: baselines may come from another run
-    if config.test_each_round:
-        evaluated |= best_round([read_rounds(folder / "rounds.jsonl") for folder in states])
-    metrics = {
-        **evaluated,
-        "method": config.method,
-        "setting": config.setting,
-        "supervision": config.supervision,
-        "strategy": config.strategy,
-        "protocol": config.protocol,
-        "participants": len(participants),
-        "rounds": config.rounds,
-        "seed": config.seed,
-        "model_sha256": model_sha256,
-        "bytes_up": bytes_up,
-        "bytes_down": bytes_down,
-        "baselines": baseline_table(dataset) if baselines is None else baselines,
-        "resumed": resumed,
-        "seconds": seconds,
-    }
-    write_json(run / "metrics.json", metrics)
-    report(run)
-    return metrics
-
-
-def _save_model(folder: Path, config: RunConfig, dataset: Dataset, state: State) -> str:
-    store = dataset.stores[0]
-    levels = quantiles(state, QUANTILES)
-    info = {
-        "extractor": {"name": store.extractor, "settings": store.info.get("settings", {})},
-        "weights_sha256": store.info.get("weights_sha256"),
-        "segment_frames": store.segment_frames,
-        "crops": store.crops,
-        "dim": store.dim,
-        "calibration": {
-            "quantile": DEFAULT_QUANTILE,
-            "threshold": levels.get(str(DEFAULT_QUANTILE)),
-            "quantiles": levels,
-        },
-        "provenance": provenance(config),
-    }
-    weights, normaliser = detector_weights(global_weights(state)), normaliser_of(state)
-    sha256 = Model(weights, normaliser, info).save(folder)
-    save_npz(folder / "scores.npz", _test_scores(config, dataset, state))
-    return sha256
-
-
-def _test_scores(config: RunConfig, dataset: Dataset, state: State) -> dict[str, np.ndarray]:
-    """The global model's scores of the test videos."""
-    weights, normaliser = global_weights(state), normaliser_of(state)
-    scores: dict[str, np.ndarray] = {}
-    for held, entries in dataset.by_store(dataset.test_videos):
-        found = score_videos(weights, held, entries, normaliser, config.threads)
-        scores |= {entry.video: own for entry, own in zip(entries, found, strict=True)}
-    return scores
-
-
-def _test_round(config: RunConfig, dataset: Dataset, state: State) -> dict[str, Any]:
-    if not config.test_each_round or not dataset.test_videos:
-        return {}
-    found = evaluate_scores(dataset, _test_scores(config, dataset, state))
-    return {metric: found[metric] for metric in ("frame_auc", "frame_ap")}
-
-
-def _evaluate(config: RunConfig, dataset: Dataset, folders: list[Path]) -> dict[str, Any]:
-    if not dataset.test_videos:
-        return {"frame_auc": None, "frame_ap": None, "undefined": "the dataset has no test videos"}
-    if config.setting != "local":
-        with open_npz(folders[0] / "scores.npz", "scores") as scores:
-            return evaluate_scores(dataset, scores)
-    archives = {folder.name: open_npz(folder / "scores.npz", "scores") for folder in folders}
-    return evaluate_participants(dataset, archives)
+            states[folder] = opened.federation(folder, held).run(on_reply, partial(test_round, config, dataset))
+    return finish(
+        run,
+        config,
+        states,
+        features=describe(dataset.stores[0]),
+        dataset=dataset,
+        participants=len(participants),
+        baselines=baselines,
+        resumed=resumed,
+        started=started,
+    )

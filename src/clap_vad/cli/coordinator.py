@@ -1,0 +1,78 @@
+"""``clap coordinator init | approve | revoke | start | status``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..deployment.coordinator_home import CoordinatorHome
+from ..deployment.coordinator_service import CoordinatorService
+from ..deployment.coordinator_status import coordinator_status
+from ..deployment.signals import until_stopped
+from .command import Output, command
+from .deployment_tables import coordinator_table
+
+__all__ = ["approve", "init", "revoke", "start", "status"]
+
+_PATH = click.Path(path_type=Path)
+home_option = click.option(
+    "--home", type=_PATH, default="clap-coordinator", show_default=True, help="The coordinator's folder."
+)
+
+
+@command("init", help="Make a federation: its certificate authority, its server's identity, its folder.")
+@home_option
+@click.option("--name", required=True, help="Of the federation: letters, digits, hyphens.")
+@click.option("--host", required=True, help="DNS name or address under which sites reach this machine.")
+@click.option("--port", type=int, default=8002, show_default=True, help="Where sites connect; open it in the firewall.")
+@click.option("--admin-port", type=int, default=8003, show_default=True, help="For this machine alone.")
+@click.option("--days", type=int, default=3650, show_default=True, help="How long the authority is valid.")
+def init(home: Path, name: str, host: str, port: int, admin_port: int, days: int) -> Output:
+    """Parse, call, print."""
+    made = CoordinatorHome.init(home, name, host, port, admin_port, days)
+    text = f"federation '{name}' in {made.path}; start it with 'clap coordinator start --home {home}'"
+    return Output({"home": str(made.path), "name": name, "host": made.host, "port": port}, text)
+
+
+@command("approve", help="Let a site in: REQUEST is the file that 'clap site request' made there.")
+@click.argument("request", type=_PATH)
+@home_option
+@click.option("--out", type=_PATH, help="The bundle to send back  [default: SITE.bundle.json].")
+@click.option("--days", type=int, default=365, show_default=True, help="How long the site's certificate is valid.")
+@click.option("--replace", is_flag=True, help="Accept another key for a site that was approved before.")
+def approve(request: Path, home: Path, out: Path | None, days: int, replace: bool) -> Output:
+    """Parse, call, print."""
+    site = CoordinatorHome.open(home).approve(request, out, days, replace)
+    bundle = str(out or Path(f"{site.name}.bundle.json"))
+    text = (
+        f"approved '{site.name}' ({site.organisation}) until {site.expires}; send {bundle} back\n"
+        f"its key, to compare with the site's operator by telephone:\n{site.fingerprint}"
+    )
+    return Output({"site": site.name, "bundle": bundle, "fingerprint": site.fingerprint, "expires": site.expires}, text)
+
+
+@command("revoke", help="Shut a site out again: it is asked for nothing any more.")
+@click.argument("site")
+@home_option
+def revoke(site: str, home: Path) -> Output:
+    """Parse, call, print."""
+    CoordinatorHome.open(home).revoke(site)
+    return Output({"site": site, "revoked": True}, f"revoked '{site}'")
+
+
+@command("start", help="Run the coordinator: FLARE's server, and every run that was asked for, until Ctrl-C.")
+@home_option
+def start(home: Path) -> Output:
+    """Parse, call, print."""
+    with until_stopped() as stopped:
+        CoordinatorService(CoordinatorHome.open(home), lambda text: click.echo(text, err=True)).serve(stopped)
+    return Output({"home": str(home), "stopped": True}, "stopped; runs go on when it is started again")
+
+
+@command("status", help="Sites and runs of the coordinator.")
+@home_option
+def status(home: Path) -> Output:
+    """Parse, call, print."""
+    found = coordinator_status(CoordinatorHome.open(home))
+    return Output(found, coordinator_table(found))

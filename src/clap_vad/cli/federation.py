@@ -1,0 +1,58 @@
+"""``clap federation local``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..datasets.dataset import Dataset
+from ..deployment.local import local_federation
+from ..deployment.signals import until_stopped
+from ..deployment.train import train_deployed
+from .command import Output, command
+from .setting_options import setting_options
+from .tables import metrics_table
+from .train import train_options
+
+__all__ = ["local"]
+
+
+@command("local", help="A coordinator and sites as real processes on this machine, from the participants of DATASET.")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--sites", type=int, default=3, show_default=True, help="How many sites.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for all of it.")
+@click.option("--protocol", help="Who holds what  [grouped-N where videos have scenes, else random-N].")
+@click.option("--train", "wanted", is_flag=True, help="Train over them, into OUT/run, and end; else stay up.")
+@train_options
+@setting_options
+def local(
+    dataset: Path,
+    sites: int,
+    out: Path,
+    protocol: str | None,
+    wanted: bool,
+    options: dict[str, Any],
+    **choices: Any,
+) -> Output:
+    """Parse, call, print."""
+    if protocol is None:
+        opened = Dataset(dataset)
+        scenes = all(opened.videos[video].scene for video in opened.train_videos)
+        protocol = f"{'grouped' if scenes else 'random'}-{sites}"
+    tell = lambda text: click.echo(text, err=True)  # noqa: E731
+    with local_federation(dataset, out, protocol, choices["seed"], tell) as federation:
+        if wanted:
+            run = out / "run"
+            metrics = train_deployed(
+                run, coordinator=federation.coordinator, sites=list(federation.sites), dataset=dataset,
+                **choices, **options,
+            )  # fmt: skip
+            return Output({**metrics, "run": str(run)}, metrics_table(metrics, run))
+        tell(f"clap train {dataset} --engine flare --coordinator {federation.coordinator} --out RUN\nCtrl-C ends it")
+        with until_stopped() as stopped:
+            while not stopped():
+                time.sleep(0.2)
+    return Output({"out": str(out), "sites": list(federation.sites), "protocol": protocol}, "ended")

@@ -1,0 +1,1 @@
+"""A federation of real sites over mutual TLS: who is who, what each side keeps, whether they reach each other."""

@@ -1,0 +1,108 @@
+"""``clap coordinator start``: keeps FLARE's server running, and every run going on whenever its sites are there."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import ClapError
+from ..persistence import locked_folder, write_json
+from .coordinator_home import CoordinatorHome
+from .flare_server import FlareServer
+from .keeper import Kept
+from .kit import write_operator_kit, write_server_kit
+from .log import note
+from .queue import queued
+from .run_keeper import RunKeeper, give_up
+
+__all__ = ["CONTACTS", "STATUS", "CoordinatorService"]
+
+CONTACTS = "contacts.json"
+"""When each site was last heard of: name -> seconds since the epoch."""
+
+STATUS = "status.json"
+"""What the service knows, for ``clap coordinator status``."""
+
+_LOOKING = 0.5  # seconds between looks at runs
+_ASKING = 1.0  # seconds between questions to FLARE's server who is there
+
+
+class CoordinatorService:
+    """The coordinator's resident process.
+
+    Args:
+        home: the coordinator's folder.
+        tell: shown to whoever started it.
+    """
+
+    def __init__(self, home: CoordinatorHome, tell: Callable[[str], None]) -> None:
+        home = CoordinatorHome.open(home.path.resolve())  # FLARE changes the working folder
+        self._home, self._tell = home, tell
+        self._kit = home.path / "server"
+        arguments = ["-m", str(self._kit), "-s", "fed_server.json", "--set", "secure_train=true"]
+        self._process = Kept(
+            [sys.executable, "-m", _SERVER, *arguments, "org=coordinator", "config_folder=config"],
+            home.path / "server.out",
+            self._kit,
+        )
+        self._server = FlareServer(home.path / "operator")
+        self._runs: dict[Path, RunKeeper] = {}
+        self._contacts: dict[str, float] = {}
+        self._asked = 0.0
+
+    def serve(self, stopped: Callable[[], bool]) -> None:
+        """Run until it is told to stop; raises :class:`ClapError` where another one runs in this home."""
+        with locked_folder(self._home.path):
+            write_server_kit(self._home, self._kit)
+            write_operator_kit(self._home, self._home.path / "operator")
+            note(self._home.path, "started")
+            self._tell(f"coordinator of '{self._home.name}' on {self._home.host}:{self._home.port}")
+            try:
+                while not stopped():
+                    self._look()
+                    time.sleep(_LOOKING)
+            finally:
+                self._server.close()
+                self._process.stop()
+                self._write_status(running=False)
+                note(self._home.path, "stopped")
+
+    def _look(self) -> None:
+        if (ended := self._process.ensure()) is not None:
+            note(self._home.path, "server ended", why=ended)
+            self._server.close()
+        if time.monotonic() - self._asked >= _ASKING:
+            self._asked = time.monotonic()
+            self._note_contacts(self._server.contacts())
+        for run in queued(self._home.path)[:1]:  # one at a time, in the order in which they were asked for
+            try:
+                if run not in self._runs:
+                    self._runs = {run: RunKeeper(run, self._home, self._server)}
+                self._runs[run].advance(self._contacts)
+            except (ClapError, OSError) as error:
+                give_up(run, self._home, str(error))
+                self._runs.pop(run, None)
+        self._write_status(running=True)
+
+    def _note_contacts(self, found: dict[str, float] | None) -> None:
+        if found is None:
+            return
+        now = time.time()
+        for name in found:
+            if now - self._contacts.get(name, 0.0) > _LOST:
+                note(self._home.path, "site connected", site=name)
+                self._tell(f"{name} connected")
+        self._contacts |= found
+        write_json(self._home.path / CONTACTS, self._contacts)
+
+    def _write_status(self, running: bool) -> None:
+        write_json(
+            self._home.path / STATUS,
+            {"time": time.time(), "running": running, "server": self._process.pid, "contacts": self._contacts},
+        )
+
+
+_SERVER = "nvflare.private.fed.app.server.server_train"
+_LOST = 15.0  # seconds of silence after which a site that is heard of again counts as connected anew

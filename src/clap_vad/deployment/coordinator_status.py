@@ -1,0 +1,74 @@
+"""What a coordinator's operator sees: the service, every site, every run that is not yet over, and the last ones."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClapError
+from ..federation.checkpoint import read_rounds
+from ..persistence import read_json
+from ..workflows.configuration import RunConfig
+from .coordinator_home import CoordinatorHome
+from .coordinator_service import STATUS
+from .log import read_notes
+from .queue import queued
+from .run_files import RunFiles
+
+__all__ = ["coordinator_status"]
+
+_SILENT = 10.0  # seconds after which a service that says nothing is not there
+_FRESH = 12.0  # seconds since a site was heard of within which it counts as connected
+_EVENTS = ("job ended", "run failed", "run finished", "run paused", "server ended", "job did not begin")
+
+
+def coordinator_status(home: CoordinatorHome) -> dict[str, Any]:
+    """A JSON-able dict: ``running``, ``sites`` (connected, seconds since last seen), ``runs``, ``events``."""
+    try:
+        said = read_json(home.path / STATUS)
+        running = bool(said["running"]) and time.time() - float(said["time"]) < _SILENT
+        contacts = dict(said["contacts"])
+    except (ClapError, KeyError, TypeError, ValueError):
+        running, contacts = False, {}
+    sites = []
+    for site in home.sites():
+        last = contacts.get(site.name)
+        seen = None if last is None else round(time.time() - float(last), 1)
+        connected = running and seen is not None and seen < _FRESH
+        sites.append({**asdict(site), "connected": connected, "seen_seconds_ago": seen})
+    return {
+        "home": str(home.path),
+        "federation": home.name,
+        "address": f"{home.host}:{home.port}",
+        "running": running,
+        "sites": sites,
+        "runs": [_describe(run) for run in queued(home.path)],
+        "events": read_notes(home.path, _EVENTS, 5),
+    }
+
+
+def _describe(run: Path) -> dict[str, Any]:
+    files, rounds = RunFiles(run), read_rounds(run / "rounds.jsonl")
+    said, segment, last = files.deployment(), files.segment(), rounds[-1] if rounds else {}
+    config = RunConfig.read(run)
+    return {
+        "run": str(run),
+        "method": config.method,
+        "state": said.get("state", "queued"),
+        "why": said.get("why", ""),
+        "rounds": config.rounds,
+        "round": last.get("round", 0),
+        "loss": last.get("loss"),
+        "frame_auc": last.get("frame_auc"),
+        "seconds_per_round": last.get("seconds"),
+        "bytes_up": sum(int(line.get("bytes_up", 0)) for line in rounds),
+        "bytes_down": sum(int(line.get("bytes_down", 0)) for line in rounds),
+        "jobs": said.get("segments", 0),
+        "step": segment.get("step"),
+        "replied": segment.get("replied", []),
+        "waiting": segment.get("waiting", []),
+        "absent": sorted(segment.get("absent") or {}),
+        "refused": segment.get("refused", {}),
+    }

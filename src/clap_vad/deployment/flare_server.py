@@ -1,0 +1,64 @@
+"""The coordinator's conversation with its own FLARE server: who is there, and jobs to begin."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClapError
+from .authority import OPERATOR_NAME
+
+__all__ = ["FlareServer"]
+
+
+class FlareServer:
+    """A session that is opened when it is needed, and anew after an error.
+
+    Args:
+        kit: the operator's startup kit.
+    """
+
+    def __init__(self, kit: Path) -> None:
+        self._kit = kit
+        self._session: Any = None
+
+    def contacts(self) -> dict[str, float] | None:
+        """Site -> when it was last heard of, seconds since the epoch; None while the server does not answer."""
+        try:
+            info = self._open().get_system_info()
+        except Exception:  # whatever it is, the server cannot be asked now
+            self.close()
+            return None
+        return {client.name: float(client.last_connect_time) for client in info.client_info}
+
+    def submit(self, job: Path) -> str:
+        """Begin a job; returns FLARE's id of it, raises :class:`ClapError` where the server does not take it."""
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                return str(self._open().submit_job(str(job)))
+        except Exception as error:
+            self.close()
+            raise ClapError(f"FLARE's server did not take the job ({type(error).__name__}: {error})") from error
+
+    def abort(self, job: str) -> None:
+        """End a job; nothing where it has ended already."""
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+            self._open().abort_job(job)
+
+    def close(self) -> None:
+        """End the session."""
+        if self._session is not None:
+            with contextlib.suppress(Exception):
+                self._session.close()
+            self._session = None
+
+    def _open(self) -> Any:
+        if self._session is None:
+            from nvflare.fuel.flare_api.flare_api import new_secure_session
+
+            self._session = new_secure_session(
+                OPERATOR_NAME, str(self._kit), timeout=5.0, command_timeout=5.0, auto_login_max_tries=1
+            )
+        return self._session

@@ -1,0 +1,128 @@
+"""The site of one organisation: takes part in any run that its policy permits, with the videos it has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..algorithms.rounds import normaliser_of
+from ..algorithms.site import DetectorSite
+from ..algorithms.site_data import site_data
+from ..core.histogram import score_histogram
+from ..datasets.dataset import Dataset
+from ..detector.network import weight_shapes
+from ..errors import ClapError
+from ..evaluation.counts import count_frames
+from ..evaluation.test_scores import score_test_videos
+from ..features.description import describe
+from ..federation.ask import Ask, State
+from ..federation.checkpoint import SiteState
+from ..federation.ledger import Ledger
+from ..federation.messages import ACKNOWLEDGEMENT, Message
+from ..federation.policy import Policy, RefusalError
+from ..federation.site import Handler, Site
+from .agreement import Agreement
+from .introduction import description_to_array
+
+__all__ = ["SiteHost"]
+
+_RUN = re.compile(r"[a-z0-9-]{1,64}")
+
+
+class SiteHost:
+    """Answers the questions of every run.
+
+    Args:
+        name: of the site, its id as a participant.
+        dataset: folder of its dataset; all training videos in it are its own.
+        home: where it keeps what it remembers of runs, ``runs/ID/``.
+        policy: file of its rules; read anew for each question.
+    """
+
+    def __init__(self, name: str, dataset: Path, home: Path, policy: Path) -> None:
+        self.name = name
+        self._dataset = dataset
+        self._home = home
+        self._policy = policy
+        self._programs: dict[bytes, _Program] = {}
+
+    def handle(self, run: str, ask: Ask) -> Message:
+        """Answer one question of a run.
+
+        Args:
+            run: its id.
+            ask: the question.
+
+        Raises:
+            RefusalError: it is outside the site's policy, or nothing that a site does.
+            ClapError: it cannot be answered; the sentence may name files and is for the site's operator alone.
+        """
+        if not _RUN.fullmatch(run):
+            raise RefusalError("a run whose id cannot name a folder")
+        home = self._home / "runs" / run
+        states = SiteState(home / "state")
+        before = states.before(ask.accepted.get(self.name, -1) + 1)
+        policy = Policy.read(self._policy)
+        program = self._program(before.get("agreement"), policy)
+        return Site(self.name, program, states, Ledger(home / "ledger.jsonl"), policy).handle(ask)
+
+    def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
+        """What the site does in a run: before it knows what was agreed, no more than to be told."""
+        key = b"" if agreement is None else agreement.tobytes()
+        if key not in self._programs:
+            self._programs = {key: _Program(self.name, Dataset(self._dataset), agreement)}  # one run at a time
+        program = self._programs[key]
+        program.policy = policy
+        return program
+
+
+class _Program:
+    """A site's side of a run: the introduction, then the method, and the evaluation by the site's own test videos."""
+
+    def __init__(self, name: str, dataset: Dataset, agreement: np.ndarray | None) -> None:
+        self.policy = Policy()
+        self._name, self._dataset = name, dataset
+        self.steps: dict[str, tuple[Handler, str]] = {
+            "describe": (self._describe, "features_description"),
+            "begin": (self._begin, ACKNOWLEDGEMENT),
+        }
+        self.dim = 0
+        if agreement is not None:
+            agreed = Agreement.from_array(agreement)
+            self._method = self._make(agreed)
+            self.dim = self._method.dim
+            self.steps |= self._method.steps
+            self.steps["evaluate"] = (self._evaluate, "evaluation_histogram")
+
+    def _describe(self, payload: Message, state: State) -> Message:
+        return {"description": description_to_array(describe(self._dataset.stores[0]))}
+
+    def _begin(self, payload: Message, state: State) -> Message:
+        agreed = Agreement.from_array(np.asarray(payload["agreement"]))
+        self.policy.check_run(len(agreed.participants), agreed.rounds, agreed.epsilon)
+        self._make(agreed)
+        state["agreement"] = np.array(payload["agreement"])
+        return {}
+
+    def _make(self, agreed: Agreement) -> DetectorSite:
+        if self._name not in agreed.participants:
+            raise RefusalError(f"site '{self._name}' is not among the participants of this run")
+        own = describe(self._dataset.stores[0])
+        if odd := [name for name in own if own[name] != agreed.features.get(name)]:
+            raise RefusalError(
+                f"the features of site '{self._name}' are not those of this run ({', '.join(odd)} differ)"
+            )
+        videos = self._dataset.train_videos
+        if not videos:
+            raise ClapError(f"{self._dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
+        labelled = videos if self._name in agreed.labelled else ()
+        return agreed.make_method().site(agreed.plan(), site_data(self._dataset, self._name, videos, labelled))
+
+    def _evaluate(self, payload: Message, state: State) -> Message:
+        """Frames of the site's own test videos by their score; zeros where it has none, or no truth for them."""
+        weights = self._method.global_weights(payload, weight_shapes(self.dim))
+        scores = score_test_videos(self._dataset, weights, normaliser_of(state), self._method.plan.threads)
+        found, abnormal, normal = count_frames(self._dataset, scores).arrays()
+        return {"normal": score_histogram(found, normal), "abnormal": score_histogram(found, abnormal)}

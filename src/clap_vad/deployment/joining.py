@@ -1,0 +1,47 @@
+"""How a site comes into a federation, step by step, as its operator takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..federation.policy import Policy
+from .identity import fingerprint, read_key
+from .site_home import SiteHome
+
+__all__ = ["join_site", "request_site"]
+
+_COHORT = 3  # sums over fewer sites say much about each of them
+_ROUNDS = 1000
+
+
+def request_site(home: Path, name: str, organisation: str, out: Path | None = None) -> tuple[Path, str]:
+    """Make the site's key and the file to send to the coordinator.
+
+    Returns:
+        The file, and the fingerprint of the key. Raises :class:`ClapError` as :meth:`SiteHome.request`.
+    """
+    site = SiteHome.request(home, name, organisation, out)
+    return out or Path(f"{name}.request.json"), fingerprint(read_key(site.key).public_key())
+
+
+def join_site(home: Path, bundle: Path, dataset: Path) -> dict[str, Any]:
+    """Take in the coordinator's bundle; writes the site's policy where there is none yet, with every message allowed.
+
+    Returns:
+        A JSON-able dict of what was joined. Raises :class:`ClapError` as :meth:`SiteHome.join`.
+    """
+    days = SiteHome(home).join(bundle, dataset)
+    site = SiteHome.open(home)
+    policy = home / "policy.json"
+    if not policy.exists():
+        Policy(minimum_cohort=_COHORT, maximum_rounds=_ROUNDS).write(policy)
+    return {
+        "site": site.name,
+        "federation": site.federation,
+        "host": site.host,
+        "port": site.port,
+        "dataset": str(site.dataset),
+        "policy": str(policy),
+        "certificate_days_left": round(days, 1),
+    }

@@ -1,0 +1,143 @@
+"""A whole federation on one machine, for trying out and for tests: real processes, real mutual TLS, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..datasets.dataset import Dataset, VideoRecord, write_videos_csv
+from ..datasets.partition import ensure_participants
+from ..errors import ClapError
+from ..federation.policy import Policy
+from ..persistence import read_json
+from .coordinator_home import CoordinatorHome
+from .coordinator_service import CONTACTS
+from .site_home import SiteHome
+
+__all__ = ["LocalFederation", "local_federation"]
+
+_HOST = "localhost"
+_STARTING = 60.0  # seconds within which all sites must be connected
+_FRESH = 10.0
+_GRACE = 15.0  # seconds between asking a service to end and ending it
+
+
+class LocalFederation:
+    """Coordinator and sites of one dataset's participants, each in a home of its own and a process of its own.
+
+    Args:
+        dataset: its participants become sites. Each site's dataset links to the same features, and lists its own
+            training videos alone.
+        out: folder for the homes; taken up again where it holds them already.
+        protocol: who holds what.
+        seed: of the protocol.
+    """
+
+    def __init__(self, dataset: Path, out: Path, protocol: str, seed: int = 0) -> None:
+        opened = Dataset(dataset)
+        held = ensure_participants(opened, protocol, seed).videos
+        self.out = out
+        self.coordinator = out / "coordinator"
+        self.sites = {name: out / "sites" / name for name in held}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        if not self.coordinator.exists():
+            self._make(opened, held)
+
+    def start(self, names: Sequence[str] | None = None) -> None:
+        """Start the services of these sites and of the coordinator (``""``), by default all."""
+        for name in ["", *self.sites] if names is None else names:
+            what, home = ("coordinator", self.coordinator) if name == "" else ("site", self.sites[name])
+            with (home / "service.out").open("ab") as output:
+                self._processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "clap_vad.cli", what, "start", "--home", str(home)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+
+    def pid(self, name: str) -> int:
+        """Process id of a site's service, or of the coordinator's (``""``)."""
+        return self._processes[name].pid
+
+    def wait(self, timeout: float = _STARTING) -> float:
+        """Return when all sites are connected, with the seconds that took; raises :class:`ClapError` at the timeout."""
+        began = time.monotonic()
+        while missing := [name for name in self.sites if not self._connected(name)]:
+            for name, process in self._processes.items():
+                if process.poll() is not None:
+                    home = self.coordinator if name == "" else self.sites[name]
+                    last = (home / "service.out").read_text(errors="replace").strip().splitlines()[-1:]
+                    raise ClapError(f"{home}: its service ended with status {process.returncode} ({' '.join(last)})")
+            if time.monotonic() - began > timeout:
+                raise ClapError(f"{self.out}: {', '.join(missing)} not connected after {timeout:g} s")
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+    def stop(self) -> None:
+        """End every process that :meth:`start` has started, by its id; they end those that they have started."""
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
+            process.kill()
+            process.wait()
+        self._processes.clear()
+
+    def _connected(self, name: str) -> bool:
+        try:
+            last = float(read_json(self.coordinator / CONTACTS)[name])
+        except (ClapError, KeyError, TypeError, ValueError):
+            return False
+        return time.time() - last < _FRESH
+
+    def _make(self, dataset: Dataset, held: Mapping[str, Sequence[str]]) -> None:
+        port, admin_port = _free_ports()
+        coordinator = CoordinatorHome.init(self.coordinator, "local", _HOST, port, admin_port)
+        for name, home in self.sites.items():
+            own = self.out / "datasets" / name
+            _make_dataset(own, dataset, held[name])
+            request, bundle = self.out / f"{name}.request.json", self.out / f"{name}.bundle.json"
+            site = SiteHome.request(home, name, "local", request)
+            coordinator.approve(request, bundle)
+            site.join(bundle, own)
+            # All sites are one organisation's here, so that even two or one may try out what a run is.
+            Policy(minimum_cohort=1, maximum_rounds=1_000_000).write(home / "policy.json")
+
+
+@contextlib.contextmanager
+def local_federation(
+    dataset: Path, out: Path, protocol: str, seed: int = 0, tell: Callable[[str], Any] = lambda text: None
+) -> Iterator[LocalFederation]:
+    """A federation that is up while the block runs."""
+    federation = LocalFederation(dataset, out, protocol, seed)
+    try:
+        federation.start()
+        seconds = federation.wait()
+        tell(f"{len(federation.sites)} sites connected in {seconds:.1f} s")
+        yield federation
+    finally:
+        federation.stop()
+
+
+def _make_dataset(folder: Path, whole: Dataset, videos: Sequence[str]) -> None:
+    """A dataset of these training videos that links to the features of the whole one."""
+    folder.mkdir(parents=True)
+    for store in whole.stores:
+        (folder / store.path.name).symlink_to(store.path.resolve(), target_is_directory=True)
+    records: list[VideoRecord] = [whole.videos[video] for video in videos]
+    write_videos_csv(folder / "videos.csv", records)
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]

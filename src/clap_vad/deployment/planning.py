@@ -1,0 +1,134 @@
+"""A run across organisations: its configuration before the sites are known, what is agreed once they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..datasets.dataset import Dataset
+from ..errors import ClapError
+from ..features.description import describe
+from ..workflows.configuration import RunConfig, check_choices, check_test_videos, labelled_part, threads_for
+from .agreement import Agreement
+
+__all__ = ["agree", "deployed_config", "test_dataset"]
+
+
+def deployed_config(
+    sites: Sequence[str],
+    *,
+    dataset: Path | None,
+    method: str,
+    supervision: str,
+    strategy: str,
+    rounds: int,
+    seed: int,
+    threads: int,
+    normalise: str,
+    options: Mapping[str, Any],
+    fraction: float,
+    stragglers: float,
+    labelled_participants: float,
+    test_each_round: bool,
+    min_sites: int,
+    deadline: float,
+) -> RunConfig:
+    """Check the choices of a run; raises :class:`ClapError` for one that is not possible.
+
+    Args:
+        sites: who takes part, in the order in which replies are summed.
+        dataset: whose test videos judge the model; None where sites do so at home.
+        min_sites: replies that a step needs at least; 0 for all sites.
+        deadline: seconds that a step waits at most.
+        method, supervision, strategy, rounds, seed, threads, normalise, options, fraction, stragglers,
+        labelled_participants, test_each_round: as for :func:`~clap_vad.workflows.train.train`.
+    """
+    if len(set(sites)) < len(sites) or not sites:
+        raise ClapError(f"--sites: {','.join(sites) or 'nothing'} names one twice or none; name each site once")
+    if not 0 <= min_sites <= len(sites):
+        raise ClapError(f"--min-sites is {min_sites}; a number from 1 to the {len(sites)} sites is needed")
+    if not deadline > 0:
+        raise ClapError(f"--deadline is {deadline:g}; a number of seconds above 0 is needed")
+    if test_each_round and dataset is None:
+        raise ClapError("--test-each-round: give a DATASET with test videos, or leave it out")
+    made, aggregation = check_choices(
+        method,
+        "collaborative",
+        supervision,
+        strategy,
+        rounds,
+        seed,
+        threads,
+        normalise,
+        options,
+        fraction,
+        stragglers,
+    )
+    if dataset is not None:
+        check_test_videos(Dataset(dataset))
+    return RunConfig(
+        dataset="" if dataset is None else str(dataset.resolve()),
+        method=method,
+        setting="collaborative",
+        supervision=supervision,
+        strategy=strategy,
+        protocol=None,
+        rounds=rounds,
+        seed=seed,
+        threads=threads,
+        normalise=normalise,
+        options=dataclasses.asdict(made),
+        inputs="",
+        strategy_options=dataclasses.asdict(aggregation),
+        fraction=float(fraction),
+        stragglers=float(stragglers),
+        labelled_participants=float(labelled_participants),
+        test_each_round=test_each_round,
+        engine="flare",
+        sites=list(sites),
+        min_sites=min_sites or len(sites),
+        deadline=float(deadline),
+    )
+
+
+def agree(config: RunConfig, features: Mapping[str, Any]) -> Agreement:
+    """What the sites are told, now that their features are known.
+
+    Raises :class:`ClapError` where the coordinator's test videos have other features.
+    """
+    dataset = test_dataset(config)
+    if dataset is not None:
+        own = describe(dataset.stores[0])
+        if odd := [name for name in own if own[name] != features[name]]:
+            raise ClapError(
+                f"{dataset.path}: its features are not those of the sites ({', '.join(odd)} differ); extract the test "
+                "videos as the sites do, or train without a DATASET"
+            )
+    labelled = {
+        "us": [],
+        "ws": config.sites,
+        "mixed": labelled_part(config.sites, config.labelled_participants, config.seed),
+    }[config.supervision]
+    return Agreement(
+        method=config.method,
+        options=config.options,
+        strategy=config.strategy,
+        strategy_options=config.strategy_options,
+        participants=tuple(config.sites),
+        labelled=tuple(labelled),
+        rounds=config.rounds,
+        seed=config.seed,
+        normalise=features["normalise"] if config.normalise == "auto" else config.normalise,
+        threads=config.threads or threads_for(features["crops"], features["dim"]),
+        dim=features["dim"],
+        fraction=config.fraction,
+        stragglers=config.stragglers,
+        features=dict(features),
+    )
+
+
+def test_dataset(config: RunConfig) -> Dataset | None:
+    """The coordinator's test videos; None where it holds none."""
+    return Dataset(Path(config.dataset)) if config.dataset else None

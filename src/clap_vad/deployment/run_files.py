@@ -1,0 +1,89 @@
+"""What coordinator, FLARE's job and follower tell each other of a run: small files in its folder, one writer each.
+
+RUN/
+  deployment.json     by the coordinator's service: where the run stands
+  segment.json        by the job at work on it: which step, who replied, who is absent, how it ended
+  recall              by the service: the number of the job that is to end
+  pause               by whoever follows the run: it is to stop after the present step
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClapError
+from ..persistence import read_json, write_json, write_text
+
+__all__ = ["ENDED", "RunFiles"]
+
+ENDED = ("finished", "failed", "paused")
+"""States in which the service does nothing for a run."""
+
+
+class RunFiles:
+    """Access to these files."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def deployment(self) -> dict[str, Any]:
+        """``id``, ``state``, ``why``, ``segments`` (jobs so far); empty before the service has seen the run."""
+        return self._read("deployment.json")
+
+    def write_deployment(self, **content: Any) -> None:
+        """Replace it."""
+        write_json(self.run / "deployment.json", content)
+
+    def segment(self) -> dict[str, Any]:
+        """Of the last job: ``number``, ``pid``, ``state`` and so on; empty before the first."""
+        return self._read("segment.json")
+
+    def write_segment(self, **content: Any) -> None:
+        """Replace it."""
+        write_json(self.run / "segment.json", content)
+
+    def recall(self, number: int) -> None:
+        """Ask a job to end."""
+        write_text(self.run / "recall", str(number))
+
+    def recalled(self, number: int) -> bool:
+        """Whether this job is to end."""
+        try:
+            return (self.run / "recall").read_text() == str(number)
+        except FileNotFoundError:
+            return False
+
+    def pause(self, wanted: bool) -> None:
+        """Ask for the run to stop after the present step, or no longer."""
+        if wanted:
+            write_text(self.run / "pause", "")
+        else:
+            (self.run / "pause").unlink(missing_ok=True)
+
+    @property
+    def paused(self) -> bool:
+        """Whether that was asked for."""
+        return (self.run / "pause").exists()
+
+    def job_lives(self) -> bool:
+        """Whether the process of the last job is there and has not said that it ended."""
+        segment = self.segment()
+        if segment.get("state") != "running":
+            return False
+        with contextlib.suppress(OSError, ValueError):
+            # a zombie has an empty command line
+            return b"nvflare" in Path(f"/proc/{int(segment['pid'])}/cmdline").read_bytes()
+        return False
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            content = read_json(self.run / name)
+        except ClapError:
+            if not (self.run / name).exists():
+                return {}
+            raise
+        if not isinstance(content, dict):
+            raise ClapError(f"{self.run / name}: not what a coordinator writes there; delete it")
+        return content

@@ -1,0 +1,181 @@
+"""Keeps one run going on: submits FLARE jobs as long as it is not finished, and ends one when a site has come back."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..engines.flare.job import write_job
+from ..errors import ClapError
+from ..workflows.configuration import RunConfig
+from .coordinator_home import CoordinatorHome
+from .flare_server import FlareServer
+from .kit import CONTROLLER, WORKER
+from .log import note
+from .run_files import RunFiles
+
+__all__ = ["RunKeeper", "give_up"]
+
+_FRESH = 12.0  # seconds since a site was heard of within which it counts as connected; it is heard of every 2
+_BACK = 3.0  # seconds that a connected site may miss in a job before the job is ended for it
+_SETTLED = 20.0  # seconds of a job before it is ended for a site: some may just be starting
+_BEGINNING = 60.0  # seconds within which a submitted job must have begun
+_PAUSES = (0.0, 2.0, 5.0, 10.0, 20.0, 60.0)  # seconds before the next job after so many without a finished step
+
+
+def give_up(run: Path, home: CoordinatorHome, why: str) -> None:
+    """Do nothing more for a run until somebody resumes it."""
+    note(home.path, "run failed", run=str(run), why=why)
+    files = RunFiles(run)
+    files.write_deployment(**{"id": None, "segments": 0, **files.deployment(), "state": "failed", "why": why})
+
+
+class RunKeeper:
+    """One run of a coordinator's service.
+
+    Args:
+        run: its folder.
+        home: the coordinator's.
+        server: where jobs are submitted.
+    """
+
+    def __init__(self, run: Path, home: CoordinatorHome, server: FlareServer) -> None:
+        self._files, self._home, self._server = RunFiles(run), home, server
+        self._run = run
+        self._config = RunConfig.read(run)
+        said = self._files.deployment()
+        self._id = str(said.get("id") or f"run-{secrets.token_hex(6)}")
+        self._segments = int(said.get("segments", 0))
+        self._job: str | None = None
+        self._submitted = 0.0
+        self._said: dict[str, Any] = {}
+        self._futile = 0
+        self._reached = -1
+        self._not_before = 0.0
+
+    def advance(self, contacts: Mapping[str, float]) -> None:
+        """Do what is next; called again and again.
+
+        Args:
+            contacts: site -> when it was last heard of, seconds since the epoch.
+
+        Raises:
+            ClapError: the run cannot go on until somebody has mended what the sentence says.
+        """
+        present = {name for name, last in contacts.items() if time.time() - last < _FRESH}
+        if self._job is not None and not self._has_begun():
+            self._wait_for_beginning()
+        elif self._files.job_lives():
+            self._say("running")
+            self._recall_for_sites(present)
+        else:
+            self._after_job(present)
+
+    def _has_begun(self) -> bool:
+        return self._files.segment().get("number") == self._segments
+
+    def _wait_for_beginning(self) -> None:
+        if time.monotonic() - self._submitted > _BEGINNING:
+            note(self._home.path, "job did not begin", run=str(self._run), number=self._segments, job=self._job)
+            assert self._job is not None  # see advance
+            self._server.abort(self._job)
+            self._job = None
+            self._back_off()
+
+    def _recall_for_sites(self, present: set[str]) -> None:
+        """End the job where a site that it misses is connected: FLARE lets nobody into a job that has begun."""
+        segment = self._files.segment()
+        now = time.time()
+        back = [
+            name
+            for name, since in dict(segment.get("absent") or {}).items()
+            if name in present and now - float(since) > _BACK
+        ]
+        if back and time.monotonic() - self._submitted > _SETTLED + _PAUSES[min(self._futile, len(_PAUSES) - 1)]:
+            if not self._files.recalled(self._segments):
+                note(self._home.path, "job recalled", run=str(self._run), number=self._segments, sites=back)
+            self._files.recall(self._segments)
+
+    def _after_job(self, present: set[str]) -> None:
+        """Between two jobs: finished, failed, paused, waiting, or time for the next."""
+        segment = self._files.segment()
+        if self._job is not None:
+            self._note_end(segment)
+            self._job = None
+        mine = segment.get("number") == self._segments and segment.get("state") == "ended"
+        end = segment.get("end") if mine else None
+        if end == "complete" or (self._run / "metrics.json").exists():
+            note(self._home.path, "run finished", run=str(self._run))
+            self._say("finished")
+        elif end == "failed" and self._said.get("state") == "running":
+            raise ClapError(str(segment.get("why")))
+        elif self._files.paused:
+            self._files.pause(False)
+            note(self._home.path, "run paused", run=str(self._run))
+            self._say("paused")
+        else:
+            self._begin_next(present)
+
+    def _note_end(self, segment: Mapping[str, Any]) -> None:
+        lost = segment.get("state") != "ended"
+        end = "lost" if lost else str(segment.get("end"))
+        note(self._home.path, "job ended", run=str(self._run), number=self._segments, end=end, why=segment.get("why"))
+        reached = int(segment.get("sequence") or 0)
+        if reached > self._reached or end == "recalled":
+            self._futile = 0
+        else:
+            self._back_off()
+        self._reached = max(self._reached, reached)
+
+    def _back_off(self) -> None:
+        self._futile += 1
+        self._not_before = time.monotonic() + _PAUSES[min(self._futile, len(_PAUSES) - 1)]
+
+    def _begin_next(self, present: set[str]) -> None:
+        sites = [name for name in self._config.sites if name in present]
+        missing = [name for name in self._config.sites if name not in present]
+        self._check_approved()
+        if len(sites) < self._config.min_sites:
+            there = f"{len(sites)} of the {self._config.min_sites} sites needed are connected"
+            self._say("waiting", f"{there}; missing: {', '.join(missing)}")
+        elif time.monotonic() >= self._not_before:
+            self._submit(sites)
+
+    def _check_approved(self) -> None:
+        known = {site.name: site for site in self._home.sites()}
+        for name in self._config.sites:
+            if name not in known:
+                raise ClapError(f"site '{name}' is not approved here; 'clap coordinator status' lists those that are")
+            if known[name].revoked:
+                raise ClapError(f"site '{name}' was revoked; leave it out of --sites")
+
+    def _submit(self, sites: list[str]) -> None:
+        number = self._segments + 1
+        folder = self._home.path / "submitted" / self._id
+        shutil.rmtree(folder, ignore_errors=True)
+        arguments = {
+            "run": str(self._run),
+            "id": self._id,
+            "number": number,
+            "contacts": str(self._home.path / "contacts.json"),
+        }
+        write_job(folder, f"{self._id}-{number}", CONTROLLER, arguments, WORKER, sites)
+        try:
+            job = self._server.submit(folder)
+        except ClapError as error:
+            note(self._home.path, "job refused", run=str(self._run), why=str(error))
+            self._back_off()
+            return
+        self._segments, self._job, self._submitted = number, job, time.monotonic()
+        self._say("running")
+        note(self._home.path, "job submitted", run=str(self._run), number=number, job=job, sites=sites)
+
+    def _say(self, state: str, why: str = "") -> None:
+        said = {"id": self._id, "state": state, "why": why, "segments": self._segments}
+        if said != self._said:
+            self._files.write_deployment(**said)
+            self._said = said

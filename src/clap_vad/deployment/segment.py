@@ -1,0 +1,142 @@
+"""One FLARE job's work on a run: from its last checkpoint as far as the sites that are there allow."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..algorithms.rounds import global_weights
+from ..detector.network import detector_weights
+from ..engines.flare.engine import FlareEngine, Progress, RecalledError
+from ..errors import ClapError
+from ..federation.ask import Ask, State, Steps
+from ..federation.checkpoint import Checkpoint, RoundLog
+from ..federation.coordinator import ANSWERED, Quorum, TooFewRepliesError, coordinate
+from ..persistence import locked_folder
+from ..workflows.configuration import RunConfig
+from ..workflows.finish import finish, finished, test_round
+from .agreement import Agreement
+from .introduction import introduction
+from .planning import agree, test_dataset
+from .run_files import RunFiles
+
+__all__ = ["Segment"]
+
+
+class Segment:
+    """The work of one job, and what the run's folder says of it.
+
+    Args:
+        run: the run's folder.
+        number: of the job within the run.
+    """
+
+    def __init__(self, run: Path, number: int) -> None:
+        self._files = RunFiles(run)
+        self._run, self._number = run, number
+        self._told: dict[str, Any] = {}
+        self._absent_since: dict[str, float] = {}
+
+    def recalled(self) -> bool:
+        """Whether the job is to end: because sites have come back, or somebody wants the run to stop."""
+        return self._files.recalled(self._number) or self._files.paused
+
+    def progress(self, progress: Progress) -> None:
+        """Tell where the present step stands."""
+        now = time.time()
+        self._absent_since = {name: self._absent_since.get(name, now) for name in progress.absent}
+        self._tell(
+            "running",
+            step=progress.ask.step,
+            round=int(progress.ask.payload["round"]) if "round" in progress.ask.payload else None,
+            sequence=progress.ask.sequence,
+            replied=list(progress.replied),
+            waiting=list(progress.waiting),
+            absent=self._absent_since,
+            refused=dict(progress.refused),
+        )
+
+    def work(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
+        """Go on with the run; never raises, but tells how it ended."""
+        self._tell("running")
+        try:
+            with locked_folder(self._run):
+                self._go_on(make_engine)
+        except RecalledError as error:
+            self._tell("ended", end="recalled", why=str(error))
+        except TooFewRepliesError as error:
+            self._tell("ended", end="waiting", why=str(error))
+        except (ClapError, OSError) as error:
+            self._tell("ended", end="failed", why=str(error))
+        except Exception as error:
+            self._tell("ended", end="failed", why=f"unexpected {type(error).__name__} ({error})")
+            raise
+        else:
+            self._tell("ended", end="complete")
+
+    def _go_on(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
+        started = time.perf_counter()
+        if finished(self._run) is not None:
+            return
+        config = RunConfig.read(self._run)
+        checkpoint = Checkpoint(self._run / "checkpoints")
+        before = checkpoint.load()
+        log = RoundLog(self._run / "rounds.jsonl")
+        log.rewind(int(before.get("round", 0)))
+        spent = float(before.get("seconds", np.array(0.0)))
+        steps = partial(self._steps, config, log, lambda: spent + time.perf_counter() - started)
+        state = coordinate(steps, make_engine(config), checkpoint, 0, Quorum(config.min_sites, config.deadline))
+        agreement = Agreement.from_array(state["agreement"])
+        settled = replace(config, threads=agreement.threads, normalise=agreement.normalise)
+        finish(
+            self._run,
+            settled,
+            {self._run: state},
+            features=agreement.features,
+            dataset=test_dataset(config),
+            participants=len(config.sites),
+            baselines=None,
+            resumed=bool(before),
+            started=started - spent,
+        )
+
+    def _steps(self, config: RunConfig, log: RoundLog, seconds: Callable[[], float], state: State) -> Steps:
+        agreement = yield from introduction(state, partial(agree, config))
+        dataset = test_dataset(config)
+
+        def on_round(record: dict[str, Any]) -> None:
+            answered = [name for name, there in zip(config.sites, state[ANSWERED], strict=True) if there]
+            tested = {} if dataset is None else test_round(config, dataset, state)
+            state["seconds"] = np.array(seconds())
+            log.append({**record, "answered": answered, "time": _now(), **tested})
+
+        yield from agreement.make_method().coordinate(agreement.plan(), state, on_round)
+        if dataset is None:
+            yield from _federated_evaluation(state)
+
+    def _tell(self, state: str, **content: Any) -> None:
+        self._told = {"number": self._number, "pid": os.getpid(), "state": state, "time": _now(), **content}
+        self._files.write_segment(**self._told)
+
+
+def _federated_evaluation(state: State) -> Steps:
+    """The final model judged by every site's own test videos."""
+    if "evaluation.normal" in state:
+        return
+    payload = {f"weights.{name}": value for name, value in detector_weights(global_weights(state)).items()}
+    replies = yield Ask("evaluate", reply="evaluation_histogram", payload=dict(payload), lasting=False)
+    for kind in ("normal", "abnormal"):
+        counts = [np.asarray(reply.message[kind]) for reply in replies]
+        state[f"evaluation.{kind}"] = np.sum(counts, axis=0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

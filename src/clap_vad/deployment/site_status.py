@@ -1,0 +1,67 @@
+"""What a site's operator sees: whether it is connected, what it refused and why, what has left it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClapError
+from ..federation.policy import Policy
+from ..persistence import read_json
+from .identity import check_identity
+from .log import read_notes
+from .site_home import SiteHome
+from .site_service import STATUS
+
+__all__ = ["site_status"]
+
+_SILENT = 60.0  # seconds after which a service that says nothing is not there
+
+
+def site_status(home: SiteHome) -> dict[str, Any]:
+    """A JSON-able dict: ``state`` and ``why``, certificate, policy, messages that left by schema, last problems."""
+    try:
+        said = read_json(home.path / STATUS)
+        silent = time.time() - float(said["time"]) > _SILENT
+        state, why = ("not running", "") if silent else (str(said["state"]), str(said["why"]))
+    except (ClapError, KeyError, TypeError, ValueError):
+        state, why = "not running", ""
+    problem, days = None, None
+    try:
+        days = round(check_identity(home.certificate, home.key, home.authority, home.name), 1)
+    except ClapError as error:
+        problem = str(error)
+    policy = Policy.read(home.path / "policy.json")
+    return {
+        "home": str(home.path),
+        "site": home.name,
+        "federation": home.federation,
+        "coordinator": f"{home.host}:{home.port}",
+        "dataset": str(home.dataset),
+        "state": state,
+        "why": why,
+        "certificate_days_left": days,
+        "certificate_problem": problem,
+        "policy": {"file": str(home.path / "policy.json"), **vars(policy), "schemas": list(policy.schemas or ())},
+        "sent": _sent(home.path / "runs"),
+        "problems": read_notes(home.path, ("refused", "failed", "client ended", "unreachable"), 5),
+    }
+
+
+def _sent(runs: Path) -> list[dict[str, Any]]:
+    """Messages and bytes that have left, by run and schema, from the site's own ledgers."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for ledger in sorted(runs.glob("*/ledger.jsonl")):
+        for text in ledger.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                line = json.loads(text)
+                key = (ledger.parent.name, str(line["schema"]))
+                row = found.setdefault(key, {"run": key[0], "schema": key[1], "messages": 0, "bytes": 0})
+                row["messages"] += 1
+                row["bytes"] += int(line["bytes"])
+                row["last"] = line["time"]
+            except (ValueError, KeyError, TypeError):
+                continue  # torn by a kill
+    return list(found.values())

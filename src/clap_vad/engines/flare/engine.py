@@ -1,0 +1,219 @@
+"""FLARE as an engine: a question is a task for the sites' resident workers, and no site can hold the others up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
+
+from nvflare.apis.controller_spec import ClientTask, Task
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.impl.controller import Controller
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+
+from ...errors import ClapError
+from ...federation.ask import Ask, Reply
+from ...federation.coordinator import Check
+from ...federation.messages import Message
+from ...federation.wire import ask_to_wire, decode
+from .envelope import FAILED, OUTCOME, PAYLOAD, QUESTION, REFUSED, RUN, TASK, WHY
+
+__all__ = ["FlareEngine", "Patience", "Progress", "RecalledError"]
+
+_POLL = 0.02  # seconds between looks at what has come in
+
+
+class RecalledError(ClapError):
+    """The present job is to end; nothing is wrong with the run, which goes on with the next."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a site may be silent before nobody waits for it; in seconds.
+
+    Attributes:
+        start: after the job began; a worker must import its libraries first.
+        gap: since its worker last asked for work; they ask several times a second.
+        contact: since its organisation's own process, which starts the workers, was last heard of.
+    """
+
+    start: float = 60.0
+    gap: float = 5.0
+    contact: float = 15.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the present step looks like.
+
+    Attributes:
+        ask: the question.
+        replied: whose reply is in and can be used.
+        waiting: who is at work on it or about to be.
+        absent: who is not waited for.
+        refused: participant -> why it will not or cannot answer, or why its reply cannot be used.
+    """
+
+    ask: Ask
+    replied: tuple[str, ...]
+    waiting: tuple[str, ...]
+    absent: tuple[str, ...]
+    refused: Mapping[str, str]
+
+
+@dataclass
+class _Step:
+    """What came in for one question; written by FLARE's threads."""
+
+    replies: dict[str, Message] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    at_work: set[str] = field(default_factory=set)
+    lock: Lock = field(default_factory=Lock)
+
+
+class FlareEngine:
+    """Drives the workers of one FLARE job.
+
+    Args:
+        participants: ids, in the order in which replies are summed; equal to the names in the sites' certificates.
+        run: id of the run.
+        controller: FLARE's, which owns the tasks.
+        fl_ctx, abort_signal: as FLARE gives them to the controller's flow.
+        contact: seconds since a site's own process was last heard of; None where that is not known.
+        recalled: whether the job is to end as soon as nobody is at work.
+        on_progress: called when anything in the present step changes.
+    """
+
+    def __init__(
+        self,
+        participants: Collection[str],
+        run: str,
+        controller: Controller,
+        fl_ctx: FLContext,
+        abort_signal: Signal,
+        contact: Callable[[str], float | None],
+        recalled: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+        patience: Patience | None = None,
+    ) -> None:
+        self.participants = tuple(participants)
+        self._run = run
+        self._controller, self._fl_ctx, self._abort = controller, fl_ctx, abort_signal
+        self._contact, self._recalled, self._on_progress = contact, recalled, on_progress
+        self._patience = patience or Patience()
+        self._started = time.monotonic()
+        self._seen: dict[str, float] = {}
+
+    def saw(self, participant: str) -> None:
+        """A worker asked for work."""
+        self._seen[participant] = time.monotonic()
+
+    def deliver(self, ask: Ask, check: Check) -> list[Reply]:
+        """Ask the targets; return once all that are there have replied, or at the deadline.
+
+        Raises:
+            RecalledError: the job is to end, and not enough replies have come in.
+            ClapError: all targets are there, but too few of them can or will answer.
+        """
+        if self._recalled():
+            raise RecalledError("the job was recalled between two steps")
+        step, targets = _Step(), ask.targets if ask.targets is not None else self.participants
+        ask = replace(ask, targets=tuple(targets))
+        task = self._task(ask, check, step)
+        self._controller.broadcast(task, self._fl_ctx, targets=list(targets), min_responses=0)
+        try:
+            self._wait(ask, step, task)
+        finally:
+            self._controller.cancel_task(task)
+        with step.lock:
+            replies = [Reply(name, step.replies[name]) for name in self.participants if name in step.replies]
+            self._check_willing(ask, step, len(replies))
+        return replies
+
+    def _task(self, ask: Ask, check: Check, step: _Step) -> Task:
+        data = Shareable()
+        data[RUN] = self._run
+        data[QUESTION], data[PAYLOAD] = ask_to_wire(ask)
+
+        def sent(client_task: ClientTask, fl_ctx: FLContext) -> None:
+            with step.lock:
+                step.at_work.add(client_task.client.name)
+
+        def received(client_task: ClientTask, fl_ctx: FLContext) -> None:
+            name, result = client_task.client.name, client_task.result
+            client_task.result = None  # FLARE would keep it as long as the task
+            self.saw(name)
+            try:
+                message = _open(result, check)
+                check(name, message)
+            except ClapError as error:
+                with step.lock:
+                    step.refused[name] = str(error)
+            else:
+                with step.lock:
+                    step.replies[name] = message
+
+        return Task(name=TASK, data=data, before_task_sent_cb=sent, result_received_cb=received)
+
+    def _wait(self, ask: Ask, step: _Step, task: Task) -> None:
+        """Return when there is nothing more to wait for."""
+        began, shown = time.monotonic(), None
+        while True:
+            progress = self._look(ask, step)
+            if progress != shown:
+                self._on_progress(progress)
+                shown = progress
+            enough = len(progress.replied) >= ask.min_replies
+            if not progress.waiting and (enough or not progress.absent):
+                return
+            if self._abort.triggered or (self._recalled() and not progress.waiting):
+                raise RecalledError(f"the job ended during step '{ask.step}'")
+            if ask.deadline and time.monotonic() - began >= ask.deadline:
+                return
+            if task.completion_status is not None and not enough:
+                raise RecalledError(f"FLARE ended step '{ask.step}' ({task.completion_status})")
+            time.sleep(_POLL)
+
+    def _look(self, ask: Ask, step: _Step) -> Progress:
+        with step.lock:
+            replied, refused, at_work = tuple(sorted(step.replies)), dict(step.refused), set(step.at_work)
+        left = [name for name in ask.targets or () if name not in replied and name not in refused]
+        absent = tuple(name for name in left if self._absent(name, name in at_work))
+        waiting = tuple(name for name in left if name not in absent)
+        return Progress(ask, replied, waiting, absent, refused)
+
+    def _absent(self, name: str, at_work: bool) -> bool:
+        contact = self._contact(name)
+        if contact is not None and contact > self._patience.contact:
+            return True
+        if at_work:
+            return False  # a worker does not ask for work while it has some
+        now = time.monotonic()
+        if name not in self._seen:
+            return now - self._started > self._patience.start
+        return now - self._seen[name] > self._patience.gap
+
+    def _check_willing(self, ask: Ask, step: _Step, replies: int) -> None:
+        able = len(ask.targets or ()) - len(step.refused)
+        if replies < ask.min_replies and able < ask.min_replies:
+            reasons = "; ".join(f"{name}: {why}" for name, why in sorted(step.refused.items()))
+            raise ClapError(f"step '{ask.step}' needs {ask.min_replies} sites, and too few can answer it ({reasons})")
+
+
+def _open(result: Any, check: Check) -> Message:
+    """The message in what a worker sent; raises :class:`ClapError` for one that holds none."""
+    if not isinstance(result, Shareable) or result.get_return_code() != ReturnCode.OK:
+        raise ClapError("FLARE reports that its worker could not do the step")
+    outcome = result.get(OUTCOME)
+    if outcome == REFUSED:
+        raise ClapError(f"refused there: {str(result.get(WHY))[:300]}")
+    if outcome == FAILED:
+        raise ClapError("failed there; its operator finds the reason with 'clap site status'")
+    payload = result.get(PAYLOAD)
+    if not isinstance(payload, bytes):
+        raise ClapError("sent something that is no reply")
+    return decode(payload, check.most_bytes)

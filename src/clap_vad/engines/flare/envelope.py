@@ -1,0 +1,14 @@
+"""Names of what FLARE carries: strings and bytes only, so that nothing of ours is ever built by its deserialiser."""
+
+from __future__ import annotations
+
+__all__ = ["FAILED", "OUTCOME", "PAYLOAD", "QUESTION", "REFUSED", "REPLIED", "RUN", "TASK", "WHY"]
+
+TASK = "ask"
+
+# Entries of a question, and of a reply.
+RUN, QUESTION, PAYLOAD = "run", "question", "payload"
+OUTCOME, WHY = "outcome", "why"
+
+# Values of OUTCOME.
+REPLIED, REFUSED, FAILED = "replied", "refused", "failed"

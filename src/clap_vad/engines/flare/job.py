@@ -1,0 +1,54 @@
+"""What is submitted to FLARE: two small files that name classes installed at every site. No code travels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...persistence import write_json
+
+__all__ = ["write_job"]
+
+_POLLING = 0.1  # seconds between a worker's requests for work
+
+
+def write_job(
+    folder: Path, name: str, controller: str, arguments: dict[str, Any], worker: str, sites: Sequence[str]
+) -> None:
+    """Write a job's folder.
+
+    Args:
+        folder: to make.
+        name: shown in FLARE's lists.
+        controller, worker: dotted paths of the classes at the coordinator and at the sites.
+        arguments: of the controller; they stay at the coordinator's organisation.
+        sites: who is asked to take part.
+    """
+    config = folder / "app" / "config"
+    write_json(
+        config / "config_fed_server.json",
+        {
+            "format_version": 2,
+            "server": {"task_request_interval": _POLLING},
+            "workflows": [{"id": "coordinator", "path": controller, "args": arguments}],
+            "components": [],
+        },
+    )
+    write_json(
+        config / "config_fed_client.json",
+        {
+            "format_version": 2,
+            "executors": [{"tasks": ["*"], "executor": {"path": worker, "args": {}}}],
+            "components": [],
+        },
+    )
+    write_json(
+        folder / "meta.json",
+        {
+            "name": name,
+            "resource_spec": {},
+            "min_clients": 1,  # how many a step needs is ours to know
+            "deploy_map": {"app": ["server", *sites]},
+        },
+    )

@@ -1,0 +1,97 @@
+"""A site's own rules: what it is willing to send, in what company, for how long. Only the site can change them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import ClapError
+from ..persistence import read_json, write_json
+from .ask import Ask
+from .messages import schemas
+
+__all__ = ["Policy", "RefusalError"]
+
+_FORMAT = 1
+
+
+class RefusalError(ClapError):
+    """A question that a site does not answer. Its sentence holds nothing of the site's and may be told to others."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a site permits.
+
+    Attributes:
+        schemas: messages that may leave; None for all that are declared.
+        minimum_cohort: participants that a run must have at least.
+        maximum_rounds: rounds of training that a run may have.
+        maximum_epsilon: differential privacy that a run must promise at least; None where none is asked for. A run
+            that promises none has no bound, so any number refuses it.
+    """
+
+    schemas: tuple[str, ...] | None = None
+    minimum_cohort: int = 1
+    maximum_rounds: int | None = None
+    maximum_epsilon: float | None = None
+
+    @classmethod
+    def read(cls, file: Path) -> Policy:
+        """Read ``policy.json``; raises :class:`ClapError` for anything but a whole and valid policy."""
+        content = read_json(file)
+        if not isinstance(content, dict) or content.keys() != {"format", *cls.__dataclass_fields__}:
+            entries = ", ".join(["format", *cls.__dataclass_fields__])
+            raise ClapError(f"{file}: not a site's policy; it must have exactly the entries {entries}")
+        if content.pop("format") != _FORMAT:
+            raise ClapError(f"{file}: a policy of another release; {_FORMAT} is the format of this one")
+        known = {schema.name for schema in schemas()}
+        allowed, cohort, rounds = content["schemas"], content["minimum_cohort"], content["maximum_rounds"]
+        if not isinstance(allowed, list) or not all(isinstance(name, str) for name in allowed):
+            raise ClapError(f"{file}: 'schemas' must be a list of names")
+        if odd := sorted(set(allowed) - known):
+            raise ClapError(f"{file}: 'schemas' names {', '.join(odd)}; known are {', '.join(sorted(known))}")
+        for name, value in (("minimum_cohort", cohort), ("maximum_rounds", rounds)):
+            if type(value) is not int or value < 1:
+                raise ClapError(f"{file}: '{name}' must be a whole number from 1")
+        epsilon = content["maximum_epsilon"]
+        if epsilon is not None and (type(epsilon) not in (int, float) or not epsilon > 0):
+            raise ClapError(f"{file}: 'maximum_epsilon' must be a number above 0, or null for no bound")
+        return cls(tuple(allowed), cohort, rounds, epsilon)
+
+    def write(self, file: Path) -> None:
+        """Write ``policy.json``, with every schema by name so that its reader can strike some out."""
+        allowed = [schema.name for schema in schemas()] if self.schemas is None else list(self.schemas)
+        write_json(file, {"format": _FORMAT, **asdict(self), "schemas": allowed})
+
+    def check_run(self, participants: int, rounds: int, epsilon: float | None) -> None:
+        """Raise :class:`RefusalError` unless a run of so many participants and rounds is permitted.
+
+        Args:
+            epsilon: of the differential privacy that the run promises; None for none.
+        """
+        if participants < self.minimum_cohort:
+            raise RefusalError(
+                f"a run of {participants} participants; this site's policy asks for {self.minimum_cohort}"
+            )
+        self._check_rounds(rounds)
+        if self.maximum_epsilon is not None and (epsilon is None or epsilon > self.maximum_epsilon):
+            promised = "no differential privacy" if epsilon is None else f"epsilon {epsilon:g}"
+            asked = f"epsilon {self.maximum_epsilon:g} at most"
+            raise RefusalError(f"a run with {promised}; this site's policy asks for {asked}")
+
+    def check_question(self, ask: Ask) -> None:
+        """Raise :class:`RefusalError` unless the reply that is asked for may leave.
+
+        >>> Policy(("model_update",)).check_question(Ask("calibrate", reply="score_histogram"))
+        Traceback (most recent call last):
+        clap_vad.federation.policy.RefusalError: schema 'score_histogram' is outside this site's policy
+        """
+        if self.schemas is not None and ask.reply not in self.schemas:
+            raise RefusalError(f"schema '{ask.reply}' is outside this site's policy")
+        if "round" in ask.payload:
+            self._check_rounds(int(ask.payload["round"]))
+
+    def _check_rounds(self, rounds: int) -> None:
+        if self.maximum_rounds is not None and rounds > self.maximum_rounds:
+            raise RefusalError(f"{rounds} rounds; this site's policy permits {self.maximum_rounds}")

@@ -1,0 +1,87 @@
+"""Messages as bytes: the safetensors format, in which no code can hide and whose size is known before it is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ..errors import ClapError
+from .ask import Ask
+from .messages import Message, schema
+
+__all__ = ["ask_from_wire", "ask_to_wire", "decode", "encode", "most_bytes"]
+
+_HEADER = 64 * 1024
+"""Room for the names, types and shapes of a message's entries."""
+
+
+def encode(message: Message) -> bytes:
+    """A message as bytes; scalars become arrays without dimensions, so that no digit is lost."""
+    return save({name: np.asarray(value, order="C") for name, value in sorted(message.items())})
+
+
+def decode(data: bytes, limit: int | None = None) -> Message:
+    """The message in these bytes.
+
+    Args:
+        data: what :func:`encode` made.
+        limit: bytes it may have at most; None for any number.
+
+    Raises:
+        ClapError: it is longer, or no message.
+
+    >>> {name: value.item() for name, value in decode(encode({"count": 3, "loss": 0.5})).items()}
+    {'count': 3, 'loss': 0.5}
+    """
+    if limit is not None and len(data) > limit:
+        raise ClapError(f"a message of {len(data)} bytes, where {limit} can be needed at most; refused unread")
+    try:
+        return dict(load(data))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ClapError(f"not a readable message ({error})") from None
+
+
+def most_bytes(name: str, dim: int) -> int:
+    """Bytes that a message of this schema can have at most, at D dimensions."""
+    return _HEADER + sum(
+        np.dtype(field.dtype).itemsize * math.prod(dim if isinstance(size, str) else size for size in field.shape)
+        for field in schema(name).fields.values()
+    )
+
+
+def ask_to_wire(ask: Ask) -> tuple[str, bytes]:
+    """A question as a line of JSON and the bytes of its payload. Whom it is for, and until when, stays here."""
+    line = {
+        "step": ask.step,
+        "reply": ask.reply,
+        "lasting": ask.lasting,
+        "silent": ask.silent,
+        "sequence": ask.sequence,
+        "accepted": dict(ask.accepted),
+    }
+    return json.dumps(line), encode(ask.payload)
+
+
+def ask_from_wire(line: str, payload: bytes) -> Ask:
+    """The question; raises :class:`ClapError` for anything else.
+
+    >>> ask_from_wire(*ask_to_wire(Ask("label", "segment_count", sequence=3))).sequence
+    3
+    """
+    kinds = {"step": str, "reply": str, "lasting": bool, "silent": bool, "sequence": int, "accepted": dict}
+    try:
+        content = json.loads(line)
+    except (ValueError, TypeError):
+        raise ClapError("not a readable question") from None
+    if not isinstance(content, Mapping) or content.keys() != kinds.keys():
+        raise ClapError("not a question of this release")
+    if any(type(content[name]) is not kind for name, kind in kinds.items()):
+        raise ClapError("a question whose entries are of other types than declared")
+    if any(type(number) is not int for number in content["accepted"].values()):
+        raise ClapError("a question whose 'accepted' holds something else than numbers")
+    return Ask(payload=decode(payload), **content)

@@ -1,0 +1,161 @@
+"""How a run ends, whichever engine it ran on: the model, its scores, its metrics, the page about it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..algorithms.rounds import global_weights, normaliser_of, quantiles
+from ..core.events import DEFAULT_QUANTILE
+from ..datasets.dataset import Dataset
+from ..detector.model import Model
+from ..detector.network import detector_weights
+from ..errors import ClapError
+from ..evaluation.baseline import baseline_table
+from ..evaluation.best_round import best_round
+from ..evaluation.evaluate import evaluate_participants, evaluate_scores
+from ..evaluation.histograms import evaluate_histograms
+from ..evaluation.test_scores import score_test_videos
+from ..federation.ask import State
+from ..federation.checkpoint import read_rounds
+from ..persistence import open_npz, read_json, save_npz, write_json
+from .configuration import RunConfig
+from .provenance import provenance
+from .report import report
+
+__all__ = ["finish", "finished", "test_round"]
+
+QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
+
+
+def finished(run: Path) -> dict[str, Any] | None:
+    """The metrics of a run that has ended, and its page where a kill came before it; None for one that has not."""
+    if not (run / "metrics.json").exists():
+        return None
+    metrics = read_json(run / "metrics.json")
+    if not isinstance(metrics, dict) or not metrics.keys() >= {"method", "setting", "model_sha256", "seconds"}:
+        raise ClapError(f"{run / 'metrics.json'}: not the metrics of a run; delete it and repeat to make it anew")
+    if not (run / "report.html").exists():
+        report(run)
+    return dict(metrics)
+
+
+def finish(
+    run: Path,
+    config: RunConfig,
+    states: Mapping[Path, State],
+    *,
+    features: Mapping[str, Any],
+    dataset: Dataset | None,
+    participants: int,
+    baselines: Mapping[str, Any] | None,
+    resumed: bool,
+    started: float,
+) -> dict[str, Any]:
+    """Write model, scores, metrics and report.
+
+    Args:
+        run: the run's folder.
+        config: of the run.
+        states: folder -> final state of the coordinator; one, or one per participant under setting local.
+        features: as :func:`~clap_vad.features.description.describe` tells.
+        dataset: whose test videos are scored; None where there is none, and sites have evaluated at home.
+        participants: of the run.
+        baselines: of the dataset, where they are known already.
+        resumed: whether the run was taken up again.
+        started: ``time.perf_counter()`` at the beginning of this process's work on it.
+
+    Returns:
+        The contents of ``metrics.json``.
+    """
+    hashes, bytes_up, bytes_down = [], 0, 0
+    for folder, state in states.items():
+        hashes.append(_save_model(folder, config, features, dataset, state))
+        bytes_up += int(state["bytes_up"])
+        bytes_down += int(state["bytes_down"])
+    if config.setting == "local":
+        model_sha256 = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
+    else:
+        model_sha256 = hashes[0]
+    evaluated = _evaluate(config, dataset, states)
+    seconds = round(time.perf_counter() - started, 2)  # the run's own: baselines may come from another run
+    if config.test_each_round:
+        evaluated |= best_round([read_rounds(folder / "rounds.jsonl") for folder in states])
+    if baselines is None:
+        baselines = baseline_table(dataset) if dataset is not None else {}
+    metrics = {
+        **evaluated,
+        "method": config.method,
+        "setting": config.setting,
+        "supervision": config.supervision,
+        "strategy": config.strategy,
+        "protocol": config.protocol,
+        "engine": config.engine,
+        "participants": participants,
+        "rounds": config.rounds,
+        "seed": config.seed,
+        "model_sha256": model_sha256,
+        "bytes_up": bytes_up,
+        "bytes_down": bytes_down,
+        "baselines": baselines,
+        "resumed": resumed,
+        "seconds": seconds,
+    }
+    write_json(run / "metrics.json", metrics)
+    report(run)
+    return metrics
+
+
+def _save_model(
+    folder: Path, config: RunConfig, features: Mapping[str, Any], dataset: Dataset | None, state: State
+) -> str:
+    levels = quantiles(state, QUANTILES)
+    info = {
+        "extractor": {"name": features["extractor"], "settings": features["settings"]},
+        "weights_sha256": features["weights_sha256"],
+        "segment_frames": features["segment_frames"],
+        "crops": features["crops"],
+        "dim": features["dim"],
+        "calibration": {
+            "quantile": DEFAULT_QUANTILE,
+            "threshold": levels.get(str(DEFAULT_QUANTILE)),
+            "quantiles": levels,
+        },
+        "provenance": provenance(config),
+    }
+    weights, normaliser = detector_weights(global_weights(state)), normaliser_of(state)
+    sha256 = Model(weights, normaliser, info).save(folder)
+    if dataset is not None:
+        save_npz(folder / "scores.npz", _test_scores(config, dataset, state))
+    return sha256
+
+
+def _test_scores(config: RunConfig, dataset: Dataset, state: State) -> dict[str, np.ndarray]:
+    """The global model's scores of the test videos."""
+    return score_test_videos(dataset, global_weights(state), normaliser_of(state), config.threads)
+
+
+def test_round(config: RunConfig, dataset: Dataset, state: State) -> dict[str, Any]:
+    """What ``rounds.jsonl`` says of a round beside its loss, where that is asked for."""
+    if not config.test_each_round or not dataset.test_videos:
+        return {}
+    found = evaluate_scores(dataset, _test_scores(config, dataset, state))
+    return {metric: found[metric] for metric in ("frame_auc", "frame_ap")}
+
+
+def _evaluate(config: RunConfig, dataset: Dataset | None, states: Mapping[Path, State]) -> dict[str, Any]:
+    folders = list(states)
+    if dataset is None:
+        return evaluate_histograms(*(states[folders[0]][f"evaluation.{kind}"] for kind in ("normal", "abnormal")))
+    if not dataset.test_videos:
+        return {"frame_auc": None, "frame_ap": None, "undefined": "the dataset has no test videos"}
+    if config.setting != "local":
+        with open_npz(folders[0] / "scores.npz", "scores") as scores:
+            return evaluate_scores(dataset, scores)
+    archives = {folder.name: open_npz(folder / "scores.npz", "scores") for folder in folders}
+    return evaluate_participants(dataset, archives)
