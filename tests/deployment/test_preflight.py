@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ class Papers:
 
     def certificate(self, name: str) -> tuple[Path, Path]:
         return self.path / f"{name}.crt", self.path / "any.key"
+
+
+@pytest.fixture(autouse=True)
+def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the test of a key's primes on every reading, which takes a tenth of a second."""
+    load = partial(serialization.load_pem_private_key, unsafe_skip_rsa_key_validation=True)
+    monkeypatch.setattr(serialization, "load_pem_private_key", load)
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +229,22 @@ def test_a_coordinator_that_has_revoked_our_certificate(papers: Papers, tmp_path
     (tmp_path / "revoked.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     serve = speaks_tls(papers, revoked=tmp_path / "revoked.pem")
     with listening(serve) as port, pytest.raises(ClapError, match="it says the certificate was revoked") as caught:
+        check(papers, port)
+    assert lasting(caught)
+
+
+def test_a_refusal_is_heard_where_the_connection_is_closed_before_we_speak(
+    papers: Papers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = ssl.SSLSocket.sendall
+
+    def late(secured: ssl.SSLSocket, data: bytes) -> None:
+        time.sleep(0.1)
+        send(secured, data)
+
+    monkeypatch.setattr(ssl.SSLSocket, "sendall", late)
+    serve = speaks_tls(papers, trusted="stranger")
+    with listening(serve) as port, pytest.raises(ClapError, match="it knows no such authority") as caught:
         check(papers, port)
     assert lasting(caught)
 

@@ -31,8 +31,12 @@ home_option = click.option(
 def init(home: Path, name: str, host: str, port: int, admin_port: int, days: int) -> Output:
     """Parse, call, print."""
     made = CoordinatorHome.init(home, name, host, port, admin_port, days)
-    text = f"federation '{name}' in {made.path}; start it with 'clap coordinator start --home {home}'"
-    return Output({"home": str(made.path), "name": name, "host": made.host, "port": port}, text)
+    text = (
+        f"federation '{name}' in {made.path}; start it with 'clap coordinator start --home {home}'\n"
+        f"its authority, to compare with every site by telephone:\n{made.fingerprint}"
+    )
+    facts = {"home": str(made.path), "name": name, "host": made.host, "port": port, "fingerprint": made.fingerprint}
+    return Output(facts, text)
 
 
 @command("approve", help="Let a site in: REQUEST is the file that 'clap site request' made there.")

@@ -51,6 +51,7 @@ class CoordinatorService:
         self._runs: dict[Path, RunKeeper] = {}
         self._contacts: dict[str, float] = {}
         self._asked = 0.0
+        self._problem = ""
 
     def serve(self, stopped: Callable[[], bool]) -> None:
         """Run until it is told to stop; raises :class:`ClapError` where another one runs in this home."""
@@ -70,6 +71,7 @@ class CoordinatorService:
                 note(self._home.path, "stopped")
 
     def _look(self) -> None:
+        self._write_status(running=True)  # first: FLARE's server may take seconds to answer
         if (ended := self._process.ensure()) is not None:
             note(self._home.path, "server ended", why=ended)
             self._server.close()
@@ -84,9 +86,11 @@ class CoordinatorService:
             except (ClapError, OSError) as error:
                 give_up(run, self._home, str(error))
                 self._runs.pop(run, None)
-        self._write_status(running=True)
 
     def _note_contacts(self, found: dict[str, float] | None) -> None:
+        if self._server.problem != self._problem:
+            self._problem = self._server.problem
+            note(self._home.path, "server", answers=not self._problem, why=self._problem)
         if found is None:
             return
         now = time.time()

@@ -10,7 +10,6 @@ from typing import Any
 from ..errors import ClapError
 from ..federation.checkpoint import read_rounds
 from ..persistence import read_json
-from ..workflows.configuration import RunConfig
 from .coordinator_home import CoordinatorHome
 from .coordinator_service import STATUS
 from .log import read_notes
@@ -19,7 +18,7 @@ from .run_files import RunFiles
 
 __all__ = ["coordinator_status"]
 
-_SILENT = 10.0  # seconds after which a service that says nothing is not there
+_SILENT = 20.0  # seconds after which a service that says nothing is not there
 _FRESH = 12.0  # seconds since a site was heard of within which it counts as connected
 _EVENTS = ("job ended", "run failed", "run finished", "run paused", "server ended", "job did not begin")
 
@@ -52,13 +51,13 @@ def coordinator_status(home: CoordinatorHome) -> dict[str, Any]:
 def _describe(run: Path) -> dict[str, Any]:
     files, rounds = RunFiles(run), read_rounds(run / "rounds.jsonl")
     said, segment, last = files.deployment(), files.segment(), rounds[-1] if rounds else {}
-    config = RunConfig.read(run)
+    config = files.config()
     return {
         "run": str(run),
-        "method": config.method,
+        "method": config.get("method"),
         "state": said.get("state", "queued"),
         "why": said.get("why", ""),
-        "rounds": config.rounds,
+        "rounds": config.get("rounds"),
         "round": last.get("round", 0),
         "loss": last.get("loss"),
         "frame_auc": last.get("frame_auc"),

@@ -23,14 +23,18 @@ class FlareServer:
     def __init__(self, kit: Path) -> None:
         self._kit = kit
         self._session: Any = None
+        self.problem = ""
+        """Why the server could not be asked the last time; empty where it could."""
 
     def contacts(self) -> dict[str, float] | None:
         """Site -> when it was last heard of, seconds since the epoch; None while the server does not answer."""
         try:
             info = self._open().get_system_info()
-        except Exception:  # whatever it is, the server cannot be asked now
+        except Exception as error:  # whatever it is, the server cannot be asked now
+            self.problem = f"{type(error).__name__}: {error}"
             self.close()
             return None
+        self.problem = ""
         return {client.name: float(client.last_connect_time) for client in info.client_info}
 
     def submit(self, job: Path) -> str:

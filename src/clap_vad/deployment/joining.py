@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..federation.policy import Policy
-from .identity import fingerprint, read_key
+from .identity import fingerprint, read_certificate
 from .site_home import SiteHome
 
 __all__ = ["join_site", "request_site"]
@@ -22,7 +22,7 @@ def request_site(home: Path, name: str, organisation: str, out: Path | None = No
         The file, and the fingerprint of the key. Raises :class:`ClapError` as :meth:`SiteHome.request`.
     """
     site = SiteHome.request(home, name, organisation, out)
-    return out or Path(f"{name}.request.json"), fingerprint(read_key(site.key).public_key())
+    return out or Path(f"{name}.request.json"), site.fingerprint
 
 
 def join_site(home: Path, bundle: Path, dataset: Path) -> dict[str, Any]:
@@ -44,4 +44,5 @@ def join_site(home: Path, bundle: Path, dataset: Path) -> dict[str, Any]:
         "dataset": str(site.dataset),
         "policy": str(policy),
         "certificate_days_left": round(days, 1),
+        "authority_fingerprint": fingerprint(read_certificate(site.authority)),
     }

@@ -13,8 +13,8 @@ from .site_home import SiteHome
 
 __all__ = ["CONTROLLER", "HEARTBEAT", "WORKER", "write_client_kit", "write_operator_kit", "write_server_kit"]
 
-CONTROLLER = "clap_vad.deployment.flare_classes.Coordinator"
-WORKER = "clap_vad.deployment.flare_classes.Worker"
+CONTROLLER = "clap_vad.deployment.flare_coordinator.Coordinator"
+WORKER = "clap_vad.deployment.flare_worker.Worker"
 
 HEARTBEAT = "heartbeat"
 """File in a client's kit that is touched whenever the coordinator has answered."""
@@ -81,8 +81,8 @@ def write_server_kit(home: CoordinatorHome, kit: Path) -> None:
             "servers": [
                 {
                     "name": home.name,
-                    "service": {"target": f"{home.host}:{home.port}", "scheme": "grpc"},
-                    "admin_server": home.host,
+                    "service": {"target": f"{_listening(home.host)}:{home.port}", "scheme": "grpc"},
+                    "admin_server": "localhost",
                     "admin_port": home.admin_port,
                     "ssl_private_key": "server.key",
                     "ssl_cert": "server.crt",
@@ -116,6 +116,7 @@ def write_server_kit(home: CoordinatorHome, kit: Path) -> None:
                     job_store_id="job_store",
                 ),
                 _component("job_store", "app_common.storages.filesystem_storage.FilesystemStorage"),
+                {"id": "gate", "path": "clap_vad.deployment.flare_gate.Gate", "args": {"home": str(home.path)}},
                 _component(
                     "process_launcher", "app_common.job_launcher.server_process_launcher.ServerProcessJobLauncher"
                 ),
@@ -198,6 +199,11 @@ def write_client_kit(home: SiteHome, kit: Path) -> None:
             ],
         },
     )
+
+
+def _listening(host: str) -> str:
+    """Where the server listens for sites: everywhere, since the name they know may be a router's or a proxy's."""
+    return host if host in ("localhost", "127.0.0.1") else "0.0.0.0"
 
 
 def _startup(kit: Path, authority: Path) -> Path:

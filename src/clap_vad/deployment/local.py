@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ..datasets.dataset import Dataset, VideoRecord, write_videos_csv
 from ..datasets.partition import ensure_participants
@@ -22,7 +25,7 @@ from .site_home import SiteHome
 
 __all__ = ["LocalFederation", "local_federation"]
 
-_HOST = "localhost"
+_JOBS = ("worker_process", "runner_process")  # FLARE's modules that a job runs in, at a site and at the coordinator
 _STARTING = 60.0  # seconds within which all sites must be connected
 _FRESH = 10.0
 _GRACE = 15.0  # seconds between asking a service to end and ending it
@@ -37,34 +40,67 @@ class LocalFederation:
         out: folder for the homes; taken up again where it holds them already.
         protocol: who holds what.
         seed: of the protocol.
+        host: under which sites reach the coordinator.
+        through: per site what stands in front of its command, such as ``ip netns exec NAME``.
     """
 
-    def __init__(self, dataset: Path, out: Path, protocol: str, seed: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Path,
+        out: Path,
+        protocol: str,
+        seed: int = 0,
+        host: str = "localhost",
+        through: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         opened = Dataset(dataset)
         held = ensure_participants(opened, protocol, seed).videos
         self.out = out
         self.coordinator = out / "coordinator"
         self.sites = {name: out / "sites" / name for name in held}
+        self._through = through or {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         if not self.coordinator.exists():
-            self._make(opened, held)
+            self._make(opened, held, host)
 
-    def start(self, names: Sequence[str] | None = None) -> None:
-        """Start the services of these sites and of the coordinator (``""``), by default all."""
+    def start(self, names: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> None:
+        """Start the services of these sites and of the coordinator (``""``), by default all.
+
+        Args:
+            environment: added to this process's own.
+        """
         for name in ["", *self.sites] if names is None else names:
             what, home = ("coordinator", self.coordinator) if name == "" else ("site", self.sites[name])
             with (home / "service.out").open("ab") as output:
                 self._processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "clap_vad.cli", what, "start", "--home", str(home)],
+                    [
+                        *self._through.get(name, ()),
+                        *(sys.executable, "-m", "clap_vad.cli", what, "start", "--home", str(home)),
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     start_new_session=True,
+                    env={**os.environ, **(environment or {})},
                 )
 
     def pid(self, name: str) -> int:
         """Process id of a site's service, or of the coordinator's (``""``)."""
         return self._processes[name].pid
+
+    def processes(self, name: str) -> dict[str, int]:
+        """Process ids of a site or of the coordinator (``""``): ``service``, ``flare``, and ``job`` while there is one.
+
+        ``flare`` is FLARE's own process of that organisation, ``job`` the one in which steps run.
+        """
+        home = self.coordinator if name == "" else self.sites[name]
+        kit = str((home / ("server" if name == "" else "client")).resolve())
+        found = {"service": self.pid(name)} if name in self._processes else {}
+        for process in psutil.process_iter(["cmdline", "pid"]):
+            words = process.info["cmdline"] or []
+            if kit in words and any("nvflare" in word for word in words):
+                found["job" if any(word.endswith(_JOBS) for word in words) else "flare"] = process.info["pid"]
+        return found
 
     def wait(self, timeout: float = _STARTING) -> float:
         """Return when all sites are connected, with the seconds that took; raises :class:`ClapError` at the timeout."""
@@ -98,9 +134,9 @@ class LocalFederation:
             return False
         return time.time() - last < _FRESH
 
-    def _make(self, dataset: Dataset, held: Mapping[str, Sequence[str]]) -> None:
+    def _make(self, dataset: Dataset, held: Mapping[str, Sequence[str]], host: str) -> None:
         port, admin_port = _free_ports()
-        coordinator = CoordinatorHome.init(self.coordinator, "local", _HOST, port, admin_port)
+        coordinator = CoordinatorHome.init(self.coordinator, "local", host, port, admin_port)
         for name, home in self.sites.items():
             own = self.out / "datasets" / name
             _make_dataset(own, dataset, held[name])

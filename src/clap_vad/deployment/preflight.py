@@ -17,6 +17,9 @@ __all__ = ["Unreachable", "preflight"]
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """What an HTTP/2 client says first (RFC 9113, 3.4): the fixed preface, then a SETTINGS frame without any setting."""
 
+_HANG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
+"""What a closed connection raises, on writing or reading."""
+
 # verify_code of a failed verification, from OpenSSL's x509_vfy.h
 _NOT_YET_VALID, _EXPIRED, _OTHER_HOST, _OTHER_ADDRESS = 9, 10, 62, 64
 
@@ -74,11 +77,11 @@ def _answers(context: ssl.SSLContext, host: str, port: int, place: str, timeout:
         context.wrap_socket(plain, server_hostname=host) as secured,
     ):
         # a server's refusal comes with the handshake in TLS 1.2, but in place of its first byte in TLS 1.3
-        with contextlib.suppress(ConnectionError):  # where it has hung up already, its reason can still be read
+        with contextlib.suppress(*_HANG_UP):  # where it has hung up already, its reason can still be read
             secured.sendall(_PREFACE)
         try:
             answer = secured.recv(1)
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError):
+        except _HANG_UP:
             return False
         if answer and secured.selected_alpn_protocol() != "h2":
             raise ClapError(
@@ -126,7 +129,7 @@ def _telling(place: str, name: str, authority: Path, timeout: float) -> Iterator
         yield
     except ssl.SSLCertVerificationError as error:
         raise ClapError(f"{place}: {_server_fault(error, authority)}") from None
-    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError):
+    except _HANG_UP:
         raise Unreachable(
             f"{place}: closed the connection before it said who it is; the coordinator is starting or stopping, a "
             "firewall or proxy in between cuts it, or something else listens on this port"

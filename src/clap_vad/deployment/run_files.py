@@ -28,6 +28,17 @@ class RunFiles:
     def __init__(self, run: Path) -> None:
         self.run = run
 
+    def config(self) -> dict[str, Any]:
+        """``config.json``, unchecked but for what a service needs of it: ``sites`` and ``min_sites``.
+
+        A service does without the libraries that a whole configuration needs to be checked; the job checks it.
+        """
+        content = self._read("config.json")
+        sites, least = content.get("sites"), content.get("min_sites")
+        if not isinstance(sites, list) or not sites or type(least) is not int:
+            raise ClapError(f"{self.run / 'config.json'}: not the configuration of a run over sites")
+        return content
+
     def deployment(self) -> dict[str, Any]:
         """``id``, ``state``, ``why``, ``segments`` (jobs so far); empty before the service has seen the run."""
         return self._read("deployment.json")

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..engines.flare.job import write_job
 from ..errors import ClapError
-from ..workflows.configuration import RunConfig
 from .coordinator_home import CoordinatorHome
 from .flare_server import FlareServer
 from .kit import CONTROLLER, WORKER
@@ -21,7 +20,7 @@ from .run_files import RunFiles
 __all__ = ["RunKeeper", "give_up"]
 
 _FRESH = 12.0  # seconds since a site was heard of within which it counts as connected; it is heard of every 2
-_BACK = 3.0  # seconds that a connected site may miss in a job before the job is ended for it
+_BACK = 6.0  # seconds that a site is heard of and still missed in a job before the job is ended for it
 _SETTLED = 20.0  # seconds of a job before it is ended for a site: some may just be starting
 _BEGINNING = 60.0  # seconds within which a submitted job must have begun
 _PAUSES = (0.0, 2.0, 5.0, 10.0, 20.0, 60.0)  # seconds before the next job after so many without a finished step
@@ -46,13 +45,15 @@ class RunKeeper:
     def __init__(self, run: Path, home: CoordinatorHome, server: FlareServer) -> None:
         self._files, self._home, self._server = RunFiles(run), home, server
         self._run = run
-        self._config = RunConfig.read(run)
+        config = self._files.config()
+        self._sites, self._least = [str(name) for name in config["sites"]], int(config["min_sites"])
         said = self._files.deployment()
         self._id = str(said.get("id") or f"run-{secrets.token_hex(6)}")
         self._segments = int(said.get("segments", 0))
         self._job: str | None = None
         self._submitted = 0.0
         self._said: dict[str, Any] = {}
+        self._missed: dict[str, float] = {}
         self._futile = 0
         self._reached = -1
         self._not_before = 0.0
@@ -71,7 +72,7 @@ class RunKeeper:
             self._wait_for_beginning()
         elif self._files.job_lives():
             self._say("running")
-            self._recall_for_sites(present)
+            self._recall_for_sites(contacts)
         else:
             self._after_job(present)
 
@@ -86,16 +87,16 @@ class RunKeeper:
             self._job = None
             self._back_off()
 
-    def _recall_for_sites(self, present: set[str]) -> None:
-        """End the job where a site that it misses is connected: FLARE lets nobody into a job that has begun."""
-        segment = self._files.segment()
-        now = time.time()
-        back = [
-            name
-            for name, since in dict(segment.get("absent") or {}).items()
-            if name in present and now - float(since) > _BACK
-        ]
-        if back and time.monotonic() - self._submitted > _SETTLED + _PAUSES[min(self._futile, len(_PAUSES) - 1)]:
+    def _recall_for_sites(self, contacts: Mapping[str, float]) -> None:
+        """End the job where a site that it misses is heard of: FLARE lets nobody into a job that has begun.
+
+        A site that was frozen comes back into the job by itself, and is given the time for it.
+        """
+        now, absent = time.monotonic(), dict(self._files.segment().get("absent") or {})
+        heard = [name for name, since in absent.items() if contacts.get(name, 0.0) > float(since)]
+        self._missed = {name: self._missed.get(name, now) for name in heard}
+        back = [name for name, since in self._missed.items() if now - since > _BACK]
+        if back and now - self._submitted > _SETTLED + _PAUSES[min(self._futile, len(_PAUSES) - 1)]:
             if not self._files.recalled(self._segments):
                 note(self._home.path, "job recalled", run=str(self._run), number=self._segments, sites=back)
             self._files.recall(self._segments)
@@ -136,18 +137,18 @@ class RunKeeper:
         self._not_before = time.monotonic() + _PAUSES[min(self._futile, len(_PAUSES) - 1)]
 
     def _begin_next(self, present: set[str]) -> None:
-        sites = [name for name in self._config.sites if name in present]
-        missing = [name for name in self._config.sites if name not in present]
+        sites = [name for name in self._sites if name in present]
+        missing = [name for name in self._sites if name not in present]
         self._check_approved()
-        if len(sites) < self._config.min_sites:
-            there = f"{len(sites)} of the {self._config.min_sites} sites needed are connected"
+        if len(sites) < self._least:
+            there = f"{len(sites)} of the {self._least} sites needed are connected"
             self._say("waiting", f"{there}; missing: {', '.join(missing)}")
         elif time.monotonic() >= self._not_before:
             self._submit(sites)
 
     def _check_approved(self) -> None:
         known = {site.name: site for site in self._home.sites()}
-        for name in self._config.sites:
+        for name in self._sites:
             if name not in known:
                 raise ClapError(f"site '{name}' is not approved here; 'clap coordinator status' lists those that are")
             if known[name].revoked:

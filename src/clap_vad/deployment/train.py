@@ -23,7 +23,8 @@ from .run_files import RunFiles
 __all__ = ["resume_deployed", "train_deployed"]
 
 _LOOKING = 0.2  # seconds between looks at the run
-_SILENT = 10.0  # seconds after which a service that says nothing is not there
+_SILENT = 20.0  # seconds after which a service that says nothing is not there
+_RESTARTING = 90.0  # seconds that a service which was there may be silent: it may be starting again
 
 
 def train_deployed(
@@ -129,7 +130,7 @@ def _follow(run: Path, config: RunConfig, home: CoordinatorHome) -> dict[str, An
                 return dict(read_json(run / "metrics.json"))
             if said.get("state") == "failed":
                 raise ClapError(f"{said.get('why')}; the run stopped there, 'clap train --resume {run}' goes on")
-            _check_served(home)
+            _check_served(home, _RESTARTING)
             time.sleep(_LOOKING)
 
 
@@ -144,10 +145,10 @@ def _note(said: dict[str, Any], segment: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _check_served(home: CoordinatorHome) -> None:
+def _check_served(home: CoordinatorHome, silent: float = _SILENT) -> None:
     try:
         status = read_json(home.path / STATUS)
-        alive = bool(status["running"]) and time.time() - float(status["time"]) < _SILENT
+        alive = bool(status["running"]) and time.time() - float(status["time"]) < silent
     except (ClapError, KeyError, TypeError):
         alive = False
     if not alive:

@@ -106,6 +106,8 @@ class FlareEngine:
         self._contact, self._recalled, self._on_progress = contact, recalled, on_progress
         self._patience = patience or Patience()
         self._started = time.monotonic()
+        # FLARE lets nobody into a job that has begun: who was not there then is not waited for.
+        self._invited = {client.name for client in fl_ctx.get_engine().get_clients()}
         self._seen: dict[str, float] = {}
 
     def saw(self, participant: str) -> None:
@@ -187,6 +189,8 @@ class FlareEngine:
         return Progress(ask, replied, waiting, absent, refused)
 
     def _absent(self, name: str, at_work: bool) -> bool:
+        if name not in self._invited:
+            return True
         contact = self._contact(name)
         if contact is not None and contact > self._patience.contact:
             return True

@@ -1,0 +1,45 @@
+"""The class that a FLARE job names at a site; it can name no other."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ..engines.flare.worker import FlareWorker
+from ..errors import ClapError
+from ..federation.ask import Ask
+from ..federation.messages import Message
+from ..federation.policy import RefusalError
+from .host import SiteHost
+from .log import note
+from .site_home import SiteHome
+
+__all__ = ["Worker"]
+
+
+class Worker(FlareWorker):
+    """At a site: answers by the site's own dataset, under the site's own policy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._home: SiteHome | None = None
+        self._host: SiteHost | None = None
+
+    def begin(self, kit: str) -> None:
+        """The kit lies in the site's home, which says where its dataset is."""
+        self._home = SiteHome.open(Path(kit).parent)
+        self._host = SiteHost(self._home.name, self._home.dataset, self._home.path, self._home.path / "policy.json")
+
+    def answer(self, run: str, ask: Ask) -> Message:
+        """Answer one question."""
+        assert self._host is not None  # begin comes first
+        return self._host.handle(run, ask)
+
+    def failed(self, run: str, ask: Ask | None, error: Exception) -> None:
+        """Into the site's own log."""
+        assert self._home is not None
+        kind = "refused" if isinstance(error, RefusalError) else "failed"
+        question = {"step": ask.step, "schema": ask.reply} if ask is not None else {}
+        note(self._home.path, kind, run=run, **question, why=str(error) or type(error).__name__)
+        if not isinstance(error, ClapError):
+            logging.getLogger(__name__).exception("a question was not answered")

@@ -1,0 +1,203 @@
+"""Three sites and a coordinator as real processes over real mutual TLS: what a run gives, and what faults do to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import make_dataset
+
+from clap_vad.datasets.dataset import Dataset
+from clap_vad.deployment.flare_server import FlareServer
+from clap_vad.deployment.local import LocalFederation, local_federation
+from clap_vad.deployment.run_files import RunFiles
+from clap_vad.deployment.train import resume_deployed, train_deployed
+from clap_vad.engines.inprocess import InProcessEngine
+from clap_vad.errors import ClapError
+from clap_vad.federation.checkpoint import Checkpoint, read_rounds
+from clap_vad.federation.coordinator import coordinate
+from clap_vad.persistence import write_json
+from clap_vad.workflows.configuration import RunConfig
+from clap_vad.workflows.train import train
+
+SITES = ("participant-01", "participant-02", "participant-03")
+OPTIONS = {"local_epochs": 1, "refine_from": 2}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("whole") / "data")
+
+
+@pytest.fixture(scope="module")
+def federation(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalFederation]:
+    with local_federation(dataset, tmp_path_factory.mktemp("federation") / "local", "random-3") as running:
+        yield running
+
+
+class Background(threading.Thread):
+    """A deployed run that a test watches."""
+
+    def __init__(self, federation: LocalFederation, run: Path, **choices: Any) -> None:
+        super().__init__(daemon=True)
+        self._call = {"coordinator": federation.coordinator, "sites": SITES, **choices}
+        self.folder = run
+        self.metrics: dict[str, Any] = {}
+        self.start()
+
+    def run(self) -> None:
+        self.metrics = train_deployed(self.folder, **self._call)
+
+    def wait_for_round(self, number: int) -> None:
+        until = time.monotonic() + 120
+        while len(read_rounds(self.folder / "rounds.jsonl")) < number:
+            assert time.monotonic() < until and self.is_alive(), RunFiles(self.folder).segment()
+            time.sleep(0.05)
+
+
+def replayed(dataset: Path, run: Path, folder: Path) -> dict[str, np.ndarray]:
+    """Weights that the in-process engine gives when the same sites take part in the same rounds."""
+    rounds = {line["round"]: tuple(line["answered"]) for line in read_rounds(run / "rounds.jsonl")}
+    config = RunConfig.read(run)
+    choices = {"method": config.method, "supervision": config.supervision, "strategy": config.strategy}
+    numbers = {"rounds": config.rounds, "seed": config.seed, "threads": 0, "normalise": "auto"}
+    options = {**config.options, **config.strategy_options}
+    opened = RunConfig.make(
+        Dataset(dataset), setting="collaborative", protocol="random-3", options=options, **choices, **numbers
+    ).open()
+    federation = opened.federation(folder, opened.participants)
+
+    class Engine(InProcessEngine):
+        def deliver(self, ask, check):
+            if ask.step == "train":
+                ask = type(ask)(**{**vars(ask), "targets": rounds[int(ask.payload["round"])]})
+            return super().deliver(ask, check)
+
+    class Everyone:
+        sites = 1
+        deadline = 0.0
+
+    state = coordinate(
+        lambda state: opened.method.coordinate(opened.plan, state, lambda record: None),
+        Engine(federation.sites()),
+        Checkpoint(folder / "checkpoints"),
+        opened.plan.dim,
+        Everyone(),  # type: ignore[arg-type]
+    )
+    return {name: value for name, value in state.items() if name.startswith("weights.")}
+
+
+def test_a_site_that_is_killed_and_comes_back_trains_again_and_the_model_is_that_of_one_process(
+    federation, dataset, tmp_path
+):
+    run = Background(federation, tmp_path / "run", dataset=dataset, rounds=60, min_sites=2, deadline=10, **OPTIONS)
+    run.wait_for_round(5)
+    for pid in federation.processes("participant-02").values():
+        os.kill(pid, signal.SIGKILL)
+    federation.start(["participant-02"])
+    run.join(120)
+    lines = read_rounds(tmp_path / "run" / "rounds.jsonl")
+    assert [line["round"] for line in lines] == list(range(1, 61))
+    without = [line["round"] for line in lines if "participant-02" not in line["answered"]]
+    assert without, "the fault came too late to matter"
+    assert "participant-02" in lines[-1]["answered"]
+    assert max(without) - min(without) + 1 == len(without)
+    weights = replayed(dataset, tmp_path / "run", tmp_path / "replayed")
+    final = Checkpoint(tmp_path / "run" / "checkpoints").load()
+    assert weights and all(np.array_equal(final[name], value) for name, value in weights.items())
+    assert run.metrics["frame_auc"] is not None and run.metrics["engine"] == "flare"
+
+
+def test_without_faults_the_model_is_that_of_one_process_and_sites_can_judge_it_at_home(federation, dataset, tmp_path):
+    deployed = train_deployed(
+        tmp_path / "run", coordinator=federation.coordinator, sites=SITES, method="c2fpl", strategy="scaffold", rounds=3
+    )
+    alone = train(dataset, tmp_path / "alone", method="c2fpl", strategy="scaffold", rounds=3, protocol="random-3")
+    assert deployed["model_sha256"] == alone["model_sha256"]
+    assert deployed["frame_auc"] is None and "no normal and no abnormal test frames" in deployed["undefined"]
+    home = federation.sites["participant-01"]
+    (ledger,) = (home / "runs").glob(f"{RunFiles(tmp_path / 'run').deployment()['id']}/ledger.jsonl")
+    sent = [json.loads(line)["schema"] for line in ledger.read_text().splitlines()]
+    assert sent[:2] == ["features_description", "acknowledgement"] and sent[-1] == "evaluation_histogram"
+    assert sent.count("scaffold_update") == 3
+
+
+def test_what_a_sites_policy_forbids_stops_the_run_with_a_sentence_and_it_goes_on_when_permitted(federation, tmp_path):
+    policy = federation.sites["participant-03"] / "policy.json"
+    before = json.loads(policy.read_text())
+    allowed = [name for name in before["schemas"] if name != "model_update"]
+    write_json(policy, {**before, "schemas": allowed})
+    choices = {"coordinator": federation.coordinator, "sites": SITES, "rounds": 2}
+    with pytest.raises(ClapError, match=r"participant-03: refused there: schema 'model_update' is outside"):
+        train_deployed(tmp_path / "run", **choices)
+    log = federation.sites["participant-03"] / "log.jsonl"
+    refused = [json.loads(line) for line in log.read_text().splitlines() if '"refused"' in line]
+    assert refused[-1]["schema"] == "model_update"
+    write_json(policy, before)
+    assert resume_deployed(tmp_path / "run")["model_sha256"]
+
+
+def test_no_code_comes_from_the_network(federation, tmp_path):
+    """A coordinator that was turned permits everything at its own server; the sites still run only what they have."""
+    local = federation.coordinator / "server" / "local"
+    for file, change in (
+        ("resources.json", {"class_allow_list": ["*"]}),
+        ("authorization.json", {"permissions": {"project_admin": "any"}}),
+    ):
+        write_json(local / file, {**json.loads((local / file).read_text()), **change})
+    os.kill(federation.processes("")["flare"], signal.SIGKILL)  # the service starts it again, with these rules
+    marker = tmp_path / "ran"
+    custom = _job(tmp_path / "custom", "evil.Evil")
+    (custom / "app" / "custom").mkdir()
+    (custom / "app" / "custom" / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass\n")
+    foreign = _job(tmp_path / "foreign", "subprocess.Popen", {"args": ["touch", str(marker)]})
+    server = FlareServer(federation.coordinator / "operator")
+    try:
+        assert "BYOC not permitted" in _refusal(federation, server, custom)
+        assert "not in allow_list" in _refusal(federation, server, foreign)
+    finally:
+        server.close()
+    assert not marker.exists()
+
+
+def _job(folder: Path, worker: str, arguments: dict[str, Any] | None = None) -> Path:
+    config = folder / "app" / "config"
+    controller = {"id": "c", "path": "nvflare.app_common.workflows.broadcast_operator.BroadcastAndWait", "args": {}}
+    write_json(config / "config_fed_server.json", {"format_version": 2, "workflows": [controller], "components": []})
+    executor = {"tasks": ["*"], "executor": {"path": worker, "args": arguments or {}}}
+    write_json(config / "config_fed_client.json", {"format_version": 2, "executors": [executor], "components": []})
+    deploy = {"app": ["server", *SITES]}
+    write_json(folder / "meta.json", {"name": "evil", "resource_spec": {}, "min_clients": 1, "deploy_map": deploy})
+    return folder
+
+
+def _refusal(federation: LocalFederation, server: FlareServer, job: Path) -> str:
+    """What the logs say of a job that the first site refuses: the site's own, or the server's of the site's reply."""
+    kits = [federation.sites[SITES[0]] / "client", federation.coordinator / "server"]
+    before, until, submitted = _lines(kits), time.monotonic() + 90, False
+    while time.monotonic() < until:
+        if not submitted:
+            try:
+                server.submit(job)
+                submitted = True
+            except ClapError:
+                time.sleep(1)
+        for line in _lines(kits) - before:
+            message = json.loads(line)["message"]
+            if SITES[0] in message + json.loads(line)["fl_ctx"] and ("BYOC" in message or "allow_list" in message):
+                return message
+        time.sleep(0.3)
+    raise AssertionError(f"no refusal in the logs of {kits}")
+
+
+def _lines(kits: list[Path]) -> set[str]:
+    logs = [file for kit in kits for file in kit.glob("**/log.json")]
+    return {line for file in logs for line in file.read_text(errors="replace").splitlines()}
