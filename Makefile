@@ -1,11 +1,12 @@
 # Two commands for people: `make demo` and `make test`. Both make .venv first; nothing outside this folder is touched.
+# `make wheels` collects what a machine without a network needs to install clap-vad[deploy].
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 # Versions are pinned: the CPU build of torch is 2.13.0, anything looser may bring gigabytes of CUDA.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test lint types check wheels clean
 
 demo: $(VENV)/installed
 	$(BIN)/clap demo --out demo-out
@@ -22,6 +23,11 @@ types: $(VENV)/installed-dev
 check: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
+wheels: | $(VENV)/bin/python
+	rm -rf wheels
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --constraint constraints.txt --wheel-dir wheels ".[deploy]"
+	$(BIN)/python packaging/wheelhouse.py wheels
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -35,4 +41,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) demo-out wheels

@@ -12,7 +12,7 @@ from torch import nn
 
 from clap_vad.core.moments import Moments, Normaliser
 from clap_vad.detector import autoencoder, cooperative
-from clap_vad.detector.autoencoder import generator_shapes, initial_generator, reconstruct
+from clap_vad.detector.autoencoder import generator_shapes, initial_generator
 from clap_vad.detector.cooperative import (
     Cooperation,
     cooperative_training,
@@ -22,6 +22,7 @@ from clap_vad.detector.cooperative import (
 from clap_vad.detector.drift import Correction
 from clap_vad.detector.dropout import DROPOUT, Dropout
 from clap_vad.detector.network import initial_weights
+from clap_vad.detector.reconstruction import reconstruct
 from clap_vad.detector.training import SgdSettings
 
 DIM = 12

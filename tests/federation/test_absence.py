@@ -301,10 +301,10 @@ def test_a_step_that_may_be_missed_is_not_caught_up_on(make_federation):
         assert step not in [line["step"] for line in trial.ledger("east")]
 
 
-@pytest.mark.parametrize("stopped", ["label", "train"])
-def test_stopped_right_after_a_participant_has_caught_up(make_federation, stopped):
-    """It must still know the state from which the coordinator, which remembers nothing of that, asks it again."""
-    fates = absent("segregate", "east")
+@pytest.mark.parametrize(("missed", "stopped"), [("segregate", "label"), ("label", "train")])
+def test_stopped_right_after_a_participant_has_caught_up(make_federation, missed, stopped):
+    """It must still know the state from which the coordinator, which may remember nothing of that, asks it again."""
+    fates = absent(missed, "east")
     expected = Trial(make_federation(), fates).run()
     stops = []
 

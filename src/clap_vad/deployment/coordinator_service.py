@@ -75,6 +75,7 @@ class CoordinatorService:
         if (ended := self._process.ensure()) is not None:
             note(self._home.path, "server ended", why=ended)
             self._server.close()
+            self._contacts.clear()  # sites have to register with the next one
         if time.monotonic() - self._asked >= _ASKING:
             self._asked = time.monotonic()
             self._note_contacts(self._server.contacts())

@@ -22,7 +22,7 @@ STATUS = "status.json"
 _CLIENT = "nvflare.private.fed.app.client.client_train"
 _HEARTBEAT = 2  # seconds between signs of life
 _LOOKING = 1.0  # seconds between looks at the client
-_SILENT = 30.0  # seconds without an answer after which the client is started anew, once the coordinator can be reached
+_SILENT = 15.0  # seconds without an answer after which the client is started anew, once the coordinator can be reached
 _PAUSES = (2.0, 5.0, 10.0, 30.0)  # seconds before a coordinator that cannot be reached is tried again
 
 

@@ -7,14 +7,11 @@ per segment.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-
-import torch
 
 from ..core.randomness import keyed_generator
 from .network import Weights, xavier_uniform
 
-__all__ = ["GENERATOR", "generator_shapes", "initial_generator", "reconstruct"]
+__all__ = ["GENERATOR", "generator_shapes", "initial_generator"]
 
 GENERATOR = "generator."
 _HIDDEN = (1024, 512, 256, 512, 1024)
@@ -36,19 +33,3 @@ def generator_shapes(dim: int) -> dict[str, tuple[int, ...]]:
 def initial_generator(dim: int, seed: int) -> Weights:
     """Xavier-uniform weights and zero biases, as the detector's."""
     return xavier_uniform(generator_shapes(dim), keyed_generator(seed, 0, "", "initial generator"))
-
-
-def reconstruct(weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """G(x), (n, D) -> (n, D).
-
-    >>> weights = {name: torch.zeros(shape) for name, shape in generator_shapes(4).items()}
-    >>> reconstruct(weights, torch.ones(2, 4)).shape
-    torch.Size([2, 4])
-    """
-    last = len(_HIDDEN) + 1
-    for layer in range(1, last + 1):
-        name = f"{GENERATOR}layer{layer}"
-        x = torch.addmm(weights[f"{name}.bias"], x, weights[f"{name}.weight"].t())
-        if layer < last:
-            x = torch.relu(x)
-    return x

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .autoencoder import GENERATOR, reconstruct
+from .autoencoder import GENERATOR
 from .drift import Correction
 from .dropout import DROPOUT, Dropout
 from .network import Weights
+from .reconstruction import reconstruct
 from .source import SegmentSource
 from .threads import torch_threads
 from .training import SgdSettings, TrainingResult, epochs

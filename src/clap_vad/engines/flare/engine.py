@@ -174,11 +174,17 @@ class FlareEngine:
                 return
             if self._abort.triggered or (self._recalled() and not progress.waiting):
                 raise RecalledError(f"the job ended during step '{ask.step}'")
+            if self._starting(progress.waiting):
+                began = time.monotonic()  # the deadline is for the step, not for what comes before a job's first one
             if ask.deadline and time.monotonic() - began >= ask.deadline:
                 return
             if task.completion_status is not None and not enough:
                 raise RecalledError(f"FLARE ended step '{ask.step}' ({task.completion_status})")
             time.sleep(_POLL)
+
+    def _starting(self, waiting: Collection[str]) -> bool:
+        early = time.monotonic() - self._started < self._patience.start
+        return early and any(name not in self._seen for name in waiting)
 
     def _look(self, ask: Ask, step: _Step) -> Progress:
         with step.lock:
