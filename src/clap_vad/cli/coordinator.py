@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from ..deployment.coordinator_home import CoordinatorHome
 from ..deployment.coordinator_service import CoordinatorService
 from ..deployment.coordinator_status import coordinator_status
 from ..deployment.signals import until_stopped
+from ..trust.coordinator_home import CoordinatorHome
 from .command import Output, command
 from .deployment_tables import coordinator_table
 

@@ -39,6 +39,9 @@ def coordinator_table(found: dict[str, Any]) -> Group:
                 _now(run),
             )
         parts.append(runs)
+    for run in found["runs"]:
+        for line in run["refused"]:
+            parts.append(f"{line['time'][:19]}  {line['site']}, step '{line['step']}': {line['why']}")
     for event in found["events"]:
         parts.append(f"{event['time'][:19]}  {event['event']}  {event.get('end') or ''} {event.get('why') or ''}")
     return Group(*parts)

@@ -8,9 +8,9 @@ import click
 
 from ..deployment.joining import join_site, request_site
 from ..deployment.signals import until_stopped
-from ..deployment.site_home import SiteHome
 from ..deployment.site_service import SiteService
 from ..deployment.site_status import site_status
+from ..trust.site_home import SiteHome
 from .command import Output, command
 from .deployment_tables import site_table
 

@@ -1,1 +1,1 @@
-"""A federation of real sites over mutual TLS: who is who, what each side keeps, whether they reach each other."""
+"""A federation of real sites: services that keep it going, and runs over it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import ClapError
 from ..persistence import locked_folder, write_json
-from .coordinator_home import CoordinatorHome
+from ..trust.coordinator_home import CoordinatorHome
 from .flare_server import FlareServer
 from .keeper import Kept
 from .kit import write_operator_kit, write_server_kit

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ClapError
 from ..federation.checkpoint import read_rounds
 from ..persistence import read_json
-from .coordinator_home import CoordinatorHome
+from ..trust.coordinator_home import CoordinatorHome
 from .coordinator_service import STATUS
 from .log import read_notes
 from .queue import queued
@@ -69,5 +69,5 @@ def _describe(run: Path) -> dict[str, Any]:
         "replied": segment.get("replied", []),
         "waiting": segment.get("waiting", []),
         "absent": sorted(segment.get("absent") or {}),
-        "refused": segment.get("refused", {}),
+        "refused": read_notes(run, ("reply refused",), 5),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..engines.flare.gate import FlareGate
-from .coordinator_home import CoordinatorHome
+from ..trust.coordinator_home import CoordinatorHome
 
 __all__ = ["Gate"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClapError
-from .authority import OPERATOR_NAME
+from ..trust.authority import OPERATOR_NAME
 
 __all__ = ["FlareServer"]
 

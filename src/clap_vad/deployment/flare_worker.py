@@ -10,9 +10,9 @@ from ..errors import ClapError
 from ..federation.ask import Ask
 from ..federation.messages import Message
 from ..federation.policy import RefusalError
+from ..trust.site_home import SiteHome
 from .host import SiteHost
 from .log import note
-from .site_home import SiteHome
 
 __all__ = ["Worker"]
 

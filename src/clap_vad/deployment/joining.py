@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..federation.policy import Policy
-from .identity import fingerprint, read_certificate
-from .site_home import SiteHome
+from ..trust.identity import fingerprint, read_certificate
+from ..trust.site_home import SiteHome
 
 __all__ = ["join_site", "request_site"]
 

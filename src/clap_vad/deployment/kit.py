@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from ..persistence import write_json
-from .authority import OPERATOR_NAME, SERVER_NAME
-from .coordinator_home import CoordinatorHome
-from .site_home import SiteHome
+from ..trust.authority import OPERATOR_NAME, SERVER_NAME
+from ..trust.coordinator_home import CoordinatorHome
+from ..trust.site_home import SiteHome
 
 __all__ = ["CONTROLLER", "HEARTBEAT", "WORKER", "write_client_kit", "write_operator_kit", "write_server_kit"]
 
@@ -22,7 +23,8 @@ HEARTBEAT = "heartbeat"
 _ALLOWED = [CONTROLLER, WORKER]
 """The only classes that a job may name, at either side."""
 
-_LARGEST = 1 << 29  # bytes of one message; a model of 1 M weights has 4 MB
+_JOBS_KEPT = 7 * 86400.0  # seconds
+_LARGEST = 1 << 28  # bytes of one message; a model of 1 M weights has 4 MB
 
 _NOBODY = dict.fromkeys(
     ("submit_job", "clone_job", "manage_job", "download_job", "view", "operate", "shell_commands", "byoc"), "none"
@@ -207,10 +209,18 @@ def _listening(host: str) -> str:
 
 
 def _startup(kit: Path, authority: Path) -> Path:
+    _forget_jobs(kit)
     startup = kit / "startup"
     startup.mkdir(parents=True, exist_ok=True)
     shutil.copy(authority, startup / "rootCA.pem")
     return startup
+
+
+def _forget_jobs(kit: Path) -> None:
+    """Remove what FLARE keeps of jobs that ended long ago: what a run is stands in its own folder."""
+    for folder in (*kit.glob("*-*-*-*-*"), *(kit / "jobs").glob("*-*-*-*-*")):
+        if time.time() - folder.stat().st_mtime > _JOBS_KEPT:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy_key(source: Path, target: Path) -> None:

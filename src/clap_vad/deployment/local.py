@@ -19,14 +19,14 @@ from ..datasets.partition import ensure_participants
 from ..errors import ClapError
 from ..federation.policy import Policy
 from ..persistence import read_json
-from .coordinator_home import CoordinatorHome
+from ..trust.coordinator_home import CoordinatorHome
+from ..trust.site_home import SiteHome
 from .coordinator_service import CONTACTS
-from .site_home import SiteHome
 
 __all__ = ["LocalFederation", "local_federation"]
 
 _JOBS = ("worker_process", "runner_process")  # FLARE's modules that a job runs in, at a site and at the coordinator
-_STARTING = 60.0  # seconds within which all sites must be connected
+_STARTING = 60.0  # seconds within which three sites must be connected
 _FRESH = 10.0
 _GRACE = 15.0  # seconds between asking a service to end and ending it
 
@@ -102,9 +102,9 @@ class LocalFederation:
                 found["job" if any(word.endswith(_JOBS) for word in words) else "flare"] = process.info["pid"]
         return found
 
-    def wait(self, timeout: float = _STARTING) -> float:
+    def wait(self, timeout: float | None = None) -> float:
         """Return when all sites are connected, with the seconds that took; raises :class:`ClapError` at the timeout."""
-        began = time.monotonic()
+        began, timeout = time.monotonic(), _STARTING * max(1.0, len(self.sites) / 3) if timeout is None else timeout
         while missing := [name for name in self.sites if not self._connected(name)]:
             for name, process in self._processes.items():
                 if process.poll() is not None:
@@ -120,12 +120,17 @@ class LocalFederation:
         """End every process that :meth:`start` has started, by its id; they end those that they have started."""
         for process in self._processes.values():
             process.terminate()
-        for process in self._processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE)
-            process.kill()
-            process.wait()
-        self._processes.clear()
+        for name in list(self._processes):
+            self.stop_site(name)
+
+    def stop_site(self, name: str) -> None:
+        """End the service of one site, or of the coordinator (``""``)."""
+        process = self._processes.pop(name)
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+        process.kill()
+        process.wait()
 
     def _connected(self, name: str) -> bool:
         try:

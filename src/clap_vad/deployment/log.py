@@ -1,4 +1,4 @@
-"""Our own log of a coordinator or a site: ``log.jsonl`` in its home, one JSON object a line, for people and tools."""
+"""Our own log of a coordinator, a site or a run: ``log.jsonl`` in its folder, one JSON object a line."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..engines.flare.job import write_job
 from ..errors import ClapError
-from .coordinator_home import CoordinatorHome
+from ..trust.coordinator_home import CoordinatorHome
 from .flare_server import FlareServer
 from .kit import CONTROLLER, WORKER
 from .log import note

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,10 +26,13 @@ from ..workflows.configuration import RunConfig
 from ..workflows.finish import finish, finished, test_round
 from .agreement import Agreement
 from .introduction import introduction
+from .log import note
 from .planning import agree, test_dataset
 from .run_files import RunFiles
 
 __all__ = ["Segment"]
+
+_LETTING_GO = 20.0  # seconds
 
 
 class Segment:
@@ -44,6 +48,7 @@ class Segment:
         self._run, self._number = run, number
         self._told: dict[str, Any] = {}
         self._absent_since: dict[str, float] = {}
+        self._refused: set[tuple[int, str]] = set()
 
     def recalled(self) -> bool:
         """Whether the job is to end: because sites have come back, or somebody wants the run to stop."""
@@ -52,11 +57,16 @@ class Segment:
     def progress(self, progress: Progress) -> None:
         """Tell where the present step stands."""
         now = time.time()
+        number = int(progress.ask.payload["round"]) if "round" in progress.ask.payload else None
+        for name, why in progress.refused.items():
+            if (said := (progress.ask.sequence, name)) not in self._refused:
+                self._refused.add(said)
+                note(self._run, "reply refused", site=name, step=progress.ask.step, round=number, why=why)
         self._absent_since = {name: self._absent_since.get(name, now) for name in progress.absent}
         self._tell(
             "running",
             step=progress.ask.step,
-            round=int(progress.ask.payload["round"]) if "round" in progress.ask.payload else None,
+            round=number,
             sequence=progress.ask.sequence,
             replied=list(progress.replied),
             waiting=list(progress.waiting),
@@ -65,11 +75,19 @@ class Segment:
         )
 
     def work(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
-        """Go on with the run; never raises, but tells how it ended."""
-        self._tell("running")
+        """Go on with the run, and tell how that ended.
+
+        Nothing is done by a job that FLARE has kept from before a restart: the service has submitted another since.
+        """
+        if self._number < int(self._files.deployment().get("segments", 0)):
+            return
+        with _locked_soon(self._run):
+            self._tell("running")
+            self._work(make_engine)
+
+    def _work(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
         try:
-            with locked_folder(self._run):
-                self._go_on(make_engine)
+            self._go_on(make_engine)
         except RecalledError as error:
             self._tell("ended", end="recalled", why=str(error))
         except TooFewRepliesError as error:
@@ -136,6 +154,22 @@ def _federated_evaluation(state: State) -> Steps:
     for kind in ("normal", "abnormal"):
         counts = [np.asarray(reply.message[kind]) for reply in replies]
         state[f"evaluation.{kind}"] = np.sum(counts, axis=0)
+
+
+@contextlib.contextmanager
+def _locked_soon(run: Path) -> Iterator[None]:
+    """Hold the run's folder, which the process of the job before may still be letting go of."""
+    with contextlib.ExitStack() as stack:
+        until = time.monotonic() + _LETTING_GO
+        while True:
+            try:
+                stack.enter_context(locked_folder(run))
+                break
+            except ClapError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+        yield
 
 
 def _now() -> str:

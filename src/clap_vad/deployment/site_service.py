@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from ..errors import ClapError
 from ..persistence import locked_folder, write_json
+from ..trust.preflight import Unreachable, preflight
+from ..trust.site_home import SiteHome
 from .keeper import Kept
 from .kit import HEARTBEAT, write_client_kit
 from .log import note
-from .preflight import Unreachable, preflight
-from .site_home import SiteHome
 
 __all__ = ["STATUS", "SiteService"]
 

@@ -10,9 +10,9 @@ from typing import Any
 from ..errors import ClapError
 from ..federation.policy import Policy
 from ..persistence import read_json
-from .identity import check_identity
+from ..trust.identity import check_identity
+from ..trust.site_home import SiteHome
 from .log import read_notes
-from .site_home import SiteHome
 from .site_service import STATUS
 
 __all__ = ["site_status"]

@@ -12,9 +12,9 @@ from ..errors import ClapError
 from ..federation.checkpoint import read_rounds
 from ..persistence import locked_folder, read_json, write_json
 from ..progress import progress_bar
+from ..trust.coordinator_home import CoordinatorHome
 from ..workflows.configuration import RunConfig
 from ..workflows.train import check_free
-from .coordinator_home import CoordinatorHome
 from .coordinator_service import STATUS
 from .planning import deployed_config
 from .queue import enqueue

@@ -62,6 +62,8 @@ class Site:
         if ask.step not in self._program.steps:
             raise RefusalError(f"participant '{self.participant}': asked for the unknown step '{ask.step}'; refused")
         handler, schema = self._program.steps[ask.step]
+        if ask.silent:
+            schema = ACKNOWLEDGEMENT
         if schema != ask.reply:
             raise RefusalError(
                 f"participant '{self.participant}': step '{ask.step}' replies with '{schema}', "
@@ -80,7 +82,7 @@ class Site:
         for array in state.values():
             array.flags.writeable = False  # states are compared by identity, so nobody may write into one
         if ask.silent:
-            schema, message = ACKNOWLEDGEMENT, {}
+            message = {}
         check_message(schema, message, self._program.dim, self.participant)
         self._states.save(ask.sequence, accepted, state)
         self._ledger.record(ask, schema, message)

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from clap_vad.deployment.authority import Authority, issue_operator, issue_server, issue_site, new_authority
-from clap_vad.deployment.identity import (
+from clap_vad.errors import ClapError
+from clap_vad.trust.authority import Authority, issue_operator, issue_server, issue_site, new_authority
+from clap_vad.trust.identity import (
     certificate_pem,
     check_certificate,
     check_identity,
@@ -36,8 +37,7 @@ from clap_vad.deployment.identity import (
     write_certificate,
     write_key,
 )
-from clap_vad.deployment.names import RESERVED, check_host, check_name, check_organisation, check_port, check_site_name
-from clap_vad.errors import ClapError
+from clap_vad.trust.names import RESERVED, check_host, check_name, check_organisation, check_port, check_site_name
 
 NOW = datetime(2030, 3, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

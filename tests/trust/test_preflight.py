@@ -17,11 +17,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from clap_vad.deployment import preflight as module
-from clap_vad.deployment.authority import Authority, issue_server, issue_site, new_authority
-from clap_vad.deployment.identity import fingerprint, new_key, site_request, write_certificate, write_key
-from clap_vad.deployment.preflight import Unreachable, preflight
 from clap_vad.errors import ClapError
+from clap_vad.trust import preflight as module
+from clap_vad.trust.authority import Authority, issue_server, issue_site, new_authority
+from clap_vad.trust.identity import fingerprint, new_key, site_request, write_certificate, write_key
+from clap_vad.trust.preflight import Unreachable, preflight
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=20)

@@ -13,12 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from clap_vad.deployment import coordinator_home, site_home
-from clap_vad.deployment.coordinator_home import ApprovedSite, CoordinatorHome
-from clap_vad.deployment.exchange import SiteBundle, SiteRequest, read_bundle, read_request, write_bundle, write_request
-from clap_vad.deployment.identity import check_identity, fingerprint, new_key, read_certificate
-from clap_vad.deployment.site_home import SiteHome
 from clap_vad.errors import ClapError
+from clap_vad.trust import coordinator_home, site_home
+from clap_vad.trust.coordinator_home import ApprovedSite, CoordinatorHome
+from clap_vad.trust.exchange import SiteBundle, SiteRequest, read_bundle, read_request, write_bundle, write_request
+from clap_vad.trust.identity import check_identity, fingerprint, new_key, read_certificate
+from clap_vad.trust.site_home import SiteHome
 
 
 @pytest.fixture(scope="module")
