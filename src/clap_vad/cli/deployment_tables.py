@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 __all__ = ["coordinator_table", "site_table"]
 
@@ -22,29 +23,11 @@ def coordinator_table(found: dict[str, Any]) -> Group:
         seen = "never" if site["seen_seconds_ago"] is None else f"{site['seen_seconds_ago']:.0f} s ago"
         sites.add_row(site["name"], site["organisation"], state, seen, site["expires"][:10])
     parts.append(sites)
-    if found["runs"]:
-        runs = Table(title="runs")
-        for column in ("run", "state", "round", "loss", "AUC", "s/round", "MB up", "MB down", "now"):
-            runs.add_column(column)
-        for run in found["runs"]:
-            runs.add_row(
-                run["run"],
-                run["state"],
-                f"{run['round']}/{run['rounds']}",
-                _number(run["loss"], 4),
-                _number(run["frame_auc"], 4),
-                _number(run["seconds_per_round"], 1),
-                f"{run['bytes_up'] / 1e6:.1f}",
-                f"{run['bytes_down'] / 1e6:.1f}",
-                _now(run),
-            )
-        parts.append(runs)
     for run in found["runs"]:
-        for line in run["refused"]:
-            parts.append(f"{line['time'][:19]}  {line['site']}, step '{line['step']}': {line['why']}")
+        parts += _run_lines(run)
     for event in found["events"]:
         parts.append(f"{event['time'][:19]}  {event['event']}  {event.get('end') or ''} {event.get('why') or ''}")
-    return Group(*parts)
+    return _group(parts)
 
 
 def site_table(found: dict[str, Any]) -> Group:
@@ -68,17 +51,28 @@ def site_table(found: dict[str, Any]) -> Group:
         parts.append(sent)
     for event in found["problems"]:
         parts.append(f"{event['time'][:19]}  {event['event']}  {event.get('step') or ''} {event.get('why') or ''}")
-    return Group(*parts)
+    return _group(parts)
 
 
-def _now(run: dict[str, Any]) -> str:
+def _group(parts: list[RenderableType]) -> Group:
+    """Lines as they are: a path may hold what rich would take for markup."""
+    return Group(*(Text(part) if isinstance(part, str) else part for part in parts))
+
+
+def _run_lines(run: dict[str, Any]) -> list[str]:
+    facts = [f"{run['state']}", f"round {run['round']} of {run['rounds']}"]
+    facts += [f"loss {run['loss']:.4f}"] if run["loss"] is not None else []
+    facts += [f"frame AUC {run['frame_auc']:.4f}"] if run["frame_auc"] is not None else []
+    facts += [f"{run['seconds_per_round']:.1f} s a round"] if run["seconds_per_round"] is not None else []
+    facts += [f"{run['bytes_up'] / 1e6:.1f} MB up, {run['bytes_down'] / 1e6:.1f} MB down"]
+    lines = [f"run {run['run']} ({run['method']}): {', '.join(facts)}"]
     if run["why"]:
-        return str(run["why"])
-    parts = [f"step '{run['step']}'"] if run["step"] else []
-    parts += [f"waiting for {', '.join(run['waiting'])}"] if run["waiting"] else []
-    parts += [f"without {', '.join(run['absent'])}"] if run["absent"] else []
-    return ", ".join(parts)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+        lines.append(f"  {run['why']}")
+    elif run["step"]:
+        waiting = f", waiting for {', '.join(run['waiting'])}" if run["waiting"] else ""
+        absent = f", without {', '.join(run['absent'])}" if run["absent"] else ""
+        lines.append(f"  step '{run['step']}': {len(run['replied'])} replied{waiting}{absent}")
+    return [
+        *lines,
+        *(f"  {line['time'][:19]}  {line['site']}, step '{line['step']}': {line['why']}" for line in run["refused"]),
+    ]

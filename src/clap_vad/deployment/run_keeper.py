@@ -22,7 +22,7 @@ __all__ = ["RunKeeper", "give_up"]
 _FRESH = 12.0  # seconds since a site was heard of within which it counts as connected; it is heard of every 2
 _BACK = 6.0  # seconds that a site is heard of and still missed in a job before the job is ended for it
 _SETTLED = 20.0  # seconds of a job before it is ended for a site: some may just be starting
-_BEGINNING = 60.0  # seconds within which a submitted job must have begun
+_BEGINNING = 180.0  # seconds within which a submitted job must have begun
 _PAUSES = (0.0, 2.0, 5.0, 10.0, 20.0, 60.0)  # seconds before the next job after so many without a finished step
 
 

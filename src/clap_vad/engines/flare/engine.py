@@ -165,6 +165,7 @@ class FlareEngine:
         """Return when there is nothing more to wait for."""
         began, shown = time.monotonic(), None
         while True:
+            ended = task.completion_status  # before the look: what came in until then is seen in it
             progress = self._look(ask, step)
             if progress != shown:
                 self._on_progress(progress)
@@ -178,8 +179,8 @@ class FlareEngine:
                 began = time.monotonic()  # the deadline is for the step, not for what comes before a job's first one
             if ask.deadline and time.monotonic() - began >= ask.deadline:
                 return
-            if task.completion_status is not None and not enough:
-                raise RecalledError(f"FLARE ended step '{ask.step}' ({task.completion_status})")
+            if ended is not None and not enough:
+                raise RecalledError(f"FLARE ended step '{ask.step}' ({ended})")
             time.sleep(_POLL)
 
     def _starting(self, waiting: Collection[str]) -> bool:
