@@ -98,8 +98,8 @@ def append_line(path: Path, line: str) -> None:
 
 
 @contextlib.contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; raises :class:`ClapError` while another one holds it.
+def locked_folder(folder: Path, remedy: str = "wait for it or choose another --out") -> Iterator[None]:
+    """Hold a folder for this process; raises :class:`ClapError`, with the remedy, while another one holds it.
 
     The lock is on the folder itself, so nothing is left behind, and a killed process lets go of it.
     """
@@ -108,9 +108,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ClapError(
-                f"{folder}: another process is at work in it; wait for it or choose another --out"
-            ) from None
+            raise ClapError(f"{folder}: another process is at work in it; {remedy}") from None
         yield
     finally:
         os.close(handle)

@@ -72,7 +72,7 @@ def test_scene_gives_each_participant_one_scene(bare_dataset: Path) -> None:
         ("dirichlet-5-nan", None, "unknown protocol .*dirichlet-PARTICIPANTS-ALPHA"),
         ("dirichlet-5-0.0", None, "finite number above 0"),
         ("official-scene-11", None, "unknown protocol"),
-        ("city", None, "known here: dirichlet, event, random, scene"),
+        ("city", None, "known here: dirichlet, event, grouped, random, scene"),
         ("../videos", None, "unknown protocol"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_new_protocol_brings_its_settings_and_names(bare_dataset: Path, monkey
     ) -> dict[str, list[str]]:
         return {"first": dataset.train_videos[:first], last_name: dataset.train_videos[first:]}
 
-    assert PROTOCOLS.names() == ["dirichlet", "event", "random", "scene"]
+    assert PROTOCOLS.names() == ["dirichlet", "event", "grouped", "random", "scene"]
     monkeypatch.setitem(PROTOCOLS._entries, "random-cut", cut)
     assert [(s.name, s.default, s.help) for s in settings_of("random-cut")] == [
         ("first", 3, "videos of the first"),
@@ -351,7 +351,7 @@ def test_ensure_makes_what_is_missing_and_reuses_what_is_there(bare_dataset: Pat
     assert dataset.read_participants("random") == first
     with pytest.raises(ClapError, match="holds 4 participants, not 7"):
         ensure_participants(dataset, "random", 5, 7)
-    with pytest.raises(ClapError, match="unknown protocol 'official-event-13'; known here: dirichlet, event, random"):
+    with pytest.raises(ClapError, match="unknown protocol .official-event-13.; known here: dirichlet, event, grouped"):
         ensure_participants(dataset, "official-event-13", 0)
 
 

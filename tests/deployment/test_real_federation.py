@@ -139,7 +139,7 @@ def test_what_a_sites_policy_forbids_stops_the_run_with_a_sentence_and_it_goes_o
     with pytest.raises(ClapError, match=r"participant-03: refused there: schema 'model_update' is outside"):
         train_deployed(tmp_path / "run", **choices)
     log = federation.sites["participant-03"] / "log.jsonl"
-    refused = [json.loads(line) for line in log.read_text().splitlines() if '"refused"' in line]
+    refused = [json.loads(line) for line in log.read_text().splitlines() if '"question refused"' in line]
     assert refused[-1]["schema"] == "model_update"
     write_json(policy, before)
     assert resume_deployed(tmp_path / "run")["model_sha256"]

@@ -102,7 +102,9 @@ class LossyEngine:
         if self._enough:
             worse = sorted(targets, key=lambda name: [Fate.ANSWERS, Fate.IS_LOST, Fate.IS_AWAY].index(fates[name]))
             fates |= dict.fromkeys(worse[: ask.min_replies], Fate.ANSWERS)
-        replies = [Reply(name, self._answer(moment, ask, check, name)) for name in targets if fates[name] != Fate.IS_AWAY]
+        replies = [
+            Reply(name, self._answer(moment, ask, check, name)) for name in targets if fates[name] != Fate.IS_AWAY
+        ]
         replies = [reply for reply in replies if fates[reply.participant] == Fate.ANSWERS]
         self.counted[moment] = tuple(reply.participant for reply in replies)
         return replies

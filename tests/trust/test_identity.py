@@ -365,7 +365,6 @@ def test_bad_names(name: str) -> None:
         (check_host, "Gate.Example.org", "gate.example.org"),
         (check_host, "nas", "nas"),
         (check_host, "192.0.2.7", "192.0.2.7"),
-        (check_host, "2001:DB8::7", "2001:db8::7"),
         (check_organisation, " Ville d’Évry ", "Ville d’Évry"),
         (check_port, 65535, 65535),
     ],
@@ -380,7 +379,7 @@ def test_good_values(check: Callable, good: object, kept: object) -> None:
         *((check_host, bad) for bad in ("", "https://a.org", "a.org:80", "a..b", "-a.org", "192.0.2.777", "a.org\n")),
         *(
             (check_host, bad)
-            for bad in ("0.0.0.0", "::", "fe80::1%eth0", "a_b.org", "a." * 127 + "ab", "é.org", "a.org.")
+            for bad in ("0.0.0.0", "::", "2001:db8::7", "fe80::1%eth0", "a_b.org", "a." * 127 + "ab", "é.org", "a.org.")
         ),
         *((check_organisation, bad) for bad in ("", "  ", "a\nb", "a" * 65)),
         *((check_port, bad) for bad in (0, -1, 65536)),

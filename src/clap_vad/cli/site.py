@@ -25,11 +25,11 @@ _home_option = click.option(
 @command("request", help="Ask to join a federation: makes this site's key, and a small file to send.")
 @_home_option
 @click.option("--name", required=True, help="Of the site: letters, digits, hyphens.")
-@click.option("--organisation", default="", help="Whose site it is  [default: its name].")
+@click.option("--organisation", default="", help="Whose site it is  [default: as before, else its name].")
 @click.option("--out", type=_PATH, help="The file to send to the coordinator  [default: NAME.request.json].")
 def request(home: Path, name: str, organisation: str, out: Path | None) -> Output:
     """Parse, call, print."""
-    file, fingerprint = request_site(home, name, organisation or name, out)
+    file, fingerprint = request_site(home, name, organisation, out)
     text = f"send {file} to the coordinator, and compare this site's key by telephone:\n{fingerprint}"
     return Output({"site": name, "request": str(file), "fingerprint": fingerprint}, text)
 

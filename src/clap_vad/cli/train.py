@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -113,8 +115,7 @@ def train(
         _refuse("flare", setting="collaborative", protocol=None)
         if out is None:
             raise ClapError("give --out RUN, or --resume RUN")
-        from ..deployment.train import train_deployed
-
+        train_deployed = _deployment().train_deployed
         names = [name.strip() for name in sites.split(",") if name.strip()]
         waiting: dict[str, Any] = {"min_sites": min_sites, "deadline": deadline}
         metrics = train_deployed(
@@ -131,9 +132,16 @@ def train(
 def _resume(run: Path) -> dict[str, Any]:
     if RunConfig.read(run).engine == "inprocess":
         return workflow.resume(run)
-    from ..deployment.train import resume_deployed
+    resumed: dict[str, Any] = _deployment().resume_deployed(run)
+    return resumed
 
-    return resume_deployed(run)
+
+def _deployment() -> ModuleType:
+    """What only an install with the extra 'deploy' has."""
+    try:
+        return importlib.import_module("clap_vad.deployment.train")
+    except ModuleNotFoundError as missing:
+        raise ClapError(f"{missing.name} is not installed; pip install 'clap-vad[deploy]'") from None
 
 
 def _refuse(engine: str, **useless: Any) -> None:

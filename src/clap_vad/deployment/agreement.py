@@ -11,8 +11,9 @@ import numpy as np
 
 from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
-from ..errors import ClapError
+from ..federation.policy import RefusalError
 from ..federation.strategy import make_strategy
+from ..workflows.configuration import MOST_THREADS
 
 __all__ = ["Agreement"]
 
@@ -79,21 +80,27 @@ class Agreement:
 
     @classmethod
     def from_array(cls, array: np.ndarray) -> Agreement:
-        """The agreement in such an array; raises :class:`ClapError` for anything else."""
+        """The agreement in such an array; raises :class:`RefusalError` for anything else."""
         try:
             content = json.loads(np.asarray(array, np.uint8).tobytes())
         except (ValueError, RecursionError):
-            raise ClapError("the agreement sent for this run is not readable") from None
+            raise RefusalError("the agreement sent for this run is not readable") from None
         fields = {f.name: str(f.type) for f in dataclasses.fields(cls)}
         if not isinstance(content, dict) or content.keys() != fields.keys():
-            raise ClapError("the agreement sent for this run is not one of this release; install the coordinator's")
+            raise RefusalError("the agreement sent for this run is not one of this release; install the coordinator's")
         for name, value in content.items():
             if type(value) not in _KINDS[fields[name]]:
-                raise ClapError(f"the agreement sent for this run: '{name}' is not {fields[name]}")
+                raise RefusalError(f"the agreement sent for this run: '{name}' is not {fields[name]}")
         for name in ("participants", "labelled"):
             if not all(isinstance(entry, str) for entry in content[name]):
-                raise ClapError(f"the agreement sent for this run: '{name}' must be names")
+                raise RefusalError(f"the agreement sent for this run: '{name}' must be names")
             content[name] = tuple(content[name])
-        if min(content["rounds"], content["threads"], content["dim"]) < 1:
-            raise ClapError("the agreement sent for this run: rounds, threads and dim must be at least 1")
+        if min(content["rounds"], content["threads"], content["dim"]) < 1 or content["seed"] < 0:
+            raise RefusalError("the agreement sent for this run: rounds, threads and dim must be at least 1, seed 0")
+        if content["threads"] > MOST_THREADS:
+            raise RefusalError(f"the agreement sent for this run: threads must be at most {MOST_THREADS}")
+        if len(set(content["participants"])) < len(content["participants"]):
+            raise RefusalError("the agreement sent for this run names a participant twice")
+        if content["dim"] != content["features"].get("dim"):
+            raise RefusalError("the agreement sent for this run: dim is not that of its features")
         return cls(**content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from ..errors import ClapError
 from ..persistence import locked_folder, write_json
 from ..trust.coordinator_home import CoordinatorHome
 from .flare_server import FlareServer
-from .keeper import Kept
+from .keeper import Kept, end_leftovers
 from .kit import write_operator_kit, write_server_kit
 from .log import note
 from .queue import queued
@@ -55,7 +56,10 @@ class CoordinatorService:
 
     def serve(self, stopped: Callable[[], bool]) -> None:
         """Run until it is told to stop; raises :class:`ClapError` where another one runs in this home."""
-        with locked_folder(self._home.path):
+        with locked_folder(self._home.path, _ONE):
+            end_leftovers(self._kit)  # of a service that was killed; it may still hold the ports
+            for port in (self._home.port, self._home.admin_port):
+                _check_port_free(port)
             write_server_kit(self._home, self._kit)
             write_operator_kit(self._home, self._home.path / "operator")
             note(self._home.path, "started")
@@ -109,5 +113,16 @@ class CoordinatorService:
         )
 
 
+def _check_port_free(port: int) -> None:
+    """FLARE would share a port with whoever has it and lose half of the messages."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("", port))
+        except OSError as error:
+            raise ClapError(f"port {port} cannot be used ({error.strerror}); end the program that holds it") from None
+
+
+_ONE = "this coordinator runs already, stop that service first"
 _SERVER = "nvflare.private.fed.app.server.server_train"
 _LOST = 15.0  # seconds of silence after which a site that is heard of again counts as connected anew

@@ -62,7 +62,8 @@ class FlareServer:
         if self._session is None:
             from nvflare.fuel.flare_api.flare_api import new_secure_session
 
-            self._session = new_secure_session(
-                OPERATOR_NAME, str(self._kit), timeout=5.0, command_timeout=5.0, auto_login_max_tries=1
-            )
+            with contextlib.redirect_stdout(io.StringIO()):  # it greets its user
+                self._session = new_secure_session(
+                    OPERATOR_NAME, str(self._kit), timeout=5.0, command_timeout=5.0, auto_login_max_tries=1
+                )
         return self._session

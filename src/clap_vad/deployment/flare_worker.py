@@ -38,7 +38,7 @@ class Worker(FlareWorker):
     def failed(self, run: str, ask: Ask | None, error: Exception) -> None:
         """Into the site's own log."""
         assert self._home is not None
-        kind = "refused" if isinstance(error, RefusalError) else "failed"
+        kind = "question refused" if isinstance(error, RefusalError) else "question failed"
         question = {"step": ask.step, "schema": ask.reply} if ask is not None else {}
         note(self._home.path, kind, run=run, **question, why=str(error) or type(error).__name__)
         if not isinstance(error, ClapError):

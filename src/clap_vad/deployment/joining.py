@@ -18,10 +18,16 @@ _ROUNDS = 1000
 def request_site(home: Path, name: str, organisation: str, out: Path | None = None) -> tuple[Path, str]:
     """Make the site's key and the file to send to the coordinator.
 
+    Args:
+        home: the site's folder.
+        name: of the site.
+        organisation: whose it is; empty for the one it stated before, or else its name.
+        out: the file; ``NAME.request.json`` by default.
+
     Returns:
         The file, and the fingerprint of the key. Raises :class:`ClapError` as :meth:`SiteHome.request`.
     """
-    site = SiteHome.request(home, name, organisation, out)
+    site = SiteHome.request(home, name, organisation or SiteHome(home).organisation or name, out)
     return out or Path(f"{name}.request.json"), site.fingerprint
 
 

@@ -15,6 +15,7 @@ from ..trust.coordinator_home import CoordinatorHome
 from .flare_server import FlareServer
 from .kit import CONTROLLER, WORKER
 from .log import note
+from .queue import dequeue
 from .run_files import RunFiles
 
 __all__ = ["RunKeeper", "give_up"]
@@ -30,7 +31,10 @@ def give_up(run: Path, home: CoordinatorHome, why: str) -> None:
     """Do nothing more for a run until somebody resumes it."""
     note(home.path, "run failed", run=str(run), why=why)
     files = RunFiles(run)
-    files.write_deployment(**{"id": None, "segments": 0, **files.deployment(), "state": "failed", "why": why})
+    try:
+        files.write_deployment(**{"id": None, "segments": 0, **files.deployment(), "state": "failed", "why": why})
+    except (ClapError, OSError):  # its folder is at fault itself
+        dequeue(home.path, run)
 
 
 class RunKeeper:
@@ -54,6 +58,7 @@ class RunKeeper:
         self._submitted = 0.0
         self._said: dict[str, Any] = {}
         self._missed: dict[str, float] = {}
+        self._invited: list[str] = []
         self._futile = 0
         self._reached = -1
         self._not_before = 0.0
@@ -96,7 +101,9 @@ class RunKeeper:
         heard = [name for name, since in absent.items() if contacts.get(name, 0.0) > float(since)]
         self._missed = {name: self._missed.get(name, now) for name in heard}
         back = [name for name, since in self._missed.items() if now - since > _BACK]
-        if back and now - self._submitted > _SETTLED + _PAUSES[min(self._futile, len(_PAUSES) - 1)]:
+        if not set(self._invited) <= set(self._allowed()):
+            self._files.recall(self._segments)  # a site was revoked: it gets nothing more
+        elif back and now - self._submitted > _SETTLED + _PAUSES[min(self._futile, len(_PAUSES) - 1)]:
             if not self._files.recalled(self._segments):
                 note(self._home.path, "job recalled", run=str(self._run), number=self._segments, sites=back)
             self._files.recall(self._segments)
@@ -137,22 +144,23 @@ class RunKeeper:
         self._not_before = time.monotonic() + _PAUSES[min(self._futile, len(_PAUSES) - 1)]
 
     def _begin_next(self, present: set[str]) -> None:
-        sites = [name for name in self._sites if name in present]
-        missing = [name for name in self._sites if name not in present]
-        self._check_approved()
+        allowed = self._allowed()
+        sites = [name for name in allowed if name in present]
+        missing = [name for name in allowed if name not in present]
         if len(sites) < self._least:
             there = f"{len(sites)} of the {self._least} sites needed are connected"
             self._say("waiting", f"{there}; missing: {', '.join(missing)}")
         elif time.monotonic() >= self._not_before:
             self._submit(sites)
 
-    def _check_approved(self) -> None:
-        known = {site.name: site for site in self._home.sites()}
-        for name in self._sites:
-            if name not in known:
-                raise ClapError(f"site '{name}' is not approved here; 'clap coordinator status' lists those that are")
-            if known[name].revoked:
-                raise ClapError(f"site '{name}' was revoked; leave it out of --sites")
+    def _allowed(self) -> list[str]:
+        """The run's sites that have not been revoked; raises :class:`ClapError` where they are too few."""
+        known = {site.name for site in self._home.sites() if not site.revoked}
+        allowed = [name for name in self._sites if name in known]
+        if len(allowed) < self._least:
+            gone = ", ".join(name for name in self._sites if name not in known)
+            raise ClapError(f"{gone} not approved or revoked here, and the run needs {self._least} sites; train anew")
+        return allowed
 
     def _submit(self, sites: list[str]) -> None:
         number = self._segments + 1
@@ -172,6 +180,7 @@ class RunKeeper:
             self._back_off()
             return
         self._segments, self._job, self._submitted = number, job, time.monotonic()
+        self._invited = sites
         self._say("running")
         note(self._home.path, "job submitted", run=str(self._run), number=number, job=job, sites=sites)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from ..errors import ClapError
 from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog
 from ..federation.coordinator import ANSWERED, Quorum, TooFewRepliesError, coordinate
-from ..persistence import locked_folder
+from ..persistence import locked_folder, write_json
 from ..workflows.configuration import RunConfig
 from ..workflows.finish import finish, finished, test_round
 from .agreement import Agreement
@@ -114,6 +115,7 @@ class Segment:
         state = coordinate(steps, make_engine(config), checkpoint, 0, Quorum(config.min_sites, config.deadline))
         agreement = Agreement.from_array(state["agreement"])
         settled = replace(config, threads=agreement.threads, normalise=agreement.normalise)
+        write_json(self._run / "config.json", dataclasses.asdict(settled))  # what was left open is known now
         finish(
             self._run,
             settled,

@@ -19,11 +19,16 @@ __all__ = ["STATUS", "SiteService"]
 STATUS = "status.json"
 """What the service knows, for ``clap site status``."""
 
+_NOT_LET_IN = "unauthenticated"  # in what FLARE's client prints when the server does not register it
+_ASK = "the coordinator does not let this site in: it was revoked, or never approved there; ask the coordinator"
 _CLIENT = "nvflare.private.fed.app.client.client_train"
 _HEARTBEAT = 2  # seconds between signs of life
 _LOOKING = 1.0  # seconds between looks at the client
 _SILENT = 15.0  # seconds without an answer after which the client is started anew, once the coordinator can be reached
 _PAUSES = (2.0, 5.0, 10.0, 30.0)  # seconds before a coordinator that cannot be reached is tried again
+
+
+_ONE = "this site runs already, stop that service first"
 
 
 class SiteService:
@@ -51,15 +56,19 @@ class SiteService:
             ClapError: what no waiting can mend, such as a coordinator that is not this federation's, or a certificate
                 that has expired; or another service in this home.
         """
-        with locked_folder(self._home.path):
+        with locked_folder(self._home.path, _ONE):
             try:
                 self._reach(stopped)
                 while not stopped():
                     self._look(stopped)
                     time.sleep(_LOOKING)
+            except ClapError as error:
+                self._client.stop()
+                self._say("refused", str(error))
+                raise
             finally:
                 self._client.stop()
-                self._say("stopped")
+            self._say("stopped")
 
     def _reach(self, stopped: Callable[[], bool]) -> None:
         """Return when the coordinator can be reached."""
@@ -72,9 +81,6 @@ class SiteService:
                 self._say("unreachable", str(error))
                 _sleep(_PAUSES[min(tries, len(_PAUSES) - 1)], stopped)
                 tries += 1
-            except ClapError as error:
-                self._say("refused", str(error))
-                raise
 
     def _look(self, stopped: Callable[[], bool]) -> None:
         if self._client.pid is None:
@@ -83,6 +89,8 @@ class SiteService:
             write_client_kit(self._home, self._kit)
         if (ended := self._client.ensure()) is not None:
             note(self._home.path, "client ended", why=ended)
+            if _NOT_LET_IN in self._last_output():
+                self._say("refused", _ASK)
         heard = self._heard()
         if heard is not None and heard < _SILENT:
             self._say("connected")
@@ -92,8 +100,15 @@ class SiteService:
                 note(self._home.path, "client restarted", why=f"no answer for {heard:.0f} s")
                 (self._kit / HEARTBEAT).unlink(missing_ok=True)
                 self._client.restart()
-        elif self._client.pid is not None:
+        elif self._client.pid is not None and not self._said.startswith("refused"):
             self._say("connecting")
+
+    def _last_output(self) -> str:
+        """What the client has said last, on its way out."""
+        try:
+            return (self._home.path / "client.out").read_text(errors="replace")[-2000:]
+        except OSError:
+            return ""
 
     def _heard(self) -> float | None:
         """Seconds since the coordinator last answered; None where it has not yet."""

@@ -17,6 +17,7 @@ from .site_service import STATUS
 
 __all__ = ["site_status"]
 
+_PROBLEMS = ("question refused", "question failed", "refused", "client ended", "unreachable")
 _SILENT = 60.0  # seconds after which a service that says nothing is not there
 
 
@@ -46,7 +47,7 @@ def site_status(home: SiteHome) -> dict[str, Any]:
         "certificate_problem": problem,
         "policy": {"file": str(home.path / "policy.json"), **vars(policy), "schemas": list(policy.schemas or ())},
         "sent": _sent(home.path / "runs"),
-        "problems": read_notes(home.path, ("refused", "failed", "client ended", "unreachable"), 5),
+        "problems": read_notes(home.path, _PROBLEMS, 5),
     }
 
 

@@ -17,6 +17,8 @@ from .ask import Ask, State
 __all__ = ["Checkpoint", "RoundLog", "SiteState", "read_rounds"]
 
 _CHECKSUM = "sha256"
+_NAMES = "question"
+"""Entry of a kept question that holds the names of its step and of its reply's schema."""
 
 
 def _save(file: Path, state: State) -> None:
@@ -64,16 +66,19 @@ class Checkpoint:
 
     def keep(self, ask: Ask) -> None:
         """Keep a lasting question; once, for a question asked again is the same."""
-        file = self._folder / f"question-{ask.sequence:08d}-{ask.step}-{ask.reply}.safetensors"
+        file = self._folder / f"question-{ask.sequence:08d}.safetensors"
         if not file.exists():
-            _save(file, {name: np.asarray(value) for name, value in ask.payload.items()})
+            names = np.frombuffer(json.dumps([ask.step, ask.reply]).encode(), np.uint8)
+            _save(file, {_NAMES: names, **{name: np.asarray(value) for name, value in ask.payload.items()}})
 
     def kept(self, sequence: int) -> Iterator[Ask]:
         """The lasting questions before this number, oldest first."""
         for file in sorted(self._folder.glob("question-*.safetensors")):
-            _, number, step, reply = file.stem.split("-")
-            if int(number) < sequence:
-                yield Ask(step, reply, dict(_load(file)), sequence=int(number))
+            number = int(file.stem.split("-")[1])
+            if number < sequence:
+                payload = _load(file)
+                step, reply = json.loads(payload.pop(_NAMES).tobytes())
+                yield Ask(step, reply, dict(payload), sequence=number)
 
 
 class SiteState:

@@ -119,6 +119,8 @@ class _Driver:
 
     def ask(self, ask: Ask) -> list[Reply]:
         """One question of the algorithm, after whatever some of its targets missed before."""
+        if ask.lasting and ask.targets is not None:
+            raise ValueError(f"step '{ask.step}': a lasting question is for all participants")
         sequence = int(self.state["sequence"])
         targets = self.engine.participants if ask.targets is None else ask.targets
         needed = ask.min_replies or min(self.quorum.sites, len(targets)) or len(targets)
@@ -145,8 +147,10 @@ class _Driver:
                 self._deliver(
                     replace(kept, reply=ACKNOWLEDGEMENT, silent=True, targets=behind, deadline=self.quorum.deadline)
                 )
-        last = max((kept.sequence for kept in self.checkpoint.kept(sequence)), default=-1)
-        return tuple(name for name in targets if self._accepted()[name] >= last)
+                # Saved before the next question tells a site of it: the site then forgets what came before.
+                self.checkpoint.save(self.state)
+                targets = [name for name in targets if self._accepted()[name] >= kept.sequence]
+        return tuple(targets)
 
     def _deliver(self, ask: Ask) -> list[Reply]:
         targets = ask.targets or ()

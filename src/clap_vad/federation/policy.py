@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import ClapError
 from ..persistence import read_json, write_json
@@ -43,7 +46,8 @@ class Policy:
         if not isinstance(content, dict) or content.keys() != {"format", *cls.__dataclass_fields__}:
             entries = ", ".join(["format", *cls.__dataclass_fields__])
             raise ClapError(f"{file}: not a site's policy; it must have exactly the entries {entries}")
-        if content.pop("format") != _FORMAT:
+        version = content.pop("format")
+        if type(version) is not int or version != _FORMAT:
             raise ClapError(f"{file}: a policy of another release; {_FORMAT} is the format of this one")
         known = {schema.name for schema in schemas()}
         allowed, cohort, rounds = content["schemas"], content["minimum_cohort"], content["maximum_rounds"]
@@ -51,11 +55,12 @@ class Policy:
             raise ClapError(f"{file}: 'schemas' must be a list of names")
         if odd := sorted(set(allowed) - known):
             raise ClapError(f"{file}: 'schemas' names {', '.join(odd)}; known are {', '.join(sorted(known))}")
-        for name, value in (("minimum_cohort", cohort), ("maximum_rounds", rounds)):
-            if type(value) is not int or value < 1:
-                raise ClapError(f"{file}: '{name}' must be a whole number from 1")
+        if type(cohort) is not int or cohort < 1:
+            raise ClapError(f"{file}: 'minimum_cohort' must be a whole number from 1")
+        if rounds is not None and (type(rounds) is not int or rounds < 1):
+            raise ClapError(f"{file}: 'maximum_rounds' must be a whole number from 1, or null for no limit")
         epsilon = content["maximum_epsilon"]
-        if epsilon is not None and (type(epsilon) not in (int, float) or not epsilon > 0):
+        if epsilon is not None and (type(epsilon) not in (int, float) or not 0 < epsilon < math.inf):
             raise ClapError(f"{file}: 'maximum_epsilon' must be a number above 0, or null for no bound")
         return cls(tuple(allowed), cohort, rounds, epsilon)
 
@@ -90,7 +95,10 @@ class Policy:
         if self.schemas is not None and ask.reply not in self.schemas:
             raise RefusalError(f"schema '{ask.reply}' is outside this site's policy")
         if "round" in ask.payload:
-            self._check_rounds(int(ask.payload["round"]))
+            number = np.asarray(ask.payload["round"])
+            if number.shape != () or number.dtype.kind not in "iu":
+                raise RefusalError("a round that is no number")
+            self._check_rounds(int(number))
 
     def _check_rounds(self, rounds: int) -> None:
         if self.maximum_rounds is not None and rounds > self.maximum_rounds:

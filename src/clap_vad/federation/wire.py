@@ -16,6 +16,7 @@ from .messages import Message, schema
 
 __all__ = ["ask_from_wire", "ask_to_wire", "decode", "encode", "most_bytes"]
 
+_MOST_QUESTIONS = 10**8  # a site numbers its states by eight digits
 _HEADER = 64 * 1024
 """Room for the names, types and shapes of a message's entries."""
 
@@ -76,12 +77,14 @@ def ask_from_wire(line: str, payload: bytes) -> Ask:
     kinds = {"step": str, "reply": str, "lasting": bool, "silent": bool, "sequence": int, "accepted": dict}
     try:
         content = json.loads(line)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise ClapError("not a readable question") from None
     if not isinstance(content, Mapping) or content.keys() != kinds.keys():
         raise ClapError("not a question of this release")
     if any(type(content[name]) is not kind for name, kind in kinds.items()):
         raise ClapError("a question whose entries are of other types than declared")
+    if not 0 <= content["sequence"] < _MOST_QUESTIONS:
+        raise ClapError("a question whose number is out of range")
     if any(type(number) is not int for number in content["accepted"].values()):
         raise ClapError("a question whose 'accepted' holds something else than numbers")
     return Ask(payload=decode(payload), **content)

@@ -66,8 +66,8 @@ def check_host(host: str, where: str = "host") -> str:
     Raises:
         ClapError: neither of the two, or an address that only a listener can have (``0.0.0.0``).
 
-    >>> check_host("Coordinator.Example.ORG"), check_host("192.0.2.7"), check_host("2001:db8::7")
-    ('coordinator.example.org', '192.0.2.7', '2001:db8::7')
+    >>> check_host("Coordinator.Example.ORG"), check_host("192.0.2.7")
+    ('coordinator.example.org', '192.0.2.7')
     """
     try:
         address = ipaddress.ip_address(host)
@@ -84,6 +84,8 @@ def check_host(host: str, where: str = "host") -> str:
         raise ClapError(
             f"{where}: no site can connect to {host}; give the address under which sites see the coordinator"
         )
+    if address.version == 6:
+        raise ClapError(f"{where}: FLARE takes no bare IPv6 address such as {host}; give a DNS name that leads to it")
     return str(address)
 
 

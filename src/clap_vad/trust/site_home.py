@@ -136,6 +136,11 @@ class SiteHome:
         return home
 
     @property
+    def organisation(self) -> str:
+        """Whose site it said to be; empty where it has not asked yet."""
+        return str(self._read(_NAMED)["organisation"]) if self._settings_file.exists() else ""
+
+    @property
     def name(self) -> str:
         """Name of the site."""
         return str(self._settings["name"])

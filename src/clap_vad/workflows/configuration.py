@@ -22,6 +22,7 @@ from ..settings import setting_names
 from .federate import Federation
 
 __all__ = [
+    "MOST_THREADS",
     "SETTINGS",
     "SUPERVISIONS",
     "RunConfig",
@@ -45,7 +46,7 @@ _KINDS = {
     "dict[str, Any]": (dict,),
     "list[str]": (list,),
 }
-_MOST_THREADS = 256  # torch dies, not raises, when it is refused the threads it was told to start
+MOST_THREADS = 256  # torch dies, not raises, when it is refused the threads it was told to start
 _SEEDS = 1 << 63
 _WIDE = 4096  # floats per segment from which two threads gain more than they wait for each other
 
@@ -265,8 +266,8 @@ def check_choices(
 def _check_numbers(rounds: int, seed: int, threads: int, fraction: float, stragglers: float) -> None:
     if rounds < 1 or threads < 0 or seed < 0:
         raise ClapError("--rounds must be at least 1, --threads and --seed at least 0")
-    if threads > _MOST_THREADS or seed >= _SEEDS:
-        raise ClapError(f"--threads must be at most {_MOST_THREADS}, --seed below {_SEEDS}")
+    if threads > MOST_THREADS or seed >= _SEEDS:
+        raise ClapError(f"--threads must be at most {MOST_THREADS}, --seed below {_SEEDS}")
     _check_share("fraction", fraction)
     if not 0 <= stragglers <= 1:
         raise ClapError(f"--stragglers is {stragglers}; a number from 0 to 1 is needed")

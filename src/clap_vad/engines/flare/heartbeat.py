@@ -24,5 +24,5 @@ class Heartbeat(FLComponent):
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """FLARE's hook."""
-        if event_type in (EventType.AFTER_CLIENT_REGISTER, EventType.AFTER_CLIENT_HEARTBEAT):
+        if event_type == EventType.AFTER_CLIENT_HEARTBEAT:
             self._file.touch()

@@ -1,0 +1,233 @@
+"""A site's own rules: what is written is read again, what is malformed is told, what is outside them never happens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clap_vad.errors import ClapError
+from clap_vad.federation.ask import Ask
+from clap_vad.federation.checkpoint import SiteState
+from clap_vad.federation.ledger import Ledger
+from clap_vad.federation.messages import schemas
+from clap_vad.federation.policy import Policy, RefusalError
+from clap_vad.federation.site import Site
+
+NAMES = tuple(schema.name for schema in schemas())
+WHOLE = {
+    "format": 1,
+    "schemas": ["segment_count", "model_update"],
+    "minimum_cohort": 3,
+    "maximum_rounds": 50,
+    "maximum_epsilon": None,
+}
+
+
+class Counting:
+    """A site program that notes what it was made to do."""
+
+    dim = 4
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.steps = {"count": (self._count, "segment_count"), "describe": (self._describe, "features_description")}
+
+    def _count(self, payload: dict, state: dict) -> dict:
+        self.done.append("count")
+        state["counted"] = np.array(True)
+        return {"count": 7}
+
+    def _describe(self, payload: dict, state: dict) -> dict:
+        self.done.append("describe")
+        return {"description": np.zeros(4096, np.uint8)}
+
+
+def make_site(tmp_path: Path, policy: Policy) -> tuple[Site, Counting]:
+    program = Counting()
+    site = Site("camera-01", program, SiteState(tmp_path / "state"), Ledger(tmp_path / "ledger.jsonl"), policy)
+    return site, program
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(NAMES, 1, 1),
+        Policy((), 2, 20, 0.5),
+        Policy(("model_update", "segment_count"), 10, 1_000_000, 3),
+        Policy(("acknowledgement",), 1, 7, 1e-9),
+    ],
+)
+def test_what_is_written_is_read_again(tmp_path, policy):
+    policy.write(tmp_path / "policy.json")
+    assert Policy.read(tmp_path / "policy.json") == policy
+
+
+def test_a_policy_without_limits_is_written_with_every_schema_by_name(tmp_path):
+    Policy(minimum_cohort=2, maximum_rounds=9).write(tmp_path / "policy.json")
+    assert Policy.read(tmp_path / "policy.json") == Policy(NAMES, 2, 9)
+    content = json.loads((tmp_path / "policy.json").read_text())
+    assert content == {**WHOLE, "schemas": list(NAMES), "minimum_cohort": 2, "maximum_rounds": 9}
+
+
+def test_the_policy_of_the_defaults_is_read_again_too(tmp_path):
+    Policy().write(tmp_path / "policy.json")
+    assert Policy.read(tmp_path / "policy.json") == Policy(NAMES)
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in WHOLE.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "no such file"),
+        ("", "not valid JSON"),
+        ('{"format": 1', "line 1: not valid JSON"),
+        ("[" * 100_000, "not JSON that can be read"),
+        (b"\xff\xfe{}", "not a UTF-8 text file"),
+        ([], "exactly the entries format, schemas, minimum_cohort, maximum_rounds, maximum_epsilon"),
+        ("null", "exactly the entries"),
+        ({}, "exactly the entries"),
+        *[(without(name), "exactly the entries") for name in WHOLE],
+        ({**WHOLE, "comment": "ours"}, "exactly the entries"),
+        ({**WHOLE, "format": 2}, "another release; 1 is the format"),
+        ({**WHOLE, "format": "1"}, "another release"),
+        ({**WHOLE, "schemas": None}, "'schemas' must be a list of names"),
+        ({**WHOLE, "schemas": "model_update"}, "'schemas' must be a list of names"),
+        ({**WHOLE, "schemas": {"model_update": True}}, "'schemas' must be a list of names"),
+        ({**WHOLE, "schemas": ["model_update", 3]}, "'schemas' must be a list of names"),
+        ({**WHOLE, "schemas": ["model_update", ["x"]]}, "'schemas' must be a list of names"),
+        ({**WHOLE, "schemas": ["model_update", "videos", "a"]}, "'schemas' names a, videos; known are acknowledgement"),
+        ({**WHOLE, "minimum_cohort": 0}, "'minimum_cohort' must be a whole number from 1"),
+        ({**WHOLE, "minimum_cohort": -3}, "'minimum_cohort' must be a whole number from 1"),
+        ({**WHOLE, "minimum_cohort": 2.0}, "'minimum_cohort' must be a whole number from 1"),
+        ({**WHOLE, "minimum_cohort": True}, "'minimum_cohort' must be a whole number from 1"),
+        ({**WHOLE, "minimum_cohort": None}, "'minimum_cohort' must be a whole number from 1"),
+        ({**WHOLE, "minimum_cohort": "3"}, "'minimum_cohort' must be a whole number from 1"),
+        ({**WHOLE, "maximum_rounds": 0}, "'maximum_rounds' must be a whole number from 1"),
+        ({**WHOLE, "maximum_rounds": 1.5}, "'maximum_rounds' must be a whole number from 1"),
+        ({**WHOLE, "maximum_rounds": [20]}, "'maximum_rounds' must be a whole number from 1"),
+        ({**WHOLE, "maximum_epsilon": 0}, "'maximum_epsilon' must be a number above 0, or null for no bound"),
+        ({**WHOLE, "maximum_epsilon": -0.5}, "'maximum_epsilon' must be a number above 0"),
+        ({**WHOLE, "maximum_epsilon": "1"}, "'maximum_epsilon' must be a number above 0"),
+        ({**WHOLE, "maximum_epsilon": True}, "'maximum_epsilon' must be a number above 0"),
+        ({**WHOLE, "maximum_epsilon": float("nan")}, "'maximum_epsilon' must be a number above 0"),
+    ],
+)
+def test_a_malformed_policy_is_told_in_one_sentence_that_names_the_file(tmp_path, content, says):
+    file = tmp_path / "policy.json"
+    if content is not None:
+        text = content if isinstance(content, str | bytes) else json.dumps(content)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ClapError) as told:
+        Policy.read(file)
+    sentence = str(told.value)
+    assert sentence.startswith(f"{file}: ")
+    assert says in sentence
+    assert "\n" not in sentence
+    assert not isinstance(told.value, RefusalError)  # it names a file, so nobody else may be told
+
+
+def test_the_whole_policy_that_the_malformed_ones_come_from_is_read(tmp_path):
+    (tmp_path / "policy.json").write_text(json.dumps(WHOLE))
+    assert Policy.read(tmp_path / "policy.json") == Policy(("segment_count", "model_update"), 3, 50)
+
+
+def test_a_schema_outside_the_policy_is_refused_before_the_step_runs(tmp_path):
+    site, program = make_site(tmp_path, Policy(tuple(name for name in NAMES if name != "segment_count")))
+    with pytest.raises(RefusalError, match="schema 'segment_count' is outside this site's policy"):
+        site.handle(Ask("count", "segment_count"))
+    assert program.done == []
+    assert not (tmp_path / "ledger.jsonl").exists()
+    assert not site.state(99)
+    site.handle(Ask("describe", "features_description"))
+    assert program.done == ["describe"]
+
+
+def test_nothing_leaves_where_no_schema_is_permitted(tmp_path):
+    site, program = make_site(tmp_path, Policy(()))
+    for step, reply in (("count", "segment_count"), ("describe", "features_description")):
+        with pytest.raises(RefusalError):
+            site.handle(Ask(step, reply))
+    assert (program.done, (tmp_path / "ledger.jsonl").exists()) == ([], False)
+
+
+@pytest.mark.parametrize(("allowed", "done"), [(("acknowledgement",), ["count"]), (("segment_count",), [])])
+def test_of_a_silent_question_only_the_acknowledgement_must_be_permitted(tmp_path, allowed, done):
+    site, program = make_site(tmp_path, Policy(allowed))
+    if done:
+        assert site.handle(Ask("count", "acknowledgement", silent=True)) == {}
+    else:
+        with pytest.raises(RefusalError, match="schema 'acknowledgement' is outside this site's policy"):
+            site.handle(Ask("count", "acknowledgement", silent=True))
+    assert program.done == done
+
+
+def test_rounds_beyond_the_policy_are_refused_before_the_step_runs(tmp_path):
+    site, program = make_site(tmp_path, Policy(maximum_rounds=3))
+    for number in (1, 3, np.array(3)):
+        site.handle(Ask("count", "segment_count", {"round": number}))
+    before = (tmp_path / "ledger.jsonl").read_text()
+    for number in (4, 1000, np.array(4)):
+        with pytest.raises(RefusalError, match=f"{number} rounds; this site's policy permits 3"):
+            site.handle(Ask("count", "segment_count", {"round": number}))
+    assert program.done == ["count"] * 3
+    assert (tmp_path / "ledger.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("policy", "run", "says"),
+    [
+        (Policy(minimum_cohort=3), (2, 10, None), "a run of 2 participants; this site's policy asks for 3"),
+        (Policy(maximum_rounds=9), (5, 10, None), "10 rounds; this site's policy permits 9"),
+        (Policy(maximum_epsilon=2), (5, 10, None), "a run with no differential privacy; .* asks for epsilon 2 at most"),
+        (
+            Policy(maximum_epsilon=0.5),
+            (5, 10, 0.75),
+            r"epsilon 0\.75; this site's policy asks for epsilon 0\.5 at most",
+        ),
+    ],
+)
+def test_a_run_outside_the_policy_is_refused_with_the_rule(policy, run, says):
+    with pytest.raises(RefusalError, match=says):
+        policy.check_run(*run)
+
+
+@given(
+    st.builds(
+        Policy,
+        minimum_cohort=st.integers(1, 5),
+        maximum_rounds=st.none() | st.integers(1, 5),
+        maximum_epsilon=st.none() | st.sampled_from([0.5, 1, 2.0]),
+    ),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.none() | st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0, float("inf")]),
+)
+def test_a_run_is_permitted_where_every_rule_is_kept_and_nowhere_else(policy, participants, rounds, epsilon):
+    permitted = participants >= policy.minimum_cohort
+    permitted &= policy.maximum_rounds is None or rounds <= policy.maximum_rounds
+    if policy.maximum_epsilon is not None:
+        permitted &= epsilon is not None and epsilon <= policy.maximum_epsilon
+    if permitted:
+        policy.check_run(participants, rounds, epsilon)
+    else:
+        with pytest.raises(RefusalError):
+            policy.check_run(participants, rounds, epsilon)
+
+
+@given(st.sets(st.sampled_from(NAMES)), st.sampled_from(NAMES))
+def test_a_reply_is_permitted_where_its_schema_is_listed_and_nowhere_else(allowed, name):
+    Policy().check_question(Ask("any", name))
+    if name in allowed:
+        Policy(tuple(allowed)).check_question(Ask("any", name))
+    else:
+        with pytest.raises(RefusalError, match=f"'{name}' is outside"):
+            Policy(tuple(allowed)).check_question(Ask("any", name))
