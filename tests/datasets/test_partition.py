@@ -351,7 +351,7 @@ def test_ensure_makes_what_is_missing_and_reuses_what_is_there(bare_dataset: Pat
     assert dataset.read_participants("random") == first
     with pytest.raises(ClapError, match="holds 4 participants, not 7"):
         ensure_participants(dataset, "random", 5, 7)
-    with pytest.raises(ClapError, match="unknown protocol .official-event-13.; known here: dirichlet, event, grouped"):
+    with pytest.raises(ClapError, match=r"unknown protocol 'official-event-13'; known here: dirichlet, event, grouped"):
         ensure_participants(dataset, "official-event-13", 0)
 
 
