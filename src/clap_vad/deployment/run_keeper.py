@@ -60,7 +60,7 @@ class RunKeeper:
         self._missed: dict[str, float] = {}
         self._invited: list[str] = []
         self._futile = 0
-        self._reached = -1
+        self._reached = -2
         self._not_before = 0.0
 
     def advance(self, contacts: Mapping[str, float]) -> None:
@@ -101,7 +101,7 @@ class RunKeeper:
         heard = [name for name, since in absent.items() if contacts.get(name, 0.0) > float(since)]
         self._missed = {name: self._missed.get(name, now) for name in heard}
         back = [name for name, since in self._missed.items() if now - since > _BACK]
-        if not set(self._invited) <= set(self._allowed()):
+        if not set(self._invited) <= self._approved():
             self._files.recall(self._segments)  # a site was revoked: it gets nothing more
         elif back and now - self._submitted > _SETTLED + _PAUSES[min(self._futile, len(_PAUSES) - 1)]:
             if not self._files.recalled(self._segments):
@@ -132,7 +132,7 @@ class RunKeeper:
         lost = segment.get("state") != "ended"
         end = "lost" if lost else str(segment.get("end"))
         note(self._home.path, "job ended", run=str(self._run), number=self._segments, end=end, why=segment.get("why"))
-        reached = int(segment.get("sequence") or 0)
+        reached = int(segment.get("sequence", -1))
         if reached > self._reached or end == "recalled":
             self._futile = 0
         else:
@@ -155,12 +155,15 @@ class RunKeeper:
 
     def _allowed(self) -> list[str]:
         """The run's sites that have not been revoked; raises :class:`ClapError` where they are too few."""
-        known = {site.name for site in self._home.sites() if not site.revoked}
-        allowed = [name for name in self._sites if name in known]
+        approved = self._approved()
+        allowed = [name for name in self._sites if name in approved]
         if len(allowed) < self._least:
-            gone = ", ".join(name for name in self._sites if name not in known)
+            gone = ", ".join(name for name in self._sites if name not in approved)
             raise ClapError(f"{gone} not approved or revoked here, and the run needs {self._least} sites; train anew")
         return allowed
+
+    def _approved(self) -> set[str]:
+        return {site.name for site in self._home.sites() if not site.revoked}
 
     def _submit(self, sites: list[str]) -> None:
         number = self._segments + 1

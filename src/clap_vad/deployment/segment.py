@@ -47,7 +47,7 @@ class Segment:
     def __init__(self, run: Path, number: int) -> None:
         self._files = RunFiles(run)
         self._run, self._number = run, number
-        self._told: dict[str, Any] = {}
+        self._sequence = -1
         self._absent_since: dict[str, float] = {}
         self._refused: set[tuple[int, str]] = set()
 
@@ -63,12 +63,12 @@ class Segment:
             if (said := (progress.ask.sequence, name)) not in self._refused:
                 self._refused.add(said)
                 note(self._run, "reply refused", site=name, step=progress.ask.step, round=number, why=why)
+        self._sequence = progress.ask.sequence
         self._absent_since = {name: self._absent_since.get(name, now) for name in progress.absent}
         self._tell(
             "running",
             step=progress.ask.step,
             round=number,
-            sequence=progress.ask.sequence,
             replied=list(progress.replied),
             waiting=list(progress.waiting),
             absent=self._absent_since,
@@ -143,8 +143,8 @@ class Segment:
             yield from _federated_evaluation(state)
 
     def _tell(self, state: str, **content: Any) -> None:
-        self._told = {"number": self._number, "pid": os.getpid(), "state": state, "time": _now(), **content}
-        self._files.write_segment(**self._told)
+        job = {"number": self._number, "pid": os.getpid(), "state": state, "time": _now(), "sequence": self._sequence}
+        self._files.write_segment(**job, **content)
 
 
 def _federated_evaluation(state: State) -> Steps:

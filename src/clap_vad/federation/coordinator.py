@@ -159,7 +159,7 @@ class _Driver:
         answered = {reply.participant for reply in replies}
         numbers = [ask.sequence if name in answered else number for name, number in self._accepted().items()]
         self.state["accepted"] = np.array(numbers)
-        self.state["bytes_down"] = self.state["bytes_down"] + message_bytes(ask.payload) * len(targets)
+        self.state["bytes_down"] = self.state["bytes_down"] + message_bytes(ask.payload) * len(replies)
         self.state["bytes_up"] = self.state["bytes_up"] + sum(message_bytes(reply.message) for reply in replies)
         return replies
 
