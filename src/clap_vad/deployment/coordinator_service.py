@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ClapError
-from ..persistence import locked_folder, write_json
+from ..persistence import locked_folder
 from ..trust.coordinator_home import CoordinatorHome
 from .flare_server import FlareServer
 from .keeper import Kept, end_leftovers
@@ -17,14 +17,9 @@ from .kit import write_operator_kit, write_server_kit
 from .log import note
 from .queue import queued
 from .run_keeper import RunKeeper, give_up
+from .service_files import write_contacts, write_status
 
-__all__ = ["CONTACTS", "STATUS", "CoordinatorService"]
-
-CONTACTS = "contacts.json"
-"""When each site was last heard of: name -> seconds since the epoch."""
-
-STATUS = "status.json"
-"""What the service knows, for ``clap coordinator status``."""
+__all__ = ["CoordinatorService"]
 
 _LOOKING = 0.5  # seconds between looks at runs
 _ASKING = 1.0  # seconds between questions to FLARE's server who is there
@@ -71,11 +66,11 @@ class CoordinatorService:
             finally:
                 self._server.close()
                 self._process.stop()
-                self._write_status(running=False)
+                write_status(self._home.path, False, self._contacts)
                 note(self._home.path, "stopped")
 
     def _look(self) -> None:
-        self._write_status(running=True)  # first: FLARE's server may take seconds to answer
+        write_status(self._home.path, True, self._contacts)  # first: FLARE's server may take seconds to answer
         if (ended := self._process.ensure()) is not None:
             note(self._home.path, "server ended", why=ended)
             self._server.close()
@@ -104,13 +99,7 @@ class CoordinatorService:
                 note(self._home.path, "site connected", site=name)
                 self._tell(f"{name} connected")
         self._contacts |= found
-        write_json(self._home.path / CONTACTS, self._contacts)
-
-    def _write_status(self, running: bool) -> None:
-        write_json(
-            self._home.path / STATUS,
-            {"time": time.time(), "running": running, "server": self._process.pid, "contacts": self._contacts},
-        )
+        write_contacts(self._home.path, self._contacts)
 
 
 def _check_port_free(port: int) -> None:

@@ -7,36 +7,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import ClapError
 from ..federation.checkpoint import read_rounds
-from ..persistence import read_json
 from ..trust.coordinator_home import CoordinatorHome
-from .coordinator_service import STATUS
 from .log import read_notes
 from .queue import queued
 from .run_files import RunFiles
+from .service_files import is_fresh, last_said
 
 __all__ = ["coordinator_status"]
 
 _SILENT = 20.0  # seconds after which a service that says nothing is not there
-_FRESH = 12.0  # seconds since a site was heard of within which it counts as connected
 _EVENTS = ("job ended", "run failed", "run finished", "run paused", "server ended", "job did not begin")
 
 
 def coordinator_status(home: CoordinatorHome) -> dict[str, Any]:
     """A JSON-able dict: ``running``, ``sites`` (connected, seconds since last seen), ``runs``, ``events``."""
-    try:
-        said = read_json(home.path / STATUS)
-        running = bool(said["running"]) and time.time() - float(said["time"]) < _SILENT
-        contacts = dict(said["contacts"])
-    except (ClapError, KeyError, TypeError, ValueError):
-        running, contacts = False, {}
+    silent, contacts = last_said(home.path)
+    running = silent < _SILENT
     sites = []
     for site in home.sites():
         last = contacts.get(site.name)
-        seen = None if last is None else round(time.time() - float(last), 1)
-        connected = running and seen is not None and seen < _FRESH
-        sites.append({**asdict(site), "connected": connected, "seen_seconds_ago": seen})
+        seen = None if last is None else round(time.time() - last, 1)
+        sites.append({**asdict(site), "connected": running and is_fresh(last), "seen_seconds_ago": seen})
     return {
         "home": str(home.path),
         "federation": home.name,

@@ -18,16 +18,14 @@ from ..datasets.dataset import Dataset, VideoRecord, write_videos_csv
 from ..datasets.partition import ensure_participants
 from ..errors import ClapError
 from ..federation.policy import Policy
-from ..persistence import read_json
 from ..trust.coordinator_home import CoordinatorHome
 from ..trust.site_home import SiteHome
-from .coordinator_service import CONTACTS
+from .service_files import is_fresh, last_said
 
 __all__ = ["LocalFederation", "local_federation"]
 
 _JOBS = ("worker_process", "runner_process")  # FLARE's modules that a job runs in, at a site and at the coordinator
 _STARTING = 60.0  # seconds within which three sites must be connected
-_FRESH = 10.0
 _GRACE = 15.0  # seconds between asking a service to end and ending it
 
 
@@ -133,11 +131,7 @@ class LocalFederation:
         process.wait()
 
     def _connected(self, name: str) -> bool:
-        try:
-            last = float(read_json(self.coordinator / CONTACTS)[name])
-        except (ClapError, KeyError, TypeError, ValueError):
-            return False
-        return time.time() - last < _FRESH
+        return is_fresh(last_said(self.coordinator)[1].get(name))
 
     def _make(self, dataset: Dataset, held: Mapping[str, Sequence[str]], host: str) -> None:
         port, admin_port = _free_ports()

@@ -17,10 +17,10 @@ from .kit import CONTROLLER, WORKER
 from .log import note
 from .queue import dequeue
 from .run_files import RunFiles
+from .service_files import CONTACTS, is_fresh
 
 __all__ = ["RunKeeper", "give_up"]
 
-_FRESH = 12.0  # seconds since a site was heard of within which it counts as connected; it is heard of every 2
 _BACK = 6.0  # seconds that a site is heard of and still missed in a job before the job is ended for it
 _SETTLED = 20.0  # seconds of a job before it is ended for a site: some may just be starting
 _BEGINNING = 180.0  # seconds within which a submitted job must have begun
@@ -72,7 +72,7 @@ class RunKeeper:
         Raises:
             ClapError: the run cannot go on until somebody has mended what the sentence says.
         """
-        present = {name for name, last in contacts.items() if time.time() - last < _FRESH}
+        present = {name for name, last in contacts.items() if is_fresh(last)}
         if self._job is not None and not self._has_begun():
             self._wait_for_beginning()
         elif self._files.job_lives():
@@ -173,7 +173,7 @@ class RunKeeper:
             "run": str(self._run),
             "id": self._id,
             "number": number,
-            "contacts": str(self._home.path / "contacts.json"),
+            "contacts": str(self._home.path / CONTACTS),
         }
         write_job(folder, f"{self._id}-{number}", CONTROLLER, arguments, WORKER, sites)
         try:

@@ -15,10 +15,10 @@ from ..progress import progress_bar
 from ..trust.coordinator_home import CoordinatorHome
 from ..workflows.configuration import RunConfig
 from ..workflows.train import check_free
-from .coordinator_service import STATUS
 from .planning import deployed_config
 from .queue import enqueue
 from .run_files import RunFiles
+from .service_files import last_said
 
 __all__ = ["resume_deployed", "train_deployed"]
 
@@ -146,12 +146,7 @@ def _note(said: dict[str, Any], segment: dict[str, Any]) -> str:
 
 
 def _check_served(home: CoordinatorHome, silent: float = _SILENT) -> None:
-    try:
-        status = read_json(home.path / STATUS)
-        alive = bool(status["running"]) and time.time() - float(status["time"]) < silent
-    except (ClapError, KeyError, TypeError):
-        alive = False
-    if not alive:
+    if last_said(home.path)[0] > silent:
         raise ClapError(
             f"{home.path}: its service is not running; start it with 'clap coordinator start', the run then goes on "
             "by itself"
