@@ -89,4 +89,5 @@ def test_every_declared_schema_is_a_fixed_number_of_bytes():
             assert all(isinstance(n, int) and n > 0 for n in shape)
             size += int(np.prod(shape, dtype=int)) * np.dtype(field.dtype).itemsize
         sizes[declared.name] = size
-    assert sizes == {**BYTES, "normal_moments": 24}
+    of_runs_over_sites = {"acknowledgement": 0, "features_description": 4096, "evaluation_histogram": 2 * 8 * BINS}
+    assert sizes == {**BYTES, **of_runs_over_sites, "normal_moments": 24}
