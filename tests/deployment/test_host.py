@@ -322,8 +322,8 @@ def test_nothing_is_done_before_the_run_is_agreed(make_sites, whole, step, reply
     ("changes", "says"),
     [
         ({"participants": ("south", "east")}, "site 'north' is not among the participants of this run"),
-        ({"features": {}}, "the features of site 'north' are not those of this run"),
-        ({"features": {"dim": 32}}, r"are not those of this run \(dim differ\)"),
+        ({"features": {}}, "dim is not that of its features"),
+        ({"features": {"dim": 32}}, "dim is not that of its features"),
         ({"features": {"extractor": "i3d", "crops": 10}}, r"are not those of this run \(extractor, crops differ\)"),
         ({"features": {"settings": {"stride": 8}}}, r"are not those of this run \(settings differ\)"),
         ({"features": {"weights_sha256": "0" * 64}}, r"are not those of this run \(weights_sha256 differ\)"),
