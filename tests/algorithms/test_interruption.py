@@ -19,6 +19,7 @@ from clap_vad.workflows.federate import Federation
 CASES = {
     "clap": ("clap", {"refine_from": 2}, "fedavg", {}),
     "clap-local-refinement": ("clap", {"refine_from": 2, "refine_model": "local"}, "fedavg", {}),
+    "clap-federated-segregation": ("clap", {"refine_from": 2, "segregation": "federated"}, "fedavg", {}),
     "c2fpl": ("c2fpl", {"crops": 1, "epoch_share": 0.5}, "fedavg", {}),
     "c2fpl-scaffold": ("c2fpl", {}, "scaffold", {}),
     "gcl": ("gcl", {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 2, "negative_from": 2}, "fedadam", {}),

@@ -90,4 +90,5 @@ def test_every_declared_schema_is_a_fixed_number_of_bytes():
             size += int(np.prod(shape, dtype=int)) * np.dtype(field.dtype).itemsize
         sizes[declared.name] = size
     of_runs_over_sites = {"acknowledgement": 0, "features_description": 4096, "evaluation_histogram": 2 * 8 * BINS}
-    assert sizes == {**BYTES, **of_runs_over_sites, "normal_moments": 24}
+    of_clap = {"normal_moments": 24, "summary_moments": 64, "mixture_statistics": 8 * 15 * 13}
+    assert sizes == {**BYTES, **of_runs_over_sites, **of_clap}

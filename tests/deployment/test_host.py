@@ -32,7 +32,8 @@ from clap_vad.evaluation.test_scores import score_test_videos
 from clap_vad.features.description import describe
 from clap_vad.federation.ask import Ask, Reply, State, Steps
 from clap_vad.federation.checkpoint import Checkpoint
-from clap_vad.federation.coordinator import Check, coordinate
+from clap_vad.federation.coordinator import coordinate
+from clap_vad.federation.engine import Check
 from clap_vad.federation.messages import Message
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode

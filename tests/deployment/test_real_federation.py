@@ -24,6 +24,7 @@ from clap_vad.engines.inprocess import InProcessEngine
 from clap_vad.errors import ClapError
 from clap_vad.federation.checkpoint import Checkpoint, read_rounds
 from clap_vad.federation.coordinator import coordinate
+from clap_vad.federation.messages import schema
 from clap_vad.persistence import write_json
 from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.train import train
@@ -128,6 +129,18 @@ def test_without_faults_the_model_is_that_of_one_process_and_sites_can_judge_it_
     sent = [json.loads(line)["schema"] for line in ledger.read_text().splitlines()]
     assert sent[:2] == ["features_description", "acknowledgement"] and sent[-1] == "evaluation_histogram"
     assert sent.count("scaffold_update") == 3
+
+
+def test_under_masks_the_model_is_that_of_one_process_under_masks(federation, dataset, tmp_path):
+    choices = {"density": "pooled", "rounds": 2, "secure_aggregation": True}
+    deployed = train_deployed(tmp_path / "run", coordinator=federation.coordinator, sites=SITES, **choices)
+    alone = train(dataset, tmp_path / "alone", protocol="random-3", **choices)
+    assert deployed["model_sha256"] == alone["model_sha256"]
+    home = federation.sites["participant-02"]
+    (ledger,) = (home / "runs").glob(f"{RunFiles(tmp_path / 'run').deployment()['id']}/ledger.jsonl")
+    sent = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert {line["schema"] for line in sent if line["protection"] == "masked"} >= {"model_update", "normal_moments"}
+    assert all(line["protection"] == "masked" or schema(line["schema"]).bare for line in sent)
 
 
 def test_what_a_sites_policy_forbids_stops_the_run_with_a_sentence_and_it_goes_on_when_permitted(federation, tmp_path):

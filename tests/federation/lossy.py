@@ -10,7 +10,7 @@ import numpy as np
 
 from clap_vad.federation.ask import Ask, Reply
 from clap_vad.federation.checkpoint import Checkpoint
-from clap_vad.federation.coordinator import Check
+from clap_vad.federation.engine import Check
 from clap_vad.federation.messages import Message
 from clap_vad.federation.site import Site
 

@@ -25,7 +25,8 @@ from clap_vad.algorithms.rounds import global_weights
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.federation.ask import Ask, State, Steps
 from clap_vad.federation.checkpoint import Checkpoint
-from clap_vad.federation.coordinator import ANSWERED, Quorum, TooFewRepliesError, coordinate
+from clap_vad.federation.coordinator import ANSWERED, coordinate
+from clap_vad.federation.engine import Quorum, TooFewRepliesError
 from clap_vad.federation.policy import RefusalError
 from clap_vad.workflows.federate import Federation
 
@@ -39,6 +40,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
     "clap-fedavg": ("clap", {**QUICK, "refine_from": 1}, "fedavg", {}),
     "clap-scaffold": ("clap", {**QUICK, "refine_from": 1, "momentum": 0.0}, "scaffold", {}),
     "clap-local-drawn": ("clap", {**QUICK, "refine_from": 1, "refine_model": "local"}, "fedadam", {"fraction": 0.75}),
+    "clap-federated-segregation": ("clap", {**QUICK, "refine_from": 1, "segregation": "federated"}, "fedavg", {}),
     "c2fpl-scaffold": ("c2fpl", QUICK, "scaffold", {}),
     "gcl-fedadam": ("gcl", GCL, "fedadam", {}),
 }  # fmt: skip
@@ -352,7 +354,7 @@ def test_after_too_few_replies_it_goes_on_as_if_nothing_had_been(make_federation
         return {"north": Fate.IS_AWAY, "south": Fate.IS_LOST, "east": Fate.ANSWERS, "west": Fate.IS_LOST}[participant]
 
     trial = Trial(make_federation(), fates, enough=False)
-    with pytest.raises(TooFewRepliesError, match=f"step '{step}': 1 of 4 participants replied, too few"):
+    with pytest.raises(TooFewRepliesError, match=f"step '{step}': 1 participants replied, 2 are needed"):
         trial.once()
     saved = trial.checkpoint.load()
     assert int(saved["sequence"]) == number
@@ -366,7 +368,7 @@ def test_a_step_for_which_too_few_have_caught_up_is_asked_of_nobody(make_federat
         return Fate.IS_AWAY if behind and participant in ("east", "west") else Fate.ANSWERS
 
     trial = Trial(make_federation(), fates, enough=False, quorum=Quorum(3))
-    with pytest.raises(TooFewRepliesError, match="step 'label': 2 of 4"):
+    with pytest.raises(TooFewRepliesError, match="step 'label': 2 participants replied, 3 are needed"):
         trial.once()
     trial.quorum, trial.attempt = Quorum(2), 0
     trial.on_answer = stop_at_question(4)
@@ -374,7 +376,7 @@ def test_a_step_for_which_too_few_have_caught_up_is_asked_of_nobody(make_federat
         trial.once()
     trial.asked.clear()
     trial.quorum, trial.on_answer, trial.attempt = Quorum(3), lambda moment, participant: None, 1
-    with pytest.raises(TooFewRepliesError, match="step 'train': 0 of 4 participants replied, too few"):
+    with pytest.raises(TooFewRepliesError, match="step 'train': 0 participants replied, 3 are needed"):
         trial.once()
     assert [(ask.step, ask.silent, ask.targets) for _, ask in trial.asked] == [("label", True, ("east", "west"))]
     trial.run()

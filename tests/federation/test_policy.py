@@ -26,6 +26,7 @@ WHOLE = {
     "minimum_cohort": 3,
     "maximum_rounds": 50,
     "maximum_epsilon": None,
+    "require_secure_aggregation": False,
 }
 
 
@@ -114,6 +115,7 @@ def without(name: str) -> dict[str, Any]:
         ({**WHOLE, "maximum_rounds": 0}, "'maximum_rounds' must be a whole number from 1"),
         ({**WHOLE, "maximum_rounds": 1.5}, "'maximum_rounds' must be a whole number from 1"),
         ({**WHOLE, "maximum_rounds": [20]}, "'maximum_rounds' must be a whole number from 1"),
+        ({**WHOLE, "require_secure_aggregation": 1}, "'require_secure_aggregation' must be true or false"),
         ({**WHOLE, "maximum_epsilon": 0}, "'maximum_epsilon' must be a number above 0, or null for no bound"),
         ({**WHOLE, "maximum_epsilon": -0.5}, "'maximum_epsilon' must be a number above 0"),
         ({**WHOLE, "maximum_epsilon": "1"}, "'maximum_epsilon' must be a number above 0"),
@@ -187,6 +189,7 @@ def test_rounds_beyond_the_policy_are_refused_before_the_step_runs(tmp_path):
     [
         (Policy(minimum_cohort=3), (2, 10, None), "a run of 2 participants; this site's policy asks for 3"),
         (Policy(maximum_rounds=9), (5, 10, None), "10 rounds; this site's policy permits 9"),
+        (Policy(require_secure_aggregation=True), (5, 10, None), "a run without secure aggregation"),
         (Policy(maximum_epsilon=2), (5, 10, None), "a run with no differential privacy; .* asks for epsilon 2 at most"),
         (
             Policy(maximum_epsilon=0.5),

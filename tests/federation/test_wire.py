@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clap_vad.errors import ClapError
 from clap_vad.federation import wire
 from clap_vad.federation.ask import Ask
-from clap_vad.federation.coordinator import Check
+from clap_vad.federation.engine import Check
 from clap_vad.federation.messages import Message, check_message, schema, schemas
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode, most_bytes
 

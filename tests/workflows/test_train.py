@@ -144,6 +144,7 @@ def test_participants_with_one_video_one_kind_or_one_segment(tmp_path):
         {"entropy": "von-neumann"},
         {"normal_cluster": "calm"},
         {"density": "pooled"},
+        {"segregation": "federated"},
         {"short_videos": "release"},
         {"refine": "off"},
         {"refine_model": "local", "refine_mode": "training", "refine_labels": "original", "refine_from": 2},

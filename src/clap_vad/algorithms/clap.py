@@ -18,6 +18,7 @@ from ..core.windows import SHORT_VIDEOS, refine, window_labels
 from ..features.streaming import ENTROPIES, all_video_statistics
 from ..federation.ask import Ask, State, Steps
 from ..federation.messages import Message
+from .federated_segregation import common_mixture, judged_anomalous, mixture_fit, mixture_statistics, summary_moments
 from .method import METHODS, Method, option
 from .plan import Plan, SiteData
 from .rounds import calibration, labelling, normalisation, training_rounds
@@ -38,6 +39,11 @@ class Clap(Method):
     local_epochs: int = option(2, "passes over a site's segments per round")
     entropy: str = option("diagonal", "entropy of a video: release or paper", ENTROPIES)
     normal_cluster: str = option("size", "which cluster of videos is normal", NORMAL_CLUSTER)
+    segregation: str = option(
+        "local",
+        "who splits the videos: each site alone (paper), or one mixture from sums, whose density is always pooled",
+        ("local", "federated"),
+    )
     density: str = option("mixture", "common density: one Gaussian per site, or one from sums", ("mixture", "pooled"))
     short_videos: str = option("extreme", "labels where the window is under two segments", SHORT_VIDEOS)
     refine: str = option("on", "stage C, refinement by local feedback", ("on", "off"))
@@ -45,6 +51,25 @@ class Clap(Method):
     refine_mode: str = option("evaluation", "detector in stage C: without or with dropout", ("evaluation", "training"))
     refine_model: str = option("aggregated", "whose scores refine", ("aggregated", "local"))
     refine_labels: str = option("cumulative", "refine the present or the original labels", ("cumulative", "original"))
+
+    @property
+    def federated(self) -> bool:
+        """Whether the sites split their videos by a common mixture."""
+        return self.segregation == "federated"
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the common density is one Gaussian from sums; no site's own is then sent."""
+        return self.federated or self.density == "pooled"
+
+    @property
+    def gaussian(self) -> str:
+        """Schema of what a site tells of its normal magnitudes."""
+        return "normal_moments" if self.pooled else "normal_gaussian"
+
+    def sums_only(self) -> bool:
+        """All but the paper's own form, whose sites send a Gaussian each."""
+        return self.pooled
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Common knowledge, then rounds, then the alarm threshold."""
@@ -56,17 +81,21 @@ class Clap(Method):
             yield from calibration(state)
 
     def _common_knowledge(self, state: State) -> Steps:
-        if "gaussians" not in state:
-            pooled = self.density == "pooled"
-            replies = yield Ask("segregate", reply="normal_moments" if pooled else "normal_gaussian")
-            messages = [reply.message for reply in replies]
-            if pooled:
-                total = [float(sum(np.asarray(m[key]) for m in messages)) for key in ("count", "sum", "sumsq")]
-                rows = [pooled_gaussian(*total)]
-            else:
-                rows = sorted((float(m["count"]), float(m["mean"]), float(m["variance"])) for m in messages)
+        if "gaussians" in state:
+            return
+        question: Message = {}
+        if self.federated:
+            yield from mixture_fit(state)
+            question = common_mixture(state, self.normal_cluster)
+        replies = yield Ask("segregate", reply=self.gaussian, payload=question)
+        messages = [reply.message for reply in replies]
+        if self.pooled:
+            total = [float(sum(np.asarray(m[key]) for m in messages)) for key in ("count", "sum", "sumsq")]
+            rows = [pooled_gaussian(*total)]
+        else:
             # Sorted, so that the rows sent to every site do not say whose they are by their place.
-            state["gaussians"] = np.array(rows)
+            rows = sorted((float(m["count"]), float(m["mean"]), float(m["variance"])) for m in messages)
+        state["gaussians"] = np.array(rows)
 
     def site(self, plan: Plan, data: SiteData) -> ClapSite:
         """The site's side."""
@@ -79,26 +108,41 @@ class ClapSite(DetectorSite):
     def __init__(self, settings: Clap, plan: Plan, data: SiteData) -> None:
         super().__init__(plan, data, settings.sgd(), settings.milestones())
         self._settings = settings
-        pooled = settings.density == "pooled"
-        self.steps["segregate"] = (self._segregate, "normal_moments" if pooled else "normal_gaussian")
+        self.steps["segregate"] = (self._segregate, settings.gaussian)
         self.steps["label"] = (self._label, "segment_count")
+        if settings.federated:
+            self.steps["summarise"] = (self._summarise, "summary_moments")
+            self.steps["mixture"] = (self._mixture, "mixture_statistics")
+
+    def _summaries(self, state: State) -> np.ndarray:
+        """(V, 2), kept beside the magnitudes: features are read once, whichever question comes first."""
+        if "summaries" not in state:
+            statistics = all_video_statistics(
+                self.data.store, self.data.entries, self.normaliser(state), self._settings.entropy
+            )
+            state["magnitude"] = np.concatenate([m for m, _ in statistics])
+            state["summaries"] = np.stack([summary for _, summary in statistics])
+        return state["summaries"]
+
+    def _summarise(self, payload: Message, state: State) -> Message:
+        return summary_moments(self._summaries(state), sum(label is None for label in self.data.labels))
+
+    def _mixture(self, payload: Message, state: State) -> Message:
+        return mixture_statistics(self._summaries(state), payload)
 
     def _segregate(self, payload: Message, state: State) -> Message:
         """Stage A, steps 1 to 3: which videos look normal, and the Gaussian of their magnitudes."""
-        statistics = all_video_statistics(
-            self.data.store, self.data.entries, self.normaliser(state), self._settings.entropy
-        )
-        magnitude = np.concatenate([m for m, _ in statistics])
-        anomalous = np.zeros(len(statistics), dtype=bool)
-        if None in self.data.labels:
-            summaries = np.stack([summary for _, summary in statistics])
+        summaries = self._summaries(state)
+        anomalous = np.zeros(len(summaries), dtype=bool)
+        if self._settings.federated:
+            anomalous = judged_anomalous(summaries, payload)
+        elif None in self.data.labels:
             anomalous = anomalous_videos(summaries, self._settings.normal_cluster)
-        anomalous = self.with_known_labels(anomalous)
-        state["magnitude"], state["anomalous"] = magnitude, anomalous
+        anomalous = state["anomalous"] = self.with_known_labels(anomalous)
         segments = self.source(state).present()
         normal = np.repeat(~anomalous, [entry.segments for entry in self.data.entries])[segments]
-        m = magnitude[segments][normal]
-        if self._settings.density == "pooled":
+        m = state["magnitude"][segments][normal]
+        if self._settings.pooled:
             return {"count": len(m), "sum": float(m.sum()), "sumsq": float(np.square(m).sum())}
         count, mean, variance = normal_gaussian(m)
         return {"count": count, "mean": mean, "variance": variance}

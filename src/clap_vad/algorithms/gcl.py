@@ -77,7 +77,9 @@ class Gcl(Method):
             question: State = {}
             set_weights(question, generator)
             payload: Message = {"pretrain": number, **question}
-            replies = yield Ask("pretrain", reply="generator_update", payload=payload, lasting=False)
+            replies = yield Ask(
+                "pretrain", reply="generator_update", payload=payload, lasting=False, total=int(state["segments"])
+            )
             counts = [int(reply.message["count"]) for reply in replies]
             if sum(counts):
                 updates = [{k: np.asarray(reply.message[f"update.{k}"]) for k in generator} for reply in replies]

@@ -70,6 +70,10 @@ class Method(ABC):
             epoch_share=self.epoch_share,
         )
 
+    def sums_only(self) -> bool:
+        """Whether its coordinator needs nothing of a site but sums over all, as secure aggregation demands."""
+        return True
+
     @abstractmethod
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """The coordinator's side. Must go on from whatever ``state`` it is given; ``log`` takes one record a round."""

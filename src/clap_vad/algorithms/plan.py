@@ -24,6 +24,7 @@ class Plan:
         threads: processor threads of a site's step; part of a result's identity.
         dim: D.
         fraction: part of the participants that each round draws.
+        secure: whether replies leave sites under masks only, see :mod:`clap_vad.federation.secure`.
         stragglers: probability that a participant does fewer local epochs in a round (simulated).
     """
 
@@ -36,6 +37,7 @@ class Plan:
     dim: int
     fraction: float = 1.0
     stragglers: float = 0.0
+    secure: bool = False
 
     def per_round(self, participants: int) -> int:
         """How many of so many participants take part in a round."""

@@ -13,6 +13,7 @@ from ..core.moments import Moments, Normaliser
 from ..core.randomness import keyed_generator
 from ..detector.network import Weights, detector_weights, initial_weights
 from ..federation.ask import Ask, State, Steps
+from ..federation.coordinator import ANSWERED
 from ..federation.messages import Message
 from ..federation.strategy import Contribution
 from .plan import Plan
@@ -93,7 +94,10 @@ def training_rounds(
         weights = global_weights(state)
         payload: Message = {"round": number, **{_WEIGHTS + name: value for name, value in weights.items()}}
         payload |= strategy.question(weights, state)
-        replies = yield Ask("train", strategy.reply or update, payload, targets=_drawn(plan, number), lasting=False)
+        segments = int(state.get("segments", np.array(0)))
+        replies = yield Ask(
+            "train", strategy.reply or update, payload, targets=_drawn(plan, number), lasting=False, total=segments
+        )
         messages = [reply.message for reply in replies]
         counts = [int(message["count"]) for message in messages]
         contributions = [
@@ -101,14 +105,14 @@ def training_rounds(
             for count, message in zip(counts, messages, strict=True)
         ]
         # A site that joined after the labels were made is not in the sum of segments.
-        total = max(int(state.get("segments", np.array(0))), sum(counts))
+        total = max(segments, sum(counts))
         set_weights(state, strategy.aggregate(weights, contributions, state, total))
         state["round"] = np.array(number)
         losses = [float(message["loss"]) for message in messages]
         record = {
             "round": number,
             "loss": float(np.dot(losses, counts) / max(sum(counts), 1)),
-            "participants": len(replies),
+            "participants": int(state.get(ANSWERED, np.ones(len(replies))).sum()),
             "bytes_up": int(state["bytes_up"]) - up,
             "bytes_down": int(state["bytes_down"]) - down,
             "seconds": round(time.perf_counter() - started, 3),

@@ -53,6 +53,9 @@ def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 help="Probability of fewer local epochs (simulated).",
             ),
             labelled_option,
+            click.option(
+                "--secure-aggregation", is_flag=True, help="Nothing of one participant is seen, only sums over all."
+            ),
             click.option("--test-each-round", is_flag=True, help="Evaluate after every round too, into rounds.jsonl."),
             click.option(
                 "--min-sites", type=int, default=0, help="flare: replies that a step needs at least  [default: all]."

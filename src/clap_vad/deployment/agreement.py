@@ -20,6 +20,7 @@ __all__ = ["Agreement"]
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
+    "bool": (bool,),
     "float": (float, int),
     "float | None": (float, int, type(None)),
     "tuple[str, ...]": (list,),
@@ -37,6 +38,7 @@ class Agreement:
         labelled: those of them that use the labels of their training videos.
         rounds, seed, normalise, threads, dim, fraction, stragglers: see :class:`~clap_vad.algorithms.plan.Plan`.
         features: what every site's features must be, see :func:`~clap_vad.features.description.describe`.
+        secure: whether replies leave sites under masks only.
         epsilon: of the differential privacy that the run promises; None for none.
     """
 
@@ -55,6 +57,7 @@ class Agreement:
     stragglers: float
     features: dict[str, Any]
     epsilon: float | None = None
+    secure: bool = False
 
     def plan(self) -> Plan:
         """The run's plan."""
@@ -68,6 +71,7 @@ class Agreement:
             dim=self.dim,
             fraction=self.fraction,
             stragglers=self.stragglers,
+            secure=self.secure,
         )
 
     def make_method(self) -> Method:

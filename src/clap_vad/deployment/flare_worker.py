@@ -10,6 +10,7 @@ from ..errors import ClapError
 from ..federation.ask import Ask
 from ..federation.messages import Message
 from ..federation.policy import RefusalError
+from ..protection.signing import CertificateSigner
 from ..trust.site_home import SiteHome
 from .host import SiteHost
 from .log import note
@@ -28,7 +29,15 @@ class Worker(FlareWorker):
     def begin(self, kit: str) -> None:
         """The kit lies in the site's home, which says where its dataset is."""
         self._home = SiteHome.open(Path(kit).parent)
-        self._host = SiteHost(self._home.name, self._home.dataset, self._home.path, self._home.path / "policy.json")
+        home = self._home
+        self._host = SiteHost(home.name, home.dataset, home.path, home.path / "policy.json", self._signer)
+
+    def _signer(self) -> CertificateSigner:
+        """Signs with the key of this site's certificate, and trusts the federation's authority alone."""
+        assert self._home is not None  # begin comes first
+        home = self._home
+        key, certificate, authority = (file.read_bytes() for file in (home.key, home.certificate, home.authority))
+        return CertificateSigner(home.name, key, certificate, authority)
 
     def answer(self, run: str, ask: Ask) -> Message:
         """Answer one question."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from ..federation.checkpoint import SiteState
 from ..federation.ledger import Ledger
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from ..federation.policy import Policy, RefusalError
+from ..federation.secure import SiteProtection
 from ..federation.site import Handler, Site
+from ..protection.signing import Signer
 from .agreement import Agreement
 from .introduction import description_to_array
 
@@ -39,13 +42,15 @@ class SiteHost:
         dataset: folder of its dataset; all training videos in it are its own.
         home: where it keeps what it remembers of runs, ``runs/ID/``.
         policy: file of its rules; read anew for each question.
+        signer: makes what signs its keys and verifies those of other sites, for secure aggregation.
     """
 
-    def __init__(self, name: str, dataset: Path, home: Path, policy: Path) -> None:
+    def __init__(self, name: str, dataset: Path, home: Path, policy: Path, signer: Callable[[], Signer]) -> None:
         self.name = name
         self._dataset = dataset
         self._home = home
         self._policy = policy
+        self._signer = signer
         self._programs: dict[bytes, _Program] = {}
 
     def handle(self, run: str, ask: Ask) -> Message:
@@ -66,13 +71,15 @@ class SiteHost:
         before = states.before(ask.accepted.get(self.name, -1) + 1)
         policy = Policy.read(self._policy)
         program = self._program(before.get("agreement"), policy)
-        return Site(self.name, program, states, Ledger(home / "ledger.jsonl"), policy).handle(ask)
+        ledger = Ledger(home / "ledger.jsonl")
+        return Site(self.name, program, states, ledger, policy, program.protection).handle(ask)
 
     def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
         """What the site does in a run: before it knows what was agreed, no more than to be told."""
         key = b"" if agreement is None else agreement.tobytes()
         if key not in self._programs:
-            self._programs = {key: _Program(self.name, Dataset(self._dataset), agreement)}  # one run at a time
+            made = _Program(self.name, Dataset(self._dataset), agreement, self._signer, policy)
+            self._programs = {key: made}  # one run at a time
         program = self._programs[key]
         program.policy = policy
         return program
@@ -81,8 +88,11 @@ class SiteHost:
 class _Program:
     """A site's side of a run: the introduction, then the method, and the evaluation by the site's own test videos."""
 
-    def __init__(self, name: str, dataset: Dataset, agreement: np.ndarray | None) -> None:
-        self.policy = Policy()
+    def __init__(
+        self, name: str, dataset: Dataset, agreement: np.ndarray | None, signer: Callable[[], Signer], policy: Policy
+    ) -> None:
+        self.policy = policy
+        self.protection: SiteProtection | None = None
         self._name, self._dataset = name, dataset
         self.steps: dict[str, tuple[Handler, str]] = {
             "describe": (self._describe, "features_description"),
@@ -95,13 +105,15 @@ class _Program:
             self.dim = self._method.dim
             self.steps |= self._method.steps
             self.steps["evaluate"] = (self._evaluate, "evaluation_histogram")
+            if agreed.secure:
+                self.protection = SiteProtection(name, agreed.participants, signer(), policy.minimum_cohort)
 
     def _describe(self, payload: Message, state: State) -> Message:
         return {"description": description_to_array(describe(self._dataset.stores[0]))}
 
     def _begin(self, payload: Message, state: State) -> Message:
         agreed = Agreement.from_array(np.asarray(payload["agreement"]))
-        self.policy.check_run(len(agreed.participants), agreed.rounds, agreed.epsilon)
+        self.policy.check_run(len(agreed.participants), agreed.rounds, agreed.epsilon, agreed.secure)
         self._make(agreed)
         state["agreement"] = np.array(payload["agreement"])
         return {}

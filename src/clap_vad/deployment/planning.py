@@ -10,7 +10,14 @@ from typing import Any
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..features.description import describe
-from ..workflows.configuration import RunConfig, check_choices, check_test_videos, labelled_part, threads_for
+from ..workflows.configuration import (
+    RunConfig,
+    check_choices,
+    check_secure,
+    check_test_videos,
+    labelled_part,
+    threads_for,
+)
 from .agreement import Agreement
 
 __all__ = ["agree", "deployed_config", "test_dataset"]
@@ -34,6 +41,7 @@ def deployed_config(
     test_each_round: bool,
     min_sites: int,
     deadline: float,
+    secure_aggregation: bool,
 ) -> RunConfig:
     """Check the choices of a run; raises :class:`ClapError` for one that is not possible.
 
@@ -43,7 +51,7 @@ def deployed_config(
         min_sites: replies that a step needs at least; 0 for all sites.
         deadline: seconds that a step waits at most.
         method, supervision, strategy, rounds, seed, threads, normalise, options, fraction, stragglers,
-        labelled_participants, test_each_round: as for :func:`~clap_vad.workflows.train.train`.
+        labelled_participants, test_each_round, secure_aggregation: as for :func:`~clap_vad.workflows.train.train`.
     """
     if len(set(sites)) < len(sites) or not sites:
         raise ClapError(f"--sites: {','.join(sites) or 'nothing'} names one twice or none; name each site once")
@@ -66,6 +74,8 @@ def deployed_config(
         fraction,
         stragglers,
     )
+    if secure_aggregation:
+        check_secure(made, aggregation, len(sites), fraction)
     if dataset is not None:
         check_test_videos(Dataset(dataset))
     return RunConfig(
@@ -90,6 +100,7 @@ def deployed_config(
         sites=list(sites),
         min_sites=min_sites or len(sites),
         deadline=float(deadline),
+        secure_aggregation=secure_aggregation,
     )
 
 
@@ -126,6 +137,7 @@ def agree(config: RunConfig, features: Mapping[str, Any]) -> Agreement:
         fraction=config.fraction,
         stragglers=config.stragglers,
         features=dict(features),
+        secure=config.secure_aggregation,
     )
 
 

@@ -21,7 +21,8 @@ from ..engines.flare.engine import FlareEngine, Progress, RecalledError
 from ..errors import ClapError
 from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog
-from ..federation.coordinator import ANSWERED, Quorum, TooFewRepliesError, coordinate
+from ..federation.coordinator import ANSWERED, coordinate
+from ..federation.engine import Quorum, TooFewRepliesError
 from ..persistence import locked_folder, write_json
 from ..workflows.configuration import RunConfig
 from ..workflows.finish import finish, finished, test_round
@@ -112,7 +113,8 @@ class Segment:
         log.rewind(int(before.get("round", 0)))
         spent = float(before.get("seconds", np.array(0.0)))
         steps = partial(self._steps, config, log, lambda: spent + time.perf_counter() - started)
-        state = coordinate(steps, make_engine(config), checkpoint, 0, Quorum(config.min_sites, config.deadline))
+        quorum = Quorum(config.min_sites, config.deadline)
+        state = coordinate(steps, make_engine(config), checkpoint, 0, quorum, config.secure_aggregation)
         agreement = Agreement.from_array(state["agreement"])
         settled = replace(config, threads=agreement.threads, normalise=agreement.normalise)
         write_json(self._run / "config.json", dataclasses.asdict(settled))  # what was left open is known now

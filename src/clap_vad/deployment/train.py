@@ -46,6 +46,7 @@ def train_deployed(
     test_each_round: bool = False,
     min_sites: int = 0,
     deadline: float = 600.0,
+    secure_aggregation: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """Train over sites of other organisations; returns when the run is finished.
@@ -60,7 +61,7 @@ def train_deployed(
         min_sites: replies that a step needs at least; 0 for all sites.
         deadline: seconds that a step waits for sites at most.
         method, supervision, strategy, rounds, seed, threads, normalise, fraction, stragglers, labelled_participants,
-            test_each_round, options: as for :func:`~clap_vad.workflows.train.train`.
+            test_each_round, secure_aggregation, options: as for :func:`~clap_vad.workflows.train.train`.
 
     Returns:
         The contents of ``metrics.json``. Raises :class:`ClapError` for bad input, a service that is not running, and
@@ -89,6 +90,7 @@ def train_deployed(
         test_each_round=test_each_round,
         min_sites=min_sites,
         deadline=deadline,
+        secure_aggregation=secure_aggregation,
     )
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)

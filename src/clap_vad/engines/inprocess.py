@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..federation.ask import Ask, Reply
-from ..federation.coordinator import Check
+from ..federation.engine import Check
 from ..federation.site import Site
 
 __all__ = ["InProcessEngine"]

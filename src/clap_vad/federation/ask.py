@@ -9,7 +9,28 @@ import numpy as np
 
 from .messages import Message
 
-__all__ = ["Ask", "Reply", "State", "Steps"]
+__all__ = ["Ask", "Reply", "SecureSum", "State", "Steps"]
+
+
+@dataclass(frozen=True)
+class SecureSum:
+    """The secure sum that a question belongs to, see :mod:`clap_vad.federation.secure`.
+
+    Attributes:
+        identity: of the sum; no two share it.
+        phase: of the protocol.
+        schema: of the messages that are summed.
+        participants: who takes part, in the order of rows.
+        total: what a message's count is a share of, where the sum is one of means; 0 for plain sums.
+        cohort: sites that the sum is over at least.
+    """
+
+    identity: str
+    phase: str
+    schema: str
+    participants: tuple[str, ...]
+    total: int = 0
+    cohort: int = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,8 @@ class Ask:
         targets: participants asked; None means all.
         lasting: later steps build on what a site keeps of this one, so a site that missed it does it before it is
             asked anything else. False for a step that a site may miss, as it may miss a round of training.
+        total: segments of all participants, where replies are means over a site's own: each then counts as its share.
+        secure: the secure sum that this question belongs to, given by the driver.
         silent: the site does the step and keeps what it changes, but sends an acknowledgement and nothing else.
         sequence: running number of this question in the run, given by the driver.
         accepted: per participant the number of its last answer that counted, given by the driver; -1 for none. The
@@ -39,6 +62,8 @@ class Ask:
     deadline: float = 0.0
     targets: tuple[str, ...] | None = None
     lasting: bool = True
+    total: int = 0
+    secure: SecureSum | None = None
     silent: bool = False
     sequence: int = 0
     accepted: Mapping[str, int] = field(default_factory=dict)

@@ -2,78 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
-from ..errors import ClapError
+from ..protection.session import LEAST_COHORT
 from .ask import Ask, Reply, State, Steps
 from .checkpoint import Checkpoint
-from .messages import ACKNOWLEDGEMENT, Message, check_message, message_bytes
-from .wire import most_bytes
+from .engine import Engine, Quorum, ReplyCheck, TooFewRepliesError
+from .messages import ACKNOWLEDGEMENT, message_bytes, schema
+from .secure_coordinator import secure_sum
 
-__all__ = ["ANSWERED", "Check", "Engine", "Quorum", "TooFewRepliesError", "coordinate"]
+__all__ = ["ANSWERED", "coordinate"]
 
 ANSWERED = "answered"
 """Entry of the coordinator's state: per participant, in order, whether its reply to the last question was used."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """What a reply must be to be used: as its schema says, at D dimensions."""
-
-    schema: str
-    dim: int
-
-    @property
-    def most_bytes(self) -> int:
-        """Bytes that it can have at most on the wire."""
-        return most_bytes(self.schema, self.dim)
-
-    def __call__(self, participant: str, message: Message) -> None:
-        """Raise :class:`ClapError` for a reply that cannot be used."""
-        check_message(self.schema, message, self.dim, participant)
-
-
-class Engine(Protocol):
-    """Carries questions to sites and brings their replies back.
-
-    Attributes:
-        participants: ids, in the order in which replies are summed.
-    """
-
-    participants: tuple[str, ...]
-
-    def deliver(self, ask: Ask, check: Check) -> list[Reply]:
-        """Ask the targets and return what they replied, in participant order.
-
-        An engine whose sites may fail returns when all that are there have replied or the question's deadline has
-        passed, and leaves out replies that ``check`` refuses; with fewer than ``min_replies`` it waits for the
-        deadline.
-        """
-
-
-@dataclass(frozen=True)
-class Quorum:
-    """How much of a federation a step needs.
-
-    Attributes:
-        sites: replies a step needs at least; 0 means all targets.
-        deadline: seconds that a step waits for sites at most; 0 means without limit.
-    """
-
-    sites: int = 0
-    deadline: float = 0.0
-
-
-class TooFewRepliesError(ClapError):
-    """A step did not get the replies it needs; it can be asked again when more sites are there."""
-
-
 def coordinate(
-    steps: Callable[[State], Steps], engine: Engine, checkpoint: Checkpoint, dim: int, quorum: Quorum | None = None
+    steps: Callable[[State], Steps],
+    engine: Engine,
+    checkpoint: Checkpoint,
+    dim: int,
+    quorum: Quorum | None = None,
+    secure: bool = False,
 ) -> State:
     """Run an algorithm to its end, from the checkpoint if there is one.
 
@@ -86,10 +39,11 @@ def coordinate(
         checkpoint: where the state is saved before each question.
         dim: D, against which replies are checked; steps that learn it from the sites set ``state["dim"]``.
         quorum: how many replies a step needs, and how long it waits, where the question itself does not say.
+        secure: whether replies come under masks, so that the steps are sent one reply that stands for all sites.
 
     Returns:
-        The final state. It counts ``sequence`` (questions answered), ``bytes_up`` and ``bytes_down``, and
-        holds :data:`ANSWERED`.
+        The final state. It counts ``sequence`` (questions answered), ``bytes_up``, ``bytes_down`` and ``clipped``
+        (values that secure sums have clipped), and holds :data:`ANSWERED`.
 
     Raises:
         TooFewRepliesError: the state is saved; call again to ask again.
@@ -97,7 +51,8 @@ def coordinate(
     state = checkpoint.load() or {"sequence": np.array(0), "bytes_up": np.array(0), "bytes_down": np.array(0)}
     state.setdefault("dim", np.array(dim))
     state.setdefault("accepted", np.full(len(engine.participants), int(state["sequence"]) - 1))
-    driver = _Driver(engine, checkpoint, state, quorum or Quorum())
+    state.setdefault("clipped", np.array(0))
+    driver = _Driver(engine, checkpoint, state, quorum or Quorum(), secure)
     generator = steps(state)
     replies: list[Reply] | None = None
     while True:
@@ -116,6 +71,7 @@ class _Driver:
     checkpoint: Checkpoint
     state: State
     quorum: Quorum
+    secure: bool
 
     def ask(self, ask: Ask) -> list[Reply]:
         """One question of the algorithm, after whatever some of its targets missed before."""
@@ -129,15 +85,31 @@ class _Driver:
             self.checkpoint.keep(replace(ask, sequence=sequence))
         deadline = ask.deadline or self.quorum.deadline
         ready = replace(ask, sequence=sequence, targets=able, min_replies=needed, deadline=deadline)
-        replies = self._deliver(ready) if len(able) >= needed else []
-        if len(replies) < needed:
-            raise TooFewRepliesError(
-                f"step '{ask.step}': {len(replies)} of {len(targets)} participants replied, too few"
-            )
+        replies, answered = self._replies(ready, needed)
         self.state["sequence"] = np.array(sequence + 1)
-        answered = {reply.participant for reply in replies}
         self.state[ANSWERED] = np.array([name in answered for name in self.engine.participants])
         return replies
+
+    def _replies(self, ask: Ask, needed: int) -> tuple[list[Reply], set[str]]:
+        """What the targets replied, and whose replies are in it."""
+        targets = ask.targets or ()
+        if len(targets) < needed:
+            raise _too_few(ask, 0, needed)  # not asked: those that are behind would be left out
+        if self.secure and not schema(ask.reply).bare:
+            return self._secure_replies(ask)
+        replies = self._deliver(ask)
+        if len(replies) < needed:
+            raise _too_few(ask, len(replies), needed)
+        return replies, {reply.participant for reply in replies}
+
+    def _secure_replies(self, ask: Ask) -> tuple[list[Reply], set[str]]:
+        """One reply that stands for all, and who is in it."""
+        cohort = max(LEAST_COHORT, min(self.quorum.sites, len(ask.targets or ())))
+        summed = secure_sum(ask, self.engine, int(self.state["dim"]), cohort, self._accepted())
+        self._count(summed.bytes_down, summed.bytes_up)
+        self.state["clipped"] = self.state["clipped"] + summed.clipped
+        self._accept(ask.sequence, summed.members)
+        return [Reply(", ".join(summed.members), summed.message)], set(summed.members)
 
     def _catch_up(self, targets: Sequence[str], sequence: int) -> tuple[str, ...]:
         """Ask again what targets have missed; returns those that have nothing left to do."""
@@ -155,14 +127,24 @@ class _Driver:
     def _deliver(self, ask: Ask) -> list[Reply]:
         targets = ask.targets or ()
         ask = replace(ask, accepted={name: number for name, number in self._accepted().items() if name in targets})
-        replies = self.engine.deliver(ask, Check(ask.reply, int(self.state["dim"])))
-        answered = {reply.participant for reply in replies}
-        numbers = [ask.sequence if name in answered else number for name, number in self._accepted().items()]
-        self.state["accepted"] = np.array(numbers)
-        self.state["bytes_down"] = self.state["bytes_down"] + message_bytes(ask.payload) * len(replies)
-        self.state["bytes_up"] = self.state["bytes_up"] + sum(message_bytes(reply.message) for reply in replies)
+        replies = self.engine.deliver(ask, ReplyCheck(ask.reply, int(self.state["dim"])))
+        self._accept(ask.sequence, [reply.participant for reply in replies])
+        up = sum(message_bytes(reply.message) for reply in replies)
+        self._count(message_bytes(ask.payload) * len(replies), up)
         return replies
+
+    def _count(self, down: int, up: int) -> None:
+        self.state["bytes_down"] = self.state["bytes_down"] + down
+        self.state["bytes_up"] = self.state["bytes_up"] + up
+
+    def _accept(self, sequence: int, answered: Collection[str]) -> None:
+        numbers = [sequence if name in answered else number for name, number in self._accepted().items()]
+        self.state["accepted"] = np.array(numbers)
 
     def _accepted(self) -> dict[str, int]:
         numbers = self.state["accepted"]
         return {name: int(number) for name, number in zip(self.engine.participants, numbers, strict=True)}
+
+
+def _too_few(ask: Ask, replied: int, needed: int) -> TooFewRepliesError:
+    return TooFewRepliesError(f"step '{ask.step}': {replied} participants replied, {needed} are needed")

@@ -26,8 +26,16 @@ class Ledger:
         self._file = file
         file.parent.mkdir(parents=True, exist_ok=True)
 
-    def record(self, ask: Ask, schema: str, message: Message, peer: str = "coordinator") -> None:
-        """Write the line; called before the message is handed to the engine."""
+    def record(self, ask: Ask, schema: str, message: Message, protection: str, peer: str = "coordinator") -> None:
+        """Write the line; called before the message is handed to the engine.
+
+        Args:
+            ask: the question.
+            schema: of the message, as it was before any masks.
+            message: what leaves.
+            protection: ``masked``, or ``none``.
+            peer: who gets it.
+        """
         digest = hashlib.sha256()
         for key in sorted(message):
             digest.update(key.encode())
@@ -42,6 +50,6 @@ class Ledger:
             "shapes": {key: list(np.shape(value)) for key, value in sorted(message.items())},
             "bytes": message_bytes(message),
             "sha256": digest.hexdigest(),
-            "protection": "none",
+            "protection": protection,
         }
         append_line(self._file, json.dumps(line))

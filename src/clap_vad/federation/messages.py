@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..core.federated_mixture import STARTS
 from ..core.histogram import BINS
 from ..detector.autoencoder import generator_shapes
 from ..detector.network import weight_shapes
 from ..errors import ClapError
+from ..protection.session import KEY_BYTES, SEALED_BYTES, SHARE_BYTES, SIGNATURE_BYTES
 
 __all__ = [
     "ACKNOWLEDGEMENT",
@@ -37,15 +39,19 @@ class Field:
     """One entry of a message.
 
     Attributes:
-        shape: sizes; the symbol ``"D"`` stands for the feature dimension. ``()`` is a scalar.
-        dtype: ``float32``, ``float64``, ``int64`` or ``uint8``.
+        shape: sizes; the symbol ``"D"`` stands for the feature dimension, ``"P"`` for the participants of a secure
+            sum, ``"N"`` and ``"W"`` for the entries of the vectors it sums. ``()`` is a scalar.
+        dtype: ``float32``, ``float64``, ``int64``, ``uint8``, ``uint32`` or ``uint64``.
         low, high: bounds of every value.
+        bound: in a secure sum values are clipped to [-bound, bound]. One that holds for every message makes an
+            overflow of the sum impossible; the smaller it is, the finer the fixed point.
     """
 
     shape: tuple[int | str, ...]
     dtype: str = "float64"
     low: float = -math.inf
     high: float = math.inf
+    bound: float = 2.0**40
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class Schema:
         name: as it stands in the ledger and in a site's policy.
         fields: every entry, none optional.
         summable: the coordinator needs only the sum over participants, so secure aggregation can hide the parts.
+        mean: the entries, but for ``count``, are means over so many segments; their sum is one of shares.
+        bare: holds nothing that depends on any video, so that it may stay as it is under secure aggregation.
         purpose: why it leaves the site, in words for its operator.
     """
 
@@ -63,25 +71,30 @@ class Schema:
     fields: Mapping[str, Field]
     summable: bool
     purpose: str
+    mean: bool = False
+    bare: bool = False
 
 
 _SCHEMAS: dict[str, Schema] = {}
 
 
-def _define(name: str, fields: Mapping[str, Field], purpose: str, summable: bool = True) -> None:
-    _SCHEMAS[name] = Schema(name, fields, summable, purpose)
+def _define(
+    name: str, fields: Mapping[str, Field], purpose: str, summable: bool = True, mean: bool = False, bare: bool = False
+) -> None:
+    _SCHEMAS[name] = Schema(name, fields, summable, purpose, mean, bare)
 
 
 ACKNOWLEDGEMENT = "acknowledgement"
 DESCRIPTION_BYTES = 4096
 
 _COUNT = Field((), "int64", low=0)
-_define(ACKNOWLEDGEMENT, {}, "that a step was done, and nothing else", summable=False)
+_define(ACKNOWLEDGEMENT, {}, "that a step was done, and nothing else", summable=False, bare=True)
 _define(
     "features_description",
     {"description": Field((DESCRIPTION_BYTES,), "uint8")},
     "which features the site has: extractor and its settings, dimensions, crops, frames per segment (JSON, padded)",
     summable=False,
+    bare=True,
 )
 _define(
     "feature_moments",
@@ -99,34 +112,63 @@ _define(
     {"count": _COUNT, "sum": Field(()), "sumsq": Field((), low=0)},
     "common density, pooled form: count, sum and sum of squares of normal magnitudes",
 )
+_STANDARDISED = 2.0**24
+"""Of sums over videos, numbers of order 1 each; a nearly empty component needs the finer fixed point."""
+_define(
+    "summary_moments",
+    {"count": _COUNT, "unlabelled": _COUNT, "sum": Field((2,)), "outer": Field((2, 2), bound=2.0**48)},
+    "federated segregation: how many videos, how many of them without a label, sum and sum of products of their "
+    "summaries (largest rise, entropy); of a site with one video that is the video's own summary",
+)
+_define(
+    "mixture_statistics",
+    {
+        "responsibility": Field((STARTS, 2), low=0, bound=_STANDARDISED),
+        "sum": Field((STARTS, 2, 2), bound=_STANDARDISED),
+        "outer": Field((STARTS, 2, 2, 2), bound=_STANDARDISED),
+        "likelihood": Field((STARTS,), bound=_STANDARDISED),
+    },
+    "federated segregation, a step of EM: of each start and component the summed responsibility for the site's videos, "
+    "the sum and the sum of products of their summaries weighted by it; each start's log likelihood",
+)
 _define("segment_count", {"count": _COUNT}, "how many segments the site trains on, its weight in the mean")
 
 
 def _weights(prefix: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Field]:
     """Fields of arrays like these weights. The shapes are those for D = 0: they have a 0 exactly where D stands."""
-    return {f"{prefix}.{name}": Field(tuple(n or "D" for n in shape), "float32") for name, shape in shapes.items()}
+    return {
+        f"{prefix}.{name}": Field(tuple(n or "D" for n in shape), "float32", bound=_LARGEST_CHANGE)
+        for name, shape in shapes.items()
+    }
 
+
+_LARGEST_CHANGE = 8.0
+"""Of a weight, or of a mean gradient, in a round; fixed-point steps of 13 participants are then 6e-8."""
 
 _TRAINED = {"count": _COUNT, "loss": Field((), low=0)}
 _define(
     "model_update",
     {**_weights("update", weight_shapes(0)), **_TRAINED},
     "change of the detector's weights by local training, segments trained on, mean training loss",
+    mean=True,
 )
 _define(
     "scaffold_update",
     {**_weights("update", weight_shapes(0)), **_weights("control", weight_shapes(0)), **_TRAINED},
     "as model_update, and the change of the site's control variate (its mean gradient over the round)",
+    mean=True,
 )
 _define(
     "generator_update",
     {**_weights("update", generator_shapes(0)), **_TRAINED},
     "change of the weights of GCL's generator by local training, segments trained on, mean training loss",
+    mean=True,
 )
 _define(
     "cooperative_update",
     {**_weights("update", {**weight_shapes(0), **generator_shapes(0)}), **_TRAINED},
     "change of the weights of GCL's detector and generator by local training, segments trained on, mean training loss",
+    mean=True,
 )
 _define(
     "score_histogram",
@@ -137,6 +179,36 @@ _define(
     "evaluation_histogram",
     {"normal": Field((BINS,), "int64", low=0), "abnormal": Field((BINS,), "int64", low=0)},
     "evaluation: how many normal and abnormal frames of the site's own test videos score in each of the fixed bins",
+)
+
+
+_define(
+    "secure_keys",
+    {"keys": Field((2, KEY_BYTES), "uint8"), "signature": Field((SIGNATURE_BYTES,), "uint8")},
+    "secure aggregation: two public keys for this one sum, signed with the site's certificate",
+    summable=False,
+    bare=True,
+)
+_define(
+    "secure_shares",
+    {"ciphertexts": Field(("P", SEALED_BYTES), "uint8")},
+    "secure aggregation: for each other site shares of this site's masks, encrypted for it",
+    summable=False,
+    bare=True,
+)
+_define(
+    "masked",
+    {"narrow": Field(("N",), "uint32"), "wide": Field(("W",), "uint64")},
+    "secure aggregation: a message of any other kind in fixed point under masks that cancel in the sum of all sites",
+    summable=False,
+    bare=True,
+)
+_define(
+    "secure_unmasking",
+    {"shares": Field(("P", SHARE_BYTES), "uint8")},
+    "secure aggregation: of the masks of the sum, those of sites that dropped out and of the sum's own noise",
+    summable=False,
+    bare=True,
 )
 
 

@@ -32,12 +32,14 @@ class Policy:
         maximum_rounds: rounds of training that a run may have.
         maximum_epsilon: differential privacy that a run must promise at least; None where none is asked for. A run
             that promises none has no bound, so any number refuses it.
+        require_secure_aggregation: whether what depends on videos may leave only under masks that cancel in a sum.
     """
 
     schemas: tuple[str, ...] | None = None
     minimum_cohort: int = 1
     maximum_rounds: int | None = None
     maximum_epsilon: float | None = None
+    require_secure_aggregation: bool = False
 
     @classmethod
     def read(cls, file: Path) -> Policy:
@@ -62,19 +64,24 @@ class Policy:
         epsilon = content["maximum_epsilon"]
         if epsilon is not None and (type(epsilon) not in (int, float) or not 0 < epsilon < math.inf):
             raise ClapError(f"{file}: 'maximum_epsilon' must be a number above 0, or null for no bound")
-        return cls(tuple(allowed), cohort, rounds, epsilon)
+        if type(content["require_secure_aggregation"]) is not bool:
+            raise ClapError(f"{file}: 'require_secure_aggregation' must be true or false")
+        return cls(tuple(allowed), cohort, rounds, epsilon, content["require_secure_aggregation"])
 
     def write(self, file: Path) -> None:
         """Write ``policy.json``, with every schema by name so that its reader can strike some out."""
         allowed = [schema.name for schema in schemas()] if self.schemas is None else list(self.schemas)
         write_json(file, {"format": _FORMAT, **asdict(self), "schemas": allowed})
 
-    def check_run(self, participants: int, rounds: int, epsilon: float | None) -> None:
+    def check_run(self, participants: int, rounds: int, epsilon: float | None, secure: bool = False) -> None:
         """Raise :class:`RefusalError` unless a run of so many participants and rounds is permitted.
 
         Args:
             epsilon: of the differential privacy that the run promises; None for none.
+            secure: whether it promises secure aggregation.
         """
+        if self.require_secure_aggregation and not secure:
+            raise RefusalError("a run without secure aggregation; this site's policy requires it")
         if participants < self.minimum_cohort:
             raise RefusalError(
                 f"a run of {participants} participants; this site's policy asks for {self.minimum_cohort}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,9 @@ from .ask import Ask, State
 from .checkpoint import SiteState
 from .ledger import Ledger
 from .messages import ACKNOWLEDGEMENT, Message, check_message
+from .messages import schema as schema_of
 from .policy import Policy, RefusalError
+from .secure import PHASE_SCHEMAS, SiteProtection
 
 __all__ = ["Handler", "Site", "SiteProgram"]
 
@@ -42,34 +45,48 @@ class Site:
         states: where the state is kept between questions.
         ledger: where outgoing messages are recorded.
         policy: what the site permits; by default all that is declared.
+        protection: its side of secure aggregation, in a run that promises it.
     """
 
     def __init__(
-        self, participant: str, program: SiteProgram, states: SiteState, ledger: Ledger, policy: Policy | None = None
+        self,
+        participant: str,
+        program: SiteProgram,
+        states: SiteState,
+        ledger: Ledger,
+        policy: Policy | None = None,
+        protection: SiteProtection | None = None,
     ) -> None:
         self.participant = participant
         self._program = program
         self._states = states
         self._ledger = ledger
         self._policy = policy or Policy()
+        self._protection = protection
 
     def handle(self, ask: Ask) -> Message:
         """Answer one question.
 
         Nothing leaves the site but what this returns, and that only if the step is one the site knows, its schema is
-        the one asked for and permitted by the site's policy, and the message is within the schema.
+        the one asked for and permitted by the site's policy, and the message is within the schema. In a run that
+        promises secure aggregation, only under masks, but for what depends on no video.
         """
+        if ask.secure is not None and ask.secure.phase != "mask":
+            return self._answer_phase(ask)
         if ask.step not in self._program.steps:
             raise RefusalError(f"participant '{self.participant}': asked for the unknown step '{ask.step}'; refused")
         handler, schema = self._program.steps[ask.step]
         if ask.silent:
             schema = ACKNOWLEDGEMENT
-        if schema != ask.reply:
+        masked = ask.secure is not None
+        if schema != (ask.secure.schema if ask.secure is not None else ask.reply):
             raise RefusalError(
                 f"participant '{self.participant}': step '{ask.step}' replies with '{schema}', "
                 f"not with '{ask.reply}'; refused"
             )
-        self._policy.check_question(ask)
+        if masked != (self._protection is not None and not schema_of(schema).bare):
+            raise RefusalError(f"schema '{schema}' {'under masks' if masked else 'without masks'}; refused in this run")
+        self._policy.check_question(replace(ask, reply=schema))
         accepted = ask.accepted.get(self.participant, -1)
         state = dict(self._states.before(accepted + 1))
         try:
@@ -84,8 +101,20 @@ class Site:
         if ask.silent:
             message = {}
         check_message(schema, message, self._program.dim, self.participant)
+        if self._protection is not None and masked:
+            message = self._protection.mask(ask, message, self._program.dim)
         self._states.save(ask.sequence, accepted, state)
-        self._ledger.record(ask, schema, message)
+        self._ledger.record(ask, schema, message, "masked" if masked else "none")
+        return message
+
+    def _answer_phase(self, ask: Ask) -> Message:
+        """A question of secure aggregation itself."""
+        if self._protection is None:
+            raise RefusalError("this run does not promise secure aggregation; refused")
+        assert ask.secure is not None  # see handle
+        self._policy.check_question(replace(ask, reply=ask.secure.schema))
+        message = self._protection.answer(ask, self._program.dim)
+        self._ledger.record(ask, PHASE_SCHEMAS[ask.secure.phase], message, "none")
         return message
 
     def state(self, sequence: int) -> Mapping[str, np.ndarray]:

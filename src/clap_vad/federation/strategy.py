@@ -45,6 +45,9 @@ class Strategy(ABC):
     reply: ClassVar[str | None] = None
     """Schema of the replies where the sites send more than the method's own update; None for the method's."""
 
+    needs_each: ClassVar[bool] = False
+    """Whether it looks at the participants' updates one by one, which secure aggregation hides."""
+
     needs_sgd: ClassVar[bool] = False
     """Whether it reads gradients off the distance that plain or momentum SGD has gone."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ..errors import ClapError
-from .ask import Ask
+from .ask import Ask, SecureSum
 from .messages import Message, schema
 
 __all__ = ["ask_from_wire", "ask_to_wire", "decode", "encode", "most_bytes"]
@@ -62,6 +62,7 @@ def ask_to_wire(ask: Ask) -> tuple[str, bytes]:
         "reply": ask.reply,
         "lasting": ask.lasting,
         "silent": ask.silent,
+        "secure": None if ask.secure is None else asdict(ask.secure),
         "sequence": ask.sequence,
         "accepted": dict(ask.accepted),
     }
@@ -75,11 +76,12 @@ def ask_from_wire(line: str, payload: bytes) -> Ask:
     3
     """
     kinds = {"step": str, "reply": str, "lasting": bool, "silent": bool, "sequence": int, "accepted": dict}
+    free = {"secure"}
     try:
         content = json.loads(line)
     except (ValueError, TypeError, RecursionError):
         raise ClapError("not a readable question") from None
-    if not isinstance(content, Mapping) or content.keys() != kinds.keys():
+    if not isinstance(content, dict) or content.keys() != kinds.keys() | free:
         raise ClapError("not a question of this release")
     if any(type(content[name]) is not kind for name, kind in kinds.items()):
         raise ClapError("a question whose entries are of other types than declared")
@@ -87,4 +89,18 @@ def ask_from_wire(line: str, payload: bytes) -> Ask:
         raise ClapError("a question whose number is out of range")
     if any(type(number) is not int for number in content["accepted"].values()):
         raise ClapError("a question whose 'accepted' holds something else than numbers")
+    content["secure"] = _secure_sum(content["secure"])
     return Ask(payload=decode(payload), **content)
+
+
+def _secure_sum(content: object) -> SecureSum | None:
+    if content is None:
+        return None
+    kinds = {"identity": str, "phase": str, "schema": str, "participants": list, "total": int, "cohort": int}
+    if not isinstance(content, dict) or content.keys() != kinds.keys():
+        raise ClapError("a question of a secure sum that is not one of this release")
+    if any(type(content[name]) is not kind for name, kind in kinds.items()):
+        raise ClapError("a question of a secure sum whose entries are of other types than declared")
+    if not all(isinstance(name, str) for name in content["participants"]) or not 0 <= content["total"] < 2**63:
+        raise ClapError("a question of a secure sum whose participants are no names, or whose total is out of range")
+    return SecureSum(**{**content, "participants": tuple(content["participants"])})

@@ -18,6 +18,7 @@ from ..datasets.partition import ensure_participants
 from ..errors import ClapError
 from ..federation.strategy import STRATEGIES, Strategy, make_strategy
 from ..persistence import read_json
+from ..protection.session import LEAST_COHORT
 from ..settings import setting_names
 from .federate import Federation
 
@@ -27,6 +28,7 @@ __all__ = [
     "SUPERVISIONS",
     "RunConfig",
     "check_choices",
+    "check_secure",
     "check_test_videos",
     "labelled_part",
     "participants_of",
@@ -72,6 +74,7 @@ class RunConfig:
             ``inputs`` is empty, and ``threads`` and ``normalise`` may be left to what the sites' features ask for.
         min_sites: replies that a step needs at least under ``flare``.
         deadline: seconds that a step waits for sites at most under ``flare``.
+        secure_aggregation: whether replies leave participants under masks only.
     """
 
     dataset: str
@@ -95,6 +98,7 @@ class RunConfig:
     sites: list[str] = field(default_factory=list)
     min_sites: int = 0
     deadline: float = 0.0
+    secure_aggregation: bool = False
 
     @classmethod
     def make(
@@ -115,12 +119,15 @@ class RunConfig:
         stragglers: float = 0.0,
         labelled_participants: float = 0.3,
         test_each_round: bool = False,
+        secure_aggregation: bool = False,
     ) -> RunConfig:
         """Check the choices and fill in defaults; raises :class:`ClapError` for one that is not possible."""
         made, aggregation = check_choices(
             method, setting, supervision, strategy, rounds, seed, threads, normalise, options, fraction, stragglers
         )
         _check_share("labelled-participants", labelled_participants)
+        if secure_aggregation and setting != "collaborative":
+            raise ClapError("--secure-aggregation hides participants in their sum; it is for --setting collaborative")
         if not dataset.train_videos:
             raise ClapError(f"{dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
         if normalise == "auto":
@@ -134,6 +141,8 @@ class RunConfig:
             protocol = "scene" if len(scenes) > 1 and "" not in scenes else "random"
         participants = participants_of(dataset, setting, protocol, seed)
         labelled = _labelled_videos(dataset, supervision, protocol, seed, labelled_participants)
+        if secure_aggregation:
+            check_secure(made, aggregation, len(participants), fraction)
         for participant, videos in participants.items():
             site_data(dataset, participant, videos, labelled)
         return cls(
@@ -154,6 +163,7 @@ class RunConfig:
             stragglers=float(stragglers),
             labelled_participants=float(labelled_participants),
             test_each_round=test_each_round,
+            secure_aggregation=secure_aggregation,
         )
 
     @classmethod
@@ -197,6 +207,7 @@ class RunConfig:
             dim=dataset.stores[0].dim,
             fraction=self.fraction,
             stragglers=self.stragglers,
+            secure=self.secure_aggregation,
         )
         labelled = _labelled_videos(dataset, self.supervision, self.protocol, self.seed, self.labelled_participants)
         return Opened(dataset, participants, plan, make_method(self.method, self.options), labelled)
@@ -261,6 +272,23 @@ def check_choices(
     if stragglers and made.local_epochs < 2:
         raise ClapError("--stragglers: a site can do fewer epochs only where --local-epochs is at least 2")
     return made, aggregation
+
+
+def check_secure(method: Method, strategy: Strategy, participants: int, fraction: float) -> None:
+    """Raise :class:`ClapError` for a run that secure aggregation cannot hide."""
+    if strategy.needs_each:
+        raise ClapError("--secure-aggregation: this strategy needs updates one by one; choose one of sums, as fedavg")
+    if not method.sums_only():
+        raise ClapError(
+            "--secure-aggregation: with these settings the method needs a message of each participant; for clap choose "
+            "--segregation federated or --density pooled"
+        )
+    drawn = max(1, round(fraction * participants))
+    if drawn < LEAST_COHORT:
+        raise ClapError(
+            f"--secure-aggregation: a sum over {drawn} participants hides none of them; at least {LEAST_COHORT} must "
+            "take part in each round"
+        )
 
 
 def _check_numbers(rounds: int, seed: int, threads: int, fraction: float, stragglers: float) -> None:

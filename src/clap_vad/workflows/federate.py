@@ -17,7 +17,10 @@ from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
 from ..federation.ledger import Ledger
+from ..federation.secure import SiteProtection
 from ..federation.site import Site
+from ..protection.session import LEAST_COHORT
+from ..protection.signing import UnauthenticatedSigner
 
 __all__ = ["Federation"]
 
@@ -62,7 +65,8 @@ class Federation:
         def steps(state: State) -> Steps:
             return self.method.coordinate(plan, state, lambda record: log.append({**record, **on_round(state)}))
 
-        return coordinate(steps, InProcessEngine(self.sites(), on_reply), checkpoint, plan.dim)
+        engine = InProcessEngine(self.sites(), on_reply)
+        return coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure)
 
     def sites(self) -> list[Site]:
         """The participants as site objects, in order."""
@@ -76,4 +80,8 @@ class Federation:
     def _site(self, participant: str) -> Site:
         home = self.folder / "sites" / participant
         program, ledger = self.program(participant), Ledger(home / "ledger.jsonl")
-        return Site(participant, program, SiteState(home / "state"), ledger)
+        protection = None
+        if self.plan.secure:
+            signer = UnauthenticatedSigner()  # one process, which carries all messages itself
+            protection = SiteProtection(participant, list(self.participants), signer, LEAST_COHORT)
+        return Site(participant, program, SiteState(home / "state"), ledger, protection=protection)

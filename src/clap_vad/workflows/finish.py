@@ -102,6 +102,8 @@ def finish(
         "model_sha256": model_sha256,
         "bytes_up": bytes_up,
         "bytes_down": bytes_down,
+        "secure_aggregation": config.secure_aggregation,
+        "clipped": sum(int(state.get("clipped", np.array(0))) for state in states.values()),
         "baselines": baselines,
         "resumed": resumed,
         "seconds": seconds,

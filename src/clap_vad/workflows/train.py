@@ -38,6 +38,7 @@ def train(
     stragglers: float = 0.0,
     labelled_participants: float = 0.3,
     test_each_round: bool = False,
+    secure_aggregation: bool = False,
     baselines: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -63,6 +64,8 @@ def train(
         labelled_participants: part of the participants that has labels under ``mixed``.
         test_each_round: evaluate the global model after every round too, into ``rounds.jsonl``; ``metrics.json`` then
             also names the round that is best on the test labels, as releases select it: never the result.
+        secure_aggregation: let nothing that depends on videos leave a participant but under masks that cancel in the
+            sum over all.
         baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
             already; they depend on nothing else.
         options: settings of the method and of the strategy.
@@ -89,6 +92,7 @@ def train(
         stragglers=stragglers,
         labelled_participants=labelled_participants,
         test_each_round=test_each_round,
+        secure_aggregation=secure_aggregation,
     )
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
@@ -136,7 +140,7 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
     ) as advance:
 
         def on_reply(ask: Ask, participant: str) -> None:
-            if ask.step == "train":
+            if "round" in ask.payload:
                 advance(1, note=f"round {ask.payload['round']}, {participant}")
 
         for folder, held in shares.items():

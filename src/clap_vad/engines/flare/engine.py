@@ -17,7 +17,7 @@ from nvflare.apis.signal import Signal
 
 from ...errors import ClapError
 from ...federation.ask import Ask, Reply
-from ...federation.coordinator import Check
+from ...federation.engine import Check
 from ...federation.messages import Message
 from ...federation.wire import ask_to_wire, decode
 from .envelope import FAILED, OUTCOME, PAYLOAD, QUESTION, REFUSED, RUN, TASK, WHY

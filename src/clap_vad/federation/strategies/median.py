@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Median(Strategy):
     Counts are no weights here: a malicious participant would lie about its own. So with honest participants of unequal
     size the result is not FedAvg's. A round in which nobody could train leaves w as it is.
     """
+
+    needs_each: ClassVar[bool] = True
 
     def combine(self, updates: Sequence[Mapping[str, np.ndarray]]) -> Weights:
         """One update from those of the participants that trained, at least one."""

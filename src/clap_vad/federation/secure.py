@@ -1,0 +1,201 @@
+"""Secure aggregation of messages: what a site puts in a sum, and what the coordinator reads from it.
+
+The protocol is in :mod:`clap_vad.protection`; here it meets messages. One mechanism serves updates, control variates,
+statistics, counts and histograms: a message becomes fixed-point numbers by its schema alone, and what comes out of the
+sum is one message that stands for all sites. A message of means is first multiplied by the site's share of all
+segments, and the sum divided by the sum of shares, which gives the mean over all segments of those that took part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import ClapError
+from ..protection.layout import Entry, Layout
+from ..protection.session import LEAST_COHORT, Session, open_session, reply_shapes
+from ..protection.signing import Signer
+from ..protection.site import SecureSite
+from .ask import Ask, SecureSum
+from .messages import Field, Message, schema
+from .policy import RefusalError
+
+__all__ = ["PHASE_SCHEMAS", "PhaseCheck", "SiteProtection", "layout_of", "read_sum", "session_of"]
+
+PHASE_SCHEMAS = {
+    "advertise": "secure_keys",
+    "share": "secure_shares",
+    "mask": "masked",
+    "unmask": "secure_unmasking",
+}
+"""Phase -> schema of its reply."""
+
+_SHARE = "share"
+"""Entry that is added to a message of means: the site's segments as a share of all."""
+
+_CLIPPED = "clipped"
+"""Entry that is added to every message: how many of its values were clipped to their bound."""
+
+
+def layout_of(name: str, dim: int, participants: int) -> Layout:
+    """How a message of this schema stands in the summed vectors.
+
+    Raises:
+        ClapError: it is not for sums.
+    """
+    declared = schema(name)
+    if not declared.summable:
+        raise RefusalError(f"a message of schema '{name}' is a site's own and cannot be hidden in a sum; refused")
+    entries = [
+        Entry(key, tuple(dim if isinstance(n, str) else n for n in field.shape), field.dtype, _bound(field))
+        for key, field in declared.fields.items()
+    ]
+    if declared.mean:
+        entries.append(Entry(_SHARE, (), "float64", 1.0))
+    return Layout([*entries, Entry(_CLIPPED, (), "int64", 1 << 40)], participants)
+
+
+def _bound(field: Field) -> float:
+    return int(field.bound) if field.dtype == "int64" else field.bound
+
+
+def session_of(secure: SecureSum, layout: Layout) -> Session:
+    """The session of a secure sum, the same for all who take part."""
+    context = layout.digest + secure.total.to_bytes(8, "big")
+    return open_session(secure.identity, secure.participants, layout.sizes, cohort=secure.cohort, context=context)
+
+
+def read_sum(secure: SecureSum, layout: Layout, narrow: np.ndarray, wide: np.ndarray) -> tuple[Message, int]:
+    """The message that stands for all whose vectors are in the sum, and how many values they clipped."""
+    total = layout.decode(narrow, wide)
+    clipped = int(total.pop(_CLIPPED))
+    if not schema(secure.schema).mean:
+        return _typed(secure.schema, total), clipped
+    share = float(total.pop(_SHARE))
+    means = {name: np.asarray(value, np.float64) / share if share else value for name, value in total.items()}
+    return _typed(secure.schema, {**means, "count": total["count"]}), clipped
+
+
+def _typed(name: str, message: Mapping[str, np.ndarray | int | float]) -> Message:
+    fields = schema(name).fields
+    return {key: np.asarray(value).astype(fields[key].dtype) for key, value in message.items()}
+
+
+@dataclass(frozen=True)
+class PhaseCheck:
+    """What a reply of a phase must be: arrays of these shapes and types."""
+
+    phase: str
+    session: Session
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that it can have at most on the wire."""
+        shapes = reply_shapes(len(self.session.participants), self.session.sizes)[self.phase]
+        return 4096 + sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes.values())
+
+    def __call__(self, participant: str, message: Message) -> None:
+        """Raise :class:`ClapError` for a reply that cannot be used."""
+        shapes = reply_shapes(len(self.session.participants), self.session.sizes)[self.phase]
+        if message.keys() != shapes.keys():
+            raise ClapError(f"participant '{participant}', phase '{self.phase}': other entries than declared")
+        for name, (shape, kind) in shapes.items():
+            value = np.asarray(message[name])
+            if value.shape != shape or value.dtype != np.dtype(kind):
+                raise ClapError(
+                    f"participant '{participant}', phase '{self.phase}': '{name}' is {value.dtype} {value.shape}; "
+                    f"{kind} {shape} is declared"
+                )
+
+
+class SiteProtection:
+    """A site's side of a run under secure aggregation. Its secrets live in memory alone, one sum at a time.
+
+    Args:
+        participant: its id.
+        participants: of the run; a sum may be over some of them.
+        signer: signs its keys and verifies those of the others.
+        cohort: sites that a sum must be over at least, by this site's policy; never below 3.
+    """
+
+    def __init__(self, participant: str, participants: Sequence[str], signer: Signer, cohort: int) -> None:
+        self._participant = participant
+        self._participants = frozenset(participants)
+        self._signer = signer
+        self._cohort = max(cohort, LEAST_COHORT)
+        self._current: tuple[SecureSum, SecureSite] | None = None
+
+    def answer(self, ask: Ask, dim: int) -> Message:
+        """A question of a phase other than ``mask``."""
+        secure = self._checked(ask)
+        site = self._site(secure, dim)
+        question = {name: np.asarray(value) for name, value in ask.payload.items()}
+        if secure.phase == "advertise":
+            return dict(site.advertise())
+        if secure.phase == "share":
+            return dict(site.share(question))
+        if secure.phase == "unmask":
+            return dict(site.unmask(question))
+        raise RefusalError(f"a secure sum has no phase '{secure.phase}'")
+
+    def mask(self, ask: Ask, message: Message, dim: int) -> Message:
+        """The message of a step under masks.
+
+        Args:
+            ask: the question, whose payload holds ``secure.present`` and ``secure.ciphertexts``.
+            message: the step's reply, checked against its schema.
+            dim: D.
+        """
+        secure = self._checked(ask)
+        site, layout = self._site(secure, dim), layout_of(secure.schema, dim, len(secure.participants))
+        values, where = _shared_out(message, secure), f"participant '{self._participant}'"
+        clipped = sum(layout.encode({**values, _CLIPPED: 0}, where).clipped.values())
+        encoded = layout.encode({**values, _CLIPPED: clipped}, where)
+        row = secure.participants.index(self._participant)
+        question = {
+            "present": np.asarray(ask.payload["secure.present"]),
+            "ciphertexts": np.asarray(ask.payload["secure.ciphertexts"])[row],
+        }
+        return dict(site.mask(question, encoded.narrow, encoded.wide))
+
+    def _checked(self, ask: Ask) -> SecureSum:
+        secure = ask.secure
+        if secure is None:
+            raise RefusalError("this run promises secure aggregation, and the question is for a bare answer; refused")
+        if secure.cohort < self._cohort:
+            raise RefusalError(f"a sum over {secure.cohort} sites or more; this site's policy asks for {self._cohort}")
+        strangers = [name for name in secure.participants if name not in self._participants]
+        if strangers or self._participant not in secure.participants:
+            raise RefusalError("a secure sum over others than the participants of this run; refused")
+        return secure
+
+    def _site(self, secure: SecureSum, dim: int) -> SecureSite:
+        """The session of this sum; a new one begins with its first phase, and the old one is forgotten."""
+        if self._current is None or self._current[0].identity != secure.identity:
+            if secure.phase != "advertise":
+                raise ClapError("the secrets of this secure sum are gone: the site was started anew in between")
+            session = session_of(secure, layout_of(secure.schema, dim, len(secure.participants)))
+            self._current = (secure, SecureSite(session, self._participant, self._signer))
+        known, site = self._current
+        if replace(known, phase=secure.phase) != secure:
+            raise RefusalError("a secure sum that is told to be another than it began as; refused")
+        return site
+
+
+def _shared_out(message: Message, secure: SecureSum) -> Message:
+    """A message of means times the site's share of all segments; a plain one as it is."""
+    if not schema(secure.schema).mean:
+        return dict(message)
+    if not secure.total:
+        raise RefusalError("a secure sum of means without a total; refused")
+    share = int(message["count"]) / secure.total
+    scaled = {name: np.asarray(value, np.float64) * share for name, value in message.items() if name != "count"}
+    fields = schema(secure.schema).fields
+    return {
+        **{name: value.astype(fields[name].dtype) for name, value in scaled.items()},
+        "count": message["count"],
+        _SHARE: share,
+    }
