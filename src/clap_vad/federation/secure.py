@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ClapError
 from ..protection.layout import Entry, Layout
-from ..protection.session import LEAST_COHORT, Session, open_session, reply_shapes
+from ..protection.session import LEAST_COHORT, Session, check_arrays, open_session, reply_shapes
 from ..protection.signing import Signer
 from ..protection.site import SecureSite
 from .ask import Ask, SecureSum
@@ -100,15 +100,8 @@ class PhaseCheck:
     def __call__(self, participant: str, message: Message) -> None:
         """Raise :class:`ClapError` for a reply that cannot be used."""
         shapes = reply_shapes(len(self.session.participants), self.session.sizes)[self.phase]
-        if message.keys() != shapes.keys():
-            raise ClapError(f"participant '{participant}', phase '{self.phase}': other entries than declared")
-        for name, (shape, kind) in shapes.items():
-            value = np.asarray(message[name])
-            if value.shape != shape or value.dtype != np.dtype(kind):
-                raise ClapError(
-                    f"participant '{participant}', phase '{self.phase}': '{name}' is {value.dtype} {value.shape}; "
-                    f"{kind} {shape} is declared"
-                )
+        arrays = {name: np.asarray(value) for name, value in message.items()}
+        check_arrays(arrays, shapes, f"participant '{participant}', phase '{self.phase}'")
 
 
 class SiteProtection:
