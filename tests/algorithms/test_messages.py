@@ -80,15 +80,16 @@ def test_messages_are_those_declared_and_no_longer_for_more_videos(tmp_path, met
 
 
 def test_every_declared_schema_is_a_fixed_number_of_bytes():
-    """From the declaration alone: nothing in it but sizes that are numbers or D."""
-    sizes = {}
+    """From the declaration alone: no size but numbers, D, the sites of a secure sum, and the vectors it sums."""
+    SITES, NARROW, WIDE, sizes = 13, 700, 30, {}
     for declared in schemas():
         size = 0
         for field in declared.fields.values():
-            shape = [DIM if n == "D" else n for n in field.shape]
+            shape = [{"D": DIM, "P": SITES, "N": NARROW, "W": WIDE}.get(n, n) for n in field.shape]
             assert all(isinstance(n, int) and n > 0 for n in shape)
             size += int(np.prod(shape, dtype=int)) * np.dtype(field.dtype).itemsize
         sizes[declared.name] = size
     of_runs_over_sites = {"acknowledgement": 0, "features_description": 4096, "evaluation_histogram": 2 * 8 * BINS}
+    secure = {"secure_keys": 64 + 4096, "secure_shares": 92 * SITES, "secure_unmasking": 32 * SITES}
     of_clap = {"normal_moments": 24, "summary_moments": 64, "mixture_statistics": 8 * 15 * 13}
-    assert sizes == {**BYTES, **of_runs_over_sites, **of_clap}
+    assert sizes == {**BYTES, **of_runs_over_sites, **of_clap, **secure, "masked": 4 * NARROW + 8 * WIDE}

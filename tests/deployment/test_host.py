@@ -33,11 +33,12 @@ from clap_vad.features.description import describe
 from clap_vad.federation.ask import Ask, Reply, State, Steps
 from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.coordinator import coordinate
-from clap_vad.federation.engine import Check
+from clap_vad.federation.engine import Check, ReplyCheck
 from clap_vad.federation.messages import Message
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode
 from clap_vad.persistence import save_npz
+from clap_vad.protection.signing import UnauthenticatedSigner
 from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.federate import Federation
 
@@ -91,7 +92,7 @@ class Organisations:
     def host(self, name: str) -> SiteHost:
         """A process that knows nothing but its files."""
         home = self.folder / name
-        return SiteHost(name, home / "dataset", home, home / "policy.json")
+        return SiteHost(name, home / "dataset", home, home / "policy.json", UnauthenticatedSigner)
 
     def hosts(self) -> dict[str, SiteHost]:
         return {name: self.host(name) for name in SITES}
@@ -151,7 +152,7 @@ class HostEngine:
 def config_of(method: str, supervision: str, **changes: Any) -> RunConfig:
     given = {
         "dataset": None, "fraction": 1.0, "stragglers": 0.0, "test_each_round": False, "min_sites": 0,
-        "deadline": 60.0, "options": METHODS[method], **CHOICES, **changes,
+        "secure_aggregation": False, "deadline": 60.0, "options": METHODS[method], **CHOICES, **changes,
     }  # fmt: skip
     return deployed_config(SITES, method=method, supervision=supervision, **given)
 
@@ -243,7 +244,7 @@ def test_two_runs_of_the_same_hosts_do_not_mix(tmp_path, whole, make_sites):
         except StopIteration:
             return
         numbered = replace(ask, sequence=accepted + 1, accepted=dict.fromkeys(SITES, accepted))
-        sent.append(second.deliver(numbered, Check(ask.reply, int(state["dim"]))))
+        sent.append(second.deliver(numbered, ReplyCheck(ask.reply, int(state["dim"]))))
         accepted += 1
 
     def interleaved() -> Mapping[str, SiteHost]:
@@ -438,7 +439,13 @@ def test_sites_with_different_features_are_told_to_the_coordinator_by_name(tmp_p
 def test_a_site_without_training_videos_tells_its_operator_alone(make_sites, whole, tmp_path):
     sites = make_sites()
     site_dataset(sites.folder / "empty", whole, [video for video in whole.test_videos if video.startswith("north")])
-    host = SiteHost("north", sites.folder / "empty", tmp_path / "home", sites.folder / "north" / "policy.json")
+    host = SiteHost(
+        "north",
+        sites.folder / "empty",
+        tmp_path / "home",
+        sites.folder / "north" / "policy.json",
+        UnauthenticatedSigner,
+    )
     with pytest.raises(ClapError, match=r"videos.csv: no training videos") as told:
         host.handle("run", begin(agreement_of(whole)))
     assert not isinstance(told.value, RefusalError)

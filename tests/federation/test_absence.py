@@ -413,7 +413,7 @@ def test_a_question_may_say_itself_how_many_it_needs_and_how_long_it_waits(make_
     def steps(state: State) -> Steps:
         yield Ask("moments", "feature_moments", min_replies=3, deadline=1.5, lasting=False)
 
-    with pytest.raises(TooFewRepliesError, match="step 'moments': 2 of 4"):
+    with pytest.raises(TooFewRepliesError, match="step 'moments': 2 participants replied, 3 are needed"):
         coordinate(steps, engine, trial.checkpoint, 16, Quorum(2, 7.0))
     assert [(ask.min_replies, ask.deadline) for _, ask in engine.asked] == [(3, 1.5)]
 

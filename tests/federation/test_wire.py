@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clap_vad.errors import ClapError
 from clap_vad.federation import wire
 from clap_vad.federation.ask import Ask
-from clap_vad.federation.engine import Check
+from clap_vad.federation.engine import ReplyCheck
 from clap_vad.federation.messages import Message, check_message, schema, schemas
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode, most_bytes
 
@@ -251,14 +251,17 @@ def test_a_message_that_is_too_long_is_refused_unread(monkeypatch):
         decode(data, len(data))
 
 
+SECURE = ("secure_", "masked")  # their sizes are those of a sum, see PhaseCheck
+
+
 @pytest.mark.parametrize("dim", [1, 34, 2048])
-@pytest.mark.parametrize("name", [declared.name for declared in schemas()])
+@pytest.mark.parametrize("name", [declared.name for declared in schemas() if not declared.name.startswith(SECURE)])
 def test_no_legal_message_is_longer_than_may_be(name, dim):
     message = legal(name, dim)
     check_message(name, message, dim, "a")
     data, most = encode(message), most_bytes(name, dim)
     values = sum(np.asarray(value).nbytes for value in message.values())
-    assert len(data) <= most == Check(name, dim).most_bytes
+    assert len(data) <= most == ReplyCheck(name, dim).most_bytes
     assert most - values <= 64 * 1024  # and no site can send much more than that
     if len(data) < 2**20:
         assert_same_bits(decode(data, most), message)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -117,6 +118,26 @@ def test_the_same_question_again_has_the_same_reply(simulate):
     }
     for phase, reply in again.items():
         assert equal(reply.values(), run.replies[phase]["bob"].values())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"participants": ("ada", "bob", "ada", "cyd")}, "each its own"),
+        ({"participants": ("ada", "", "bob", "cyd")}, "need names"),
+        ({"participants": ("ada", "bob"), "threshold": 2}, "2 participants, where a sum over at least 3"),
+        ({"participants": ("ada", "\ud800", "bob", "cyd")}, "Unicode"),
+        ({"cohort": 2}, "hides nobody"),
+        ({"cohort": 5}, "at least 5 is asked"),
+        ({"threshold": 2}, "more than half"),
+        ({"threshold": 5}, "more than half"),
+        ({"cohort": 4}, "fewer than 4"),
+        ({"sizes": (-1, 0)}, "vectors of"),
+    ],
+)
+def test_sessions_that_protect_nothing_are_refused(simulate, change, sentence):
+    with pytest.raises(ClapError, match=sentence):
+        replace(simulate(4).session, **change)
 
 
 def uniformity(values: np.ndarray) -> float:
