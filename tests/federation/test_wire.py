@@ -295,11 +295,19 @@ def test_a_question_comes_out_as_it_went_in(ask):
 def test_whom_else_a_question_is_for_stays_with_the_coordinator():
     ask = Ask("label", "segment_count", targets=("north", "south"), min_replies=2, deadline=60.0)
     line, payload = ask_to_wire(ask)
-    assert json.loads(line).keys() == {"step", "reply", "lasting", "silent", "sequence", "accepted"}
+    assert json.loads(line).keys() == {"step", "reply", "lasting", "silent", "sequence", "accepted", "secure"}
     assert b"north" not in line.encode() + payload
 
 
-QUESTION = {"step": "label", "reply": "segment_count", "lasting": True, "silent": False, "sequence": 3, "accepted": {}}
+QUESTION = {
+    "step": "label",
+    "reply": "segment_count",
+    "lasting": True,
+    "silent": False,
+    "sequence": 3,
+    "accepted": {},
+    "secure": None,
+}
 
 
 @pytest.mark.parametrize(
