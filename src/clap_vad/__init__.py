@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .workflows.demo import demo
     from .workflows.evaluate import evaluate
     from .workflows.label import label
+    from .workflows.privacy_audit import privacy_audit
+    from .workflows.privacy_ledger import privacy_ledger
+    from .workflows.privacy_schemas import privacy_schemas
     from .workflows.report import report
     from .workflows.reproduce import reproduce
     from .workflows.score import score
@@ -46,6 +49,9 @@ __all__ = [
     "label",
     "partition",
     "prepare",
+    "privacy_audit",
+    "privacy_ledger",
+    "privacy_schemas",
     "report",
     "reproduce",
     "resume",
@@ -71,6 +77,7 @@ _HOMES = {
         name: f"workflows.{name}"
         for name in ("compare", "demo", "evaluate", "label", "report", "reproduce", "score", "train")
     },
+    **{name: f"workflows.{name}" for name in ("privacy_audit", "privacy_ledger", "privacy_schemas")},
 }
 
 

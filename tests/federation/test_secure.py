@@ -229,6 +229,14 @@ def test_a_sum_cannot_change_under_way(tmp_path):
         site.handle(phase(total=7))
 
 
+def test_no_two_sums_have_one_name(tmp_path):
+    site = protected(tmp_path)
+    site.handle(phase())
+    site.handle(phase(identity="1-y"))
+    with pytest.raises(RefusalError, match="whose name has been used"):
+        site.handle(phase())
+
+
 def test_a_site_whose_policy_asks_for_more_sites_or_forbids_the_schema_refuses(tmp_path):
     with pytest.raises(RefusalError, match="this site's policy asks for 5"):
         protected(tmp_path, cohort=5).handle(phase())

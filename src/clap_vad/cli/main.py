@@ -10,7 +10,7 @@ import click
 __all__ = ["main"]
 
 _PACKAGE = "clap_vad.cli"
-_DEPLOY = ("cryptography", "nvflare", "psutil")  # what the extra 'deploy' brings
+_DEPLOY = ("nvflare", "psutil")  # what the extra 'deploy' brings
 
 
 class _LazyGroup(click.Group):
@@ -85,6 +85,15 @@ _FEDERATION = _LazyGroup(
     "A whole federation at once.",
     {"local": ("federation", "local", "Coordinator and sites as processes on this machine, for trying out.")},
 )
+_PRIVACY = _LazyGroup(
+    "privacy",
+    "What left a site, what can leave one, and what could be made of it.",
+    {
+        "ledger": ("privacy", "ledger", "Every message that left a site."),
+        "schemas": ("privacy", "schemas", "Everything that can leave a site."),
+        "audit": ("privacy", "audit", "Attack runs as their coordinator could."),
+    },
+)
 
 cli = _LazyGroup(
     "clap",
@@ -103,6 +112,7 @@ cli = _LazyGroup(
         "coordinator": ("main", "_COORDINATOR", "Run a federation: init, approve, revoke, start, status."),
         "site": ("main", "_SITE", "Take part in a federation: request, join, start, status."),
         "federation": ("main", "_FEDERATION", "A federation on this machine, for trying out: local."),
+        "privacy": ("main", "_PRIVACY", "What left a site and what it gives away: ledger, schemas, audit."),
     },
 )
 cli = click.version_option(package_name="clap-vad", prog_name="clap")(cli)

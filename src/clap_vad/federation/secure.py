@@ -120,6 +120,7 @@ class SiteProtection:
         self._signer = signer
         self._cohort = max(cohort, LEAST_COHORT)
         self._current: tuple[SecureSum, SecureSite] | None = None
+        self._begun: set[str] = set()
 
     def answer(self, ask: Ask, dim: int) -> Message:
         """A question of a phase other than ``mask``."""
@@ -170,7 +171,10 @@ class SiteProtection:
         if self._current is None or self._current[0].identity != secure.identity:
             if secure.phase != "advertise":
                 raise ClapError("the secrets of this secure sum are gone: the site was started anew in between")
+            if secure.identity in self._begun:
+                raise RefusalError("a secure sum whose name has been used; refused")
             session = session_of(secure, layout_of(secure.schema, dim, len(secure.participants)))
+            self._begun.add(secure.identity)
             self._current = (secure, SecureSite(session, self._participant, self._signer))
         known, site = self._current
         if replace(known, phase=secure.phase) != secure:

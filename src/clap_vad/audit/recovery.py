@@ -1,0 +1,145 @@
+"""Features read off the first layer's update.
+
+With ReLU behind ``W1 x + b1``, a step of plain SGD moves row i of W1 by ``sum_n c_in x_n`` and b1[i] by ``sum_n c_in``,
+c_in = 0 for every segment n that does not activate unit i or that dropout hides from it. Their ratio is a weighted mean
+of those segments; where one has all the weight, it is that segment (Phong et al. 2017, "Privacy-preserving deep
+learning: revisited and enhanced", section 3; Zhu et al. 2019 for whole batches). Dropout and small batches leave a unit
+few segments, and so help the attacker.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.randomness import keyed_generator
+
+__all__ = ["ERRORS", "Recovered", "candidates", "chance_rows", "distinct_rows", "least_errors", "own_rows", "recovered"]
+
+ERRORS = (0.05, 0.10, 0.25)
+"""Relative L2 errors within which a segment counts as recovered."""
+
+_FLOOR = 1e-6  # of |Delta b1|: below it the float32 differences of W1, off by some 1e-9, blur the ratio
+_BLOCK = 512  # candidates compared at once
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """How many distinct targets some candidate comes close to.
+
+    Attributes:
+        candidates, targets: how many there were.
+        within: relative error -> distinct targets recovered.
+        best: least relative error of all; None without candidates or targets.
+    """
+
+    candidates: int
+    targets: int
+    within: dict[float, int]
+    best: float | None
+
+
+def candidates(updates: Sequence[Mapping[str, np.ndarray]], decay: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    """Rows that may be segments, from the updates of one sender in the order of rounds.
+
+    Ratios of every round, and of the differences between consecutive rounds: the part of a row that both rounds have
+    in common falls out of those.
+
+    Args:
+        updates: each with ``layer1.weight`` (H, D) and ``layer1.bias`` (H,), the change in a round.
+        decay: what weight decay alone has done to layer1.weight in each round, (H, D), known to whoever sent the model.
+
+    Returns:
+        (n, D) float64, at most H (2 rounds - 1) rows.
+
+    >>> step = {"layer1.weight": np.array([[-0.2, -0.4], [0.0, 0.0]]), "layer1.bias": np.array([-0.1, 0.0])}
+    >>> candidates([step]).tolist()  # the second unit has seen nothing
+    [[2.0, 4.0]]
+    """
+    steps = []
+    for number, update in enumerate(updates):
+        weight = np.asarray(update["layer1.weight"], np.float64)
+        if decay is not None:
+            weight = weight - decay[number]
+        steps.append((weight, np.asarray(update["layer1.bias"], np.float64)))
+    pairs = [*steps, *((b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(steps))]
+    found = []
+    for weight, bias in pairs:
+        kept = np.abs(bias) > _FLOOR
+        found.append(weight[kept] / bias[kept, None])
+    return np.concatenate(found) if found else np.zeros((0, 0))
+
+
+def distinct_rows(x: np.ndarray, share: np.ndarray | None = None) -> np.ndarray:
+    """Targets from segments as the network sees them: every crop and every segment's average over its crops.
+
+    Rows that are equal count once; a row of zeros has no relative error and is left out.
+
+    Args:
+        x: (n, C, D).
+        share: (n, C) weight of each crop in the average, 0 for one that is absent; None where all are present.
+
+    Returns:
+        (m, D) float64.
+    """
+    kept = np.ones(x.shape[:2], bool) if share is None else share > 0
+    parts = [x[kept]]
+    if x.shape[1] > 1:
+        parts.append(x.mean(axis=1) if share is None else (x * share[:, :, None]).sum(axis=1)[kept.any(axis=1)])
+    rows = np.unique(np.concatenate(parts).astype(np.float64), axis=0)
+    nonzero: np.ndarray = rows[np.linalg.norm(rows, axis=1) > 0]
+    return nonzero
+
+
+def own_rows(targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each participant's rows that no other one holds too: the features of an empty scene tell nothing about anybody.
+
+    Args:
+        targets: per participant (m, D), distinct rows.
+
+    >>> own_rows({"a": np.array([[1.0], [2.0]]), "b": np.array([[2.0]])})["a"].tolist()
+    [[1.0]]
+    """
+    names = list(targets)
+    rows = np.concatenate([targets[name] for name in names])
+    _, where, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    kept = np.split(counts[where.reshape(-1)] == 1, np.cumsum([len(targets[name]) for name in names])[:-1])
+    return {name: targets[name][own] for name, own in zip(names, kept, strict=True)}
+
+
+def least_errors(found: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Relative L2 error ``|c - x| / |x|`` of the best candidate for each target: (n, D), (m, D) -> (m,).
+
+    >>> least_errors(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0, 0.1], [0.0, 1.0]])).round(3).tolist()
+    [0.1, 1.0]
+    """
+    sizes = np.square(targets).sum(axis=1)
+    least = np.full(len(targets), np.inf)
+    for start in range(0, len(found), _BLOCK):
+        block = found[start : start + _BLOCK]
+        squares = np.square(block).sum(axis=1)[:, None] + sizes - 2.0 * block @ targets.T
+        least = np.minimum(least, squares.min(axis=0))
+    return np.sqrt(np.maximum(least, 0.0) / sizes)
+
+
+def recovered(found: np.ndarray, targets: np.ndarray) -> Recovered:
+    """Count the distinct targets that candidates come close to."""
+    if not len(found) or not len(targets):
+        return Recovered(len(found), len(targets), dict.fromkeys(ERRORS, 0), None)
+    errors = least_errors(found, targets)
+    return Recovered(
+        len(found), len(targets), {e: int((errors <= e).sum()) for e in ERRORS}, float(errors.min(initial=np.inf))
+    )
+
+
+def chance_rows(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """(count, D) Gaussian rows with the mean and covariance of the targets: what knows their shape but none of them."""
+    rng = keyed_generator(seed, 0, "", "audit chance")
+    centred = targets - targets.mean(axis=0)
+    # The rows are mixtures of the targets' own deviations, so no covariance matrix of size D is ever formed.
+    kept = centred[rng.permutation(len(centred))[: 4 * _BLOCK]]
+    mixed: np.ndarray = rng.standard_normal((count, len(kept))) @ kept / np.sqrt(max(len(kept), 1))
+    return mixed + targets.mean(axis=0)

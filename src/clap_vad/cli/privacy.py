@@ -1,0 +1,163 @@
+"""``clap privacy``: what left a site, what can leave one, and what could be made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..evaluation.spread import percent
+from .command import Output, command
+
+__all__ = ["audit", "ledger", "schemas"]
+
+
+@command("ledger", help="Every message that left a site. RUN: a run folder (with --site), or a site's own home.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--site", help="Which site of a run.")
+@click.option("--run", "run_id", help="Which run of a site's home.")
+def ledger(run: Path, site: str | None, run_id: str | None) -> Output:
+    """Read and show a ledger."""
+    from ..workflows.privacy_ledger import privacy_ledger
+
+    found = privacy_ledger(run, site, run_id)
+    warning = f"{found['file']}: the last line is torn and was passed over" if found["torn"] else None
+    return Output(found, _ledger_text(found), warning)
+
+
+@command("schemas", help="Everything that can leave a site, and whether any of it could grow with its videos.")
+def schemas() -> Output:
+    """Show the schemas."""
+    from ..workflows.privacy_schemas import privacy_schemas
+
+    found = privacy_schemas()
+    warning = None if found["bounded"] else "a schema has a shape that could grow with segments or videos"
+    return Output(found, _schemas_text(found), warning)
+
+
+@command("audit", help="Attack finished or unfinished collaborative RUNs as their coordinator could; side by side.")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--rounds", type=int, default=3, show_default=True, help="Rounds to replay at most.")
+def audit(runs: tuple[Path, ...], rounds: int) -> Output:
+    """Mount the attacks and show their figures."""
+    from ..workflows.privacy_audit import privacy_audit
+
+    found = privacy_audit(runs, rounds)
+    return Output(found, _audit_text(found["runs"]))
+
+
+def _ledger_text(found: dict[str, Any]) -> RenderableType:
+    table = _table(("time", "step"), ("round",), ("schema", "what it holds"), ("bytes",), ("protection", "sha256"))
+    for line in found["messages"]:
+        number = "" if line["round"] is None else str(line["round"])
+        what = (line["schema"], line["purpose"])
+        table.add_row(
+            *map(Text, (line["time"], line["step"], number, *what, f"{line['bytes']:,}", line["protection"])),
+            Text(line["sha256"][:12]),
+        )
+    totals = _table(("schema",), ("messages", "under masks", "bytes"))
+    for row in found["totals"]:
+        totals.add_row(Text(row["schema"]), str(row["messages"]), str(row["masked"]), f"{row['bytes']:,}")
+    return Group(table, totals, Text(f"{len(found['messages'])} messages, {found['bytes']:,} bytes: {found['file']}"))
+
+
+def _schemas_text(found: dict[str, Any]) -> RenderableType:
+    table = _table(("schema", "entry", "shape", "type", "range"), ("bound",), ("sum", "grows"))
+    for row in found["schemas"]:
+        grows = "no" if row["bounded"] else "YES"
+        for number, (name, field) in enumerate((row["fields"] or {"(nothing)": None}).items()):
+            head = (row["schema"] if number == 0 else "", name)
+            if field is None:
+                table.add_row(*head, "", "", "", "", _yes(row["sum"]), grows)
+                continue
+            shape = " x ".join(map(str, field["shape"])) or "1"
+            bounds = f"{_end(field['low'], '-inf')} .. {_end(field['high'], 'inf')}"
+            bound = f"{field['bound']:g}" if row["sum"] else ""
+            table.add_row(*head, shape, field["dtype"], bounds, bound, _yes(row["sum"]), grows)
+    purposes = [Text(f"{row['schema']}: {row['purpose']}") for row in found["schemas"]]
+    symbols = [Text(f"{symbol}: {meaning}") for symbol, meaning in found["symbols"].items()]
+    verdict = "No shape can grow with segments or videos." if found["bounded"] else "Some shape can grow."
+    return Group(table, *purposes, Text(""), *symbols, Text(verdict))
+
+
+def _audit_text(runs: list[dict[str, Any]]) -> RenderableType:
+    table = _table(("attack", "figure"), tuple(row["run"] for row in runs))
+    for attack, figure, values in _audit_rows(runs):
+        table.add_row(attack, figure, *map(Text, values))
+    meanings = [
+        Text(f"{row['run']}, {attack}: {row[attack]['meaning']}")
+        for row in runs
+        for attack in ("recovery", "isolation", "membership")
+    ]
+    return Group(table, *meanings)
+
+
+def _audit_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
+    """Rows of the table: (attack, figure, a value per run)."""
+
+    def totals(kind: str, key: str) -> list[str]:
+        return [f"{row['recovery']['total'][kind][key]:,}" for row in runs]
+
+    def errors(key: str) -> list[str]:
+        return ["-" if row["isolation"][key] is None else f"{row['isolation'][key]:.2g}" for row in runs]
+
+    kinds = {
+        "attacked": "from updates",
+        "chance_gaussian": "chance, random rows",
+        "chance_other_participants": "chance, others' segments",
+    }
+    recovery = [
+        ("recovery" if not number and error == 5 else "", f"within {error} %, {label}", totals(kind, f"within_{error}"))
+        for error in (5, 10, 25)
+        for number, (kind, label) in enumerate(kinds.items())
+    ]
+    members = [("membership" if s == "loss" else "", f"AUC by {s}", [_area(row, s) for row in runs]) for s in _SIGNALS]
+    return [
+        ("seen", "secure aggregation", [_yes(row["secure_aggregation"]) for row in runs]),
+        ("", "rounds replayed", [str(row["rounds"]) for row in runs]),
+        ("", "messages", [f"{row['seen']['messages']:,}" for row in runs]),
+        ("", "questions answered one by one", [_part(row["seen"]) for row in runs]),
+        *recovery,
+        ("", "of distinct training vectors", totals("attacked", "targets")),
+        ("isolation", "cohorts summed", [str(row["isolation"]["cohorts"]) for row in runs]),
+        ("", "error of one site's feature sums", errors("feature_moments_error")),
+        ("", "error of its feature mean", errors("feature_mean_error")),
+        ("", "error of its update", errors("update_error")),
+        *members,
+    ]
+
+
+_SIGNALS = ("loss", "confidence")
+
+
+def _area(row: dict[str, Any], signal: str) -> str:
+    found = row["membership"][signal]
+    if found is None:
+        return "-"
+    return f"{percent(found['auc'])} ({percent(found['low'])} to {percent(found['high'])})"
+
+
+def _part(seen: dict[str, Any]) -> str:
+    return f"{seen['questions_answered_one_by_one']} of {seen['questions']}"
+
+
+def _yes(true: bool) -> str:
+    return "yes" if true else "no"
+
+
+def _end(value: float | None, infinite: str) -> str:
+    return infinite if value is None else f"{value:g}"
+
+
+def _table(*groups: tuple[str, ...]) -> Table:
+    """Columns in groups of text and numbers by turns: the second, fourth ... group is aligned to the right."""
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for number, names in enumerate(groups):
+        for name in names:
+            table.add_column(Text(name), justify="right" if number % 2 else "left", overflow="fold")
+    return table

@@ -1,0 +1,49 @@
+"""``clap privacy schemas``: everything that can leave a site, and whether any of it could grow with its videos."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..federation.messages import Field, schemas
+
+__all__ = ["SYMBOLS", "privacy_schemas"]
+
+SYMBOLS = {
+    "D": "floats of a feature vector, the same at all sites and fixed by the extractor",
+    "P": "participants of a secure sum",
+    "N": "entries of the message under masks that fit 32 bits: fixed by D and that message's own schema",
+    "W": "entries of the message under masks that need 64 bits: fixed by D and that message's own schema",
+}
+"""What a size that is no number may be; nothing here depends on how many segments or videos a site holds."""
+
+
+def privacy_schemas() -> dict[str, Any]:
+    """Everything that can leave a site.
+
+    Returns:
+        A JSON-able dict: ``schemas`` (each with ``sum``, whether secure aggregation can hide it; ``bare``, whether it
+        may stay unmasked there; and its ``fields`` with shape, type, range and the bound in secure sums), ``symbols``,
+        and ``bounded``, whether no shape can grow with segments or videos.
+    """
+    rows = [
+        {
+            "schema": declared.name,
+            "purpose": declared.purpose,
+            "sum": declared.summable,
+            "bare": declared.bare,
+            "fields": {name: _field(field) for name, field in declared.fields.items()},
+            "bounded": all(_bounded(field) for field in declared.fields.values()),
+        }
+        for declared in schemas()
+    ]
+    return {"schemas": rows, "symbols": SYMBOLS, "bounded": all(row["bounded"] for row in rows)}
+
+
+def _field(field: Field) -> dict[str, Any]:
+    low, high = (value if math.isfinite(value) else None for value in (field.low, field.high))
+    return {"shape": list(field.shape), "dtype": field.dtype, "low": low, "high": high, "bound": field.bound}
+
+
+def _bounded(field: Field) -> bool:
+    return all(isinstance(size, int) or size in SYMBOLS for size in field.shape)
