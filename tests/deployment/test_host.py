@@ -28,7 +28,7 @@ from clap_vad.deployment.planning import agree, deployed_config
 from clap_vad.detector.network import detector_weights, initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.histograms import evaluate_histograms
-from clap_vad.evaluation.test_scores import score_test_videos
+from clap_vad.evaluation.scoring import score_test_videos
 from clap_vad.features.description import describe
 from clap_vad.federation.ask import Ask, Reply, State, Steps
 from clap_vad.federation.checkpoint import Checkpoint

@@ -16,7 +16,7 @@ from ..datasets.dataset import Dataset
 from ..detector.network import weight_shapes
 from ..errors import ClapError
 from ..evaluation.counts import count_frames
-from ..evaluation.test_scores import score_test_videos
+from ..evaluation.scoring import score_test_videos
 from ..features.description import describe
 from ..federation.ask import Ask, State
 from ..federation.checkpoint import SiteState

@@ -136,7 +136,7 @@ def _open_scores(file: Path) -> np.lib.npyio.NpzFile:
 def _score(folder: Path, dataset: Dataset, threads: int) -> dict[str, np.ndarray]:
     """Scores of the dataset's test videos under the model in ``folder``, store by store in bounded memory."""
     from ..detector.model import Model
-    from ..evaluation.test_scores import score_test_videos
+    from ..evaluation.scoring import score_test_videos
 
     model = Model.load(folder)
     for store, _ in dataset.by_store(dataset.test_videos):

@@ -20,7 +20,7 @@ from ..evaluation.baseline import baseline_table
 from ..evaluation.best_round import best_round
 from ..evaluation.evaluate import evaluate_participants, evaluate_scores
 from ..evaluation.histograms import evaluate_histograms
-from ..evaluation.test_scores import score_test_videos
+from ..evaluation.scoring import score_test_videos
 from ..federation.ask import State
 from ..federation.checkpoint import read_rounds
 from ..persistence import open_npz, read_json, save_npz, write_json
