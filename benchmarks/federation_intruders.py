@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes
 
 from clap_vad.deployment.local import LocalFederation, local_federation
 from clap_vad.deployment.log import read_notes
+from clap_vad.deployment.service_files import FRESH
 from clap_vad.persistence import write_json
 from clap_vad.trust.authority import Authority, issue_site, new_authority
 from clap_vad.trust.coordinator_home import CoordinatorHome
@@ -78,7 +79,7 @@ def replies(federation: LocalFederation, dataset: Path, out: Path, kind: str, ro
     (folder / "sitecustomize.py").write_text(TURNED)
     federation.stop_site("site-2")
     federation.start(["site-2"], {"PYTHONPATH": str(folder), "TURNED": kind})
-    time.sleep(1)
+    time.sleep(FRESH + 1)  # so that it is the new process that is heard of
     federation.wait()
     began = time.monotonic()
     run = Run(federation, dataset, out / kind.replace(" ", "-").replace("'", ""), sites=SITES, rounds=rounds,
@@ -100,7 +101,7 @@ def forbidden(federation: LocalFederation, dataset: Path, out: Path) -> dict[str
     """A run that needs all sites, one of whose policies forbids updates."""
     federation.stop_site("site-2")
     federation.start(["site-2"])
-    time.sleep(1)
+    time.sleep(FRESH + 1)  # so that it is the new process that is heard of
     federation.wait()
     policy = federation.sites["site-2"] / "policy.json"
     before = json.loads(policy.read_text())
@@ -184,12 +185,13 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kinds", default=";".join(KINDS), help="of what a turned site sends, semicolons between")
     given = parser.parse_args()
     with local_federation(given.dataset, given.out / "federation", "grouped-3", tell=print) as federation:
         for name, falsify in falsifiers(federation).items():
             print(json.dumps(papers(federation, given.out, name, falsify)), flush=True)
         print(json.dumps(forbidden(federation, given.dataset, given.out)), flush=True)
-        for kind in KINDS:
+        for kind in filter(None, given.kinds.split(";")):
             print(json.dumps(replies(federation, given.dataset, given.out, kind, given.rounds)), flush=True)
 
 
