@@ -14,6 +14,7 @@ from clap_vad.algorithms.method import METHODS, make_method
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.datasets.partition import ensure_participants
 from clap_vad.engines.inprocess import InProcessEngine
+from clap_vad.federation.ask import State, Steps
 from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.coordinator import coordinate
 from clap_vad.federation.messages import message_bytes
@@ -43,7 +44,10 @@ def spied(folder: Path, videos: int, method: str, options: dict, strategy: str, 
     federation = Federation(folder / "run", dataset, held, plan, made)
     seen: list[Seen] = []
     engine = RecordingEngine(InProcessEngine(federation.sites()), seen)
-    steps = lambda state: made.coordinate(plan, state, lambda record: None)  # noqa: E731
+
+    def steps(state: State) -> Steps:
+        return made.coordinate(plan, state, lambda record: None)
+
     coordinate(steps, engine, Checkpoint(folder / "checkpoints"), plan.dim, secure=secure)
     for participant in held:
         ledger = (folder / "run" / "sites" / participant / "ledger.jsonl").read_text().splitlines()

@@ -24,6 +24,7 @@ from clap_vad.engines.inprocess import InProcessEngine
 from clap_vad.errors import ClapError
 from clap_vad.federation.checkpoint import Checkpoint, read_rounds
 from clap_vad.federation.coordinator import coordinate
+from clap_vad.federation.engine import Quorum
 from clap_vad.federation.messages import schema
 from clap_vad.persistence import write_json
 from clap_vad.workflows.configuration import RunConfig
@@ -82,16 +83,12 @@ def replayed(dataset: Path, run: Path, folder: Path) -> dict[str, np.ndarray]:
                 ask = type(ask)(**{**vars(ask), "targets": rounds[int(ask.payload["round"])]})
             return super().deliver(ask, check)
 
-    class Everyone:
-        sites = 1
-        deadline = 0.0
-
     state = coordinate(
         lambda state: opened.method.coordinate(opened.plan, state, lambda record: None),
         Engine(federation.sites()),
         Checkpoint(folder / "checkpoints"),
         opened.plan.dim,
-        Everyone(),  # type: ignore[arg-type]
+        Quorum(sites=1),
     )
     return {name: value for name, value in state.items() if name.startswith("weights.")}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def local(
         opened = Dataset(dataset)
         scenes = all(opened.videos[video].scene for video in opened.train_videos)
         protocol = f"{'grouped' if scenes else 'random'}-{sites}"
-    tell = lambda text: click.echo(text, err=True)  # noqa: E731
+    tell = functools.partial(click.echo, err=True)
     with local_federation(dataset, out, protocol, choices["seed"], tell) as federation:
         if wanted:
             run = out / "run"

@@ -62,7 +62,8 @@ def introduction(state: State, agree: Callable[[dict[str, Any]], Agreement]) -> 
     """
     if "agreement" not in state:
         replies = yield Ask("describe", reply="features_description", lasting=False)
-        found = {reply.participant: description_from_array(reply.message["description"]) for reply in replies}  # type: ignore[arg-type]
+        arrays = {reply.participant: np.asarray(reply.message["description"]) for reply in replies}
+        found = {participant: description_from_array(array) for participant, array in arrays.items()}
         first, features = next(iter(found.items()))
         for participant, other in found.items():
             if odd := [name for name in features if other[name] != features[name]]:

@@ -71,11 +71,11 @@ class Checkpoint:
             names = np.frombuffer(json.dumps([ask.step, ask.reply]).encode(), np.uint8)
             _save(file, {_NAMES: names, **{name: np.asarray(value) for name, value in ask.payload.items()}})
 
-    def kept(self, sequence: int) -> Iterator[Ask]:
-        """The lasting questions before this number, oldest first."""
+    def kept(self, after: int, before: int) -> Iterator[Ask]:
+        """The lasting questions between these two numbers, oldest first; no other is read."""
         for file in sorted(self._folder.glob("question-*.safetensors")):
             number = int(file.stem.split("-")[1])
-            if number < sequence:
+            if after < number < before:
                 payload = _load(file)
                 step, reply = json.loads(payload.pop(_NAMES).tobytes())
                 yield Ask(step, reply, dict(payload), sequence=number)

@@ -113,7 +113,8 @@ class _Driver:
 
     def _catch_up(self, targets: Sequence[str], sequence: int) -> tuple[str, ...]:
         """Ask again what targets have missed; returns those that have nothing left to do."""
-        for kept in self.checkpoint.kept(sequence):
+        known = min((self._accepted()[name] for name in targets), default=sequence)
+        for kept in self.checkpoint.kept(known, sequence):
             behind = tuple(name for name in targets if self._accepted()[name] < kept.sequence)
             if behind:
                 self._deliver(

@@ -146,8 +146,9 @@ class SiteProtection:
         secure = self._checked(ask)
         site, layout = self._site(secure, dim), layout_of(secure.schema, dim, len(secure.participants))
         values, where = _shared_out(message, secure), f"participant '{self._participant}'"
-        clipped = sum(layout.encode({**values, _CLIPPED: 0}, where).clipped.values())
-        encoded = layout.encode({**values, _CLIPPED: clipped}, where)
+        encoded = layout.encode({**values, _CLIPPED: 0}, where)
+        if clipped := sum(encoded.clipped.values()):
+            encoded = layout.encode({**values, _CLIPPED: clipped}, where)
         row = secure.participants.index(self._participant)
         question = {
             "present": np.asarray(ask.payload["secure.present"]),
