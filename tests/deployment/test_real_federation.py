@@ -164,6 +164,8 @@ def test_no_code_comes_from_the_network(federation, tmp_path):
     ):
         write_json(local / file, {**json.loads((local / file).read_text()), **change})
     os.kill(federation.processes("")["flare"], signal.SIGKILL)  # the service starts it again, with these rules
+    time.sleep(2)  # until the service has noticed
+    federation.wait()  # a job goes to the sites alone that have registered again
     marker = tmp_path / "ran"
     custom = _job(tmp_path / "custom", "evil.Evil")
     (custom / "app" / "custom").mkdir()
