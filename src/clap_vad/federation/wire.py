@@ -42,7 +42,7 @@ def decode(data: bytes, limit: int | None = None) -> Message:
     if limit is not None and len(data) > limit:
         raise ClapError(f"a message of {len(data)} bytes, where {limit} can be needed at most; refused unread")
     try:
-        return dict(load(data))
+        return dict(sorted(load(data).items()))  # the format gives them in no particular order
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ClapError(f"not a readable message ({error})") from None
 
