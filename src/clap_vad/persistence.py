@@ -87,14 +87,20 @@ def _naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file; one that a kill or a full disk has torn before it stays a line of its own."""
+def append_line(path: Path, line: str, durable: bool = False) -> None:
+    """Add a line to a text file; one that a kill or a full disk has torn before it stays a line of its own.
+
+    ``durable`` returns only once it will survive a loss of power.
+    """
     with _naming(path), path.open("ab+") as handle:
         torn = b""
         if handle.tell():
             handle.seek(-1, os.SEEK_END)
             torn = b"" if handle.read(1) == b"\n" else b"\n"
         handle.write(torn + line.encode() + b"\n")
+        if durable:
+            handle.flush()
+            os.fsync(handle.fileno())
 
 
 @contextlib.contextmanager

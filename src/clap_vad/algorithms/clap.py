@@ -21,6 +21,8 @@ from ..federation.messages import Message
 from .federated_segregation import common_mixture, judged_anomalous, mixture_fit, mixture_statistics, summary_moments
 from .method import METHODS, Method, option
 from .plan import Plan, SiteData
+from .private_coordinator import STATISTICS, private_steps
+from .private_site import PrivateSite
 from .rounds import calibration, labelling, normalisation, training_rounds
 from .site import DetectorSite
 
@@ -71,8 +73,15 @@ class Clap(Method):
         """All but the paper's own form, whose sites send a Gaussian each."""
         return self.pooled
 
+    def private_statistics(self) -> int:
+        """Only with the common mixture: split by a site's own, one video would move the labels of others."""
+        return STATISTICS if self.federated and self.refine_model == "aggregated" else 0
+
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Common knowledge, then rounds, then the alarm threshold."""
+        if plan.privacy is not None:
+            yield from private_steps(plan, plan.privacy, state, log, self.normal_cluster, self.lr, self.momentum)
+            return
         yield from normalisation(plan, state)
         yield from self._common_knowledge(state)
         yield from labelling(state, {"gaussians": state["gaussians"]})
@@ -113,8 +122,10 @@ class ClapSite(DetectorSite):
         if settings.federated:
             self.steps["summarise"] = (self._summarise, "summary_moments")
             self.steps["mixture"] = (self._mixture, "mixture_statistics")
+        if plan.privacy is not None:
+            self.steps = PrivateSite(self, plan.privacy, settings.sgd()).steps
 
-    def _summaries(self, state: State) -> np.ndarray:
+    def summaries(self, state: State) -> np.ndarray:
         """(V, 2), kept beside the magnitudes: features are read once, whichever question comes first."""
         if "summaries" not in state:
             statistics = all_video_statistics(
@@ -125,14 +136,14 @@ class ClapSite(DetectorSite):
         return state["summaries"]
 
     def _summarise(self, payload: Message, state: State) -> Message:
-        return summary_moments(self._summaries(state), sum(label is None for label in self.data.labels))
+        return summary_moments(self.summaries(state), sum(label is None for label in self.data.labels))
 
     def _mixture(self, payload: Message, state: State) -> Message:
-        return mixture_statistics(self._summaries(state), payload)
+        return mixture_statistics(self.summaries(state), payload)
 
     def _segregate(self, payload: Message, state: State) -> Message:
         """Stage A, steps 1 to 3: which videos look normal, and the Gaussian of their magnitudes."""
-        summaries = self._summaries(state)
+        summaries = self.summaries(state)
         anomalous = np.zeros(len(summaries), dtype=bool)
         if self._settings.federated:
             anomalous = judged_anomalous(summaries, payload)
@@ -148,14 +159,18 @@ class ClapSite(DetectorSite):
         return {"count": count, "mean": mean, "variance": variance}
 
     def _label(self, payload: Message, state: State) -> Message:
-        """Stage A, step 4: in each anomalous video the window where the common density varies most."""
-        q = common_density(state["magnitude"], np.asarray(payload["gaussians"]))
+        """Stage A, step 4."""
+        self.make_labels(np.asarray(payload["gaussians"]), state)
+        return {"count": len(self.source(state).present())}
+
+    def make_labels(self, gaussians: np.ndarray, state: State) -> None:
+        """In each anomalous video the window where the common density of these rows (P, 3) varies most."""
+        q = common_density(state["magnitude"], gaussians)
         labels = np.zeros(len(q), dtype=np.float32)
         for part, anomalous in zip(self.slices, state["anomalous"], strict=True):
             if anomalous:
                 labels[part] = window_labels(q[part], _LABEL_SHARE, "low", self._settings.short_videos)
         state["labels"] = state["original_labels"] = labels
-        return {"count": len(self.source(state).present())}
 
     def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
         """Stage C by the aggregated model, as rounds begin."""

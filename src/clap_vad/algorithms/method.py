@@ -74,6 +74,13 @@ class Method(ABC):
         """Whether its coordinator needs nothing of a site but sums over all, as secure aggregation demands."""
         return True
 
+    def private_statistics(self) -> int:
+        """How many noisy statistics its sites release beside training under differential privacy; 0: it has no such form.
+
+        Under ``plan.privacy`` its sites' steps then reply with schemas that are noised or bare, and nothing else.
+        """
+        return 0
+
     @abstractmethod
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """The coordinator's side. Must go on from whatever ``state`` it is given; ``log`` takes one record a round."""

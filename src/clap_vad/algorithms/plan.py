@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..core.accounting import Terms
 from ..features.store import FeatureStore, VideoIndex
 from ..federation.strategy import Strategy
 
@@ -26,6 +27,7 @@ class Plan:
         fraction: part of the participants that each round draws.
         secure: whether replies leave sites under masks only, see :mod:`clap_vad.federation.secure`.
         stragglers: probability that a participant does fewer local epochs in a round (simulated).
+        privacy: terms of differential privacy; None for none.
     """
 
     participants: tuple[str, ...]
@@ -38,6 +40,7 @@ class Plan:
     fraction: float = 1.0
     stragglers: float = 0.0
     secure: bool = False
+    privacy: Terms | None = None
 
     def per_round(self, participants: int) -> int:
         """How many of so many participants take part in a round."""

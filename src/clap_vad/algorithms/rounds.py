@@ -19,7 +19,9 @@ from ..federation.strategy import Contribution
 from .plan import Plan
 
 __all__ = [
+    "begin_training",
     "calibration",
+    "drawn_participants",
     "global_weights",
     "labelling",
     "normalisation",
@@ -72,6 +74,14 @@ def labelling(state: State, payload: Message | None = None) -> Steps:
         state["segments"] = np.array(sum(int(reply.message["count"]) for reply in replies))
 
 
+def begin_training(plan: Plan, state: State) -> None:
+    """Before the first round: no round done, and the detector's initial weights unless there are others."""
+    if "round" not in state:
+        state["round"] = np.array(0)
+        if not global_weights(state):
+            set_weights(state, initial_weights(plan.dim, plan.seed))
+
+
 def training_rounds(
     plan: Plan, state: State, log: Callable[[dict[str, Any]], None], update: str = "model_update"
 ) -> Steps:
@@ -83,10 +93,7 @@ def training_rounds(
         log: takes one record a round.
         update: schema of the sites' replies, where the strategy does not ask for more.
     """
-    if "round" not in state:
-        state["round"] = np.array(0)
-        if not global_weights(state):
-            set_weights(state, initial_weights(plan.dim, plan.seed))
+    begin_training(plan, state)
     strategy = plan.strategy
     while state["round"] < plan.rounds:
         number = int(state["round"]) + 1
@@ -96,7 +103,12 @@ def training_rounds(
         payload |= strategy.question(weights, state)
         segments = int(state.get("segments", np.array(0)))
         replies = yield Ask(
-            "train", strategy.reply or update, payload, targets=_drawn(plan, number), lasting=False, total=segments
+            "train",
+            strategy.reply or update,
+            payload,
+            targets=drawn_participants(plan, number),
+            lasting=False,
+            total=segments,
         )
         messages = [reply.message for reply in replies]
         counts = [int(message["count"]) for message in messages]
@@ -120,7 +132,7 @@ def training_rounds(
         log(record)
 
 
-def _drawn(plan: Plan, number: int) -> tuple[str, ...] | None:
+def drawn_participants(plan: Plan, number: int) -> tuple[str, ...] | None:
     """The participants of a round under partial participation, in their order; None for all."""
     if plan.fraction >= 1:
         return None

@@ -17,6 +17,7 @@ from ..federation.strategy import STRATEGIES
 from ..workflows import train as workflow
 from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS, RunConfig
 from .command import Output, command
+from .privacy_options import privacy_options
 from .setting_options import labelled_option, setting_options
 from .tables import metrics_table
 
@@ -28,12 +29,12 @@ ENGINES = ("inprocess", "flare")
 
 def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The choices that every engine knows."""
+    function = privacy_options(function)
     for option in reversed(
         [
             click.option("--method", type=click.Choice(METHODS.names()), default="clap", show_default=True),
             click.option("--supervision", type=click.Choice(SUPERVISIONS), default="us", show_default=True),
             click.option("--strategy", type=click.Choice(STRATEGIES.names()), default="fedavg", show_default=True),
-            click.option("--rounds", type=int, default=20, show_default=True),
             click.option("--seed", type=int, default=0, show_default=True),
             click.option(
                 "--threads",

@@ -32,6 +32,7 @@ __all__ = [
     "in_anomalous_component",
     "maximise",
     "normal_component",
+    "responsibilities",
     "standardisation",
     "starts",
 ]
@@ -230,10 +231,7 @@ def begin(moments: PairMoments) -> Fit:
 
 def expectation(z: np.ndarray, mixtures: Mixtures) -> Statistics:
     """E-step: the sums over (V, 2) standardised pairs, zeros for none of them."""
-    deviation = z[None, None] - mixtures.means[:, :, None]  # (R, 2, V, 2)
-    log = _log_joint(deviation, mixtures)
-    total = np.logaddexp(log[:, 0], log[:, 1])
-    responsibility = np.exp(log - total[:, None])
+    deviation, responsibility, total = _judged(z, mixtures)
     weighted = responsibility[..., None] * deviation
     return Statistics(
         responsibility.sum(axis=2),
@@ -241,6 +239,19 @@ def expectation(z: np.ndarray, mixtures: Mixtures) -> Statistics:
         np.einsum("rkvi,rkvj->rkij", weighted, deviation),
         total.sum(axis=1),
     )
+
+
+def responsibilities(z: np.ndarray, mixture: Mixtures) -> np.ndarray:
+    """(V, 2) of one mixture (R = 1) for (V, 2) pairs, rows sum to 1."""
+    return np.asarray(_judged(z, mixture)[1][0].T)
+
+
+def _judged(z: np.ndarray, mixtures: Mixtures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Deviations from the means (R, 2, V, 2), responsibilities (R, 2, V), log densities (R, V)."""
+    deviation = z[None, None] - mixtures.means[:, :, None]
+    log = _log_joint(deviation, mixtures)
+    total = np.logaddexp(log[:, 0], log[:, 1])
+    return deviation, np.exp(log - total[:, None]), total
 
 
 def maximise(mixtures: Mixtures, statistics: Statistics) -> Mixtures:

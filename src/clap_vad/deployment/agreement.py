@@ -11,6 +11,8 @@ import numpy as np
 
 from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
+from ..core.accounting import Terms, epsilon_of
+from ..errors import ClapError
 from ..federation.policy import RefusalError
 from ..federation.strategy import make_strategy
 from ..workflows.configuration import MOST_THREADS
@@ -28,6 +30,10 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
+_ROUNDING = 1e-6
+"""Of epsilon: other releases of the accountant may differ in the last digits."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """The choices of a run, the same at every site.
@@ -39,7 +45,7 @@ class Agreement:
         rounds, seed, normalise, threads, dim, fraction, stragglers: see :class:`~clap_vad.algorithms.plan.Plan`.
         features: what every site's features must be, see :func:`~clap_vad.features.description.describe`.
         secure: whether replies leave sites under masks only.
-        epsilon: of the differential privacy that the run promises; None for none.
+        privacy: entries of :class:`~clap_vad.core.accounting.Terms`; empty without differential privacy.
     """
 
     method: str
@@ -56,7 +62,7 @@ class Agreement:
     fraction: float
     stragglers: float
     features: dict[str, Any]
-    epsilon: float | None = None
+    privacy: dict[str, Any]
     secure: bool = False
 
     def plan(self) -> Plan:
@@ -72,7 +78,23 @@ class Agreement:
             fraction=self.fraction,
             stragglers=self.stragglers,
             secure=self.secure,
+            privacy=Terms(**self.privacy) if self.privacy else None,
         )
+
+    def check_promise(self) -> float | None:
+        """Epsilon of the run's differential privacy; None for none.
+
+        Raises:
+            RefusalError: the noise that the terms have does not keep their promise, or is not drawn by the sites.
+        """
+        if not self.privacy:
+            return None
+        terms = Terms(**self.privacy)
+        if terms.seed is not None:
+            raise RefusalError("noise from a number that the coordinator knows; a site draws its own")
+        if terms.epsilon is not None and epsilon_of(terms) > terms.epsilon * (1 + _ROUNDING):
+            raise RefusalError(f"noise that does not keep its promise of epsilon {terms.epsilon:g}")
+        return terms.epsilon
 
     def make_method(self) -> Method:
         """The method with its settings."""
@@ -105,6 +127,10 @@ class Agreement:
             raise RefusalError(f"the agreement sent for this run: threads must be at most {MOST_THREADS}")
         if len(set(content["participants"])) < len(content["participants"]):
             raise RefusalError("the agreement sent for this run names a participant twice")
+        try:
+            _ = content["privacy"] and Terms(**content["privacy"])
+        except (ClapError, TypeError):
+            raise RefusalError("the agreement sent for this run: impossible terms of differential privacy") from None
         if content["dim"] != content["features"].get("dim"):
             raise RefusalError("the agreement sent for this run: dim is not that of its features")
         return cls(**content)

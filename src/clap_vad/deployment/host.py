@@ -11,6 +11,7 @@ import numpy as np
 from ..algorithms.rounds import normaliser_of
 from ..algorithms.site import DetectorSite
 from ..algorithms.site_data import site_data
+from ..core.accounting import Terms
 from ..core.histogram import score_histogram
 from ..datasets.dataset import Dataset
 from ..detector.network import weight_shapes
@@ -23,6 +24,7 @@ from ..federation.checkpoint import SiteState
 from ..federation.ledger import Ledger
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from ..federation.policy import Policy, RefusalError
+from ..federation.privacy import SitePrivacy
 from ..federation.secure import SiteProtection
 from ..federation.site import Handler, Site
 from ..protection.signing import Signer
@@ -72,7 +74,10 @@ class SiteHost:
         policy = Policy.read(self._policy)
         program = self._program(before.get("agreement"), policy)
         ledger = Ledger(home / "ledger.jsonl")
-        return Site(self.name, program, states, ledger, policy, program.protection).handle(ask)
+        privacy = None
+        if program.terms is not None:
+            privacy = SitePrivacy(self.name, program.terms, home, one_process=False)
+        return Site(self.name, program, states, ledger, policy, program.protection, privacy).handle(ask)
 
     def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
         """What the site does in a run: before it knows what was agreed, no more than to be told."""
@@ -93,6 +98,7 @@ class _Program:
     ) -> None:
         self.policy = policy
         self.protection: SiteProtection | None = None
+        self.terms: Terms | None = None
         self._name, self._dataset = name, dataset
         self.steps: dict[str, tuple[Handler, str]] = {
             "describe": (self._describe, "features_description"),
@@ -104,7 +110,9 @@ class _Program:
             self._method = self._make(agreed)
             self.dim = self._method.dim
             self.steps |= self._method.steps
-            self.steps["evaluate"] = (self._evaluate, "evaluation_histogram")
+            self.terms = agreed.plan().privacy
+            if self.terms is None:  # counts of frames have no noise
+                self.steps["evaluate"] = (self._evaluate, "evaluation_histogram")
             if agreed.secure:
                 self.protection = SiteProtection(name, agreed.participants, signer(), policy.minimum_cohort)
 
@@ -113,7 +121,7 @@ class _Program:
 
     def _begin(self, payload: Message, state: State) -> Message:
         agreed = Agreement.from_array(np.asarray(payload["agreement"]))
-        self.policy.check_run(len(agreed.participants), agreed.rounds, agreed.epsilon, agreed.secure)
+        self.policy.check_run(len(agreed.participants), agreed.rounds, agreed.check_promise(), agreed.secure)
         self._make(agreed)
         state["agreement"] = np.array(payload["agreement"])
         return {}

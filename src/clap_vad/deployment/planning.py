@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..workflows.configuration import (
     labelled_part,
     threads_for,
 )
+from ..workflows.privacy_terms import Privacy
 from .agreement import Agreement
 
 __all__ = ["agree", "deployed_config", "test_dataset"]
@@ -42,6 +44,7 @@ def deployed_config(
     min_sites: int,
     deadline: float,
     secure_aggregation: bool,
+    privacy: Privacy | None,
 ) -> RunConfig:
     """Check the choices of a run; raises :class:`ClapError` for one that is not possible.
 
@@ -51,7 +54,8 @@ def deployed_config(
         min_sites: replies that a step needs at least; 0 for all sites.
         deadline: seconds that a step waits at most.
         method, supervision, strategy, rounds, seed, threads, normalise, options, fraction, stragglers,
-        labelled_participants, test_each_round, secure_aggregation: as for :func:`~clap_vad.workflows.train.train`.
+            labelled_participants, test_each_round, secure_aggregation, privacy: as for
+            :func:`~clap_vad.workflows.train.train`.
     """
     if len(set(sites)) < len(sites) or not sites:
         raise ClapError(f"--sites: {','.join(sites) or 'nothing'} names one twice or none; name each site once")
@@ -76,6 +80,12 @@ def deployed_config(
     )
     if secure_aggregation:
         check_secure(made, aggregation, len(sites), fraction)
+    terms = None
+    if privacy is not None:
+        if privacy.seed is not None:
+            raise ClapError("--dp-seed is for experiments in one process; sites draw their noise themselves")
+        # A masked question may have to be asked again, and its answer then has new noise.
+        terms = replace(privacy, repeats=secure_aggregation).terms(made, aggregation, rounds, normalise)
     if dataset is not None:
         check_test_videos(Dataset(dataset))
     return RunConfig(
@@ -88,7 +98,7 @@ def deployed_config(
         rounds=rounds,
         seed=seed,
         threads=threads,
-        normalise=normalise,
+        normalise=normalise if terms is None else "federated",
         options=dataclasses.asdict(made),
         inputs="",
         strategy_options=dataclasses.asdict(aggregation),
@@ -101,6 +111,7 @@ def deployed_config(
         min_sites=min_sites or len(sites),
         deadline=float(deadline),
         secure_aggregation=secure_aggregation,
+        privacy={} if terms is None else dataclasses.asdict(terms),
     )
 
 
@@ -138,6 +149,7 @@ def agree(config: RunConfig, features: Mapping[str, Any]) -> Agreement:
         stragglers=config.stragglers,
         features=dict(features),
         secure=config.secure_aggregation,
+        privacy=config.privacy,
     )
 
 

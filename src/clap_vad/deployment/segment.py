@@ -141,7 +141,7 @@ class Segment:
             log.append({**record, "answered": answered, "time": _now(), **tested})
 
         yield from agreement.make_method().coordinate(agreement.plan(), state, on_round)
-        if dataset is None:
+        if dataset is None and not config.privacy:
             yield from _federated_evaluation(state)
 
     def _tell(self, state: str, **content: Any) -> None:

@@ -17,6 +17,7 @@ from .store import FeatureStore, VideoIndex
 __all__ = [
     "ENTROPIES",
     "all_video_magnitudes",
+    "all_video_moments",
     "all_video_statistics",
     "blocks",
     "feature_moments",
@@ -55,6 +56,11 @@ def blocks(
 
 def feature_moments(store: FeatureStore, entries: Sequence[VideoIndex]) -> Moments:
     """Count, sum and sum of squares per dimension over every crop present of these videos' segments."""
+    return Moments.total(all_video_moments(store, entries), store.dim)
+
+
+def all_video_moments(store: FeatureStore, entries: Sequence[VideoIndex]) -> list[Moments]:
+    """The same of each video, in order."""
 
     def one(entry: VideoIndex) -> Moments:
         parts = []
@@ -62,7 +68,7 @@ def feature_moments(store: FeatureStore, entries: Sequence[VideoIndex]) -> Momen
             parts.append(Moments.of(x.reshape(-1, store.dim) if valid is None else x[valid]))
         return Moments.total(parts, store.dim)
 
-    return Moments.total(_in_order(one, entries), store.dim)
+    return _in_order(one, entries)
 
 
 def video_statistics(

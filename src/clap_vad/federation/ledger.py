@@ -33,7 +33,7 @@ class Ledger:
             ask: the question.
             schema: of the message, as it was before any masks.
             message: what leaves.
-            protection: ``masked``, or ``none``.
+            protection: ``noised``, ``masked``, both, or ``none``.
             peer: who gets it.
         """
         digest = hashlib.sha256()

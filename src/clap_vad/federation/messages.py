@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core.federated_mixture import STARTS
 from ..core.histogram import BINS
+from ..core.private_statistics import SCORE_BINS
 from ..detector.autoencoder import generator_shapes
 from ..detector.network import weight_shapes
 from ..errors import ClapError
@@ -64,6 +65,8 @@ class Schema:
         summable: the coordinator needs only the sum over participants, so secure aggregation can hide the parts.
         mean: the entries, but for ``count``, are means over so many segments; their sum is one of shares.
         bare: holds nothing that depends on any video, so that it may stay as it is under secure aggregation.
+        noised: a sum over videos of contributions of L2 norm at most 1, to which a site adds noise before it leaves:
+            under differential privacy nothing else does. ``statistics`` or ``training`` says whose noise.
         purpose: why it leaves the site, in words for its operator.
     """
 
@@ -73,15 +76,22 @@ class Schema:
     purpose: str
     mean: bool = False
     bare: bool = False
+    noised: str = ""
 
 
 _SCHEMAS: dict[str, Schema] = {}
 
 
 def _define(
-    name: str, fields: Mapping[str, Field], purpose: str, summable: bool = True, mean: bool = False, bare: bool = False
+    name: str,
+    fields: Mapping[str, Field],
+    purpose: str,
+    summable: bool = True,
+    mean: bool = False,
+    bare: bool = False,
+    noised: str = "",
 ) -> None:
-    _SCHEMAS[name] = Schema(name, fields, summable, purpose, mean, bare)
+    _SCHEMAS[name] = Schema(name, fields, summable, purpose, mean, bare, noised)
 
 
 ACKNOWLEDGEMENT = "acknowledgement"
@@ -134,16 +144,17 @@ _define(
 _define("segment_count", {"count": _COUNT}, "how many segments the site trains on, its weight in the mean")
 
 
-def _weights(prefix: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Field]:
+_LARGEST_CHANGE = 8.0
+"""Of a weight, or of a mean gradient, in a round; fixed-point steps of 13 participants are then 6e-8."""
+
+
+def _weights(prefix: str, shapes: Mapping[str, tuple[int, ...]], bound: float = _LARGEST_CHANGE) -> dict[str, Field]:
     """Fields of arrays like these weights. The shapes are those for D = 0: they have a 0 exactly where D stands."""
     return {
-        f"{prefix}.{name}": Field(tuple(n or "D" for n in shape), "float32", bound=_LARGEST_CHANGE)
+        f"{prefix}.{name}": Field(tuple(n or "D" for n in shape), "float32", bound=bound)
         for name, shape in shapes.items()
     }
 
-
-_LARGEST_CHANGE = 8.0
-"""Of a weight, or of a mean gradient, in a round; fixed-point steps of 13 participants are then 6e-8."""
 
 _TRAINED = {"count": _COUNT, "loss": Field((), low=0)}
 _define(
@@ -179,6 +190,53 @@ _define(
     "evaluation_histogram",
     {"normal": Field((BINS,), "int64", low=0), "abnormal": Field((BINS,), "int64", low=0)},
     "evaluation: how many normal and abnormal frames of the site's own test videos score in each of the fixed bins",
+)
+
+_NOISED = 2.0**24
+"""Of sums over videos of numbers of at most 1, with their noise."""
+_NOISED_GRADIENT = 2.0**10
+
+
+def _define_noised(name: str, sizes: Mapping[str, tuple[int | str, ...]], purpose: str) -> None:
+    fields = {key: Field(shape, bound=_NOISED) for key, shape in sizes.items()}
+    _define(name, fields, "differential privacy, " + purpose, noised="statistics")
+
+
+_define_noised(
+    "private_scales",
+    {"count": (1,), "size": ("D",)},
+    "normalisation: noisy sums over videos of 1 and of the clipped logarithm of each dimension's size",
+)
+_define_noised(
+    "private_moments",
+    {"count": (1,), "mean": ("D",), "square": ("D",)},
+    "normalisation: noisy sums over videos of 1, of the clipped mean and of the clipped mean square per dimension",
+)
+_define_noised(
+    "private_centre",
+    {"count": (1,), "pair": (2,)},
+    "segregation: noisy sums over videos of 1 and of the clipped pair (logarithm of the largest rise, entropy)",
+)
+_define_noised(
+    "private_mixture",
+    {"responsibility": (2,), "sum": (2, 2), "outer": (2, 2, 2)},
+    "segregation, a step of EM: noisy sums over videos of responsibilities, and of clipped pairs weighted by them",
+)
+_define_noised(
+    "private_gaussian",
+    {"count": (1,), "magnitude": (1,), "square": (1,)},
+    "common density: noisy sums over normal videos of 1, of the clipped mean and mean square of their magnitudes",
+)
+_define_noised(
+    "private_scores",
+    {"bins": (SCORE_BINS,)},
+    "alarm threshold: noisy sums over videos of the shares of their segments that score in each of 16 bins",
+)
+_define(
+    "private_gradient",
+    _weights("gradient", weight_shapes(0), bound=_NOISED_GRADIENT),
+    "differential privacy, training: noisy sum over the videos drawn in a round of their clipped gradients",
+    noised="training",
 )
 
 

@@ -15,6 +15,7 @@ from .ledger import Ledger
 from .messages import ACKNOWLEDGEMENT, Message, check_message
 from .messages import schema as schema_of
 from .policy import Policy, RefusalError
+from .privacy import SitePrivacy
 from .secure import PHASE_SCHEMAS, SiteProtection
 
 __all__ = ["Handler", "Site", "SiteProgram"]
@@ -46,6 +47,7 @@ class Site:
         ledger: where outgoing messages are recorded.
         policy: what the site permits; by default all that is declared.
         protection: its side of secure aggregation, in a run that promises it.
+        privacy: its side of differential privacy, in a run that promises it.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Site:
         ledger: Ledger,
         policy: Policy | None = None,
         protection: SiteProtection | None = None,
+        privacy: SitePrivacy | None = None,
     ) -> None:
         self.participant = participant
         self._program = program
@@ -63,13 +66,15 @@ class Site:
         self._ledger = ledger
         self._policy = policy or Policy()
         self._protection = protection
+        self._privacy = privacy
 
     def handle(self, ask: Ask) -> Message:
         """Answer one question.
 
         Nothing leaves the site but what this returns, and that only if the step is one the site knows, its schema is
         the one asked for and permitted by the site's policy, and the message is within the schema. In a run that
-        promises secure aggregation, only under masks, but for what depends on no video.
+        promises secure aggregation, only under masks, in one that promises differential privacy, only with noise, but
+        for what depends on no video.
         """
         if ask.secure is not None and ask.secure.phase != "mask":
             return self._answer_phase(ask)
@@ -87,10 +92,14 @@ class Site:
         if masked != (self._protection is not None and not schema_of(schema).bare):
             raise RefusalError(f"schema '{schema}' {'under masks' if masked else 'without masks'}; refused in this run")
         self._policy.check_question(replace(ask, reply=schema))
+        noised = schema_of(schema).noised
+        if bool(noised) != (self._privacy is not None and not schema_of(schema).bare):
+            raise RefusalError(f"schema '{schema}' {'with' if noised else 'without'} noise; refused in this run")
+        payload = ask.payload if self._privacy is None else self._privacy.enter(ask, schema)
         accepted = ask.accepted.get(self.participant, -1)
         state = dict(self._states.before(accepted + 1))
         try:
-            message = handler(ask.payload, state)
+            message = handler(payload, state)
         except KeyError as missing:
             raise ClapError(
                 f"participant '{self.participant}', step '{ask.step}': {missing} is neither in the question nor in the "
@@ -101,10 +110,13 @@ class Site:
         if ask.silent:
             message = {}
         check_message(schema, message, self._program.dim, self.participant)
+        if self._privacy is not None and noised:
+            message = self._privacy.noised(ask, schema, message)
         if self._protection is not None and masked:
             message = self._protection.mask(ask, message, self._program.dim)
         self._states.save(ask.sequence, accepted, state)
-        self._ledger.record(ask, schema, message, "masked" if masked else "none")
+        protection = [word for word, there in (("noised", noised), ("masked", masked)) if there]
+        self._ledger.record(ask, schema, message, ", ".join(protection) or "none")
         return message
 
     def _answer_phase(self, ask: Ask) -> Message:

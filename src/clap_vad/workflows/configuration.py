@@ -12,6 +12,7 @@ from typing import Any
 from ..algorithms.method import METHODS, Method, make_method
 from ..algorithms.plan import Plan
 from ..algorithms.site_data import site_data
+from ..core.accounting import Terms
 from ..core.randomness import keyed_generator
 from ..datasets.dataset import Dataset
 from ..datasets.partition import ensure_participants
@@ -21,6 +22,7 @@ from ..persistence import read_json
 from ..protection.session import LEAST_COHORT
 from ..settings import setting_names
 from .federate import Federation
+from .privacy_terms import Privacy
 
 __all__ = [
     "MOST_THREADS",
@@ -75,6 +77,7 @@ class RunConfig:
         min_sites: replies that a step needs at least under ``flare``.
         deadline: seconds that a step waits for sites at most under ``flare``.
         secure_aggregation: whether replies leave participants under masks only.
+        privacy: every entry of :class:`~clap_vad.core.accounting.Terms`; empty without differential privacy.
     """
 
     dataset: str
@@ -99,6 +102,7 @@ class RunConfig:
     min_sites: int = 0
     deadline: float = 0.0
     secure_aggregation: bool = False
+    privacy: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def make(
@@ -120,6 +124,7 @@ class RunConfig:
         labelled_participants: float = 0.3,
         test_each_round: bool = False,
         secure_aggregation: bool = False,
+        privacy: Privacy | None = None,
     ) -> RunConfig:
         """Check the choices and fill in defaults; raises :class:`ClapError` for one that is not possible."""
         made, aggregation = check_choices(
@@ -130,7 +135,11 @@ class RunConfig:
             raise ClapError("--secure-aggregation hides participants in their sum; it is for --setting collaborative")
         if not dataset.train_videos:
             raise ClapError(f"{dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
-        if normalise == "auto":
+        terms = None
+        if privacy is not None:
+            terms = privacy.terms(made, aggregation, rounds, normalise)
+            normalise = "federated"
+        elif normalise == "auto":
             normalise = str(dataset.stores[0].info.get("normalise", "none"))
         if threads == 0:
             threads = threads_for(dataset.stores[0].crops, dataset.stores[0].dim)
@@ -164,6 +173,7 @@ class RunConfig:
             labelled_participants=float(labelled_participants),
             test_each_round=test_each_round,
             secure_aggregation=secure_aggregation,
+            privacy={} if terms is None else dataclasses.asdict(terms),
         )
 
     @classmethod
@@ -208,6 +218,7 @@ class RunConfig:
             fraction=self.fraction,
             stragglers=self.stragglers,
             secure=self.secure_aggregation,
+            privacy=Terms(**self.privacy) if self.privacy else None,
         )
         labelled = _labelled_videos(dataset, self.supervision, self.protocol, self.seed, self.labelled_participants)
         return Opened(dataset, participants, plan, make_method(self.method, self.options), labelled)

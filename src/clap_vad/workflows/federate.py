@@ -17,6 +17,7 @@ from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
 from ..federation.ledger import Ledger
+from ..federation.privacy import SitePrivacy
 from ..federation.secure import SiteProtection
 from ..federation.site import Site
 from ..protection.session import LEAST_COHORT
@@ -84,4 +85,8 @@ class Federation:
         if self.plan.secure:
             signer = UnauthenticatedSigner()  # one process, which carries all messages itself
             protection = SiteProtection(participant, list(self.participants), signer, LEAST_COHORT)
-        return Site(participant, program, SiteState(home / "state"), ledger, protection=protection)
+        privacy = None
+        if self.plan.privacy is not None:
+            privacy = SitePrivacy(participant, self.plan.privacy, home, one_process=True)
+        states = SiteState(home / "state")
+        return Site(participant, program, states, ledger, protection=protection, privacy=privacy)

@@ -25,6 +25,7 @@ from ..federation.ask import State
 from ..federation.checkpoint import read_rounds
 from ..persistence import open_npz, read_json, save_npz, write_json
 from .configuration import RunConfig
+from .privacy_terms import privacy_figures
 from .provenance import provenance
 from .report import report
 
@@ -104,6 +105,7 @@ def finish(
         "bytes_down": bytes_down,
         "secure_aggregation": config.secure_aggregation,
         "clipped": sum(int(state.get("clipped", np.array(0))) for state in states.values()),
+        **privacy_figures(config),
         "baselines": baselines,
         "resumed": resumed,
         "seconds": seconds,
@@ -152,6 +154,9 @@ def test_round(config: RunConfig, dataset: Dataset, state: State) -> dict[str, A
 
 def _evaluate(config: RunConfig, dataset: Dataset | None, states: Mapping[Path, State]) -> dict[str, Any]:
     folders = list(states)
+    if dataset is None and config.privacy:
+        why = "sites do not tell how their own test videos score under differential privacy"
+        return {"frame_auc": None, "frame_ap": None, "undefined": why}
     if dataset is None:
         return evaluate_histograms(*(states[folders[0]][f"evaluation.{kind}"] for kind in ("normal", "abnormal")))
     if not dataset.test_videos:

@@ -17,6 +17,7 @@ from ..persistence import locked_folder, write_json
 from ..progress import progress_bar
 from .configuration import RunConfig, check_test_videos
 from .finish import finish, finished, test_round
+from .privacy_terms import Privacy
 
 __all__ = ["check_free", "resume", "train"]
 
@@ -39,6 +40,7 @@ def train(
     labelled_participants: float = 0.3,
     test_each_round: bool = False,
     secure_aggregation: bool = False,
+    privacy: Privacy | None = None,
     baselines: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def train(
             also names the round that is best on the test labels, as releases select it: never the result.
         secure_aggregation: let nothing that depends on videos leave a participant but under masks that cancel in the
             sum over all.
+        privacy: the differential privacy that is asked for; None for none.
         baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
             already; they depend on nothing else.
         options: settings of the method and of the strategy.
@@ -93,6 +96,7 @@ def train(
         labelled_participants=labelled_participants,
         test_each_round=test_each_round,
         secure_aggregation=secure_aggregation,
+        privacy=privacy,
     )
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):

@@ -1,0 +1,187 @@
+"""A run under differential privacy with the video as its unit: what a site answers, before its exit adds the noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from ..core import private_statistics as private
+from ..core.accounting import Terms
+from ..core.federated_mixture import Mixtures, in_anomalous_component, responsibilities
+from ..core.moments import Normaliser
+from ..detector.network import Weights
+from ..detector.private_gradient import clipped_gradients
+from ..detector.scoring import score_videos
+from ..detector.source import SegmentSource
+from ..detector.training import SgdSettings
+from ..errors import ClapError
+from ..features.streaming import all_video_moments
+from ..federation.ask import State
+from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
+from ..federation.privacy import KEY
+from ..federation.site import Handler
+from ..protection.noise import secret_generator
+from .plan import Plan, SiteData
+
+__all__ = ["LabellingSite", "PrivateSite"]
+
+
+class LabellingSite(Protocol):
+    """What a method's site must offer: it labels each video by itself, from what all sites know."""
+
+    plan: Plan
+    data: SiteData
+    slices: list[slice]
+
+    def source(self, state: Mapping[str, np.ndarray]) -> SegmentSource:
+        """The site's segments, standardised."""
+
+    def normaliser(self, state: Mapping[str, np.ndarray]) -> Normaliser | None:
+        """The common normaliser."""
+
+    def summaries(self, state: State) -> np.ndarray:
+        """(V, 2) largest rise and entropy; leaves ``state["magnitude"]`` per segment too."""
+
+    def with_known_labels(self, judged: np.ndarray) -> np.ndarray:
+        """(V,) bool, known labels over judged ones."""
+
+    def make_labels(self, gaussians: np.ndarray, state: State) -> None:
+        """Pseudo-labels by the common density, into ``state["labels"]``."""
+
+    def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
+        """May change the labels."""
+
+    def global_weights(self, payload: Message) -> Weights:
+        """The model in a question."""
+
+
+class PrivateSite:
+    """The steps of a site under differential privacy.
+
+    Args:
+        site: of the method.
+        terms: of the run.
+        sgd: of the method; a step looks at ``batch_size`` segments of a video at most, and labels are refined as often
+            as rounds of its epochs would.
+    """
+
+    def __init__(self, site: LabellingSite, terms: Terms, sgd: SgdSettings) -> None:
+        self._site, self._terms, self._sgd = site, terms, sgd
+        self._passes = max(1, round(len(sgd.lr) / terms.sampling))
+        self.steps: dict[str, tuple[Handler, str]] = {
+            "scales": (self._scales, "private_scales"),
+            "moments": (self._moments, "private_moments"),
+            "normalise": (self._normalise, ACKNOWLEDGEMENT),
+            "summarise": (self._summarise, "private_centre"),
+            "mixture": (self._mixture, "private_mixture"),
+            "segregate": (self._segregate, "private_gaussian"),
+            "label": (self._label, ACKNOWLEDGEMENT),
+            "train": (self._train, "private_gradient"),
+            "calibrate": (self._calibrate, "private_scores"),
+        }
+
+    def _means(self) -> tuple[np.ndarray, np.ndarray]:
+        """(V, D) mean and mean square of each video's crops; zeros for one without a crop."""
+        data = self._site.data
+        found = all_video_moments(data.store, data.entries)
+        for entry, moments in zip(data.entries, found, strict=True):
+            if not (np.isfinite(moments.sum).all() and np.isfinite(moments.sumsq).all()):
+                raise ClapError(
+                    f"{data.store.path / 'features.npy'}: video '{entry.video}' holds NaN or infinite features; "
+                    "extract or import it again"
+                )
+        count = np.array([max(moments.count, 1) for moments in found])[:, None]
+        return np.stack([m.sum for m in found]) / count, np.stack([m.sumsq for m in found]) / count
+
+    def _scales(self, payload: Message, state: State) -> Message:
+        return _message("private_scales", private.scale_contributions(self._means()[1]), self._site.plan.dim)
+
+    def _moments(self, payload: Message, state: State) -> Message:
+        contributions = private.moment_contributions(*self._means(), np.asarray(payload["scales"]))
+        return _message("private_moments", contributions, self._site.plan.dim)
+
+    def _normalise(self, payload: Message, state: State) -> Message:
+        state["normaliser.mean"] = np.asarray(payload["mean"])
+        state["normaliser.scale"] = np.asarray(payload["scale"])
+        return {}
+
+    def _pairs(self, state: State) -> np.ndarray:
+        return private.summary_pairs(self._site.summaries(state), self._site.plan.dim)
+
+    def _summarise(self, payload: Message, state: State) -> Message:
+        return _message("private_centre", private.centre_contributions(self._pairs(state)))
+
+    def _mixture(self, payload: Message, state: State) -> Message:
+        z, mixture = self._pairs(state) - np.asarray(payload["centre"]), _mixture_in(payload)
+        return _message("private_mixture", private.mixture_contributions(z, responsibilities(z, mixture)))
+
+    def _segregate(self, payload: Message, state: State) -> Message:
+        """Which videos look normal by the common mixture, and their magnitudes."""
+        z, normal = self._pairs(state) - np.asarray(payload["centre"]), int(bool(payload["normal"]))
+        judged = in_anomalous_component(z, _mixture_in(payload), normal)
+        anomalous = state["anomalous"] = self._site.with_known_labels(judged)
+        present = np.zeros(len(state["magnitude"]), dtype=bool)
+        present[self._site.source(state).present()] = True
+        parts = [part for part, odd in zip(self._site.slices, anomalous, strict=True) if not odd]
+        m = [state["magnitude"][part][present[part]] / self._site.plan.dim for part in parts]
+        m = [each for each in m if len(each)]
+        means, squares = (np.array([np.power(each, power).mean() for each in m]) for power in (1, 2))
+        return _message("private_gaussian", private.gaussian_contributions(means, squares))
+
+    def _label(self, payload: Message, state: State) -> Message:
+        self._site.make_labels(np.asarray(payload["gaussians"]), state)
+        return {}
+
+    def _train(self, payload: Message, state: State) -> Message:
+        """One gradient of each video that is drawn, each by itself and with the same probability.
+
+        What is drawn for a video depends on the site's secret and the video alone, so another one changes none of it.
+        """
+        weights, number = self._site.global_weights(payload), int(payload["round"])
+        if number % self._passes == 0:  # as many passes as a round has in the usual form
+            self._site.before_training(weights, number // self._passes, state)
+        source, key = self._site.source(state), np.asarray(payload[KEY]).tobytes()
+        present = np.zeros(len(source), dtype=bool)
+        present[source.present()] = True
+        videos = []
+        for entry, part in zip(self._site.data.entries, self._site.slices, strict=True):
+            rng = secret_generator(key, entry.video)
+            if rng.random() < self._terms.sampling:
+                videos.append((part.start + np.flatnonzero(present[part]), rng))
+        total = clipped_gradients(
+            weights,
+            source,
+            state["labels"],
+            videos,
+            self._terms.clip,
+            segments=self._sgd.batch_size,
+            crops=self._sgd.crops,
+            threads=self._site.plan.threads,
+        )
+        return {f"gradient.{name}": value.astype(np.float32) for name, value in total.items()}
+
+    def _calibrate(self, payload: Message, state: State) -> Message:
+        data, threads = self._site.data, self._site.plan.threads
+        weights = self._site.global_weights(payload)
+        scores = score_videos(weights, data.store, data.entries, self._site.normaliser(state), threads)
+        return _message("private_scores", private.score_contributions(scores))
+
+
+def _mixture_in(payload: Message) -> Mixtures:
+    mixture = Mixtures(*(np.asarray(payload[name]) for name in ("weights", "means", "covariances")))
+    if not mixture.possible(1):
+        raise ClapError("the mixture sent to this site has impossible shapes or values; refused")
+    return mixture
+
+
+def _message(name: str, contributions: np.ndarray, dim: int = 0) -> Message:
+    """The sum of contributions (V, k) as a message of this schema, whose entries follow each other in the vector."""
+    total, message, start = contributions.sum(axis=0), Message(), 0
+    for field, declared in schema(name).fields.items():
+        shape = tuple(dim if isinstance(size, str) else size for size in declared.shape)
+        stop = start + math.prod(shape)
+        message[field], start = total[start:stop].reshape(shape), stop
+    return message

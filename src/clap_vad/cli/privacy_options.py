@@ -1,0 +1,61 @@
+"""Options of differential privacy; they arrive together as ``privacy``, and decide how many rounds are usual."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..errors import ClapError
+from ..workflows.privacy_terms import UNITS, Privacy
+
+__all__ = ["privacy_options"]
+
+_ROUNDS, _PRIVATE_ROUNDS = 20, 100
+_DEFAULTS = Privacy(math.inf)
+_NAMES = ("epsilon", "delta", "dp_clip", "dp_sampling", "dp_seed")
+
+
+def privacy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options and ``--rounds``; the function is given ``privacy`` and ``rounds``."""
+
+    @functools.wraps(function)
+    def run(dp: str | None, rounds: int | None, **arguments: Any) -> Any:
+        given = {name: arguments.pop(name) for name in _NAMES}
+        privacy = _privacy(dp, given)
+        usual = _ROUNDS if privacy is None else _PRIVATE_ROUNDS
+        return function(privacy=privacy, rounds=usual if rounds is None else rounds, **arguments)
+
+    for option in (
+        click.option("--rounds", type=int, help=f"[{_ROUNDS}; {_PRIVATE_ROUNDS}, of one step each, under --dp]"),
+        click.option(
+            "--dp", type=click.Choice(UNITS), help="Differential privacy, whose unit is the video; with --epsilon."
+        ),
+        click.option("--epsilon", type=float, help="--dp: of the whole run; inf clips but adds no noise."),
+        click.option("--delta", type=float, help=f"--dp: of the whole run [{_DEFAULTS.delta:g}]."),
+        click.option("--dp-clip", type=float, help=f"--dp: L2 norm of a video's gradient [{_DEFAULTS.clip:g}]."),
+        click.option(
+            "--dp-sampling", type=float, help=f"--dp: probability of a video in a round [{_DEFAULTS.sampling:g}]."
+        ),
+        click.option(
+            "--dp-seed",
+            type=int,
+            help="--dp: repeatable noise, for experiments; whoever knows the number can take it off.",
+        ),
+    )[::-1]:
+        run = option(run)
+    return run
+
+
+def _privacy(unit: str | None, given: dict[str, Any]) -> Privacy | None:
+    if unit is None:
+        if odd := [name for name, value in given.items() if value is not None]:
+            raise ClapError(f"--{odd[0].replace('_', '-')} is an option of differential privacy; give --dp video too")
+        return None
+    if given["epsilon"] is None:
+        raise ClapError("--dp needs --epsilon, the privacy that the whole run may cost")
+    chosen = {name.removeprefix("dp_"): value for name, value in given.items() if value is not None}
+    return Privacy(**chosen)

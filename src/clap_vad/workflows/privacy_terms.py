@@ -1,0 +1,87 @@
+"""Differential privacy of a run: what is asked for, the terms that follow, what ``metrics.json`` says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..algorithms.method import Method
+from ..core.accounting import Terms, calibrated, epsilon_of
+from ..errors import ClapError
+from ..federation.strategy import Strategy
+
+if TYPE_CHECKING:
+    from .configuration import RunConfig
+
+__all__ = ["UNITS", "Privacy", "privacy_figures"]
+
+UNITS = ("video",)
+_SPARE = 2
+"""Repeats that the terms of a masked run over real sites leave room for: a site may vanish within a sum."""
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What is asked for.
+
+    Attributes:
+        epsilon: infinity for clipping and sampling without noise, to compare with.
+        delta, clip, sampling, seed: as in :class:`~clap_vad.core.accounting.Terms`.
+        repeats: whether sums may have to be asked again with new noise.
+    """
+
+    epsilon: float
+    delta: float = 1e-5
+    clip: float = 1.0
+    sampling: float = 0.5
+    seed: int | None = None
+    repeats: bool = False
+
+    def terms(self, method: Method, strategy: Strategy, rounds: int, normalise: str) -> Terms:
+        """The terms of a run; raises :class:`ClapError` for one that cannot keep a promise."""
+        statistics = method.private_statistics()
+        if not statistics:
+            raise ClapError(
+                "--dp: with these settings one video can move the labels of others, which no noise on updates covers; "
+                "train with --method clap --segregation federated (and --refine-model aggregated, its default)"
+            )
+        local = type(strategy).correction is not Strategy.correction
+        if strategy.needs_each or local:
+            raise ClapError(
+                "--dp: this strategy needs updates one by one, or several local steps; choose fedavg, fedavgm, fedadam "
+                "or fedyogi"
+            )
+        if normalise == "none":
+            raise ClapError("--dp: bounds are in standardised units; leave --normalise at auto or federated")
+        spare = _SPARE if self.repeats else 0
+        return calibrated(
+            self.epsilon,
+            self.delta,
+            clip=self.clip,
+            sampling=self.sampling,
+            statistics=statistics,
+            rounds=rounds,
+            spare=spare,
+            seed=self.seed,
+        )
+
+
+def privacy_figures(config: RunConfig) -> dict[str, Any]:
+    """Entries of ``metrics.json``; nothing without differential privacy."""
+    if not config.privacy:
+        return {}
+    terms = Terms(**config.privacy)
+    spent = None if terms.epsilon is None else round(epsilon_of(terms), 6)
+    return {
+        "privacy": {
+            "unit": "video",
+            "epsilon": spent,
+            "delta": terms.delta,
+            "promised": terms.epsilon,
+            "noise_statistics": terms.noise_statistics,
+            "noise_training": terms.noise_training,
+            "clip": terms.clip,
+            "sampling": terms.sampling,
+            "seeded": terms.seed is not None,
+        }
+    }
