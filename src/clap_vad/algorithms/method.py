@@ -75,7 +75,7 @@ class Method(ABC):
         return True
 
     def private_statistics(self) -> int:
-        """How many noisy statistics its sites release beside training under differential privacy; 0: it has no such form.
+        """How many noisy statistics its sites release under differential privacy, beside training; 0 for no such form.
 
         Under ``plan.privacy`` its sites' steps then reply with schemas that are noised or bare, and nothing else.
         """

@@ -7,6 +7,7 @@ before. ``docs/privacy.md`` says what is promised and what accuracy it costs.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.coordinator import ANSWERED
 from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
 from ..federation.strategy import Contribution
+from ..protection.session import least_members
 from .plan import Plan
 from .rounds import begin_training, drawn_participants, global_weights, set_weights
 
@@ -52,69 +54,111 @@ def private_steps(
         normal_cluster: which component of the mixture is normal.
         lr, momentum: of the step that a round makes.
     """
-    yield from _normalisation(state)
-    yield from _segregation(state, plan.dim, normal_cluster)
-    yield from _rounds(plan, terms, state, log, lr, momentum)
+    sums = _Sums(plan, terms, state)
+    yield from _normalisation(state, sums)
+    yield from _segregation(state, sums, plan.dim, normal_cluster)
+    yield from _rounds(plan, terms, state, sums, log, lr, momentum)
     if "score_histogram" not in state:
-        payload: Message = {f"weights.{name}": value for name, value in global_weights(state).items()}
-        bins = _total((yield Ask("calibrate", "private_scores", payload, lasting=False)), "private_scores")
-        state["score_histogram"] = finer(np.maximum(bins, 0.0))
+        replies = yield Ask("calibrate", "private_scores", _weights(state), lasting=False)
+        state["score_histogram"] = finer(np.maximum(sums.read(replies, "private_scores"), 0.0))
 
 
-def _normalisation(state: State) -> Steps:
+class _Sums:
+    """What the coordinator reads from noisy replies, and knows of their noise."""
+
+    def __init__(self, plan: Plan, terms: Terms, state: State) -> None:
+        self._plan, self._terms, self._state = plan, terms, state
+
+    def read(self, replies: Sequence[Reply], name: str) -> np.ndarray:
+        """Sum of the replies in their order, one vector in the order of the schema's entries."""
+        fields = schema(name).fields
+        rows = [np.concatenate([np.ravel(reply.message[field]) for field in fields]) for reply in replies]
+        return np.asarray(np.sum(rows, axis=0))
+
+    def answered(self) -> int:
+        """Participants that are in the last sum."""
+        return int(self._state.get(ANSWERED, np.ones(len(self._plan.participants))).sum())
+
+    def deviation(self) -> float:
+        """Standard deviation of the noise on each entry of the last sum, as it is when nobody has dropped out."""
+        sites = least_members(len(self._plan.participants)) if self._plan.secure else 1
+        return self._terms.noise_statistics * math.sqrt(self.answered() / sites)
+
+    def count(self, videos: float) -> float:
+        """Take in a noisy number of all videos; returns the mean of all there were, at least 1."""
+        known = self._state.get(_OURS + "counts", np.zeros(2)) + np.array([1.0, videos])
+        self._state[_OURS + "counts"] = known
+        return self.videos()
+
+    def videos(self) -> float:
+        """Videos of all participants, as well as it is known."""
+        number, total = self._state[_OURS + "counts"]
+        return max(float(total / number), 1.0)
+
+
+def _normalisation(state: State, sums: _Sums) -> Steps:
     if _OURS + "scales" not in state:
-        total = _total((yield Ask("scales", "private_scales", lasting=False)), "private_scales")
-        state[_OURS + "scales"] = private.scales_from(total)
+        replies = yield Ask("scales", "private_scales", lasting=False)
+        total = sums.read(replies, "private_scales")
+        videos = sums.count(private.scale_blocks(len(total) - 2).unpack(total)[0][0])
+        state[_OURS + "scales"] = private.read_scales(total, videos, sums.deviation())
     scales = state[_OURS + "scales"]
     if "normaliser.mean" not in state:
         replies = yield Ask("moments", "private_moments", {"scales": scales}, lasting=False)
-        videos, normaliser = private.normaliser_from(_total(replies, "private_moments"), scales)
+        total = sums.read(replies, "private_moments")
+        videos = sums.count(private.moment_blocks(len(scales)).unpack(total)[0][0])
+        normaliser = private.read_normaliser(total, videos, sums.deviation(), scales)
         state["normaliser.mean"], state["normaliser.scale"] = normaliser.mean, normaliser.scale
-        state[_OURS + "videos"] = np.array(videos)
     if "normaliser.known" not in state:
         known: Message = {"mean": state["normaliser.mean"], "scale": state["normaliser.scale"]}
         yield Ask("normalise", ACKNOWLEDGEMENT, known)
         state["normaliser.known"] = np.array(True)
 
 
-def _segregation(state: State, dim: int, normal_cluster: str) -> Steps:
+def _segregation(state: State, sums: _Sums, dim: int, normal_cluster: str) -> Steps:
     if _OURS + "centre" not in state:
-        total = _total((yield Ask("summarise", "private_centre", lasting=False)), "private_centre")
-        state[_OURS + "centre"] = private.read_centre(total)
+        replies = yield Ask("summarise", "private_centre", lasting=False)
+        total = sums.read(replies, "private_centre")
+        videos = sums.count(private.CENTRE.unpack(total)[0][0])
+        state[_OURS + "centre"] = private.read_centre(total, videos, sums.deviation())
         _keep(private.first_mixture(), 0, state)
     while (step := int(state[_OURS + "step"])) < _MIXTURE_STEPS:
-        total = _total((yield Ask("mixture", "private_mixture", _mixture(state), lasting=False)), "private_mixture")
-        _keep(private.next_mixture(total), step + 1, state)
+        replies = yield Ask("mixture", "private_mixture", _mixture(state), lasting=False)
+        total = sums.read(replies, "private_mixture")
+        _keep(private.next_mixture(total, sums.videos(), sums.deviation()), step + 1, state)
     if "gaussians" not in state:
-        normal = normal_component(_kept(state), round(float(state[_OURS + "videos"])), normal_cluster)
+        normal = normal_component(_kept(state), round(sums.videos()), normal_cluster)
         replies = yield Ask("segregate", "private_gaussian", {**_mixture(state), "normal": normal})
-        state["gaussians"] = np.array([private.read_gaussian(_total(replies, "private_gaussian"), dim)])
+        total = sums.read(replies, "private_gaussian")
+        state["gaussians"] = np.array([private.read_gaussian(total, sums.videos(), sums.deviation(), dim)])
     if _OURS + "labelled" not in state:
         yield Ask("label", ACKNOWLEDGEMENT, {"gaussians": state["gaussians"]})
         state[_OURS + "labelled"] = np.array(True)
 
 
 def _rounds(
-    plan: Plan, terms: Terms, state: State, log: Callable[[dict[str, Any]], None], lr: float, momentum: float
+    plan: Plan,
+    terms: Terms,
+    state: State,
+    sums: _Sums,
+    log: Callable[[dict[str, Any]], None],
+    lr: float,
+    momentum: float,
 ) -> Steps:
     """Each round one step of SGD with momentum on the noisy mean of clipped gradients, by way of the strategy."""
     begin_training(plan, state)
     while state["round"] < plan.rounds:
         number = int(state["round"]) + 1
         started, up, down = time.perf_counter(), int(state["bytes_up"]), int(state["bytes_down"])
-        weights = global_weights(state)
-        payload: Message = {"round": number, **{f"weights.{name}": value for name, value in weights.items()}}
-        replies = yield Ask(
-            "train", "private_gradient", payload, targets=drawn_participants(plan, number), lasting=False
-        )
-        answered = int(state.get(ANSWERED, np.ones(len(plan.participants))).sum())
-        # Videos that are expected in the sum: their number is known by a noisy count alone, spread over all sites.
-        expected = terms.sampling * float(state[_OURS + "videos"]) * answered / len(plan.participants)
-        update = {}
+        targets = drawn_participants(plan, number)
+        question = {"round": number, **_weights(state)}
+        replies = yield Ask("train", "private_gradient", question, targets=targets, lasting=False)
+        # Videos that are expected in the sum: their number is known by noisy counts alone, spread over all sites.
+        expected = max(terms.sampling * sums.videos() * sums.answered() / len(plan.participants), 1.0)
+        weights, update = global_weights(state), {}
         for name in weights:
             total = np.sum([np.asarray(r.message[f"gradient.{name}"], np.float64) for r in replies], axis=0)
-            before = state.get(f"{_OURS}velocity.{name}", np.zeros(()))
-            velocity = momentum * before + terms.clip * total / max(expected, 1.0)
+            velocity = momentum * state.get(f"{_OURS}velocity.{name}", np.zeros(())) + terms.clip * total / expected
             state[f"{_OURS}velocity.{name}"] = velocity
             update[name] = -lr * velocity
         set_weights(state, plan.strategy.aggregate(weights, [Contribution(1, update, {})], state, 1))
@@ -122,7 +166,7 @@ def _rounds(
         log(
             {
                 "round": number,
-                "participants": answered,
+                "participants": sums.answered(),
                 "bytes_up": int(state["bytes_up"]) - up,
                 "bytes_down": int(state["bytes_down"]) - down,
                 "seconds": round(time.perf_counter() - started, 3),
@@ -130,11 +174,8 @@ def _rounds(
         )
 
 
-def _total(replies: Sequence[Reply], name: str) -> np.ndarray:
-    """Sum of the replies in their order, one vector in the order of the schema's entries."""
-    fields = schema(name).fields
-    rows = [np.concatenate([np.ravel(reply.message[field]) for field in fields]) for reply in replies]
-    return np.asarray(np.sum(rows, axis=0))
+def _weights(state: State) -> Message:
+    return {f"weights.{name}": value for name, value in global_weights(state).items()}
 
 
 def _mixture(state: State) -> Message:

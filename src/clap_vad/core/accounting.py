@@ -38,7 +38,7 @@ class Terms:
         spare: how many of either kind may be repeated: a secure sum that broke off has to be asked again, with new
             noise.
         noise_statistics, noise_training: noise multipliers.
-        seed: draw all noise from this number, so that an experiment can be repeated; whoever knows it can take the noise
+        seed: draw all noise from this number, so that an experiment can be repeated; who knows it can take the noise
             off. None for noise from a secret.
 
     Raises:

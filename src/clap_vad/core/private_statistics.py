@@ -13,6 +13,7 @@ deviations after it. They were set from what these quantities are, not from how 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,12 @@ __all__ = [
     "moment_blocks",
     "moment_contributions",
     "next_mixture",
-    "normaliser_from",
     "read_centre",
     "read_gaussian",
+    "read_normaliser",
+    "read_scales",
     "scale_blocks",
     "scale_contributions",
-    "scales_from",
     "score_contributions",
     "summary_pairs",
 ]
@@ -81,31 +82,53 @@ class Blocks:
         parts = np.split(np.asarray(total, np.float64), np.cumsum(self.sizes)[:-1])
         return [part * (radius / share) for part, radius in zip(parts, self.radii, strict=True)]
 
+    def deviations(self, deviation: float) -> list[float]:
+        """Standard deviation of the noise on the entries of each block, where the sum's own noise has this one."""
+        share = 1 / np.sqrt(len(self.sizes))
+        return [float(deviation * radius / share) for radius in self.radii]
+
+
+def _towards(usual: np.ndarray | float, found: np.ndarray | float, noise: np.ndarray | float, spread: float) -> Any:
+    """The best guess of something that is usually so, within a spread, and was found with noise (both Gaussian)."""
+    return usual + (found - usual) * (spread**2 / (spread**2 + np.square(noise)))
+
+
+def _shrunk(found: np.ndarray, noise: float) -> np.ndarray:
+    """Values (D,) drawn towards their mean, as far as noise explains how they differ (positive-part James-Stein)."""
+    mean, variance = found.mean(), found.var()
+    return np.asarray(mean + (found - mean) * max(0.0, 1 - noise**2 / max(variance, np.finfo(np.float64).tiny)))
+
 
 # Normalisation: how large each dimension is, then mean and variance in that unit.
 
-_MOST_BITS, _TYPICAL_BITS = 10.0, 6.0
+_MOST_BITS, _APART_BITS = 10.0, 2.5
 _LEAST_SPREAD = 0.1
 """Standard deviation, in units of a dimension's size, below which noise cannot be told from variance."""
 
 
 def scale_blocks(dim: int) -> Blocks:
-    """Of :func:`scale_contributions`: the count, and D binary logarithms that are 6 in size where they are typical."""
-    return Blocks((1, dim), (1.0, _TYPICAL_BITS * np.sqrt(dim)))
+    """Of :func:`scale_contributions`: the count, the size of all dimensions together, how each differs from it."""
+    return Blocks((1, 1, dim), (1.0, _MOST_BITS, _APART_BITS * np.sqrt(dim)))
 
 
 def scale_contributions(squares: np.ndarray) -> np.ndarray:
-    """From each video's mean square per dimension, (V, D): contributions of the logarithms of its size."""
-    tiny = 2.0 ** (-2 * _MOST_BITS)
-    bits = np.clip(0.5 * np.log2(np.maximum(squares, tiny)), -_MOST_BITS, _MOST_BITS)
-    return scale_blocks(squares.shape[1]).pack(np.ones(len(squares)), bits)
+    """From each video's mean square per dimension, (V, D): contributions of the binary logarithms of its sizes."""
+    bits = np.clip(0.5 * np.log2(np.maximum(squares, 2.0 ** (-2 * _MOST_BITS))), -_MOST_BITS, _MOST_BITS)
+    overall = bits.mean(axis=1, keepdims=True)
+    return scale_blocks(squares.shape[1]).pack(np.ones(len(squares)), overall, bits - overall)
 
 
-def scales_from(total: np.ndarray) -> np.ndarray:
-    """(D,) typical size of each dimension, from the sum of :func:`scale_contributions`."""
-    count, bits = scale_blocks(len(total) - 1).unpack(total)
-    videos = max(float(count[0]), 1.0)
-    return 2.0 ** np.clip(bits / videos, -_MOST_BITS, _MOST_BITS)
+def read_scales(total: np.ndarray, videos: float, deviation: float) -> np.ndarray:
+    """(D,) typical size of each dimension, from the sum of :func:`scale_contributions`.
+
+    Where noise is large, dimensions are taken to be of one size: their differences are shrunk by how much of their
+    spread the noise explains (James and Stein 1961).
+    """
+    blocks = scale_blocks(len(total) - 2)
+    _, overall, apart = (part / videos for part in blocks.unpack(total))
+    _, noise_overall, noise_apart = blocks.deviations(deviation / videos)
+    bits = _towards(0.0, overall[0], noise_overall, _APART_BITS) + _shrunk(apart, noise_apart)
+    return np.asarray(2.0 ** np.clip(bits, -_MOST_BITS, _MOST_BITS))
 
 
 def moment_blocks(dim: int) -> Blocks:
@@ -118,27 +141,30 @@ def moment_contributions(means: np.ndarray, squares: np.ndarray, scales: np.ndar
     return moment_blocks(len(scales)).pack(np.ones(len(means)), means / scales, squares / np.square(scales))
 
 
-def normaliser_from(total: np.ndarray, scales: np.ndarray) -> tuple[float, Normaliser]:
-    """(videos, standardisation), from the sum of :func:`moment_contributions`.
+def read_normaliser(total: np.ndarray, videos: float, deviation: float, scales: np.ndarray) -> Normaliser:
+    """Standardisation from the sum of :func:`moment_contributions`, shrunk as in :func:`read_scales`.
 
     No dimension is taken for one that never varies: noise does not let that be told.
     """
-    count, means, squares = moment_blocks(len(scales)).unpack(total)
-    videos = max(float(count[0]), 1.0)
-    mean = means / videos
-    spread = np.sqrt(np.maximum(squares / videos - np.square(mean), _LEAST_SPREAD**2))
-    constants = Normaliser((mean * scales).astype(np.float32), (1 / (spread * scales)).astype(np.float32))
-    return videos, constants
+    blocks = moment_blocks(len(scales))
+    _, means, squares = (part / videos for part in blocks.unpack(total))
+    _, noise_means, noise_squares = blocks.deviations(deviation / videos)
+    mean, square = _shrunk(means, noise_means), _shrunk(squares, noise_squares)
+    spread = np.sqrt(np.maximum(square - np.square(mean), _LEAST_SPREAD**2))
+    return Normaliser((mean * scales).astype(np.float32), (1 / (spread * scales)).astype(np.float32))
 
 
 # Segregation: a pair a video in standardised units, its centre, then steps of EM about it.
 
 CENTRE = Blocks((1, 2), (1.0, 6.0))
+_CENTRE_SPREAD = 2.0
 _RADIUS = 3.0
 MIXTURE = Blocks((2, 4, 8), (1.0, _RADIUS, _RADIUS**2))
 _START_WEIGHTS, _START_RISE = (0.8, 0.2), 1.5
-"""Where EM begins: a fifth of the videos apart from the rest by larger rises, of 1.5 bits; covariances are 1."""
+"""Where EM begins: a fifth of the videos apart from the rest by larger rises, of 1.5 bits; covariances are 1. That is
+also what a step stays at where it sees nothing but noise."""
 _LEAST_WEIGHT, _LEAST_VARIANCE = 0.05, 0.05
+_MOST_RISE = 6.0
 _ENTROPY_UNIT = 4.0
 """Entropy per dimension times this varies by about 1 between videos whose variances lie between 0 and 1."""
 
@@ -155,7 +181,7 @@ def summary_pairs(summaries: np.ndarray, dim: int) -> np.ndarray:
     Returns:
         (V, 2) float64, numbers of order 1.
     """
-    rise = np.clip(np.log2(np.maximum(summaries[:, 0] / dim, 2.0**-_MOST_BITS)), -_TYPICAL_BITS, _TYPICAL_BITS)
+    rise = np.clip(np.log2(np.maximum(summaries[:, 0] / dim, 2.0**-_MOST_BITS)), -_MOST_RISE, _MOST_RISE)
     return np.stack([rise, _ENTROPY_UNIT * summaries[:, 1] / dim], axis=1)
 
 
@@ -164,10 +190,10 @@ def centre_contributions(pairs: np.ndarray) -> np.ndarray:
     return CENTRE.pack(np.ones(len(pairs)), pairs)
 
 
-def read_centre(total: np.ndarray) -> np.ndarray:
+def read_centre(total: np.ndarray, videos: float, deviation: float) -> np.ndarray:
     """(2,) centre of the pairs, from the sum of :func:`centre_contributions`."""
-    count, pairs = CENTRE.unpack(total)
-    return pairs / max(float(count[0]), 1.0)
+    noise = CENTRE.deviations(deviation / videos)[1]
+    return np.asarray(_towards(0.0, CENTRE.unpack(total)[1] / videos, noise, _CENTRE_SPREAD))
 
 
 def first_mixture() -> Mixtures:
@@ -194,20 +220,25 @@ def mixture_contributions(pairs: np.ndarray, responsibility: np.ndarray) -> np.n
     return MIXTURE.pack(responsibility, first.reshape(len(z), 4), second.reshape(len(z), 8))
 
 
-def next_mixture(total: np.ndarray) -> Mixtures:
+def next_mixture(total: np.ndarray, videos: float, deviation: float) -> Mixtures:
     """The M-step from the noisy sum of :func:`mixture_contributions` (R = 1).
 
-    Noise is kept from making it impossible: a component keeps a twentieth of the weight, a mean its place within the
-    radius, a covariance eigenvalues between 0.05 and the radius squared.
+    Each parameter is drawn towards its start by how much larger its noise is than what it usually varies by. Noise
+    cannot make it impossible: a component keeps a twentieth of the weight, a mean its place within the radius, a
+    covariance eigenvalues between 0.05 and the radius squared.
     """
+    start = first_mixture()
     weight, first, second = MIXTURE.unpack(total)
-    share = np.maximum(weight, 0.0)
-    share = np.clip(share / max(share.sum(), 1.0), _LEAST_WEIGHT, 1 - _LEAST_WEIGHT)
+    noise_weight, noise_first, noise_second = MIXTURE.deviations(deviation)
+    share = _towards(start.weights[0], weight / videos, noise_weight / videos, _START_WEIGHTS[1])
+    share = np.clip(share, _LEAST_WEIGHT, 1 - _LEAST_WEIGHT)
     share /= share.sum()
-    held = np.maximum(weight, share * max(weight.sum(), 1.0))[:, None]
-    means = clipped(first.reshape(2, 2) / held, _RADIUS)
-    square = second.reshape(2, 2, 2) / held[..., None]
-    covariances = (square + np.swapaxes(square, 1, 2)) / 2 - means[:, :, None] * means[:, None, :]
+    held = share * videos
+    means = _towards(start.means[0], first.reshape(2, 2) / held[:, None], (noise_first / held)[:, None], 1.0)
+    means = clipped(means, _RADIUS)
+    square = second.reshape(2, 2, 2) / held[:, None, None]
+    found = (square + np.swapaxes(square, 1, 2)) / 2 - means[:, :, None] * means[:, None, :]
+    covariances = _towards(start.covariances[0], found, (noise_second / held)[:, None, None], 1.0)
     values, vectors = np.linalg.eigh(covariances)
     values = np.clip(values, _LEAST_VARIANCE, _RADIUS**2)
     return Mixtures(share[None], means[None], np.einsum("kij,kj,klj->kil", vectors, values, vectors)[None])
@@ -224,13 +255,23 @@ def gaussian_contributions(means: np.ndarray, squares: np.ndarray) -> np.ndarray
     return GAUSSIAN.pack(np.ones(len(means)), means, squares)
 
 
-def read_gaussian(total: np.ndarray, dim: int) -> tuple[float, float, float]:
-    """(videos, mean, variance) of normal magnitudes, from the sum of :func:`gaussian_contributions`."""
+def read_gaussian(total: np.ndarray, videos: float, deviation: float, dim: int) -> tuple[float, float, float]:
+    """(normal videos, mean, variance) of normal magnitudes, from the sum of :func:`gaussian_contributions`.
+
+    Mean and variance are drawn towards 1 and 1 per dimension squared, what standardisation makes usual.
+
+    Args:
+        total: the sum.
+        videos: of all sites, normal or not; at least a twentieth of them is taken to be normal.
+        deviation: of the noise on the sum.
+        dim: D.
+    """
     count, means, squares = (float(part[0]) for part in GAUSSIAN.unpack(total))
-    videos = max(count, 1.0)
-    mean = float(np.clip(means / videos, 0.0, _MOST_MAGNITUDE))
-    variance = max(squares / videos - mean**2, _LEAST_SPREAD**2)
-    return videos, mean * dim, variance * dim**2
+    held = max(count, _LEAST_WEIGHT * videos)
+    _, noise_mean, noise_square = (noise / held for noise in GAUSSIAN.deviations(deviation))
+    mean = float(np.clip(_towards(1.0, means / held, noise_mean, 0.5), 0.0, _MOST_MAGNITUDE))
+    variance = max(float(_towards(1.0, squares / held - mean**2, noise_square, 1.0)), _LEAST_SPREAD**2)
+    return held, mean * dim, variance * dim**2
 
 
 # Scores of the final model.

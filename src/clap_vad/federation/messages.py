@@ -204,8 +204,8 @@ def _define_noised(name: str, sizes: Mapping[str, tuple[int | str, ...]], purpos
 
 _define_noised(
     "private_scales",
-    {"count": (1,), "size": ("D",)},
-    "normalisation: noisy sums over videos of 1 and of the clipped logarithm of each dimension's size",
+    {"count": (1,), "overall": (1,), "apart": ("D",)},
+    "normalisation: noisy sums over videos of 1, of the logarithm of the features' size, of each dimension's from it",
 )
 _define_noised(
     "private_moments",

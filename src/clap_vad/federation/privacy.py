@@ -26,11 +26,11 @@ from ..core.accounting import Terms
 from ..persistence import append_line
 from ..protection.noise import gaussian_noise, keyed_digest
 from ..protection.packing import digest
+from ..protection.session import least_members
 from .ask import Ask
 from .messages import Message
 from .messages import schema as schema_of
 from .policy import RefusalError
-from .secure import least_members
 
 __all__ = ["KEY", "SitePrivacy"]
 
@@ -89,10 +89,11 @@ class SitePrivacy:
         declared = schema_of(schema)
         training = declared.noised == "training"
         multiplier = self._terms.noise_training if training else self._terms.noise_statistics
-        share = 1.0 if ask.secure is None else 1 / math.sqrt(least_members(ask.secure))
+        # However the coordinator lies, no sum is over fewer sites than this.
+        sites = 1 if ask.secure is None else least_members(len(ask.secure.participants), ask.secure.cohort)
         return {
             name: gaussian_noise(
-                keyed_digest(self._key, "noise", name), np.asarray(value, np.float64), multiplier * share
+                keyed_digest(self._key, "noise", name), np.asarray(value, np.float64), multiplier / math.sqrt(sites)
             ).astype(declared.fields[name].dtype)
             for name, value in message.items()
         }

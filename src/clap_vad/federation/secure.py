@@ -16,14 +16,14 @@ import numpy as np
 
 from ..errors import ClapError
 from ..protection.layout import Entry, Layout
-from ..protection.session import LEAST_COHORT, Session, check_arrays, least_sum, open_session, reply_shapes
+from ..protection.session import LEAST_COHORT, Session, check_arrays, open_session, reply_shapes
 from ..protection.signing import Signer
 from ..protection.site import SecureSite
 from .ask import Ask, SecureSum
 from .messages import Field, Message, schema
 from .policy import RefusalError
 
-__all__ = ["PHASE_SCHEMAS", "PhaseCheck", "SiteProtection", "layout_of", "least_members", "read_sum", "session_of"]
+__all__ = ["PHASE_SCHEMAS", "PhaseCheck", "SiteProtection", "layout_of", "read_sum", "session_of"]
 
 PHASE_SCHEMAS = {
     "advertise": "secure_keys",
@@ -66,12 +66,6 @@ def session_of(secure: SecureSum, layout: Layout) -> Session:
     """The session of a secure sum, the same for all who take part."""
     context = layout.digest + secure.total.to_bytes(8, "big")
     return open_session(secure.identity, secure.participants, layout.sizes, cohort=secure.cohort, context=context)
-
-
-def least_members(secure: SecureSum) -> int:
-    """Over how few sites this sum can be made, however the coordinator lies about who is there."""
-    session = open_session(secure.identity, secure.participants, (0, 0), cohort=secure.cohort)
-    return least_sum(len(session.participants), session.threshold)
 
 
 def read_sum(secure: SecureSum, layout: Layout, narrow: np.ndarray, wide: np.ndarray) -> tuple[Message, int]:

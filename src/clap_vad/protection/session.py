@@ -46,6 +46,7 @@ __all__ = [
     "Arrays",
     "Session",
     "check_arrays",
+    "least_members",
     "least_sum",
     "open_session",
     "question_shapes",
@@ -175,10 +176,22 @@ def open_session(
     3
     """
     if threshold is None:
-        count = len(participants)
-        least = range(max(cohort, -(-2 * count // 3)), count)
-        threshold = next((t for t in least if least_sum(count, t) >= cohort), count)
+        threshold = _default_threshold(len(participants), cohort)
     return Session(identity, tuple(participants), (sizes[0], sizes[1]), threshold, cohort, context)
+
+
+def _default_threshold(count: int, cohort: int) -> int:
+    least = range(max(cohort, -(-2 * count // 3)), count)
+    return next((t for t in least if least_sum(count, t) >= cohort), count)
+
+
+def least_members(participants: int, cohort: int = LEAST_COHORT) -> int:
+    """Over how few of so many sites a sum can be made under the default threshold, however the coordinator lies.
+
+    >>> [least_members(count) for count in (3, 4, 13, 20)]
+    [3, 3, 5, 11]
+    """
+    return least_sum(participants, _default_threshold(participants, cohort))
 
 
 def question_shapes(participants: int) -> dict[str, Shapes]:
