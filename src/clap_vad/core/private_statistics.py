@@ -103,7 +103,7 @@ def _shrunk(found: np.ndarray, noise: float) -> np.ndarray:
 
 _MOST_BITS, _APART_BITS = 10.0, 2.5
 _LEAST_SPREAD = 0.1
-"""Standard deviation, in units of a dimension's size, below which noise cannot be told from variance."""
+"""Least standard deviation, in units of a dimension's size."""
 
 
 def scale_blocks(dim: int) -> Blocks:
@@ -144,13 +144,14 @@ def moment_contributions(means: np.ndarray, squares: np.ndarray, scales: np.ndar
 def read_normaliser(total: np.ndarray, videos: float, deviation: float, scales: np.ndarray) -> Normaliser:
     """Standardisation from the sum of :func:`moment_contributions`, shrunk as in :func:`read_scales`.
 
-    No dimension is taken for one that never varies: noise does not let that be told.
+    A variance is taken to be at least as large as its noise: a smaller one cannot be told, and dividing by it would
+    turn noise into the largest feature of all.
     """
     blocks = moment_blocks(len(scales))
     _, means, squares = (part / videos for part in blocks.unpack(total))
     _, noise_means, noise_squares = blocks.deviations(deviation / videos)
     mean, square = _shrunk(means, noise_means), _shrunk(squares, noise_squares)
-    spread = np.sqrt(np.maximum(square - np.square(mean), _LEAST_SPREAD**2))
+    spread = np.sqrt(np.maximum(square - np.square(mean), max(noise_squares, _LEAST_SPREAD**2)))
     return Normaliser((mean * scales).astype(np.float32), (1 / (spread * scales)).astype(np.float32))
 
 
@@ -182,7 +183,8 @@ def summary_pairs(summaries: np.ndarray, dim: int) -> np.ndarray:
         (V, 2) float64, numbers of order 1.
     """
     rise = np.clip(np.log2(np.maximum(summaries[:, 0] / dim, 2.0**-_MOST_BITS)), -_MOST_RISE, _MOST_RISE)
-    return np.stack([rise, _ENTROPY_UNIT * summaries[:, 1] / dim], axis=1)
+    entropy = np.clip(_ENTROPY_UNIT * summaries[:, 1] / dim, -_RADIUS, _RADIUS)
+    return np.stack([rise, entropy], axis=1)
 
 
 def centre_contributions(pairs: np.ndarray) -> np.ndarray:
@@ -224,15 +226,15 @@ def next_mixture(total: np.ndarray, videos: float, deviation: float) -> Mixtures
     """The M-step from the noisy sum of :func:`mixture_contributions` (R = 1).
 
     Each parameter is drawn towards its start by how much larger its noise is than what it usually varies by. Noise
-    cannot make it impossible: a component keeps a twentieth of the weight, a mean its place within the radius, a
-    covariance eigenvalues between 0.05 and the radius squared.
+    cannot make it impossible: the component that starts with larger rises has between a twentieth and half of the
+    weight, a mean its place within the radius, a covariance eigenvalues between 0.05 and the radius squared.
     """
     start = first_mixture()
     weight, first, second = MIXTURE.unpack(total)
     noise_weight, noise_first, noise_second = MIXTURE.deviations(deviation)
     share = _towards(start.weights[0], weight / videos, noise_weight / videos, _START_WEIGHTS[1])
-    share = np.clip(share, _LEAST_WEIGHT, 1 - _LEAST_WEIGHT)
-    share /= share.sum()
+    apart = np.clip(share[1] / max(share.sum(), _LEAST_WEIGHT), _LEAST_WEIGHT, 0.5)
+    share = np.array([1 - apart, apart])
     held = share * videos
     means = _towards(start.means[0], first.reshape(2, 2) / held[:, None], (noise_first / held)[:, None], 1.0)
     means = clipped(means, _RADIUS)
