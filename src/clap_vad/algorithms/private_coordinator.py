@@ -18,6 +18,7 @@ from ..core import private_statistics as private
 from ..core.accounting import Terms
 from ..core.federated_mixture import Mixtures, normal_component
 from ..core.histogram import finer
+from ..detector.network import LAYERS, last_layers, weight_shapes
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.coordinator import ANSWERED
 from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
@@ -145,18 +146,27 @@ def _rounds(
     lr: float,
     momentum: float,
 ) -> Steps:
-    """Each round one step of SGD with momentum on the noisy mean of clipped gradients, by way of the strategy."""
+    """Each round one step of SGD with momentum on the noisy mean of clipped gradients, by way of the strategy.
+
+    Only the last layers learn where noise would drown the rest: as many as leave the norm of the noise, which grows
+    with the square root of what is trained, below that of the gradients of all videos of a round at one.
+    """
     begin_training(plan, state)
+    if _OURS + "layers" not in state:
+        state[_OURS + "layers"] = np.array(_layers(plan, terms, sums.videos()))
+    layers = int(state[_OURS + "layers"])
     while state["round"] < plan.rounds:
         number = int(state["round"]) + 1
         started, up, down = time.perf_counter(), int(state["bytes_up"]), int(state["bytes_down"])
         targets = drawn_participants(plan, number)
         question = {"round": number, **_weights(state)}
-        replies = yield Ask("train", "private_gradient", question, targets=targets, lasting=False)
+        reply = f"private_gradient_{layers}"
+        replies = yield Ask(f"train_{layers}", reply, question, targets=targets, lasting=False)
         # Videos that are expected in the sum: their number is known by noisy counts alone, spread over all sites.
         expected = max(terms.sampling * sums.videos() * sums.answered() / len(plan.participants), 1.0)
-        weights, update = global_weights(state), {}
-        for name in weights:
+        weights = global_weights(state)
+        update = {name: np.zeros_like(value) for name, value in weights.items()}
+        for name in last_layers(weights, layers):
             total = np.sum([np.asarray(r.message[f"gradient.{name}"], np.float64) for r in replies], axis=0)
             velocity = momentum * state.get(f"{_OURS}velocity.{name}", np.zeros(())) + terms.clip * total / expected
             state[f"{_OURS}velocity.{name}"] = velocity
@@ -172,6 +182,16 @@ def _rounds(
                 "seconds": round(time.perf_counter() - started, 3),
             }
         )
+
+
+def _layers(plan: Plan, terms: Terms, videos: float) -> int:
+    """How many layers learn, from what is known before training."""
+    asked = plan.per_round(len(plan.participants))
+    noise = terms.noise_training * math.sqrt(asked / (least_members(asked) if plan.secure else 1))
+    signal = terms.sampling * videos * asked / len(plan.participants)
+    shapes = weight_shapes(plan.dim)
+    sizes = [sum(math.prod(shapes[name]) for name in last_layers(shapes, count)) for count in range(1, LAYERS + 1)]
+    return max([count for count, size in enumerate(sizes, start=1) if noise * math.sqrt(size) <= signal], default=1)
 
 
 def _weights(state: State) -> Message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..core import private_statistics as private
 from ..core.accounting import Terms
 from ..core.federated_mixture import Mixtures, in_anomalous_component, responsibilities
 from ..core.moments import Normaliser
-from ..detector.network import Weights
+from ..detector.network import LAYERS, Weights
 from ..detector.private_gradient import clipped_gradients
 from ..detector.scoring import score_videos
 from ..detector.source import SegmentSource
@@ -79,9 +80,10 @@ class PrivateSite:
             "mixture": (self._mixture, "private_mixture"),
             "segregate": (self._segregate, "private_gaussian"),
             "label": (self._label, ACKNOWLEDGEMENT),
-            "train": (self._train, "private_gradient"),
             "calibrate": (self._calibrate, "private_scores"),
         }
+        for layers in range(1, LAYERS + 1):
+            self.steps[f"train_{layers}"] = (partial(self._train, layers), f"private_gradient_{layers}")
 
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
         """(V, D) mean and mean square of each video's crops; zeros for one without a crop."""
@@ -135,7 +137,7 @@ class PrivateSite:
         self._site.make_labels(np.asarray(payload["gaussians"]), state)
         return {}
 
-    def _train(self, payload: Message, state: State) -> Message:
+    def _train(self, layers: int, payload: Message, state: State) -> Message:
         """One gradient of each video that is drawn, each by itself and with the same probability.
 
         What is drawn for a video depends on the site's secret and the video alone, so another one changes none of it.
@@ -157,6 +159,7 @@ class PrivateSite:
             state["labels"],
             videos,
             self._terms.clip,
+            layers=layers,
             segments=self._sgd.batch_size,
             crops=self._sgd.crops,
             threads=self._site.plan.threads,

@@ -7,7 +7,7 @@ released module carries two attention layers that its ``forward`` never uses; th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -15,15 +15,18 @@ from ..core.randomness import keyed_generator
 
 __all__ = [
     "HIDDEN",
+    "LAYERS",
     "Weights",
     "detector_weights",
     "initial_weights",
     "input_dim",
+    "last_layers",
     "weight_shapes",
     "xavier_uniform",
 ]
 
 HIDDEN = (512, 32)
+LAYERS = len(HIDDEN) + 1
 
 Weights = dict[str, np.ndarray]
 """``layer1.weight`` (512, D), ``layer1.bias`` (512,), ... ``layer3.bias`` (1,), all float32."""
@@ -67,6 +70,16 @@ def xavier_uniform(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generat
 def detector_weights(weights: Mapping[str, np.ndarray]) -> Weights:
     """The detector's part of what a method trains together, by name."""
     return {name: weights[name] for name in weight_shapes(0) if name in weights}
+
+
+def last_layers(names: Iterable[str], count: int) -> list[str]:
+    """Of the detector's weights those of its last layers, in their order.
+
+    >>> last_layers(weight_shapes(4), 1)
+    ['layer3.weight', 'layer3.bias']
+    """
+    first = LAYERS - count
+    return [name for name in names if int(name.removeprefix("layer").split(".")[0]) > first]
 
 
 def input_dim(weights: Mapping[str, np.ndarray]) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy
 
 from .dropout import DROPOUT, Dropout
-from .network import Weights
+from .network import Weights, last_layers
 from .source import SegmentSource
 from .threads import torch_threads
 
@@ -23,6 +23,7 @@ def clipped_gradients(
     videos: Iterable[tuple[np.ndarray, np.random.Generator]],
     clip: float,
     *,
+    layers: int,
     segments: int,
     crops: int,
     threads: int,
@@ -37,15 +38,16 @@ def clipped_gradients(
         videos: of each video that takes part the numbers of its segments, and what draws for it; one without segments
             adds nothing.
         clip: C; a gradient is divided by it, and shortened where it is then longer than 1.
+        layers: with respect to the weights of so many layers, the last ones.
         segments: a longer video is looked at through so many of its segments, drawn anew.
         crops: as many crops of each, drawn anew; 0 for all.
         threads: processor threads.
         dropout: probability of dropping a hidden unit.
 
     Returns:
-        float64 per weight.
+        float64 per weight of these layers.
     """
-    total = {name: np.zeros(value.shape) for name, value in weights.items()}
+    total = {name: np.zeros(weights[name].shape) for name in last_layers(weights, layers)}
     looked_at = min(crops or source.crops, source.crops)
     with torch_threads(threads):
         for video, rng in videos:
@@ -55,7 +57,7 @@ def clipped_gradients(
             x = torch.empty(len(chosen), looked_at, source.dim)
             drawn = None if looked_at == source.crops else source.draw_crops(chosen, looked_at, rng)
             share = source.gather(chosen, x, drawn)
-            gradient = video_gradient(weights, x, share, labels[chosen], Dropout(dropout, rng))
+            gradient = video_gradient(weights, x, share, labels[chosen], Dropout(dropout, rng), layers)
             norm = np.sqrt(sum(float(np.square(g).sum(dtype=np.float64)) for g in gradient.values()))
             for name, value in gradient.items():
                 total[name] += value / max(clip, norm)
@@ -68,8 +70,9 @@ def video_gradient(
     share: np.ndarray | None,
     labels: np.ndarray,
     drop: Dropout,
+    layers: int,
 ) -> Weights:
-    """Gradient of the mean binary cross-entropy of a video's segments, float32 per weight.
+    """Gradient of the mean binary cross-entropy of a video's segments, float32 per weight of the last layers.
 
     Args:
         weights: of the detector.
@@ -77,8 +80,10 @@ def video_gradient(
         share: (n, C) weight of each crop in the segment's score; None where all are present.
         labels: (n,) float32 in [0, 1].
         drop: decides which hidden units are left out.
+        layers: how many of the last ones.
     """
-    w = {name: torch.from_numpy(np.array(value, np.float32)).requires_grad_() for name, value in weights.items()}
+    w = {name: torch.from_numpy(np.array(value, np.float32)) for name, value in weights.items()}
+    wanted = {name: w[name].requires_grad_() for name in last_layers(w, layers)}
     h = x.flatten(0, 1)
     for layer in (1, 2):
         h = torch.relu(torch.addmm(w[f"layer{layer}.bias"], h, w[f"layer{layer}.weight"].t()))
@@ -86,5 +91,5 @@ def video_gradient(
     scores = torch.sigmoid(torch.addmm(w["layer3.bias"], h, w["layer3.weight"].t())).view(x.shape[:2])
     s = scores.mean(dim=1) if share is None else (scores * torch.from_numpy(share)).sum(dim=1)
     loss = binary_cross_entropy(s.clamp(0.0, 1.0), torch.from_numpy(labels))
-    gradients = torch.autograd.grad(loss, list(w.values()))
-    return {name: gradient.numpy() for name, gradient in zip(w, gradients, strict=True)}
+    gradients = torch.autograd.grad(loss, list(wanted.values()))
+    return {name: gradient.numpy() for name, gradient in zip(wanted, gradients, strict=True)}

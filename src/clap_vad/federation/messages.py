@@ -16,7 +16,7 @@ from ..core.federated_mixture import STARTS
 from ..core.histogram import BINS
 from ..core.private_statistics import SCORE_BINS
 from ..detector.autoencoder import generator_shapes
-from ..detector.network import weight_shapes
+from ..detector.network import LAYERS, last_layers, weight_shapes
 from ..errors import ClapError
 from ..protection.session import KEY_BYTES, SEALED_BYTES, SHARE_BYTES, SIGNATURE_BYTES
 
@@ -232,12 +232,15 @@ _define_noised(
     {"bins": (SCORE_BINS,)},
     "alarm threshold: noisy sums over videos of the shares of their segments that score in each of 16 bins",
 )
-_define(
-    "private_gradient",
-    _weights("gradient", weight_shapes(0), bound=_NOISED_GRADIENT),
-    "differential privacy, training: noisy sum over the videos drawn in a round of their clipped gradients",
-    noised="training",
-)
+for _layers in range(1, LAYERS + 1):
+    _shapes = {name: weight_shapes(0)[name] for name in last_layers(weight_shapes(0), _layers)}
+    _define(
+        f"private_gradient_{_layers}",
+        _weights("gradient", _shapes, bound=_NOISED_GRADIENT),
+        "differential privacy, training: noisy sum over the videos drawn in a round of their clipped gradients, with "
+        f"respect to the last {_layers} of {LAYERS} layers",
+        noised="training",
+    )
 
 
 _define(
