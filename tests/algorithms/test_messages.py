@@ -92,4 +92,8 @@ def test_every_declared_schema_is_a_fixed_number_of_bytes():
     of_runs_over_sites = {"acknowledgement": 0, "features_description": 4096, "evaluation_histogram": 2 * 8 * BINS}
     secure = {"secure_keys": 64 + 4096, "secure_shares": 92 * SITES, "secure_unmasking": 32 * SITES}
     of_clap = {"normal_moments": 24, "summary_moments": 64, "mixture_statistics": 8 * 15 * 13}
-    assert sizes == {**BYTES, **of_runs_over_sites, **of_clap, **secure, "masked": 4 * NARROW + 8 * WIDE}
+    weights = [32 + 1, 512 * 32 + 32, 512 * DIM + 512]
+    private = {"private_scales": 8 * (2 + DIM), "private_moments": 8 * (1 + 2 * DIM), "private_centre": 8 * 3}
+    private |= {"private_mixture": 8 * 14, "private_gaussian": 8 * 3, "private_scores": 8 * 16}
+    private |= {f"private_gradient_{layers}": 4 * sum(weights[:layers]) for layers in (1, 2, 3)}
+    assert sizes == {**BYTES, **of_runs_over_sites, **of_clap, **private, **secure, "masked": 4 * NARROW + 8 * WIDE}

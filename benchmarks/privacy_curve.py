@@ -1,0 +1,110 @@
+"""What differential privacy costs in accuracy: one dataset, several epsilons, with and without secure aggregation.
+
+    python benchmarks/privacy_curve.py DATASET OUT [--epsilons 1,2,4,8,inf] [--seeds 0,1,2] [OPTIONS OF clap train]
+
+Trains ``clap --segregation federated`` under ``--dp video`` for each epsilon and seed (which also draws the noise, so
+that a repeat gives the same figures), and once without differential privacy; finished runs in OUT are taken up, not
+made again. Prints a Markdown table of frame-level metrics (mean and standard deviation over seeds, ddof 0) and writes
+``epsilon.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from clap_vad.reporting.palette import PALETTE
+
+FORMS = {"masked": ["--secure-aggregation"], "bare": []}
+LABELS = {"masked": "noise shared under secure aggregation", "bare": "every site's own noise"}
+
+
+def main() -> None:
+    """Train what is missing, then tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--epsilons", default="1,2,4,8,inf")
+    parser.add_argument("--seeds", default="0,1,2")
+    arguments, options = parser.parse_known_args()
+    epsilons, seeds = arguments.epsilons.split(","), [int(seed) for seed in arguments.seeds.split(",")]
+    found: dict[tuple[str, str], list[dict]] = {}
+    for (form, epsilon), words in settings(epsilons):
+        for seed in seeds:
+            run = arguments.out / f"{form}-{epsilon}-{seed}"
+            seeded = [*words, "--dp-seed", str(seed)] if "--dp" in words else words
+            found.setdefault((form, epsilon), []).append(train(arguments.dataset, run, seed, [*seeded, *options]))
+    baselines = found["plain", "none"][0]["baselines"]
+    print(table(found, baselines))
+    draw(found, baselines, epsilons, arguments.out / "epsilon.svg")
+
+
+def settings(epsilons: list[str]) -> Iterator[tuple[tuple[str, str], list[str]]]:
+    """(form, epsilon) and the options of each setting."""
+    common = ["--segregation", "federated"]
+    yield ("plain", "none"), common
+    for form, words in FORMS.items():
+        for epsilon in epsilons:
+            yield (form, epsilon), [*common, *words, "--dp", "video", "--epsilon", epsilon]
+
+
+def train(dataset: Path, run: Path, seed: int, words: list[str]) -> dict:
+    """Metrics of a run, made if it is not there."""
+    if not (run / "metrics.json").exists():
+        command = [sys.executable, "-m", "clap_vad.cli", "train"]
+        begun = (run / "config.json").exists()
+        rest = ["--resume", str(run)] if begun else [str(dataset), "--out", str(run), "--seed", str(seed), *words]
+        subprocess.run([*command, *rest, "--json"], check=True, stdout=subprocess.DEVNULL)
+    return json.loads((run / "metrics.json").read_text())
+
+
+def summary(runs: list[dict], metric: str) -> tuple[float, float]:
+    """Mean and standard deviation in percent."""
+    values = [100 * run[metric] for run in runs]
+    return float(np.mean(values)), float(np.std(values))
+
+
+def table(found: dict[tuple[str, str], list[dict]], baselines: dict) -> str:
+    """Markdown."""
+    lines = ["| form | epsilon | noise of statistics, of gradients | frame AUC | frame AP |", "|---|---|---|---|---|"]
+    for (form, epsilon), runs in found.items():
+        terms = runs[0].get("privacy", {})
+        noise = f"{terms['noise_statistics']:.3g}, {terms['noise_training']:.3g}" if terms else ""
+        figures = [f"{mean:.2f} ± {std:.2f}" for mean, std in (summary(runs, m) for m in ("frame_auc", "frame_ap"))]
+        lines.append("| " + " | ".join([form, epsilon, noise, *figures]) + " |")
+    for name, figure in baselines.items():
+        lines.append(f"| baseline {name} | | | {100 * figure['frame_auc']:.2f} | {100 * figure['frame_ap']:.2f} |")
+    return "\n".join(lines)
+
+
+def draw(found: dict[tuple[str, str], list[dict]], baselines: dict, epsilons: list[str], file: Path) -> None:
+    """AUC over epsilon, one line a form."""
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(epsilons))
+    for (form, label), (color, line, marker) in zip(
+        LABELS.items(), (("curve", "-", "o"), ("limit", "--", "s")), strict=True
+    ):
+        figures = np.array([summary(found[form, epsilon], "frame_auc") for epsilon in epsilons])
+        look = {"color": PALETTE[color], "linestyle": line, "marker": marker, "capsize": 3}
+        axes.errorbar(places, figures[:, 0], figures[:, 1], label=label, **look)
+    plain, _ = summary(found["plain", "none"], "frame_auc")
+    axes.axhline(plain, color=PALETTE["second"], linestyle="-.", label="without differential privacy")
+    magnitude = 100 * baselines["magnitude"]["frame_auc"]
+    axes.axhline(magnitude, color=PALETTE["third"], linestyle=":", label="baseline magnitude (learns nothing)")
+    axes.set_xticks(places, [epsilon.replace("inf", "∞ (no noise)") for epsilon in epsilons])
+    axes.set_xlabel("epsilon of the whole run, unit: the video")
+    axes.set_ylabel("frame-level ROC-AUC, %")
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(file)
+
+
+if __name__ == "__main__":
+    main()
