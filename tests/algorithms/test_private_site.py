@@ -18,6 +18,7 @@ from clap_vad.algorithms.plan import SiteData
 from clap_vad.core.accounting import Terms
 from clap_vad.core.federated_mixture import Mixtures
 from clap_vad.core.private_statistics import first_mixture
+from clap_vad.detector.dropout import Dropout
 from clap_vad.detector.network import LAYERS, initial_weights, last_layers, weight_shapes
 from clap_vad.detector.private_gradient import clipped_gradients
 from clap_vad.detector.source import SegmentSource, video_slices
@@ -120,26 +121,24 @@ def usual(rounds: int = 3, scale: float = 1.0) -> list[tuple[str, Message]]:
 NOISED = {"scales", "moments", "summarise", "mixture", "segregate", "train_1", "train_2", "train_3", "calibrate"}
 
 
-def assert_neighbours_differ_by_one(store: FeatureStore, questions, without: str, **how: Any) -> list[float]:
-    whole, less = (answers(site(store, name, **how), questions) for name in ("", without))
-    norms = []
-    for (step, one), (_, other) in zip(whole, less, strict=True):
-        assert np.isfinite(one).all(), step
-        norms.append(float(np.linalg.norm(one - other)))
-        assert norms[-1] <= MOST, step
-    return norms
+def assert_neighbours_differ_by_one(store: FeatureStore, questions, *without: str, **how: Any) -> np.ndarray:
+    """How far each answer is without one video from that with all, (videos taken away, answers)."""
+    whole, norms = answers(site(store, **how), questions), []
+    for name in without:
+        for (step, one), (_, other) in zip(whole, answers(site(store, name, **how), questions), strict=True):
+            assert np.isfinite(one).all(), step
+            norms.append(float(np.linalg.norm(one - other)))
+            assert norms[-1] <= MOST, f"{step} without {name}"
+    return np.reshape(norms, (len(without), len(whole)))
 
 
-@pytest.mark.parametrize("without", ODD)
 @pytest.mark.parametrize("kind", ["whole", "with gaps"])
-def test_one_video_moves_no_answer_by_more_than_1(stores, kind, without):
-    questions = usual()
-    norms = assert_neighbours_differ_by_one(stores[kind], questions, without)
-    assert {step for step, _ in answers(site(stores[kind]), questions)} == NOISED
-    assert sum(norm > 0.01 for norm in norms) >= 5  # it is in most of them
+def test_one_video_moves_no_answer_by_more_than_1(stores, kind):
+    norms = assert_neighbours_differ_by_one(stores[kind], usual(), *ODD)
+    assert {step for step, _ in answers(site(stores[kind]), usual())} == NOISED
+    assert (np.sum(norms > 0.01, axis=1) >= 5).all()  # each is in most of them
 
 
-@pytest.mark.parametrize("without", ["far", "burst"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -153,15 +152,14 @@ def test_one_video_moves_no_answer_by_more_than_1(stores, kind, without):
     ],
     ids=lambda options: ",".join(f"{k}={v}" for k, v in options.items()),
 )
-def test_with_no_settings_does_one_video_move_more(stores, without, options):
+def test_with_no_settings_does_one_video_move_more(stores, options):
     """Settings are the coordinator's to choose; labels of others must not change with one video under any of them."""
-    assert_neighbours_differ_by_one(stores["whole"], usual(rounds=6, scale=3.0), without, **options)
+    assert_neighbours_differ_by_one(stores["whole"], usual(rounds=6, scale=3.0)[2:], "burst", "far", **options)
 
 
-@pytest.mark.parametrize("without", ["calm-0", "far"])
-def test_known_labels_move_no_more(stores, without):
+def test_known_labels_move_no_more(stores):
     labels = {"burst": 0, "calm-1": 1, "far": 1, "calm-0": 1}
-    assert_neighbours_differ_by_one(stores["whole"], usual(), without, labels=labels)
+    assert_neighbours_differ_by_one(stores["whole"], usual(), "calm-0", "far", labels=labels)
 
 
 TRICKS: dict[str, list[tuple[str, Message]]] = {
@@ -190,9 +188,8 @@ TRICKS: dict[str, list[tuple[str, Message]]] = {
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-@pytest.mark.parametrize("without", ["far", "short"])
-def test_no_question_of_a_lying_coordinator_moves_an_answer_further(stores, trick, without):
-    assert_neighbours_differ_by_one(stores["whole"], TRICKS[trick], without)
+def test_no_question_of_a_lying_coordinator_moves_an_answer_further(stores, trick):
+    assert_neighbours_differ_by_one(stores["whole"], TRICKS[trick], "far", "short")
 
 
 def threatening(scale: float) -> list[tuple[str, Message]]:
@@ -217,7 +214,7 @@ HIDDEN_REFUSALS = {
     "units that overflow": [("moments", {"scales": np.full(DIM, 1e-149)})],
     "a mixture that is nowhere": [
         ("normalise", {"mean": np.ones(DIM, np.float32), "scale": np.ones(DIM, np.float32)}),
-        ("mixture", mixture_payload(mixture=replace(first_mixture(), covariances=1e-307 * first_mixture().covariances))),
+        ("mixture", mixture_payload(mixture=replace(first_mixture(), covariances=1e-306 * first_mixture().covariances))),
     ],
 }
 
@@ -264,8 +261,7 @@ def test_rounding_does_not_couple_a_videos_score_to_who_else_is_there(tmp_path):
     standard: Message = {"mean": np.zeros(DIM, np.float32), "scale": np.ones(DIM, np.float32)}
     for seed in range(5):
         questions = [("normalise", standard), ("calibrate", cancelling(seed))]
-        for without in ("v-0", "v-150"):
-            assert_neighbours_differ_by_one(store, questions, without)
+        assert_neighbours_differ_by_one(store, questions, "v-0", "v-150")
 
 
 # What the paper's form would do.
@@ -300,26 +296,43 @@ def test_split_by_a_mixture_of_its_own_one_video_moves_the_labels_of_others(stor
 # Gradients.
 
 
-def slow_gradient(weights: Mapping[str, np.ndarray], x: np.ndarray, share: np.ndarray, labels: np.ndarray) -> dict:
-    """By torch's own modules in double precision, one segment after the other."""
+def slow_gradient(
+    weights: Mapping[str, np.ndarray], x: np.ndarray, share: np.ndarray, labels: np.ndarray, drop: Dropout
+) -> dict[str, np.ndarray]:
+    """By torch's own modules in double precision, one crop after the other."""
     layers = [torch.nn.Linear(*weights[f"layer{n}.weight"].shape[::-1]).double() for n in (1, 2, 3)]
     for number, layer in enumerate(layers, start=1):
         layer.weight.data = torch.tensor(weights[f"layer{number}.weight"], dtype=torch.float64)
         layer.bias.data = torch.tensor(weights[f"layer{number}.bias"], dtype=torch.float64)
-    network = torch.nn.Sequential(layers[0], torch.nn.ReLU(), layers[1], torch.nn.ReLU(), layers[2], torch.nn.Sigmoid())
+    kept = [drop.keep(torch.empty(share.size, n)).double().view(*share.shape, n) * drop.scale for n in (512, 32)]
     loss = torch.zeros((), dtype=torch.float64)
-    for segment, part, label in zip(x, share, labels, strict=True):
-        score = sum(float(s) * network(torch.tensor(c, dtype=torch.float64))[0] for s, c in zip(part, segment, strict=True))
-        loss = loss - (float(label) * torch.log(score) + (1 - float(label)) * torch.log(1 - score)) / len(x)
+    for t, label in enumerate(labels.astype(float)):
+        score = torch.zeros((), dtype=torch.float64)
+        for c in range(share.shape[1]):
+            h = torch.tensor(x[t, c], dtype=torch.float64)
+            for layer, keep in zip(layers, kept, strict=False):
+                h = layer(h).relu() * keep[t, c]
+            score = score + float(share[t, c]) * layers[2](h)[0].sigmoid()
+        loss = loss - (label * score.log() + (1 - label) * (1 - score).log()) / len(x)
     loss.backward()
-    names = [f"layer{n}.{kind}" for n in (1, 2, 3) for kind in ("weight", "bias")]
-    return dict(zip(names, [g for layer in layers for g in (layer.weight.grad.numpy(), layer.bias.grad.numpy())], strict=True))
+    named = {f"layer{n}.{kind}": getattr(layer, kind) for n, layer in enumerate(layers, 1) for kind in ("weight", "bias")}
+    return {name: parameter.grad.numpy() for name, parameter in named.items()}
+
+
+class AllKept:
+    """Dropout of probability 0."""
+
+    scale = 1.0
+
+    def keep(self, h: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(h)
 
 
 @pytest.mark.parametrize(
-    ("kind", "clip", "layers"), [("whole", 0.05, 3), ("with gaps", 1.0, 3), ("whole", 100.0, 2), ("with gaps", 0.5, 1)]
+    ("kind", "clip", "layers", "dropout"),
+    [("whole", 0.05, 3, 0.6), ("with gaps", 0.5, 3, 0.6), ("whole", 100.0, 2, 0.3), ("with gaps", 0.5, 1, 0.0)],
 )
-def test_clipped_gradients_are_those_of_a_slow_loop(stores, kind, clip, layers):
+def test_clipped_gradients_are_those_of_a_slow_loop(stores, kind, clip, layers, dropout):
     store = stores[kind]
     names = ["calm-0", "burst", "short", "zero", "calm-1"]
     entries = [store.video(name) for name in names]
@@ -329,7 +342,7 @@ def test_clipped_gradients_are_those_of_a_slow_loop(stores, kind, clip, layers):
     present[source.present()] = True
     videos = [part.start + np.flatnonzero(present[part]) for part in slices]
     drawn = [(video, np.random.default_rng(0)) for video in videos]
-    settings = {"segments": 1000, "crops": 0, "threads": 1, "dropout": 0.0}
+    settings = {"segments": 1000, "crops": 0, "threads": 1, "dropout": dropout}
     found = clipped_gradients(weights, source, labels, drawn, clip, layers=layers, **settings)
     expected = {name: np.zeros(weights[name].shape) for name in last_layers(weights, layers)}
     shortened = 0
@@ -339,7 +352,8 @@ def test_clipped_gradients_are_those_of_a_slow_loop(stores, kind, clip, layers):
         rows = source.rows(video)
         x = np.asarray(store.features[rows])
         valid = np.ones(x.shape[:2]) if store.valid is None else np.asarray(store.valid[rows], float)
-        gradient = slow_gradient(weights, x, valid / valid.sum(axis=1, keepdims=True), labels[video])
+        drop = Dropout(dropout, np.random.default_rng(0)) if dropout else AllKept()
+        gradient = slow_gradient(weights, x, valid / valid.sum(axis=1, keepdims=True), labels[video], drop)
         gradient = {name: gradient[name] for name in last_layers(gradient, layers)}
         norm = np.sqrt(sum(np.sum(g**2) for g in gradient.values()))
         shortened += norm > clip
@@ -352,7 +366,7 @@ def test_clipped_gradients_are_those_of_a_slow_loop(stores, kind, clip, layers):
 
 
 @pytest.mark.parametrize("name", ODD)
-@pytest.mark.parametrize("dropout", [0.0, 0.6])
+@pytest.mark.parametrize("dropout", [0.3, 0.6])
 def test_no_gradient_is_longer_than_1(stores, name, dropout):
     entries = [stores["whole"].video(name)]
     source, lengths = SegmentSource(stores["whole"], entries, None), []
@@ -363,8 +377,9 @@ def test_no_gradient_is_longer_than_1(stores, name, dropout):
         )  # fmt: skip
         lengths.append(np.sqrt(sum(np.sum(np.square(value)) for value in found.values())))
     assert max(lengths) <= MOST
-    assert lengths[0] == pytest.approx(1, rel=1e-5)  # so short a radius shortens every one
-    assert lengths[2] < 1 or name == "far"
+    if name != "far":  # whose scores are exactly 1, and its gradient 0
+        assert lengths[0] == pytest.approx(1, rel=1e-5)  # so short a radius shortens every one
+        assert 0 < lengths[2] < 0.01
 
 
 def test_a_long_video_is_looked_at_through_a_few_of_its_segments(stores):
@@ -376,7 +391,7 @@ def test_a_long_video_is_looked_at_through_a_few_of_its_segments(stores):
     def gradient(segments: int, seed: int) -> np.ndarray:
         video = [(np.arange(len(source)), np.random.default_rng(seed))]
         return clipped_gradients(
-            weights, source, labels, video, 100.0, layers=1, segments=segments, crops=0, threads=1, dropout=0.0
+            weights, source, labels, video, 100.0, layers=1, segments=segments, crops=0, threads=1, dropout=2.0**-16
         )["layer3.weight"][0]
 
     whole = gradient(len(source), 0)
@@ -447,4 +462,4 @@ def test_a_video_without_a_segment_to_look_at_adds_nothing(tmp_path: Path):
             writer.append(name, [(x, np.full((5, 1), name == "full"))], frames=80, fps=25.0)
         store = writer.finish()
     norms = assert_neighbours_differ_by_one(store, usual(), "empty")
-    assert norms[-2] == norms[-3] == 0  # rounds
+    assert not norms[0, -4:-1].any()  # rounds

@@ -60,25 +60,27 @@ def _ledger_text(found: dict[str, Any]) -> RenderableType:
             *map(Text, (line["time"], line["step"], number, *what, f"{line['bytes']:,}", line["protection"])),
             Text(line["sha256"][:12]),
         )
-    totals = _table(("schema",), ("messages", "under masks", "bytes"))
+    totals = _table(("schema",), ("messages", "under masks", "with noise", "bytes"))
     for row in found["totals"]:
-        totals.add_row(Text(row["schema"]), str(row["messages"]), str(row["masked"]), f"{row['bytes']:,}")
+        totals.add_row(
+            Text(row["schema"]), *(str(row[n]) for n in ("messages", "masked", "noised")), f"{row['bytes']:,}"
+        )
     return Group(table, totals, Text(f"{len(found['messages'])} messages, {found['bytes']:,} bytes: {found['file']}"))
 
 
 def _schemas_text(found: dict[str, Any]) -> RenderableType:
-    table = _table(("schema", "entry", "shape", "type", "range"), ("bound",), ("sum", "grows"))
+    table = _table(("schema", "entry", "shape", "type", "range"), ("bound",), ("sum", "noise", "grows"))
     for row in found["schemas"]:
         grows = "no" if row["bounded"] else "YES"
         for number, (name, field) in enumerate((row["fields"] or {"(nothing)": None}).items()):
             head = (row["schema"] if number == 0 else "", name)
             if field is None:
-                table.add_row(*head, "", "", "", "", _yes(row["sum"]), grows)
+                table.add_row(*head, "", "", "", "", _yes(row["sum"]), "", grows)
                 continue
             shape = " x ".join(map(str, field["shape"])) or "1"
             bounds = f"{_end(field['low'], '-inf')} .. {_end(field['high'], 'inf')}"
             bound = f"{field['bound']:g}" if row["sum"] else ""
-            table.add_row(*head, shape, field["dtype"], bounds, bound, _yes(row["sum"]), grows)
+            table.add_row(*head, shape, field["dtype"], bounds, bound, _yes(row["sum"]), _yes(row["noised"]), grows)
     purposes = [Text(f"{row['schema']}: {row['purpose']}") for row in found["schemas"]]
     symbols = [Text(f"{symbol}: {meaning}") for symbol, meaning in found["symbols"].items()]
     verdict = "No shape can grow with segments or videos." if found["bounded"] else "Some shape can grow."

@@ -40,11 +40,12 @@ def privacy_ledger(run: Path, site: str | None = None, run_id: str | None = None
     for line in messages:
         row = totals.setdefault(
             line["schema"],
-            {"schema": line["schema"], "messages": 0, "bytes": 0, "masked": 0, "purpose": line["purpose"]},
+            {"schema": line["schema"], "messages": 0, "bytes": 0, "masked": 0, "noised": 0, "purpose": line["purpose"]},
         )
         row["messages"] += 1
         row["bytes"] += line["bytes"]
-        row["masked"] += line["protection"] == "masked"
+        for protection in ("masked", "noised"):
+            row[protection] += protection in line["protection"]
     return {
         "file": str(file),
         "messages": messages,

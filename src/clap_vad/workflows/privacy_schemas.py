@@ -23,8 +23,9 @@ def privacy_schemas() -> dict[str, Any]:
 
     Returns:
         A JSON-able dict: ``schemas`` (each with ``sum``, whether secure aggregation can hide it; ``bare``, whether it
-        may stay unmasked there; and its ``fields`` with shape, type, range and the bound in secure sums), ``symbols``,
-        and ``bounded``, whether no shape can grow with segments or videos.
+        may stay unmasked there; ``noised``, whether it is of runs under differential privacy; and its ``fields`` with
+        shape, type, range and the bound in secure sums), ``symbols``, and ``bounded``, whether no shape can grow with
+        segments or videos.
     """
     rows = [
         {
@@ -32,6 +33,7 @@ def privacy_schemas() -> dict[str, Any]:
             "purpose": declared.purpose,
             "sum": declared.summable,
             "bare": declared.bare,
+            "noised": bool(declared.noised),
             "fields": {name: _field(field) for name, field in declared.fields.items()},
             "bounded": all(_bounded(field) for field in declared.fields.values()),
         }
