@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.coarse import ANOMALOUS_CLUSTER, coarse_anomalous_videos, magnitude_summary, p_values
 from ..core.mixture import common_density, normal_gaussian
-from ..core.windows import SHORT_VIDEOS, window_labels
+from ..core.windows import LABEL_SHARE, SHORT_VIDEOS, window_labels
 from ..errors import ClapError
 from ..features.streaming import all_video_magnitudes
 from ..federation.ask import State, Steps
@@ -26,8 +26,6 @@ from .rounds import calibration, labelling, normalisation, training_rounds
 from .site import DetectorSite
 
 __all__ = ["C2fpl", "C2fplSite"]
-
-_LABEL_SHARE = 0.2
 
 
 @METHODS.register("c2fpl")
@@ -88,6 +86,6 @@ class C2fplSite(DetectorSite):
         labels = np.zeros(len(m), dtype=np.float32)
         for part, suspicious in zip(self.slices, anomalous, strict=True):
             if suspicious:
-                labels[part] = window_labels(evidence[part], _LABEL_SHARE, "low", settings.short_videos)
+                labels[part] = window_labels(evidence[part], LABEL_SHARE, "low", settings.short_videos)
         state["labels"] = labels
         return {"count": len(present)}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.mixture import NORMAL_CLUSTER, anomalous_videos, common_density, normal_gaussian, pooled_gaussian
-from ..core.windows import SHORT_VIDEOS, refine, window_labels
+from ..core.windows import LABEL_SHARE, SHORT_VIDEOS, refine, window_labels
 from ..features.streaming import ENTROPIES, all_video_statistics
 from ..federation.ask import Ask, State, Steps
 from ..federation.messages import Message
@@ -28,7 +28,6 @@ from .site import DetectorSite
 
 __all__ = ["Clap", "ClapSite"]
 
-_LABEL_SHARE = 0.2
 _REFINE_SHARE = 0.1
 
 
@@ -80,7 +79,7 @@ class Clap(Method):
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Common knowledge, then rounds, then the alarm threshold."""
         if plan.privacy is not None:
-            yield from private_steps(plan, plan.privacy, state, log, self.normal_cluster, self.lr, self.momentum)
+            yield from private_steps(plan, plan.privacy, state, log, self.normal_cluster, self.momentum)
             return
         yield from normalisation(plan, state)
         yield from self._common_knowledge(state)
@@ -169,7 +168,7 @@ class ClapSite(DetectorSite):
         labels = np.zeros(len(q), dtype=np.float32)
         for part, anomalous in zip(self.slices, state["anomalous"], strict=True):
             if anomalous:
-                labels[part] = window_labels(q[part], _LABEL_SHARE, "low", self._settings.short_videos)
+                labels[part] = window_labels(q[part], LABEL_SHARE, "low", self._settings.short_videos)
         state["labels"] = state["original_labels"] = labels
 
     def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:

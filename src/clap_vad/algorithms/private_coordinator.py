@@ -18,6 +18,7 @@ from ..core import private_statistics as private
 from ..core.accounting import Terms
 from ..core.federated_mixture import Mixtures, normal_component
 from ..core.histogram import finer
+from ..core.windows import LABEL_SHARE
 from ..detector.network import LAYERS, last_layers, weight_shapes
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.coordinator import ANSWERED
@@ -42,7 +43,6 @@ def private_steps(
     state: State,
     log: Callable[[dict[str, Any]], None],
     normal_cluster: str,
-    lr: float,
     momentum: float,
 ) -> Steps:
     """Normalisation, segregation, rounds of one step each, the alarm threshold: each goes on from the state.
@@ -53,12 +53,12 @@ def private_steps(
         state: of the coordinator.
         log: takes one record a round.
         normal_cluster: which component of the mixture is normal.
-        lr, momentum: of the step that a round makes.
+        momentum: of the steps that rounds make.
     """
     sums = _Sums(plan, terms, state)
     yield from _normalisation(state, sums)
     yield from _segregation(state, sums, plan.dim, normal_cluster)
-    yield from _rounds(plan, terms, state, sums, log, lr, momentum)
+    yield from _rounds(plan, terms, state, sums, log, momentum)
     if "score_histogram" not in state:
         replies = yield Ask("calibrate", "private_scores", _weights(state), lasting=False)
         state["score_histogram"] = finer(np.maximum(sums.read(replies, "private_scores"), 0.0))
@@ -143,7 +143,6 @@ def _rounds(
     state: State,
     sums: _Sums,
     log: Callable[[dict[str, Any]], None],
-    lr: float,
     momentum: float,
 ) -> Steps:
     """Each round one step of SGD with momentum on the noisy mean of clipped gradients, by way of the strategy.
@@ -151,9 +150,12 @@ def _rounds(
     Only the last layers learn where noise would drown the rest: as many as leave the norm of the noise, which grows
     with the square root of what is trained, below that of the gradients of all videos of a round at one.
     """
-    begin_training(plan, state)
-    if _OURS + "layers" not in state:
+    if "round" not in state:
+        begin_training(plan, state)
         state[_OURS + "layers"] = np.array(_layers(plan, terms, sums.videos()))
+        # Labels of 1 are rare, and how rare is known: no noisy step need be spent on it (Lin et al. 2017, section 4.1).
+        rare = LABEL_SHARE * float(state[_OURS + "weights"][0, 1])
+        set_weights(state, {"layer3.bias": np.full(1, math.log(rare / (1 - rare)), np.float32)})
     layers = int(state[_OURS + "layers"])
     while state["round"] < plan.rounds:
         number = int(state["round"]) + 1
@@ -170,7 +172,7 @@ def _rounds(
             total = np.sum([np.asarray(r.message[f"gradient.{name}"], np.float64) for r in replies], axis=0)
             velocity = momentum * state.get(f"{_OURS}velocity.{name}", np.zeros(())) + terms.clip * total / expected
             state[f"{_OURS}velocity.{name}"] = velocity
-            update[name] = -lr * velocity
+            update[name] = -terms.lr * velocity
         set_weights(state, plan.strategy.aggregate(weights, [Contribution(1, update, {})], state, 1))
         state["round"] = np.array(number)
         log(

@@ -16,7 +16,7 @@ __all__ = ["privacy_options"]
 
 _ROUNDS, _PRIVATE_ROUNDS = 20, 100
 _DEFAULTS = Privacy(math.inf)
-_NAMES = ("epsilon", "delta", "dp_clip", "dp_sampling", "dp_seed")
+_NAMES = ("epsilon", "delta", "dp_clip", "dp_sampling", "dp_lr", "dp_seed")
 
 
 def privacy_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,6 +40,7 @@ def privacy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--dp-sampling", type=float, help=f"--dp: probability of a video in a round [{_DEFAULTS.sampling:g}]."
         ),
+        click.option("--dp-lr", type=float, help=f"--dp: learning rate of a round's step [{_DEFAULTS.lr:g}]."),
         click.option(
             "--dp-seed",
             type=int,

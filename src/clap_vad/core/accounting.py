@@ -33,6 +33,7 @@ class Terms:
             all: a run to compare with, which promises nothing.
         clip: C, the largest L2 norm of a video's gradient.
         sampling: q, probability with which a video takes part in a round.
+        lr: learning rate of the step that a round makes.
         statistics: releases of statistics.
         rounds: releases of gradients.
         spare: how many of either kind may be repeated: a secure sum that broke off has to be asked again, with new
@@ -49,6 +50,7 @@ class Terms:
     delta: float
     clip: float
     sampling: float
+    lr: float
     statistics: int
     rounds: int
     spare: int
@@ -63,6 +65,8 @@ class Terms:
             raise ClapError(f"--delta is {self.delta}; a number between 0 and 1 is needed")
         if not 0 < self.clip < math.inf:
             raise ClapError(f"--dp-clip is {self.clip}; a number above 0 is needed")
+        if not 0 < self.lr < math.inf:
+            raise ClapError(f"--dp-lr is {self.lr}; a number above 0 is needed")
         if not 0 < self.sampling <= 1:
             raise ClapError(f"--dp-sampling is {self.sampling}; a number above 0 and at most 1 is needed")
         if min(self.statistics, self.rounds) < 1 or self.spare < 0:
@@ -78,7 +82,7 @@ def epsilon_of(terms: Terms, statistics: int | None = None, rounds: int | None =
     Returns:
         An upper bound; infinity where there is no noise.
 
-    >>> terms = Terms(None, 1e-5, 1.0, 0.3, 12, 200, 0, 5.0, 4.0)
+    >>> terms = Terms(None, 1e-5, 1.0, 0.3, 0.1, 12, 200, 0, 5.0, 4.0)
     >>> round(epsilon_of(terms), 2), round(epsilon_of(terms, rounds=0), 2), epsilon_of(terms, 0, 0)
     (5.91, 2.88, 0.0)
     """
@@ -109,6 +113,7 @@ def calibrated(
     *,
     clip: float,
     sampling: float,
+    lr: float,
     statistics: int,
     rounds: int,
     spare: int = 0,
@@ -120,23 +125,23 @@ def calibrated(
 
     Args:
         epsilon: infinity for no noise.
-        delta, clip, sampling, statistics, rounds, spare, seed: as in :class:`Terms`.
+        delta, clip, sampling, lr, statistics, rounds, spare, seed: as in :class:`Terms`.
 
     Raises:
         ClapError: numbers outside their ranges.
 
-    >>> terms = calibrated(2.0, 1e-5, clip=1.0, sampling=0.5, statistics=10, rounds=100)
+    >>> terms = calibrated(2.0, 1e-5, clip=1.0, sampling=0.5, lr=0.1, statistics=10, rounds=100)
     >>> 1.99 < epsilon_of(terms) <= 2.0
     True
     """
     if epsilon == math.inf:
-        return Terms(None, delta, clip, sampling, statistics, rounds, spare, 0.0, 0.0, seed)
-    Terms(epsilon, delta, clip, sampling, statistics, rounds, spare, 1.0, 1.0)  # refuses what is out of range
+        return Terms(None, delta, clip, sampling, lr, statistics, rounds, spare, 0.0, 0.0, seed)
+    Terms(epsilon, delta, clip, sampling, lr, statistics, rounds, spare, 1.0, 1.0)  # refuses what is out of range
     times, repeats = statistics + spare, rounds + spare
     share = _STATISTICS_SHARE * epsilon
     alone = _least_noise(lambda noise: _epsilon(delta, sampling, (noise, times), (0.0, 0)), share)
     whole = _least_noise(lambda noise: _epsilon(delta, sampling, (alone, times), (noise, repeats)), epsilon)
-    return Terms(epsilon, delta, clip, sampling, statistics, rounds, spare, alone, whole, seed)
+    return Terms(epsilon, delta, clip, sampling, lr, statistics, rounds, spare, alone, whole, seed)
 
 
 def _least_noise(cost: Callable[[float], float], budget: float) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["SHORT_VIDEOS", "refine", "variation_window", "window_labels"]
+__all__ = ["LABEL_SHARE", "SHORT_VIDEOS", "refine", "variation_window", "window_labels"]
 
 SHORT_VIDEOS = ("extreme", "release")
+LABEL_SHARE = 0.2
+"""Part of an anomalous video that its pseudo-label marks, in the paper and in C2FPL."""
 
 
 def variation_window(series: np.ndarray, width: int) -> int:

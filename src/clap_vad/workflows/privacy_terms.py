@@ -26,7 +26,7 @@ class Privacy:
 
     Attributes:
         epsilon: infinity for clipping and sampling without noise, to compare with.
-        delta, clip, sampling, seed: as in :class:`~clap_vad.core.accounting.Terms`.
+        delta, clip, sampling, lr, seed: as in :class:`~clap_vad.core.accounting.Terms`.
         repeats: whether sums may have to be asked again with new noise.
     """
 
@@ -34,6 +34,7 @@ class Privacy:
     delta: float = 1e-5
     clip: float = 1.0
     sampling: float = 0.5
+    lr: float = 0.1
     seed: int | None = None
     repeats: bool = False
 
@@ -59,6 +60,7 @@ class Privacy:
             self.delta,
             clip=self.clip,
             sampling=self.sampling,
+            lr=self.lr,
             statistics=statistics,
             rounds=rounds,
             spare=spare,
@@ -82,6 +84,7 @@ def privacy_figures(config: RunConfig) -> dict[str, Any]:
             "noise_training": terms.noise_training,
             "clip": terms.clip,
             "sampling": terms.sampling,
+            "lr": terms.lr,
             "seeded": terms.seed is not None,
         }
     }
