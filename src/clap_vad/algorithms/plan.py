@@ -26,6 +26,7 @@ class Plan:
         fraction: part of the participants that each round draws.
         secure: whether replies leave sites under masks only, see :mod:`clap_vad.federation.secure`.
         stragglers: probability that a participant does fewer local epochs in a round (simulated).
+        update_encoding: ``float32``, or ``int8`` for updates in 8 bits, see :mod:`clap_vad.federation.encoding`.
     """
 
     participants: tuple[str, ...]
@@ -38,6 +39,7 @@ class Plan:
     fraction: float = 1.0
     stragglers: float = 0.0
     secure: bool = False
+    update_encoding: str = "float32"
 
     def per_round(self, participants: int) -> int:
         """How many of so many participants take part in a round."""

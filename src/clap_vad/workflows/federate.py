@@ -16,6 +16,7 @@ from ..engines.inprocess import InProcessEngine
 from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
+from ..federation.encoding import SiteEncoding
 from ..federation.ledger import Ledger
 from ..federation.secure import SiteProtection
 from ..federation.site import Site
@@ -66,7 +67,7 @@ class Federation:
             return self.method.coordinate(plan, state, lambda record: log.append({**record, **on_round(state)}))
 
         engine = InProcessEngine(self.sites(), on_reply)
-        return coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure)
+        return coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure, update_encoding=plan.update_encoding)
 
     def sites(self) -> list[Site]:
         """The participants as site objects, in order."""
@@ -80,8 +81,10 @@ class Federation:
     def _site(self, participant: str) -> Site:
         home = self.folder / "sites" / participant
         program, ledger = self.program(participant), Ledger(home / "ledger.jsonl")
-        protection = None
+        protection, encoding = None, None
         if self.plan.secure:
             signer = UnauthenticatedSigner()  # one process, which carries all messages itself
             protection = SiteProtection(participant, list(self.participants), signer, LEAST_COHORT)
-        return Site(participant, program, SiteState(home / "state"), ledger, protection=protection)
+        if self.plan.update_encoding == "int8":
+            encoding = SiteEncoding(participant, self.plan.seed)
+        return Site(participant, program, SiteState(home / "state"), ledger, None, protection, encoding)
