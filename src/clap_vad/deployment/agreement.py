@@ -11,6 +11,7 @@ import numpy as np
 
 from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
+from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.policy import RefusalError
 from ..federation.strategy import make_strategy
 from ..workflows.configuration import MOST_THREADS
@@ -40,6 +41,7 @@ class Agreement:
         features: what every site's features must be, see :func:`~clap_vad.features.description.describe`.
         secure: whether replies leave sites under masks only.
         epsilon: of the differential privacy that the run promises; None for none.
+        update_encoding: how updates leave sites, see :mod:`clap_vad.federation.encoding`.
     """
 
     method: str
@@ -58,6 +60,7 @@ class Agreement:
     features: dict[str, Any]
     epsilon: float | None = None
     secure: bool = False
+    update_encoding: str = "float32"
 
     def plan(self) -> Plan:
         """The run's plan."""
@@ -72,6 +75,7 @@ class Agreement:
             fraction=self.fraction,
             stragglers=self.stragglers,
             secure=self.secure,
+            update_encoding=self.update_encoding,
         )
 
     def make_method(self) -> Method:
@@ -107,4 +111,6 @@ class Agreement:
             raise RefusalError("the agreement sent for this run names a participant twice")
         if content["dim"] != content["features"].get("dim"):
             raise RefusalError("the agreement sent for this run: dim is not that of its features")
+        if content["update_encoding"] not in UPDATE_ENCODINGS:
+            raise RefusalError("the agreement sent for this run: update_encoding is none of this release")
         return cls(**content)

@@ -10,6 +10,7 @@ from typing import Any
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..features.description import describe
+from ..federation.encoding import check_update_encoding
 from ..workflows.configuration import (
     RunConfig,
     check_choices,
@@ -42,6 +43,7 @@ def deployed_config(
     min_sites: int,
     deadline: float,
     secure_aggregation: bool,
+    update_encoding: str,
 ) -> RunConfig:
     """Check the choices of a run; raises :class:`ClapError` for one that is not possible.
 
@@ -51,7 +53,8 @@ def deployed_config(
         min_sites: replies that a step needs at least; 0 for all sites.
         deadline: seconds that a step waits at most.
         method, supervision, strategy, rounds, seed, threads, normalise, options, fraction, stragglers,
-        labelled_participants, test_each_round, secure_aggregation: as for :func:`~clap_vad.workflows.train.train`.
+        labelled_participants, test_each_round, secure_aggregation, update_encoding: as for
+            :func:`~clap_vad.workflows.train.train`.
     """
     if len(set(sites)) < len(sites) or not sites:
         raise ClapError(f"--sites: {','.join(sites) or 'nothing'} names one twice or none; name each site once")
@@ -76,6 +79,7 @@ def deployed_config(
     )
     if secure_aggregation:
         check_secure(made, aggregation, len(sites), fraction)
+    check_update_encoding(update_encoding, "collaborative", len(sites), secure_aggregation)
     if dataset is not None:
         check_test_videos(Dataset(dataset))
     return RunConfig(
@@ -101,6 +105,7 @@ def deployed_config(
         min_sites=min_sites or len(sites),
         deadline=float(deadline),
         secure_aggregation=secure_aggregation,
+        update_encoding=update_encoding,
     )
 
 
@@ -138,6 +143,7 @@ def agree(config: RunConfig, features: Mapping[str, Any]) -> Agreement:
         stragglers=config.stragglers,
         features=dict(features),
         secure=config.secure_aggregation,
+        update_encoding=config.update_encoding,
     )
 
 

@@ -47,6 +47,7 @@ def train_deployed(
     min_sites: int = 0,
     deadline: float = 600.0,
     secure_aggregation: bool = False,
+    update_encoding: str = "float32",
     **options: Any,
 ) -> dict[str, Any]:
     """Train over sites of other organisations; returns when the run is finished.
@@ -61,7 +62,8 @@ def train_deployed(
         min_sites: replies that a step needs at least; 0 for all sites.
         deadline: seconds that a step waits for sites at most.
         method, supervision, strategy, rounds, seed, threads, normalise, fraction, stragglers, labelled_participants,
-            test_each_round, secure_aggregation, options: as for :func:`~clap_vad.workflows.train.train`.
+            test_each_round, secure_aggregation, update_encoding, options: as for
+            :func:`~clap_vad.workflows.train.train`.
 
     Returns:
         The contents of ``metrics.json``. Raises :class:`ClapError` for bad input, a service that is not running, and
@@ -91,6 +93,7 @@ def train_deployed(
         min_sites=min_sites,
         deadline=deadline,
         secure_aggregation=secure_aggregation,
+        update_encoding=update_encoding,
     )
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from ..core.randomness import keyed_generator
 from ..datasets.dataset import Dataset
 from ..datasets.partition import ensure_participants
 from ..errors import ClapError
+from ..federation.encoding import UPDATE_ENCODINGS, check_update_encoding
 from ..federation.strategy import STRATEGIES, Strategy, make_strategy
 from ..persistence import read_json
 from ..protection.session import LEAST_COHORT
@@ -75,6 +76,7 @@ class RunConfig:
         min_sites: replies that a step needs at least under ``flare``.
         deadline: seconds that a step waits for sites at most under ``flare``.
         secure_aggregation: whether replies leave participants under masks only.
+        update_encoding: ``float32`` or ``int8``, see :mod:`clap_vad.federation.encoding`.
     """
 
     dataset: str
@@ -99,6 +101,7 @@ class RunConfig:
     min_sites: int = 0
     deadline: float = 0.0
     secure_aggregation: bool = False
+    update_encoding: str = "float32"
 
     @classmethod
     def make(
@@ -120,6 +123,7 @@ class RunConfig:
         labelled_participants: float = 0.3,
         test_each_round: bool = False,
         secure_aggregation: bool = False,
+        update_encoding: str = "float32",
     ) -> RunConfig:
         """Check the choices and fill in defaults; raises :class:`ClapError` for one that is not possible."""
         made, aggregation = check_choices(
@@ -143,6 +147,7 @@ class RunConfig:
         labelled = _labelled_videos(dataset, supervision, protocol, seed, labelled_participants)
         if secure_aggregation:
             check_secure(made, aggregation, len(participants), fraction)
+        check_update_encoding(update_encoding, setting, len(participants), secure_aggregation)
         for participant, videos in participants.items():
             site_data(dataset, participant, videos, labelled)
         return cls(
@@ -164,6 +169,7 @@ class RunConfig:
             labelled_participants=float(labelled_participants),
             test_each_round=test_each_round,
             secure_aggregation=secure_aggregation,
+            update_encoding=update_encoding,
         )
 
     @classmethod
@@ -182,7 +188,8 @@ class RunConfig:
                 raise ClapError(f"{run / 'config.json'}: '{name}' is not {entries[name].type}; restore the file")
         config = cls(**content)
         least_threads = 0 if config.engine == "flare" else 1
-        if config.rounds < 1 or config.threads < least_threads or config.setting not in SETTINGS:
+        known = config.setting in SETTINGS and config.update_encoding in UPDATE_ENCODINGS
+        if config.rounds < 1 or config.threads < least_threads or not known:
             raise ClapError(f"{run / 'config.json'}: not the configuration of a run of this release")
         return config
 
@@ -208,6 +215,7 @@ class RunConfig:
             fraction=self.fraction,
             stragglers=self.stragglers,
             secure=self.secure_aggregation,
+            update_encoding=self.update_encoding,
         )
         labelled = _labelled_videos(dataset, self.supervision, self.protocol, self.seed, self.labelled_participants)
         return Opened(dataset, participants, plan, make_method(self.method, self.options), labelled)

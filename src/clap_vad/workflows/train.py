@@ -39,6 +39,7 @@ def train(
     labelled_participants: float = 0.3,
     test_each_round: bool = False,
     secure_aggregation: bool = False,
+    update_encoding: str = "float32",
     baselines: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def train(
             also names the round that is best on the test labels, as releases select it: never the result.
         secure_aggregation: let nothing that depends on videos leave a participant but under masks that cancel in the
             sum over all.
+        update_encoding: ``int8`` lets updates leave participants in 8 bits instead of 32, from the second round on.
         baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
             already; they depend on nothing else.
         options: settings of the method and of the strategy.
@@ -93,6 +95,7 @@ def train(
         labelled_participants=labelled_participants,
         test_each_round=test_each_round,
         secure_aggregation=secure_aggregation,
+        update_encoding=update_encoding,
     )
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
