@@ -23,6 +23,8 @@ CASES = {
     "c2fpl": ("c2fpl", {"crops": 1, "epoch_share": 0.5}, "fedavg", {}),
     "c2fpl-scaffold": ("c2fpl", {}, "scaffold", {}),
     "gcl": ("gcl", {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 2, "negative_from": 2}, "fedadam", {}),
+    "gcl-int8": ("gcl", {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 2, "negative_from": 2}, "fedavg", {}),
+    "c2fpl-scaffold-int8": ("c2fpl", {}, "scaffold", {}),
 }
 
 
@@ -41,10 +43,11 @@ def assert_same_run(state: State, expected: State, folder: Path, undisturbed: Pa
 
 @pytest.mark.usefixtures("small_generator")
 @pytest.mark.parametrize(("method", "options", "strategy", "settings"), CASES.values(), ids=CASES.keys())
-def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, method, options, strategy, settings):
+def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, request, method, options, strategy, settings):
     dataset = Dataset(make_dataset(tmp_path / "data", videos=3, test=False))
     held = {site: [v for v in dataset.train_videos if v.startswith(site)] for site in ("north", "south")}
-    plan = make_plan(strategy, settings, rounds=3, normalise="federated")
+    encoding = "int8" if "int8" in request.node.callspec.id else "float32"
+    plan = make_plan(strategy, settings, rounds=3, normalise="federated", update_encoding=encoding)
     made = make_method(method, options)
     undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
     state, stops = run_with_stops(Federation(tmp_path / "stopped", dataset, held, plan, made), replies=3)
@@ -52,12 +55,15 @@ def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, method, o
     assert_same_run(state, undisturbed, tmp_path / "stopped", tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("strategy", ["fedavg", "scaffold"])
-def test_stopped_before_every_checkpoint_it_ends_with_the_same_model(tmp_path, monkeypatch, strategy):
+@pytest.mark.parametrize(
+    ("strategy", "encoding"), [("fedavg", "float32"), ("scaffold", "float32"), ("scaffold", "int8")]
+)
+def test_stopped_before_every_checkpoint_it_ends_with_the_same_model(tmp_path, monkeypatch, strategy, encoding):
     """When all have answered and the round is logged, but the coordinator's state is not on disk yet."""
     dataset = Dataset(make_dataset(tmp_path / "data", videos=3, test=False))
     held = {site: [v for v in dataset.train_videos if v.startswith(site)] for site in ("north", "south")}
-    plan, made = make_plan(strategy, rounds=3), make_method("clap", {"refine_from": 2, "min_steps": 0})
+    plan = make_plan(strategy, rounds=3, update_encoding=encoding)
+    made = make_method("clap", {"refine_from": 2, "min_steps": 0})
     undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
     saves, save = [], Checkpoint.save
 

@@ -35,6 +35,32 @@ CASES = {
         [*BEGIN, ("segregate", "normal_gaussian"), LABEL, *[("train", "scaffold_update")] * 2, END],
     ),
     "c2fpl-scaffold": ("c2fpl", {}, "scaffold", [*BEGIN, LABEL, *[("train", "scaffold_update")] * 2, END]),
+    "c2fpl-int8": (
+        "c2fpl",
+        {},
+        "fedavg",
+        [*BEGIN, LABEL, ("train", "model_update"), ("train", "model_update_int8"), END],
+    ),
+    "c2fpl-scaffold-int8": (
+        "c2fpl",
+        {},
+        "scaffold",
+        [*BEGIN, LABEL, ("train", "scaffold_update"), ("train", "scaffold_update_int8"), END],
+    ),
+    "gcl-int8": (
+        "gcl",
+        {**QUICK, "pretrain_rounds": 2},
+        "fedavg",
+        [
+            *BEGIN,
+            LABEL,
+            ("pretrain", "generator_update"),
+            ("pretrain", "generator_update_int8"),
+            ("train", "cooperative_update"),
+            ("train", "cooperative_update_int8"),
+            END,
+        ],
+    ),
 }
 
 
@@ -53,6 +79,10 @@ BYTES = {
     "generator_update": 4 * GENERATOR + 16,
     "cooperative_update": 4 * (DETECTOR + GENERATOR) + 16,
     "score_histogram": 8 * BINS,
+    "model_update_int8": DETECTOR + 16,
+    "scaffold_update_int8": 2 * DETECTOR + 16,
+    "generator_update_int8": GENERATOR + 16,
+    "cooperative_update_int8": DETECTOR + GENERATOR + 16,
 }
 
 
@@ -63,7 +93,8 @@ def ledger(folder: Path, site: str) -> list[dict]:
 @pytest.mark.parametrize(("method", "options", "strategy", "sent"), CASES.values(), ids=CASES.keys())
 def test_messages_are_those_declared_and_no_longer_for_more_videos(tmp_path, method, options, strategy, sent):
     dataset = Dataset(make_dataset(tmp_path / "data", test=False))
-    plan = make_plan(strategy, normalise="federated")
+    eight_bits = any(schema.endswith("_int8") for _, schema in sent)
+    plan = make_plan(strategy, normalise="federated", update_encoding="int8" if eight_bits else "float32")
     shapes = []
     for share in (2, 20):
         held = {"a": dataset.train_videos[: share // 2], "b": dataset.train_videos[share // 2 : share]}

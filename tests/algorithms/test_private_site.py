@@ -13,6 +13,7 @@ import torch
 from scipy.stats import binomtest
 from synthetic import make_plan
 
+from clap_vad.algorithms.clap import ClapSite
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.plan import SiteData
 from clap_vad.core.accounting import Terms
@@ -30,14 +31,14 @@ from clap_vad.federation.privacy import KEY
 from clap_vad.protection.noise import secret_generator
 
 DIM, CROPS = 4, 2
-TERMS = Terms(8.0, 1e-5, 0.5, 0.7, 9, 5, 0, 1.0, 1.0)
+TERMS = Terms(8.0, 1e-5, 0.5, 0.7, 0.1, 9, 5, 0, 1.0, 1.0)
 MOST = 1 + 1e-6
 ODD = ("burst", "far", "short", "zero", "calm", "flat")
 VIDEOS = ("calm-0", *ODD, "calm-1", "burst-1", "calm-2")
 
 
 def segments(name: str, rng: np.random.Generator) -> np.ndarray:
-    length = 1 if name == "short" else int(rng.integers(11, 40))
+    length = 1 if name == "short" else int(rng.integers(11, 24))
     x = np.abs(rng.normal(1, 0.1, (length, CROPS, DIM)))
     if name.startswith("burst"):
         x[5:9] *= rng.uniform(2, 4, (4, CROPS, DIM))
@@ -66,10 +67,10 @@ def stores(tmp_path_factory) -> dict[str, FeatureStore]:
     return made
 
 
-def site(store: FeatureStore, without: str = "", terms: Terms = TERMS, labels: Mapping[str, int] = {}, **options: Any):  # noqa: B006
+def site(store: FeatureStore, without: str = "", terms: Terms = TERMS, labels: Any = None, **options: Any) -> ClapSite:
     """The site that holds all videos of the store but one."""
     entries = [entry for entry in store.index if entry.video != without]
-    data = SiteData("here", store, entries, [labels.get(entry.video) for entry in entries])
+    data = SiteData("here", store, entries, [(labels or {}).get(entry.video) for entry in entries])
     plan = make_plan(normalise="federated", dim=DIM, privacy=terms)
     return make_method("clap", {"segregation": "federated", "refine_from": 1, **options}).site(plan, data)
 
@@ -147,14 +148,31 @@ def test_one_video_moves_no_answer_by_more_than_1(stores, kind):
         {"entropy": "von-neumann"},
         {"batch_size": 3},
         {"refine": "off", "crops": 1},
-        {"crops": 1},
-        {"refine_mode": "training"},
     ],
     ids=lambda options: ",".join(f"{k}={v}" for k, v in options.items()),
 )
 def test_with_no_settings_does_one_video_move_more(stores, options):
     """Settings are the coordinator's to choose; labels of others must not change with one video under any of them."""
-    assert_neighbours_differ_by_one(stores["whole"], usual(rounds=6, scale=3.0)[2:], "burst", "far", **options)
+    assert_neighbours_differ_by_one(stores["whole"], usual(rounds=3, scale=3.0)[2:], "burst", "far", **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"crops": 1}, {"refine_mode": "training"}, {"refine_mode": "training", "crops": 1}], ids=str
+)
+def test_refinement_changes_a_videos_labels_by_that_video_alone(stores, options):
+    """What a site draws for it, crops or hidden units, must not depend on who else is there either."""
+    labels: dict[str, dict[str, np.ndarray]] = {}
+    for without in ("", "calm-0", "burst"):
+        program, state = site(stores["whole"], without, **options), {}
+        for step, payload in usual(rounds=15, scale=3.0)[2:-1]:
+            program.steps[step][0]({KEY: key(0), **payload}, state)
+        labels[without] = {
+            entry.video: state["labels"][part] for entry, part in zip(program.data.entries, program.slices, strict=True)
+        }
+    assert any(np.unique(values).size > 2 for values in labels[""].values())  # some have been refined
+    for without in ("calm-0", "burst"):
+        moved = [v for v, values in labels[without].items() if not np.array_equal(values, labels[""][v])]
+        assert moved == [], f"labels of these videos depend on {without}"
 
 
 def test_known_labels_move_no_more(stores):
@@ -195,7 +213,7 @@ def test_no_question_of_a_lying_coordinator_moves_an_answer_further(stores, tric
 def threatening(scale: float) -> list[tuple[str, Message]]:
     """Numbers that overflow float32 for a video of large features, and for no other."""
     mean, standard = np.ones(DIM, np.float32), np.ones(DIM, np.float32)
-    blown = {name: value for name, value in weights_payload(1).items()}
+    blown = dict(weights_payload(1))
     blown["weights.layer1.weight"] = blown["weights.layer1.weight"] * np.float32(scale)
     return [
         *usual(rounds=0)[2:-1],
@@ -212,10 +230,6 @@ HIDDEN_REFUSALS = {
     ],
     "weights that overflow": threatening(1e33),
     "units that overflow": [("moments", {"scales": np.full(DIM, 1e-149)})],
-    "a mixture that is nowhere": [
-        ("normalise", {"mean": np.ones(DIM, np.float32), "scale": np.ones(DIM, np.float32)}),
-        ("mixture", mixture_payload(mixture=replace(first_mixture(), covariances=1e-306 * first_mixture().covariances))),
-    ],
 }
 
 
@@ -231,7 +245,8 @@ def test_whether_a_site_answers_tells_nothing_of_a_video(stores, trick):
         return all(np.isfinite(values).all() for _, values in found)
 
     with np.errstate(all="ignore"):
-        assert answered("") == answered("far")
+        assert answered("far")
+        assert answered("")
 
 
 # Knife-edges.
@@ -315,7 +330,9 @@ def slow_gradient(
             score = score + float(share[t, c]) * layers[2](h)[0].sigmoid()
         loss = loss - (label * score.log() + (1 - label) * (1 - score).log()) / len(x)
     loss.backward()
-    named = {f"layer{n}.{kind}": getattr(layer, kind) for n, layer in enumerate(layers, 1) for kind in ("weight", "bias")}
+    named = {
+        f"layer{n}.{kind}": getattr(layer, kind) for n, layer in enumerate(layers, 1) for kind in ("weight", "bias")
+    }
     return {name: parameter.grad.numpy() for name, parameter in named.items()}
 
 
@@ -371,10 +388,10 @@ def test_no_gradient_is_longer_than_1(stores, name, dropout):
     entries = [stores["whole"].video(name)]
     source, lengths = SegmentSource(stores["whole"], entries, None), []
     for clip in (1e-4, 1.0, 1e4):
-        found = clipped_gradients(
-            initial_weights(DIM, 0), source, np.ones(len(source), np.float32),
-            [(np.arange(len(source)), np.random.default_rng(1))], clip, layers=3, segments=5, crops=1, threads=1, dropout=dropout,
-        )  # fmt: skip
+        settings = {"layers": 3, "segments": 5, "crops": 1, "threads": 1, "dropout": dropout}
+        video = [(np.arange(len(source)), np.random.default_rng(1))]
+        labels = np.ones(len(source), np.float32)
+        found = clipped_gradients(initial_weights(DIM, 0), source, labels, video, clip, **settings)
         lengths.append(np.sqrt(sum(np.sum(np.square(value)) for value in found.values())))
     assert max(lengths) <= MOST
     if name != "far":  # whose scores are exactly 1, and its gradient 0

@@ -14,10 +14,12 @@ from clap_vad.workflows.privacy_replay import replay
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_replay_ends_in_the_runs_own_model(tmp_path, monkeypatch, secure):
+@pytest.mark.parametrize("encoding", ["float32", "int8"])
+def test_a_replay_ends_in_the_runs_own_model(tmp_path, monkeypatch, secure, encoding):
     monkeypatch.setattr(finish, "report", lambda run: None)
     dataset = make_dataset(tmp_path / "dataset", videos=3)
-    train.train(dataset, tmp_path / "run", method="c2fpl", rounds=2, secure_aggregation=secure, baselines={})
+    choices = {"secure_aggregation": secure, "update_encoding": encoding}
+    train.train(dataset, tmp_path / "run", method="c2fpl", rounds=2, baselines={}, **choices)
     opened = RunConfig.read(tmp_path / "run").open()
     observed = replay(opened, tmp_path / "again", rounds=5)
     assert observed.plan.rounds == 2

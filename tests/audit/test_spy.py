@@ -33,14 +33,21 @@ RUNS = {
     "c2fpl scaffold, secure": ("c2fpl", {}, "scaffold", True),
     "gcl": ("gcl", {}, "fedavg", False),
     "gcl, secure": ("gcl", {}, "fedavg", True),
+    "c2fpl scaffold, int8": ("c2fpl", {}, "scaffold", False, "int8"),
+    "c2fpl scaffold, secure, int8": ("c2fpl", {}, "scaffold", True, "int8"),
+    "gcl, int8": ("gcl", {}, "fedavg", False, "int8"),
+    "gcl, secure, int8": ("gcl", {}, "fedavg", True, "int8"),
 }
 
 
-def spied(folder: Path, videos: int, method: str, options: dict, strategy: str, secure: bool) -> list[Seen]:
+def spied(
+    folder: Path, videos: int, method: str, options: dict, strategy: str, secure: bool, encoding: str = "float32"
+) -> list[Seen]:
     """Everything that left the sites of a run over so many videos a site; checked against their ledgers."""
     dataset = Dataset(make_dataset(folder / "dataset", videos=videos))
     held = ensure_participants(dataset, "scene", 0, None).videos
-    plan, made = make_plan(strategy, normalise="federated", secure=secure), make_method(method, options)
+    plan = make_plan(strategy, normalise="federated", secure=secure, update_encoding=encoding)
+    made = make_method(method, options)
     federation = Federation(folder / "run", dataset, held, plan, made)
     seen: list[Seen] = []
     engine = RecordingEngine(InProcessEngine(federation.sites()), seen)
@@ -48,7 +55,7 @@ def spied(folder: Path, videos: int, method: str, options: dict, strategy: str, 
     def steps(state: State) -> Steps:
         return made.coordinate(plan, state, lambda record: None)
 
-    coordinate(steps, engine, Checkpoint(folder / "checkpoints"), plan.dim, secure=secure)
+    coordinate(steps, engine, Checkpoint(folder / "checkpoints"), plan.dim, secure=secure, update_encoding=encoding)
     for participant in held:
         ledger = (folder / "run" / "sites" / participant / "ledger.jsonl").read_text().splitlines()
         sent = [message_bytes(r.message) for each in seen for r in each.replies if r.participant == participant]
@@ -71,6 +78,8 @@ def test_no_message_grows_with_segments_or_videos(tmp_path, monkeypatch, run):
     shrink_generator(monkeypatch)
     few, many = (spied(tmp_path / str(videos), videos, *RUNS[run]) for videos in (4, 7))
     assert shapes(few) == shapes(many)
+    if "int8" in RUNS[run] and not RUNS[run][3]:
+        assert {kind for step, _, name, _, kind in shapes(many) if name.startswith("update.")} == {"float32", "int8"}
     if RUNS[run][3]:  # what depends on videos comes masked, or it is a plain count of nothing
         bare = {each.ask.step for each in many if each.ask.secure is None}
         assert all(not reply.message for each in many if each.ask.secure is None for reply in each.replies), bare

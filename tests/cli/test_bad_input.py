@@ -150,6 +150,7 @@ RUNS: list[tuple[Change, tuple[str, ...], str]] = [
     (overwrite("config.json", "{"), ("report", "{run}"), "not valid JSON"),
     (set_json("config.json", more=1), ("train", "--resume", "{run}"), "not the configuration"),
     (set_json("config.json", rounds="x"), ("train", "--resume", "{run}"), "'rounds' is not int"),
+    (set_json("config.json", update_encoding="int4"), ("train", "--resume", "{run}"), "not the configuration"),
     (set_json("config.json", threads="x"), ("evaluate", "{run}"), "'threads' must be"),
     (set_json("config.json", dataset="/gone"), ("evaluate", "{run}"), "say where it is with --dataset"),
     (overwrite("metrics.json", "[]"), ("train", "--resume", "{run}"), "not the metrics of a run"),

@@ -13,7 +13,7 @@ from clap_vad.core.accounting import Terms, calibrated, epsilon_of
 from clap_vad.errors import ClapError
 
 DELTA = 1e-5
-NOISELESS = Terms(None, DELTA, 1.0, 1.0, 1, 1, 0, 1.0, 1.0)
+NOISELESS = Terms(None, DELTA, 1.0, 1.0, 0.1, 1, 1, 0, 1.0, 1.0)
 
 
 def gaussian_epsilon(deviation: float, delta: float) -> float:
@@ -91,7 +91,7 @@ def test_less_sampling_more_noise_and_fewer_releases_each_cost_less():
 
 
 def test_calibrated_noise_keeps_within_the_budget_and_no_less_would():
-    epsilon, choices = 1.0, {"clip": 1.0, "sampling": 0.5, "statistics": 9, "rounds": 50, "spare": 2}
+    epsilon, choices = 1.0, {"clip": 1.0, "sampling": 0.5, "lr": 0.2, "statistics": 9, "rounds": 50, "spare": 2}
     terms = calibrated(epsilon, DELTA, **choices, seed=7)
     assert asdict(terms).items() >= {**choices, "epsilon": epsilon, "delta": DELTA, "seed": 7}.items()
     assert 0.99 * epsilon < epsilon_of(terms) <= epsilon
@@ -108,7 +108,7 @@ def test_repeats_that_are_allowed_are_counted_as_made():
 
 
 def test_an_infinite_epsilon_gives_no_noise_and_promises_nothing():
-    terms = calibrated(math.inf, DELTA, clip=2.0, sampling=0.5, statistics=9, rounds=5, spare=1)
+    terms = calibrated(math.inf, DELTA, clip=2.0, sampling=0.5, lr=0.1, statistics=9, rounds=5, spare=1)
     assert (terms.epsilon, terms.noise_statistics, terms.noise_training) == (None, 0.0, 0.0)
     assert epsilon_of(terms) == math.inf
     assert epsilon_of(terms, 0, 0) == 0
@@ -120,6 +120,7 @@ def test_an_infinite_epsilon_gives_no_noise_and_promises_nothing():
         *[({"epsilon": value}, "--epsilon is") for value in (0.0, -1.0, math.nan)],
         *[({"delta": value}, "--delta is") for value in (0.0, 1.0, -1e-5, math.nan)],
         *[({"clip": value}, "--dp-clip is") for value in (0.0, -1.0, math.inf, math.nan)],
+        *[({"lr": value}, "--dp-lr is") for value in (0.0, -1.0, math.inf, math.nan)],
         *[({"sampling": value}, "--dp-sampling is") for value in (0.0, 1.01, -0.5, math.nan)],
         ({"statistics": 0}, "at least one statistic and one round"),
         ({"rounds": 0}, "at least one statistic and one round"),
@@ -127,7 +128,7 @@ def test_an_infinite_epsilon_gives_no_noise_and_promises_nothing():
     ],
 )
 def test_numbers_out_of_range_are_refused_by_the_name_of_their_option(changes, says):
-    good = {"epsilon": 1.0, "delta": DELTA, "clip": 1.0, "sampling": 0.5, "statistics": 9, "rounds": 5}
+    good = {"epsilon": 1.0, "delta": DELTA, "clip": 1.0, "sampling": 0.5, "lr": 0.1, "statistics": 9, "rounds": 5}
     with pytest.raises(ClapError, match=says) as told:
         calibrated(**{**good, **changes})
     assert "\n" not in str(told.value)
@@ -136,9 +137,9 @@ def test_numbers_out_of_range_are_refused_by_the_name_of_their_option(changes, s
 @pytest.mark.parametrize("noise", [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (1.0, math.nan), (math.inf, 1.0)])
 def test_noise_that_promises_nothing_is_refused_where_something_is_promised(noise):
     with pytest.raises(ClapError, match="cannot keep a promise"):
-        Terms(1.0, DELTA, 1.0, 0.5, 9, 5, 0, *noise)
+        Terms(1.0, DELTA, 1.0, 0.5, 0.1, 9, 5, 0, *noise)
 
 
 def test_an_infinite_epsilon_is_written_as_none():
     with pytest.raises(ClapError, match="--epsilon is inf"):
-        Terms(math.inf, DELTA, 1.0, 0.5, 9, 5, 0, 1.0, 1.0)
+        Terms(math.inf, DELTA, 1.0, 0.5, 0.1, 9, 5, 0, 1.0, 1.0)

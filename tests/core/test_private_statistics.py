@@ -44,6 +44,7 @@ def overflow_is_expected():
 # What one video can do.
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows(5, positive))
 def test_one_video_moves_no_scales_by_more_than_1(squares):
     contributions = private.scale_contributions(squares)
@@ -51,6 +52,7 @@ def test_one_video_moves_no_scales_by_more_than_1(squares):
     assert_bounded(contributions)
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows(4, single), rows(4, single.map(np.square)), st.sampled_from([1.0, 1e-3, 1e3, 2.0**-10, 2.0**10]))
 def test_one_video_moves_no_moments_by_more_than_1(means, squares, scale):
     videos = min(len(means), len(squares))
@@ -61,11 +63,13 @@ def test_one_video_moves_no_moments_by_more_than_1(means, squares, scale):
     assert_bounded(contributions)
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows(2))
 def test_one_video_moves_no_centre_by_more_than_1(pairs):
     assert_bounded(private.centre_contributions(pairs))
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows(2), st.integers(0, 1000))
 def test_one_video_moves_no_step_of_em_by_more_than_1(pairs, seed):
     contributions = private.mixture_contributions(pairs, shares(len(pairs), seed))
@@ -73,16 +77,19 @@ def test_one_video_moves_no_step_of_em_by_more_than_1(pairs, seed):
     assert_bounded(contributions)
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows(2, st.floats(-50, 50)))
 def test_responsibilities_of_any_mixture_are_within_the_bound(pairs):
     assert_bounded(private.mixture_contributions(pairs, responsibilities(pairs, private.first_mixture())))
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows(2))
 def test_one_video_moves_no_gaussian_by_more_than_1(numbers):
     assert_bounded(private.gaussian_contributions(numbers[:, 0], numbers[:, 1]))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(arrays(np.float32, st.integers(0, 9), elements=st.floats(0, 1, width=32)), max_size=5))
 def test_one_video_moves_no_scores_by_more_than_1(scores):
     contributions = private.score_contributions(scores)
@@ -93,6 +100,7 @@ def test_one_video_moves_no_scores_by_more_than_1(scores):
         np.testing.assert_allclose(row, slow, atol=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows(2, positive), st.integers(1, 2048))
 def test_pairs_of_any_summaries_lead_to_bounded_contributions(summaries, dim):
     pairs = private.summary_pairs(summaries, dim)
@@ -126,6 +134,7 @@ def test_a_video_that_overflows_is_bounded_as_any_other(name):
     assert contributions[1].any()
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows(3, st.floats(-1e9, 1e9)), st.sampled_from([1.0, 0.1, 30.0]))
 def test_clipping_shortens_and_never_turns(numbers, radius):
     found = private.clipped(numbers, radius)
@@ -138,6 +147,7 @@ def test_clipping_shortens_and_never_turns(numbers, radius):
 # Packing.
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
 def test_unpacking_takes_back_what_packing_did_where_nothing_is_clipped(seed, videos):
     rng = np.random.default_rng(seed)
@@ -284,7 +294,7 @@ def test_noise_alone_makes_no_dimension_much_larger_than_others(deviation):
     assert max(found) < 2.5  # bits, what dimensions are taken to differ by at most
 
 
-@settings(max_examples=200)
+@settings(max_examples=40, deadline=None)
 @given(
     arrays(np.float64, 14, elements=st.floats(-1e6, 1e6)), st.floats(1, 1e5), st.sampled_from([0.0, 1e-3, 1.0, 300.0])
 )
@@ -301,6 +311,7 @@ def test_whatever_the_noise_a_step_ends_in_a_possible_mixture(total, videos, dev
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-9)
 
 
+@settings(max_examples=40, deadline=None)
 @given(arrays(np.float64, 9, elements=st.floats(-1e6, 1e6)), st.floats(1, 1e5), st.floats(0, 1e3))
 def test_whatever_the_noise_a_normaliser_can_be_used(total, videos, deviation):
     scales = private.read_scales(total, videos, deviation)
@@ -311,9 +322,8 @@ def test_whatever_the_noise_a_normaliser_can_be_used(total, videos, deviation):
     assert ((normaliser.scale > 0) & (normaliser.scale <= 1e5)).all()
 
 
-@given(
-    arrays(np.float64, 3, elements=st.floats(-1e6, 1e6)), st.floats(1, 1e5), st.floats(0, 1e3), st.integers(1, 2048)
-)
+@settings(max_examples=40, deadline=None)
+@given(arrays(np.float64, 3, elements=st.floats(-1e6, 1e6)), st.floats(1, 1e5), st.floats(0, 1e3), st.integers(1, 2048))
 def test_whatever_the_noise_a_gaussian_and_a_centre_can_be_used(total, videos, deviation, dim):
     count, mean, variance = private.read_gaussian(total, videos, deviation, dim)
     assert count >= 0.05 * videos

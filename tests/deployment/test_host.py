@@ -152,7 +152,8 @@ class HostEngine:
 def config_of(method: str, supervision: str, **changes: Any) -> RunConfig:
     given = {
         "dataset": None, "fraction": 1.0, "stragglers": 0.0, "test_each_round": False, "min_sites": 0,
-        "secure_aggregation": False, "deadline": 60.0, "options": METHODS[method], **CHOICES, **changes,
+        "secure_aggregation": False, "update_encoding": "float32", "deadline": 60.0, "options": METHODS[method],
+        **CHOICES, **changes,
     }  # fmt: skip
     return deployed_config(SITES, method=method, supervision=supervision, **given)
 
@@ -170,7 +171,8 @@ def deployed_steps(config: RunConfig, state: State) -> Steps:
 def run_deployed(
     folder: Path, config: RunConfig, hosts: Callable[[], Mapping[str, SiteHost]], run: str = "run"
 ) -> State:
-    return coordinate(partial(deployed_steps, config), HostEngine(hosts, run), Checkpoint(folder), 0)
+    engine, encoding = HostEngine(hosts, run), config.update_encoding
+    return coordinate(partial(deployed_steps, config), engine, Checkpoint(folder), 0, update_encoding=encoding)
 
 
 def run_here(folder: Path, whole: Dataset, method: str, supervision: str, **changes: Any) -> State:
@@ -226,6 +228,15 @@ def test_hosts_that_are_new_for_every_question_come_to_the_same_model(tmp_path, 
         "score_histogram",
         "evaluation_histogram",
     ]
+
+
+def test_updates_in_8_bits_over_sites_come_to_the_model_of_one_process(tmp_path, whole, make_sites):
+    """Also where a site remembers what rounding took off only by what lies on its disk."""
+    changes, sites = {"rounds": 3, "update_encoding": "int8"}, make_sites()
+    state = run_deployed(tmp_path / "run", config_of("c2fpl", "us", **changes), sites.hosts)
+    assert same_weights(state, run_here(tmp_path / "here", whole, "c2fpl", "us", **changes))
+    sent = [line["schema"] for line in sites.ledger("north")]
+    assert (sent.count("model_update"), sent.count("model_update_int8")) == (1, 2)
 
 
 def test_two_runs_of_the_same_hosts_do_not_mix(tmp_path, whole, make_sites):
@@ -463,7 +474,10 @@ def test_a_method_or_strategy_that_this_release_does_not_have_is_told(make_sites
 
 
 def test_an_agreement_comes_out_as_it_went_in(whole):
-    for changes in ({}, {"epsilon": 2.5, "fraction": 0.1, "labelled": ("north",), "strategy_options": {"mu": 1e-3}}):
+    for changes in (
+        {"update_encoding": "int8"},
+        {"epsilon": 2.5, "fraction": 0.1, "labelled": ("north",), "strategy_options": {"mu": 1e-3}},
+    ):
         agreement = agreement_of(whole, **changes)
         assert Agreement.from_array(decode(encode({"a": agreement.to_array()}))["a"]) == agreement
 
@@ -500,6 +514,7 @@ ENTRIES = [field.name for field in dataclasses.fields(Agreement)]
         (lambda content: {**content, "rounds": 0}, "rounds, threads and dim must be at least 1"),
         (lambda content: {**content, "threads": -1}, "rounds, threads and dim must be at least 1"),
         (lambda content: {**content, "dim": 0}, "rounds, threads and dim must be at least 1"),
+        (lambda content: {**content, "update_encoding": "int4"}, "update_encoding is none of this release"),
     ],
 )  # fmt: skip
 def test_a_malformed_agreement_is_told(make_sites, whole, change, says):

@@ -128,14 +128,17 @@ def test_without_faults_the_model_is_that_of_one_process_and_sites_can_judge_it_
     assert sent.count("scaffold_update") == 3
 
 
-def test_under_masks_the_model_is_that_of_one_process_under_masks(federation, dataset, tmp_path):
-    choices = {"density": "pooled", "rounds": 2, "secure_aggregation": True}
+@pytest.mark.parametrize("encoding", ["float32", "int8"])
+def test_under_masks_the_model_is_that_of_one_process_under_masks(federation, dataset, tmp_path, encoding):
+    choices = {"density": "pooled", "rounds": 3, "secure_aggregation": True, "update_encoding": encoding}
     deployed = train_deployed(tmp_path / "run", coordinator=federation.coordinator, sites=SITES, **choices)
     alone = train(dataset, tmp_path / "alone", protocol="random-3", **choices)
     assert deployed["model_sha256"] == alone["model_sha256"]
+    assert deployed["bytes_up_per_round"] == alone["bytes_up_per_round"] > 0
     home = federation.sites["participant-02"]
     (ledger,) = (home / "runs").glob(f"{RunFiles(tmp_path / 'run').deployment()['id']}/ledger.jsonl")
     sent = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert any(line["schema"] == "model_update_int8" for line in sent) == (encoding == "int8")
     assert {line["schema"] for line in sent if line["protection"] == "masked"} >= {"model_update", "normal_moments"}
     assert all(line["protection"] == "masked" or schema(line["schema"]).bare for line in sent)
 

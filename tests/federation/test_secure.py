@@ -60,6 +60,8 @@ def make_message(name: str, rng: np.random.Generator) -> dict:
         shape = tuple(DIM if n == "D" else n for n in field.shape)
         if field.dtype == "int64":
             made[key] = rng.integers(0, TOTAL // len(NAMES), shape)
+        elif field.dtype == "int8":
+            made[key] = rng.integers(-127, 128, shape).astype(np.int8)
         else:
             low = 0.0 if field.low == 0 else -1.0
             made[key] = rng.uniform(low, 1.0, shape).astype(field.dtype)
@@ -98,22 +100,29 @@ def summed(tmp_path: Path, name: str, messages: dict[str, dict], away=lambda pha
 
 
 def expected(name: str, messages: list[dict], participants: int) -> dict[str, np.ndarray]:
-    """The fixed-point sum by integers of any size, and for means the quotient of it."""
+    """The fixed-point sum by integers of any size, and for means the quotient of it.
+
+    Whole steps of 8 bits are a site's share already, and have no scale; their quotient stays float64.
+    """
     layout, total = layout_of(name, DIM, participants), {}
+    steps = {key for key, field in schema(name).fields.items() if field.dtype == "int8"}
     for entry in layout.entries:
-        point, whole = layout.point(entry.name), np.zeros(entry.shape, object)
+        exponent = 0 if entry.name in steps else layout.point(entry.name).exponent
+        whole = np.zeros(entry.shape, object)
         for message in messages:
             share = int(message["count"]) / TOTAL if schema(name).mean else 1.0
             value = {**message, "share": share, "clipped": 0}[entry.name]
-            if schema(name).mean and entry.name not in ("count", "share", "clipped"):
+            if schema(name).mean and entry.name not in ("count", "share", "clipped", *steps):
                 value = (np.asarray(value, np.float64) * share).astype(entry.dtype)
-            scaled = np.clip(np.asarray(value, np.float64), -entry.bound, entry.bound) * 2.0**point.exponent
+            scaled = np.clip(np.asarray(value, np.float64), -entry.bound, entry.bound) * 2.0**exponent
             whole = whole + np.vectorize(int, otypes=[object])(np.rint(scaled))
-        total[entry.name] = np.asarray(np.asarray(whole, object).astype(np.float64) / 2.0**point.exponent)
+        total[entry.name] = np.asarray(np.asarray(whole, object).astype(np.float64) / 2.0**exponent)
     shares = float(total.pop("share", 1.0))
     total.pop("clipped")
     return {
-        key: (value if key == "count" else value / shares).astype(schema(name).fields[key].dtype)
+        key: (value if key == "count" else value / shares).astype(
+            np.float64 if key in steps else schema(name).fields[key].dtype
+        )
         for key, value in total.items()
     }
 
@@ -258,7 +267,14 @@ def test_a_question_of_a_secure_sum_comes_out_of_the_wire_as_it_went_in():
     ask = replace(phase(total=9, cohort=4), sequence=3)
     assert ask_from_wire(*ask_to_wire(ask)) == ask
     line, payload = ask_to_wire(ask)
-    for change in ({"phase": 3}, {"participants": "ada"}, {"participants": [1]}, {"total": -1}, {"more": 1}):
+    for change in (
+        {"phase": 3},
+        {"participants": "ada"},
+        {"participants": [1]},
+        {"total": -1},
+        {"steps": 1},
+        {"more": 1},
+    ):
         broken = json.loads(line)
         broken["secure"] |= change
         with pytest.raises(ClapError, match="a question of a secure sum"):

@@ -7,7 +7,7 @@ import hmac
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import kstest
@@ -60,6 +60,7 @@ def test_the_same_key_gives_the_same_noise_whatever_it_hides_and_however_large()
         assert np.array_equal(noise[:20], gaussian_noise(key(5), values[:20], 3.0) - values[:20])
 
 
+@settings(max_examples=40, deadline=None)
 @given(arrays(np.float64, st.integers(1, 20), elements=finite), st.sampled_from([1.0, 0.1, 3.7, 1e-3, 812.5]))
 def test_what_comes_out_lies_on_the_grid_whatever_went_in(values, deviation):
     steps = gaussian_noise(key(6), values, deviation) / (deviation * GRID)
@@ -85,6 +86,7 @@ def test_shapes_stay(shape):
     assert (noisy.shape, noisy.dtype) == (shape, np.float64)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.binary(min_size=1, max_size=64), st.lists(st.text(max_size=8) | st.binary(max_size=8), max_size=4))
 def test_a_keyed_digest_is_the_standard_librarys_hmac(secret, purpose):
     assert keyed_digest(secret, *purpose) == hmac.new(secret, pack(*purpose), hashlib.sha256).digest()

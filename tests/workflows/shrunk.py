@@ -22,4 +22,6 @@ def shrink_generator(monkeypatch: pytest.MonkeyPatch) -> None:
             key: messages.Field(tuple(n or "D" for n in shapes[key]), "float32") if key in shapes else field
             for key, field in declared.fields.items()
         }
-        monkeypatch.setitem(messages._SCHEMAS, name, dataclasses.replace(declared, fields=fields))
+        shrunk = dataclasses.replace(declared, fields=fields)
+        for each in (shrunk, messages.encoded_schema(shrunk)):
+            monkeypatch.setitem(messages._SCHEMAS, each.name, each)

@@ -114,6 +114,9 @@ def test_the_attack_works_on_a_bare_run_and_fails_on_masked_sums(tmp_path, datas
     assert masked["isolation"]["feature_mean_error"] < 1e-6
     assert masked["isolation"]["update_error"] < 0.01
     assert 0 <= bare["membership"]["loss"]["auc"] <= 1
+    eight_bits = {"secure_aggregation": True, "update_encoding": "int8"}
+    (found,) = privacy_audit([train(quick_train, dataset, tmp_path / "int8", **eight_bits)])["runs"]
+    assert found["recovery"]["total"]["attacked"]["within_5"] <= masked["recovery"]["total"]["attacked"]["within_5"]
     output = CliRunner().invoke(audit_command, [str(plain), str(secure), "--json"]).output
     assert json.loads(output)["runs"] == [bare, masked]
     assert "within 5 %" in CliRunner().invoke(audit_command, [str(plain), "--rounds", "1"]).output

@@ -16,6 +16,7 @@ from synthetic import SCENES, make_dataset
 
 from clap_vad.datasets.dataset import Dataset, Participants
 from clap_vad.detector.model import Model
+from clap_vad.detector.network import weight_shapes
 from clap_vad.errors import ClapError
 from clap_vad.persistence import file_sha256
 from clap_vad.workflows.label import label
@@ -51,6 +52,37 @@ def test_the_run_folder_keeps_the_contract(dataset, tmp_path):
     # What travelled: four updates a round plus a Gaussian, two counts and a histogram each.
     weights = sum(value.nbytes for value in model.weights.values())
     assert metrics["bytes_up"] == 4 * (5 * (weights + 16) + 24 + 8 + 8 * 4096)
+    assert (metrics["bytes_up_per_round"], metrics["bytes_down_per_round"]) == (4 * (weights + 16), 4 * (weights + 8))
+    assert metrics["update_encoding"] == "float32"
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_updates_in_8_bits_travel_for_a_quarter_or_under_masks_for_half(dataset, tmp_path, secure):
+    masked = {"secure_aggregation": secure, "density": "pooled"}
+    metrics = {
+        encoding: train(dataset, tmp_path / encoding, rounds=4, update_encoding=encoding, baselines={}, **masked)
+        for encoding in ("float32", "int8")
+    }
+    assert metrics["int8"]["update_encoding"] == "int8"
+    lines = [json.loads(line) for line in (tmp_path / "int8" / "rounds.jsonl").read_text().splitlines()]
+    full, size = metrics["float32"]["bytes_up_per_round"], sum(np.prod(s) for s in weight_shapes(16).values())
+    assert lines[0]["bytes_up"] == full
+    saved = (2 if secure else 3) * size * len(SCENES)
+    assert [full - line["bytes_up"] for line in lines[1:]] == pytest.approx([saved] * 3, abs=2 * 6 * len(SCENES))
+    # A step an array and the question's number are all that comes down beside the model.
+    assert lines[1]["bytes_down"] - lines[0]["bytes_down"] == 4 * (6 * 4 + 8)
+    assert metrics["int8"]["bytes_up_per_round"] == sum(line["bytes_up"] for line in lines) / 4
+    assert abs(metrics["int8"]["frame_auc"] - metrics["float32"]["frame_auc"]) < 0.05
+
+
+def test_a_run_begun_before_there_were_encodings_goes_on(dataset, tmp_path):
+    train(dataset, tmp_path / "run", rounds=1, baselines={})
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config.pop("update_encoding") == "float32"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    for name in ("metrics.json", "model.json"):
+        (tmp_path / "run" / name).unlink()
+    assert resume(tmp_path / "run", baselines={})["update_encoding"] == "float32"
 
 
 @pytest.mark.parametrize("setting", ["centralized", "local"])

@@ -28,6 +28,7 @@ class Plan:
         secure: whether replies leave sites under masks only, see :mod:`clap_vad.federation.secure`.
         stragglers: probability that a participant does fewer local epochs in a round (simulated).
         privacy: terms of differential privacy; None for none.
+        update_encoding: ``float32``, or ``int8`` for updates in 8 bits, see :mod:`clap_vad.federation.encoding`.
     """
 
     participants: tuple[str, ...]
@@ -41,6 +42,7 @@ class Plan:
     stragglers: float = 0.0
     secure: bool = False
     privacy: Terms | None = None
+    update_encoding: str = "float32"
 
     def per_round(self, participants: int) -> int:
         """How many of so many participants take part in a round."""

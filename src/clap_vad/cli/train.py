@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from ..algorithms.method import METHODS
 from ..errors import ClapError
+from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.strategy import STRATEGIES
 from ..workflows import train as workflow
 from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS, RunConfig
@@ -56,6 +57,13 @@ def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
             labelled_option,
             click.option(
                 "--secure-aggregation", is_flag=True, help="Nothing of one participant is seen, only sums over all."
+            ),
+            click.option(
+                "--update-encoding",
+                type=click.Choice(UPDATE_ENCODINGS),
+                default="float32",
+                show_default=True,
+                help="int8: updates leave a participant in 8 bits, from the second round on.",
             ),
             click.option("--test-each-round", is_flag=True, help="Evaluate after every round too, into rounds.jsonl."),
             click.option(

@@ -13,6 +13,7 @@ from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
 from ..core.accounting import Terms, epsilon_of
 from ..errors import ClapError
+from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.policy import RefusalError
 from ..federation.strategy import make_strategy
 from ..workflows.configuration import MOST_THREADS
@@ -46,6 +47,7 @@ class Agreement:
         features: what every site's features must be, see :func:`~clap_vad.features.description.describe`.
         secure: whether replies leave sites under masks only.
         privacy: entries of :class:`~clap_vad.core.accounting.Terms`; empty without differential privacy.
+        update_encoding: how updates leave sites, see :mod:`clap_vad.federation.encoding`.
     """
 
     method: str
@@ -64,6 +66,7 @@ class Agreement:
     features: dict[str, Any]
     privacy: dict[str, Any]
     secure: bool = False
+    update_encoding: str = "float32"
 
     def plan(self) -> Plan:
         """The run's plan."""
@@ -79,6 +82,7 @@ class Agreement:
             stragglers=self.stragglers,
             secure=self.secure,
             privacy=Terms(**self.privacy) if self.privacy else None,
+            update_encoding=self.update_encoding,
         )
 
     def check_promise(self) -> float | None:
@@ -133,4 +137,6 @@ class Agreement:
             raise RefusalError("the agreement sent for this run: impossible terms of differential privacy") from None
         if content["dim"] != content["features"].get("dim"):
             raise RefusalError("the agreement sent for this run: dim is not that of its features")
+        if content["update_encoding"] not in UPDATE_ENCODINGS:
+            raise RefusalError("the agreement sent for this run: update_encoding is none of this release")
         return cls(**content)

@@ -21,6 +21,7 @@ from ..evaluation.scoring import score_test_videos
 from ..features.description import describe
 from ..federation.ask import Ask, State
 from ..federation.checkpoint import SiteState
+from ..federation.encoding import SiteEncoding
 from ..federation.ledger import Ledger
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from ..federation.policy import Policy, RefusalError
@@ -77,7 +78,8 @@ class SiteHost:
         privacy = None
         if program.terms is not None:
             privacy = SitePrivacy(self.name, program.terms, home, one_process=False)
-        return Site(self.name, program, states, ledger, policy, program.protection, privacy).handle(ask)
+        modes = (program.protection, privacy, program.encoding)
+        return Site(self.name, program, states, ledger, policy, *modes).handle(ask)
 
     def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
         """What the site does in a run: before it knows what was agreed, no more than to be told."""
@@ -99,6 +101,7 @@ class _Program:
         self.policy = policy
         self.protection: SiteProtection | None = None
         self.terms: Terms | None = None
+        self.encoding: SiteEncoding | None = None
         self._name, self._dataset = name, dataset
         self.steps: dict[str, tuple[Handler, str]] = {
             "describe": (self._describe, "features_description"),
@@ -115,6 +118,8 @@ class _Program:
                 self.steps["evaluate"] = (self._evaluate, "evaluation_histogram")
             if agreed.secure:
                 self.protection = SiteProtection(name, agreed.participants, signer(), policy.minimum_cohort)
+            if agreed.update_encoding == "int8":
+                self.encoding = SiteEncoding(name, agreed.seed)
 
     def _describe(self, payload: Message, state: State) -> Message:
         return {"description": description_to_array(describe(self._dataset.stores[0]))}

@@ -11,6 +11,7 @@ from typing import Any
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..features.description import describe
+from ..federation.encoding import check_update_encoding
 from ..workflows.configuration import (
     RunConfig,
     check_choices,
@@ -45,6 +46,7 @@ def deployed_config(
     deadline: float,
     secure_aggregation: bool,
     privacy: Privacy | None,
+    update_encoding: str,
 ) -> RunConfig:
     """Check the choices of a run; raises :class:`ClapError` for one that is not possible.
 
@@ -54,7 +56,7 @@ def deployed_config(
         min_sites: replies that a step needs at least; 0 for all sites.
         deadline: seconds that a step waits at most.
         method, supervision, strategy, rounds, seed, threads, normalise, options, fraction, stragglers,
-            labelled_participants, test_each_round, secure_aggregation, privacy: as for
+        labelled_participants, test_each_round, secure_aggregation, privacy, update_encoding: as for
             :func:`~clap_vad.workflows.train.train`.
     """
     if len(set(sites)) < len(sites) or not sites:
@@ -85,7 +87,10 @@ def deployed_config(
         if privacy.seed is not None:
             raise ClapError("--dp-seed is for experiments in one process; sites draw their noise themselves")
         # A masked question may have to be asked again, and its answer then has new noise.
-        terms = replace(privacy, repeats=secure_aggregation).terms(made, aggregation, rounds, normalise)
+        terms = replace(privacy, repeats=secure_aggregation).terms(
+            made, aggregation, rounds, normalise, update_encoding
+        )
+    check_update_encoding(update_encoding, "collaborative", len(sites), secure_aggregation)
     if dataset is not None:
         check_test_videos(Dataset(dataset))
     return RunConfig(
@@ -112,6 +117,7 @@ def deployed_config(
         deadline=float(deadline),
         secure_aggregation=secure_aggregation,
         privacy={} if terms is None else dataclasses.asdict(terms),
+        update_encoding=update_encoding,
     )
 
 
@@ -150,6 +156,7 @@ def agree(config: RunConfig, features: Mapping[str, Any]) -> Agreement:
         features=dict(features),
         secure=config.secure_aggregation,
         privacy=config.privacy,
+        update_encoding=config.update_encoding,
     )
 
 

@@ -114,7 +114,8 @@ class Segment:
         spent = float(before.get("seconds", np.array(0.0)))
         steps = partial(self._steps, config, log, lambda: spent + time.perf_counter() - started)
         quorum = Quorum(config.min_sites, config.deadline)
-        state = coordinate(steps, make_engine(config), checkpoint, 0, quorum, config.secure_aggregation)
+        modes = (config.secure_aggregation, config.update_encoding)
+        state = coordinate(steps, make_engine(config), checkpoint, 0, quorum, *modes)
         agreement = Agreement.from_array(state["agreement"])
         settled = replace(config, threads=agreement.threads, normalise=agreement.normalise)
         write_json(self._run / "config.json", dataclasses.asdict(settled))  # what was left open is known now

@@ -49,6 +49,7 @@ def train_deployed(
     deadline: float = 600.0,
     secure_aggregation: bool = False,
     privacy: Privacy | None = None,
+    update_encoding: str = "float32",
     **options: Any,
 ) -> dict[str, Any]:
     """Train over sites of other organisations; returns when the run is finished.
@@ -63,7 +64,8 @@ def train_deployed(
         min_sites: replies that a step needs at least; 0 for all sites.
         deadline: seconds that a step waits for sites at most.
         method, supervision, strategy, rounds, seed, threads, normalise, fraction, stragglers, labelled_participants,
-            test_each_round, secure_aggregation, privacy, options: as for :func:`~clap_vad.workflows.train.train`.
+            test_each_round, secure_aggregation, privacy, update_encoding, options: as for
+            :func:`~clap_vad.workflows.train.train`.
 
     Returns:
         The contents of ``metrics.json``. Raises :class:`ClapError` for bad input, a service that is not running, and
@@ -94,6 +96,7 @@ def train_deployed(
         deadline=deadline,
         secure_aggregation=secure_aggregation,
         privacy=privacy,
+        update_encoding=update_encoding,
     )
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import numpy as np
 from ..protection.session import LEAST_COHORT
 from .ask import Ask, Reply, State, Steps
 from .checkpoint import Checkpoint
+from .encoding import encoded_question, read_replies
 from .engine import Engine, Quorum, ReplyCheck, TooFewRepliesError
 from .messages import ACKNOWLEDGEMENT, message_bytes, schema
 from .secure_coordinator import secure_sum
@@ -27,6 +28,7 @@ def coordinate(
     dim: int,
     quorum: Quorum | None = None,
     secure: bool = False,
+    update_encoding: str = "float32",
 ) -> State:
     """Run an algorithm to its end, from the checkpoint if there is one.
 
@@ -40,6 +42,7 @@ def coordinate(
         dim: D, against which replies are checked; steps that learn it from the sites set ``state["dim"]``.
         quorum: how many replies a step needs, and how long it waits, where the question itself does not say.
         secure: whether replies come under masks, so that the steps are sent one reply that stands for all sites.
+        update_encoding: ``int8`` for updates in 8 bits, which the steps are sent as float32 all the same.
 
     Returns:
         The final state. It counts ``sequence`` (questions answered), ``bytes_up``, ``bytes_down`` and ``clipped``
@@ -52,7 +55,7 @@ def coordinate(
     state.setdefault("dim", np.array(dim))
     state.setdefault("accepted", np.full(len(engine.participants), int(state["sequence"]) - 1))
     state.setdefault("clipped", np.array(0))
-    driver = _Driver(engine, checkpoint, state, quorum or Quorum(), secure)
+    driver = _Driver(engine, checkpoint, state, quorum or Quorum(), secure, update_encoding == "int8")
     generator = steps(state)
     replies: list[Reply] | None = None
     while True:
@@ -72,6 +75,7 @@ class _Driver:
     state: State
     quorum: Quorum
     secure: bool
+    encoding: bool
 
     def ask(self, ask: Ask) -> list[Reply]:
         """One question of the algorithm, after whatever some of its targets missed before."""
@@ -85,7 +89,12 @@ class _Driver:
             self.checkpoint.keep(replace(ask, sequence=sequence))
         deadline = ask.deadline or self.quorum.deadline
         ready = replace(ask, sequence=sequence, targets=able, min_replies=needed, deadline=deadline)
-        replies, answered = self._replies(ready, needed)
+        asked = ready
+        if self.encoding:
+            asked = encoded_question(ready, self.state, len(self.engine.participants) if self.secure else 1)
+        replies, answered = self._replies(asked, needed)
+        if self.encoding:
+            replies = read_replies(ready, asked, replies, self.state)
         self.state["sequence"] = np.array(sequence + 1)
         self.state[ANSWERED] = np.array([name in answered for name in self.engine.participants])
         return replies

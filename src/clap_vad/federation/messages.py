@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..core.federated_mixture import STARTS
 from ..core.histogram import BINS
 from ..core.private_statistics import SCORE_BINS
+from ..core.quantisation import MOST_STEPS
 from ..detector.autoencoder import generator_shapes
 from ..detector.network import LAYERS, last_layers, weight_shapes
 from ..errors import ClapError
@@ -27,6 +28,8 @@ __all__ = [
     "Message",
     "Schema",
     "check_message",
+    "encoded",
+    "encoded_schema",
     "message_bytes",
     "schema",
     "schemas",
@@ -42,7 +45,7 @@ class Field:
     Attributes:
         shape: sizes; the symbol ``"D"`` stands for the feature dimension, ``"P"`` for the participants of a secure
             sum, ``"N"`` and ``"W"`` for the entries of the vectors it sums. ``()`` is a scalar.
-        dtype: ``float32``, ``float64``, ``int64``, ``uint8``, ``uint32`` or ``uint64``.
+        dtype: ``float32``, ``float64``, ``int8``, ``int64``, ``uint8``, ``uint32`` or ``uint64``.
         low, high: bounds of every value.
         bound: in a secure sum values are clipped to [-bound, bound]. One that holds for every message makes an
             overflow of the sum impossible; the smaller it is, the finer the fixed point.
@@ -271,6 +274,34 @@ _define(
     summable=False,
     bare=True,
 )
+
+
+def encoded_schema(plain: Schema) -> Schema:
+    """The twin of a schema whose float32 entries are whole steps of 8 bits, see :mod:`clap_vad.federation.encoding`."""
+
+    def twin(field: Field) -> Field:
+        return Field(field.shape, "int8", -MOST_STEPS, MOST_STEPS, MOST_STEPS) if field.dtype == "float32" else field
+
+    fields = {name: twin(field) for name, field in plain.fields.items()}
+    purpose = f"{plain.purpose}; rounded at random to whole steps of 8 bits"
+    return replace(plain, name=plain.name + _ENCODED, fields=fields, purpose=purpose)
+
+
+_ENCODED = "_int8"
+_SCHEMAS |= {
+    plain.name + _ENCODED: encoded_schema(plain)
+    for plain in _SCHEMAS.values()
+    if not plain.noised and any(field.dtype == "float32" for field in plain.fields.values())
+}
+
+
+def encoded(name: str) -> str | None:
+    """Name of a schema's twin in 8 bits; None for one without float32 entries.
+
+    >>> encoded("model_update"), encoded("segment_count")
+    ('model_update_int8', None)
+    """
+    return name + _ENCODED if name + _ENCODED in _SCHEMAS else None
 
 
 def schema(name: str) -> Schema:

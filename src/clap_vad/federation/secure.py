@@ -4,6 +4,8 @@ The protocol is in :mod:`clap_vad.protection`; here it meets messages. One mecha
 statistics, counts and histograms: a message becomes fixed-point numbers by its schema alone, and what comes out of the
 sum is one message that stands for all sites. A message of means is first multiplied by the site's share of all
 segments, and the sum divided by the sum of shares, which gives the mean over all segments of those that took part.
+Whole steps of 8 bits are of numbers that were multiplied before they were rounded, see
+:mod:`clap_vad.federation.encoding`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from .ask import Ask, SecureSum
 from .messages import Field, Message, schema
 from .policy import RefusalError
 
-__all__ = ["PHASE_SCHEMAS", "PhaseCheck", "SiteProtection", "layout_of", "read_sum", "session_of"]
+__all__ = ["PHASE_SCHEMAS", "PhaseCheck", "SiteProtection", "layout_of", "read_sum", "session_of", "share_of"]
 
 PHASE_SCHEMAS = {
     "advertise": "secure_keys",
@@ -59,17 +61,20 @@ def layout_of(name: str, dim: int, participants: int) -> Layout:
 
 
 def _bound(field: Field) -> float:
-    return int(field.bound) if field.dtype == "int64" else field.bound
+    return int(field.bound) if field.dtype in ("int8", "int64") else field.bound
 
 
 def session_of(secure: SecureSum, layout: Layout) -> Session:
     """The session of a secure sum, the same for all who take part."""
-    context = layout.digest + secure.total.to_bytes(8, "big")
+    context = layout.digest + secure.total.to_bytes(8, "big") + secure.steps.encode("utf-8", "surrogatepass")
     return open_session(secure.identity, secure.participants, layout.sizes, cohort=secure.cohort, context=context)
 
 
 def read_sum(secure: SecureSum, layout: Layout, narrow: np.ndarray, wide: np.ndarray) -> tuple[Message, int]:
-    """The message that stands for all whose vectors are in the sum, and how many values they clipped."""
+    """The message that stands for all whose vectors are in the sum, and how many values they clipped.
+
+    Means of whole steps are float64: they are no whole numbers any more.
+    """
     total = layout.decode(narrow, wide)
     clipped = int(total.pop(_CLIPPED))
     if not schema(secure.schema).mean:
@@ -81,7 +86,8 @@ def read_sum(secure: SecureSum, layout: Layout, narrow: np.ndarray, wide: np.nda
 
 def _typed(name: str, message: Mapping[str, np.ndarray | int | float]) -> Message:
     fields = schema(name).fields
-    return {key: np.asarray(value).astype(fields[key].dtype) for key, value in message.items()}
+    kinds = {key: "float64" if field.dtype == "int8" else field.dtype for key, field in fields.items()}
+    return {key: np.asarray(value).astype(kinds[key]) for key, value in message.items()}
 
 
 @dataclass(frozen=True)
@@ -183,17 +189,23 @@ class SiteProtection:
         return site
 
 
-def _shared_out(message: Message, secure: SecureSum) -> Message:
-    """A message of means times the site's share of all segments; a plain one as it is."""
+def share_of(message: Message, secure: SecureSum) -> float:
+    """What a message's means are multiplied by before they go into the sum; 1 for a plain one."""
     if not schema(secure.schema).mean:
-        return dict(message)
+        return 1.0
     if not secure.total:
         raise RefusalError("a secure sum of means without a total; refused")
-    share = int(message["count"]) / secure.total
-    scaled = {name: np.asarray(value, np.float64) * share for name, value in message.items() if name != "count"}
-    fields = schema(secure.schema).fields
-    return {
-        **{name: value.astype(fields[name].dtype) for name, value in scaled.items()},
-        "count": message["count"],
-        _SHARE: share,
+    return int(message["count"]) / secure.total
+
+
+def _shared_out(message: Message, secure: SecureSum) -> Message:
+    """A message of means times the site's share of all segments; a plain one, and whole steps, as they are."""
+    share, declared = share_of(message, secure), schema(secure.schema)
+    if not declared.mean:
+        return dict(message)
+    scaled = {
+        name: (np.asarray(message[name], np.float64) * share).astype(field.dtype)
+        for name, field in declared.fields.items()
+        if name != "count" and field.dtype != "int8"
     }
+    return {**message, **scaled, _SHARE: share}

@@ -11,6 +11,7 @@ import numpy as np
 from ..protection.coordinator import SecureCoordinator
 from ..protection.session import SEALED_BYTES, Session
 from .ask import Ask, Reply, SecureSum
+from .encoding import steps_digest
 from .engine import Engine, TooFewRepliesError
 from .messages import Message, message_bytes
 from .secure import PHASE_SCHEMAS, PhaseCheck, layout_of, read_sum, session_of
@@ -55,7 +56,8 @@ def secure_sum(ask: Ask, engine: Engine, dim: int, cohort: int, accepted: Mappin
     """
     targets = ask.targets or ()
     identity = f"{ask.sequence}-{secrets.token_hex(8)}"
-    secure = SecureSum(identity, "advertise", ask.reply, tuple(targets), ask.total, cohort)
+    steps = steps_digest(ask.payload)
+    secure = SecureSum(identity, "advertise", ask.reply, tuple(targets), ask.total, cohort, steps)
     layout = layout_of(ask.reply, dim, len(targets))
     asking = _Asking(ask, engine, secure, session_of(secure, layout), accepted)
     coordinator = SecureCoordinator(asking.session)

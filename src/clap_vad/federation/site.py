@@ -11,8 +11,9 @@ import numpy as np
 from ..errors import ClapError
 from .ask import Ask, State
 from .checkpoint import SiteState
+from .encoding import SiteEncoding
 from .ledger import Ledger
-from .messages import ACKNOWLEDGEMENT, Message, check_message
+from .messages import ACKNOWLEDGEMENT, Message, check_message, encoded
 from .messages import schema as schema_of
 from .policy import Policy, RefusalError
 from .privacy import SitePrivacy
@@ -48,6 +49,7 @@ class Site:
         policy: what the site permits; by default all that is declared.
         protection: its side of secure aggregation, in a run that promises it.
         privacy: its side of differential privacy, in a run that promises it.
+        encoding: its side of updates in 8 bits, in a run that asks for them.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Site:
         policy: Policy | None = None,
         protection: SiteProtection | None = None,
         privacy: SitePrivacy | None = None,
+        encoding: SiteEncoding | None = None,
     ) -> None:
         self.participant = participant
         self._program = program
@@ -67,6 +70,7 @@ class Site:
         self._policy = policy or Policy()
         self._protection = protection
         self._privacy = privacy
+        self._encoding = encoding
 
     def handle(self, ask: Ask) -> Message:
         """Answer one question.
@@ -84,7 +88,10 @@ class Site:
         if ask.silent:
             schema = ACKNOWLEDGEMENT
         masked = ask.secure is not None
-        if schema != (ask.secure.schema if ask.secure is not None else ask.reply):
+        plain, asked = schema, (ask.secure.schema if ask.secure is not None else ask.reply)
+        if self._encoding is not None and asked == encoded(plain):
+            schema = asked
+        if schema != asked:
             raise RefusalError(
                 f"participant '{self.participant}': step '{ask.step}' replies with '{schema}', "
                 f"not with '{ask.reply}'; refused"
@@ -105,13 +112,16 @@ class Site:
                 f"participant '{self.participant}', step '{ask.step}': {missing} is neither in the question nor in the "
                 "site's own state; the run has lost files: delete its folder 'checkpoints' and resume, to begin anew"
             ) from missing
-        for array in state.values():
-            array.flags.writeable = False  # states are compared by identity, so nobody may write into one
         if ask.silent:
             message = {}
-        check_message(schema, message, self._program.dim, self.participant)
+        check_message(plain, message, self._program.dim, self.participant)
         if self._privacy is not None and noised:
             message = self._privacy.noised(ask, schema, message)
+        if self._encoding is not None and schema != plain:
+            message = self._encoding.encode(ask, plain, message, state)
+            check_message(schema, message, self._program.dim, self.participant)
+        for array in state.values():
+            array.flags.writeable = False  # states are compared by identity, so nobody may write into one
         if self._protection is not None and masked:
             message = self._protection.mask(ask, message, self._program.dim)
         self._states.save(ask.sequence, accepted, state)

@@ -94,6 +94,10 @@ class FixedPoint:
         """Type of the encoded values."""
         return np.uint32 if self.width == 32 else np.uint64
 
+    def words(self, size: int) -> int:
+        """Words of the ring that so many values take."""
+        return size
+
     def encode(self, values: np.ndarray) -> tuple[np.ndarray, int]:
         """Clip, scale, round half to even, reduce modulo 2^w.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ClapError
 from .fixed_point import FixedPoint
+from .lanes import Lanes
 from .packing import digest
 
 __all__ = ["Encoded", "Entry", "Layout"]
@@ -23,7 +24,8 @@ class Entry:
     Attributes:
         name: its key in the message.
         shape: sizes; ``()`` is a scalar.
-        dtype: ``float32`` goes to the ring of 32 bits, ``float64`` and ``int64`` to that of 64 bits.
+        dtype: ``float32`` goes to the ring of 32 bits, ``int8`` to lanes of 16 bits in it, ``float64`` and ``int64`` to
+            the ring of 64 bits.
         bound: every value is clipped to [-bound, bound].
     """
 
@@ -38,7 +40,7 @@ class Encoded:
     """A message in fixed point.
 
     Attributes:
-        narrow: uint32 vector of all float32 entries.
+        narrow: uint32 vector of all float32 and int8 entries.
         wide: uint64 vector of all other entries.
         clipped: per entry how many of its values were clipped to the bound.
     """
@@ -63,14 +65,14 @@ class Layout:
     def __init__(self, entries: Iterable[Entry], participants: int) -> None:
         self.entries = tuple(entries)
         self.participants = participants
-        self._points: dict[str, FixedPoint] = {}
+        self._points: dict[str, FixedPoint | Lanes] = {}
         for entry in self.entries:
             if entry.name in self._points:
                 raise ClapError(f"layout: two entries are called '{entry.name}'")
             if any(size < 0 for size in entry.shape):
                 raise ClapError(f"layout: '{entry.name}' has the shape {entry.shape}")
             try:
-                self._points[entry.name] = FixedPoint(entry.dtype, entry.bound, participants)
+                self._points[entry.name] = _point(entry, participants)
             except ClapError as error:
                 raise ClapError(f"layout: '{entry.name}': {error}") from None
 
@@ -81,8 +83,13 @@ class Layout:
         >>> Layout([Entry("update", (2, 3), "float32", 1.0), Entry("count", (), "int64", 10**6)], 5).sizes
         (6, 1)
         """
-        narrow = sum(math.prod(entry.shape) for entry in self.entries if self._points[entry.name].width == 32)
-        return narrow, sum(math.prod(entry.shape) for entry in self.entries) - narrow
+        lengths = {32: 0, 64: 0}
+        for entry in self.entries:
+            lengths[self._points[entry.name].width] += self._words(entry)
+        return lengths[32], lengths[64]
+
+    def _words(self, entry: Entry) -> int:
+        return self._points[entry.name].words(math.prod(entry.shape))
 
     @cached_property
     def digest(self) -> bytes:
@@ -94,7 +101,7 @@ class Layout:
             parts += [entry.name, len(entry.shape), *entry.shape, entry.dtype, written]
         return digest(*parts)
 
-    def point(self, name: str) -> FixedPoint:
+    def point(self, name: str) -> FixedPoint | Lanes:
         """How the values of this entry are written in the ring."""
         return self._points[name]
 
@@ -147,9 +154,16 @@ class Layout:
         message: dict[str, np.ndarray | int | float] = {}
         starts = {32: 0, 64: 0}
         for entry in self.entries:
-            point, size = self._points[entry.name], math.prod(entry.shape)
+            point, words = self._points[entry.name], self._words(entry)
             start = starts[point.width]
-            starts[point.width] += size
-            values = point.decode((narrow if point.width == 32 else wide)[start : start + size])
+            starts[point.width] += words
+            decoded = point.decode((narrow if point.width == 32 else wide)[start : start + words])
+            values = decoded[: math.prod(entry.shape)]
             message[entry.name] = values.reshape(entry.shape) if entry.shape else values[0].item()
         return message
+
+
+def _point(entry: Entry, participants: int) -> FixedPoint | Lanes:
+    if entry.dtype == "int8":
+        return Lanes(int(entry.bound), participants)
+    return FixedPoint(entry.dtype, entry.bound, participants)

@@ -17,6 +17,7 @@ from ..core.randomness import keyed_generator
 from ..datasets.dataset import Dataset
 from ..datasets.partition import ensure_participants
 from ..errors import ClapError
+from ..federation.encoding import UPDATE_ENCODINGS, check_update_encoding
 from ..federation.strategy import STRATEGIES, Strategy, make_strategy
 from ..persistence import read_json
 from ..protection.session import LEAST_COHORT
@@ -78,6 +79,7 @@ class RunConfig:
         deadline: seconds that a step waits for sites at most under ``flare``.
         secure_aggregation: whether replies leave participants under masks only.
         privacy: every entry of :class:`~clap_vad.core.accounting.Terms`; empty without differential privacy.
+        update_encoding: ``float32`` or ``int8``, see :mod:`clap_vad.federation.encoding`.
     """
 
     dataset: str
@@ -103,6 +105,7 @@ class RunConfig:
     deadline: float = 0.0
     secure_aggregation: bool = False
     privacy: dict[str, Any] = field(default_factory=dict)
+    update_encoding: str = "float32"
 
     @classmethod
     def make(
@@ -125,6 +128,7 @@ class RunConfig:
         test_each_round: bool = False,
         secure_aggregation: bool = False,
         privacy: Privacy | None = None,
+        update_encoding: str = "float32",
     ) -> RunConfig:
         """Check the choices and fill in defaults; raises :class:`ClapError` for one that is not possible."""
         made, aggregation = check_choices(
@@ -137,7 +141,7 @@ class RunConfig:
             raise ClapError(f"{dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
         terms = None
         if privacy is not None:
-            terms = privacy.terms(made, aggregation, rounds, normalise)
+            terms = privacy.terms(made, aggregation, rounds, normalise, update_encoding)
             normalise = "federated"
         elif normalise == "auto":
             normalise = str(dataset.stores[0].info.get("normalise", "none"))
@@ -152,6 +156,7 @@ class RunConfig:
         labelled = _labelled_videos(dataset, supervision, protocol, seed, labelled_participants)
         if secure_aggregation:
             check_secure(made, aggregation, len(participants), fraction)
+        check_update_encoding(update_encoding, setting, len(participants), secure_aggregation)
         for participant, videos in participants.items():
             site_data(dataset, participant, videos, labelled)
         return cls(
@@ -174,6 +179,7 @@ class RunConfig:
             test_each_round=test_each_round,
             secure_aggregation=secure_aggregation,
             privacy={} if terms is None else dataclasses.asdict(terms),
+            update_encoding=update_encoding,
         )
 
     @classmethod
@@ -192,7 +198,8 @@ class RunConfig:
                 raise ClapError(f"{run / 'config.json'}: '{name}' is not {entries[name].type}; restore the file")
         config = cls(**content)
         least_threads = 0 if config.engine == "flare" else 1
-        if config.rounds < 1 or config.threads < least_threads or config.setting not in SETTINGS:
+        known = config.setting in SETTINGS and config.update_encoding in UPDATE_ENCODINGS
+        if config.rounds < 1 or config.threads < least_threads or not known:
             raise ClapError(f"{run / 'config.json'}: not the configuration of a run of this release")
         return config
 
@@ -219,6 +226,7 @@ class RunConfig:
             stragglers=self.stragglers,
             secure=self.secure_aggregation,
             privacy=Terms(**self.privacy) if self.privacy else None,
+            update_encoding=self.update_encoding,
         )
         labelled = _labelled_videos(dataset, self.supervision, self.protocol, self.seed, self.labelled_participants)
         return Opened(dataset, participants, plan, make_method(self.method, self.options), labelled)

@@ -16,6 +16,7 @@ from ..engines.inprocess import InProcessEngine
 from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
+from ..federation.encoding import SiteEncoding
 from ..federation.ledger import Ledger
 from ..federation.privacy import SitePrivacy
 from ..federation.secure import SiteProtection
@@ -67,7 +68,7 @@ class Federation:
             return self.method.coordinate(plan, state, lambda record: log.append({**record, **on_round(state)}))
 
         engine = InProcessEngine(self.sites(), on_reply)
-        return coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure)
+        return coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure, update_encoding=plan.update_encoding)
 
     def sites(self) -> list[Site]:
         """The participants as site objects, in order."""
@@ -81,12 +82,12 @@ class Federation:
     def _site(self, participant: str) -> Site:
         home = self.folder / "sites" / participant
         program, ledger = self.program(participant), Ledger(home / "ledger.jsonl")
-        protection = None
+        protection, privacy, encoding = None, None, None
         if self.plan.secure:
             signer = UnauthenticatedSigner()  # one process, which carries all messages itself
             protection = SiteProtection(participant, list(self.participants), signer, LEAST_COHORT)
-        privacy = None
         if self.plan.privacy is not None:
             privacy = SitePrivacy(participant, self.plan.privacy, home, one_process=True)
-        states = SiteState(home / "state")
-        return Site(participant, program, states, ledger, protection=protection, privacy=privacy)
+        if self.plan.update_encoding == "int8":
+            encoding = SiteEncoding(participant, self.plan.seed)
+        return Site(participant, program, SiteState(home / "state"), ledger, None, protection, privacy, encoding)

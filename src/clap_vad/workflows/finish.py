@@ -83,6 +83,7 @@ def finish(
         model_sha256 = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
     else:
         model_sha256 = hashes[0]
+    lines = [line for folder in states for line in read_rounds(folder / "rounds.jsonl")]
     evaluated = _evaluate(config, dataset, states)
     seconds = round(time.perf_counter() - started, 2)  # the run's own: baselines may come from another run
     if config.test_each_round:
@@ -103,6 +104,9 @@ def finish(
         "model_sha256": model_sha256,
         "bytes_up": bytes_up,
         "bytes_down": bytes_down,
+        "bytes_up_per_round": sum(line.get("bytes_up", 0) for line in lines) / config.rounds,
+        "bytes_down_per_round": sum(line.get("bytes_down", 0) for line in lines) / config.rounds,
+        "update_encoding": config.update_encoding,
         "secure_aggregation": config.secure_aggregation,
         "clipped": sum(int(state.get("clipped", np.array(0))) for state in states.values()),
         **privacy_figures(config),

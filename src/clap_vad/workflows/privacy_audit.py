@@ -23,6 +23,7 @@ from ..detector.network import detector_weights
 from ..detector.scoring import score_videos
 from ..detector.source import SegmentSource
 from ..errors import ClapError
+from ..federation.encoding import decoded
 from ..federation.messages import Message
 from ..federation.secure import layout_of
 from ..protection.session import LEAST_COHORT
@@ -79,6 +80,7 @@ def _audit(run: Path, rounds: int) -> dict[str, Any]:
         "method": config.method,
         "strategy": config.strategy,
         "secure_aggregation": config.secure_aggregation,
+        "update_encoding": config.update_encoding,
         "participants": len(opened.participants),
         "rounds": observed.plan.rounds,
         "seen": _seen(observed),
@@ -183,7 +185,8 @@ def _found_under_masks(observed: Observed, participant: str) -> list[np.ndarray]
         layout = layout_of(secure.schema, observed.plan.dim, len(secure.participants))
         for reply in seen.replies:
             if reply.participant == participant:
-                read = layout.decode(np.asarray(reply.message["narrow"]), np.asarray(reply.message["wide"]))
+                words = layout.decode(np.asarray(reply.message["narrow"]), np.asarray(reply.message["wide"]))
+                read = decoded(words, seen.ask.payload)
                 updates.append({name: np.asarray(read[f"update.{name}"]) for name in _FIRST_LAYER})
     return [candidates(updates)] if updates else []
 

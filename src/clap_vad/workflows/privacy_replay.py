@@ -124,7 +124,8 @@ def replay(
     def steps(state: State) -> Steps:
         return _watched(opened.method.coordinate(plan, state, lambda record: None), observed.read)
 
-    observed.state.update(coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure))
+    final = coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure, update_encoding=plan.update_encoding)
+    observed.state.update(final)
     return observed
 
 

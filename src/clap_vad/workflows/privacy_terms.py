@@ -38,7 +38,7 @@ class Privacy:
     seed: int | None = None
     repeats: bool = False
 
-    def terms(self, method: Method, strategy: Strategy, rounds: int, normalise: str) -> Terms:
+    def terms(self, method: Method, strategy: Strategy, rounds: int, normalise: str, update_encoding: str) -> Terms:
         """The terms of a run; raises :class:`ClapError` for one that cannot keep a promise."""
         statistics = method.private_statistics()
         if not statistics:
@@ -54,6 +54,8 @@ class Privacy:
             )
         if normalise == "none":
             raise ClapError("--dp: bounds are in standardised units; leave --normalise at auto or federated")
+        if update_encoding != "float32":
+            raise ClapError("--dp: noisy sums leave as they are, leave out --update-encoding")
         spare = _SPARE if self.repeats else 0
         return calibrated(
             self.epsilon,

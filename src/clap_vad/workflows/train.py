@@ -41,6 +41,7 @@ def train(
     test_each_round: bool = False,
     secure_aggregation: bool = False,
     privacy: Privacy | None = None,
+    update_encoding: str = "float32",
     baselines: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def train(
         secure_aggregation: let nothing that depends on videos leave a participant but under masks that cancel in the
             sum over all.
         privacy: the differential privacy that is asked for; None for none.
+        update_encoding: ``int8`` lets updates leave participants in 8 bits instead of 32, from the second round on.
         baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
             already; they depend on nothing else.
         options: settings of the method and of the strategy.
@@ -97,6 +99,7 @@ def train(
         test_each_round=test_each_round,
         secure_aggregation=secure_aggregation,
         privacy=privacy,
+        update_encoding=update_encoding,
     )
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
