@@ -1,0 +1,280 @@
+"""``clap train --dp video``: what it promises, that it can be taken up again, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from interrupted import StoppedError, stop_after, stopping_progress
+from synthetic import SCENES, make_dataset
+
+from clap_vad.algorithms import clap
+from clap_vad.cli.train import train as command
+from clap_vad.core.accounting import Terms, epsilon_of
+from clap_vad.errors import ClapError
+from clap_vad.federation.messages import schema
+from clap_vad.workflows import finish, privacy_terms
+from clap_vad.workflows import train as module
+from clap_vad.workflows.configuration import RunConfig
+from clap_vad.workflows.privacy_terms import Privacy
+from clap_vad.workflows.train import resume, train
+
+CHOICES: dict[str, Any] = {"segregation": "federated", "rounds": 3, "refine_from": 1, "local_epochs": 1}
+SEEDED = Privacy(epsilon=8.0, sampling=1.0, seed=0)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("data") / "d", videos=3, dim=8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """No page about a run, and terms that are asked for again and again are found once."""
+    once = cache(privacy_terms.calibrated)
+
+    def calibrated(*numbers: float, seed: int | None, **more: Any) -> Terms:
+        return dataclasses.replace(once(*numbers, **more), seed=seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(privacy_terms, "calibrated", calibrated)
+        patch.setattr(finish, "report", lambda run: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def reference(dataset, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("reference") / "run"
+    train(dataset, run, privacy=SEEDED, baselines={}, **CHOICES)
+    return run
+
+
+def metrics_of(run: Path) -> dict[str, Any]:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def ledgers(run: Path) -> list[dict[str, Any]]:
+    files = [run / "sites" / scene / "ledger.jsonl" for scene in SCENES]
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_metrics_tell_what_was_promised_and_what_it_costs(reference):
+    told, terms = metrics_of(reference)["privacy"], Terms(**RunConfig.read(reference).privacy)
+    assert told.keys() == {
+        "unit", "epsilon", "delta", "promised", "noise_statistics", "noise_training", "clip", "sampling", "lr",
+        "seeded",
+    }  # fmt: skip
+    assert 7.9 < told["epsilon"] <= 8.0
+    assert told["epsilon"] == pytest.approx(epsilon_of(terms), abs=1e-5)
+    assert (told["unit"], told["delta"], told["promised"], told["clip"]) == ("video", 1e-5, 8.0, 1.0)
+    assert (told["sampling"], told["seeded"]) == (1.0, True)
+    assert (told["noise_statistics"], told["noise_training"]) == (terms.noise_statistics, terms.noise_training)
+    assert (terms.statistics, terms.rounds, terms.spare) == (9, 3, 0)
+
+
+def test_a_configuration_comes_out_as_it_went_in(reference):
+    config = RunConfig.read(reference)
+    assert json.loads((reference / "config.json").read_text()) == dataclasses.asdict(config)
+    assert config.normalise == "federated"
+    assert config.open().plan.privacy == Terms(**config.privacy)
+
+
+def test_nothing_leaves_a_site_but_with_noise_and_so_often_as_agreed(reference):
+    lines = ledgers(reference)
+    for line in lines:
+        declared = schema(line["schema"])
+        assert line["protection"] == ("noised" if declared.noised else "none")
+        assert declared.noised or declared.bare
+    kinds = [schema(line["schema"]).noised for line in lines]
+    assert (kinds.count("statistics"), kinds.count("training")) == (9 * len(SCENES), 3 * len(SCENES))
+
+
+def test_killed_and_resumed_it_ends_with_the_same_model(dataset, reference, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "progress_bar", stopping_progress(7))
+        with pytest.raises(StoppedError):
+            train(dataset, tmp_path / "run", privacy=SEEDED, baselines={}, **CHOICES)
+    metrics = resume(tmp_path / "run", baselines={})
+    assert metrics["model_sha256"] == metrics_of(reference)["model_sha256"]
+    assert metrics["privacy"] == metrics_of(reference)["privacy"]
+    assert len(ledgers(tmp_path / "run")) > len(ledgers(reference))  # what was asked again did leave again
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_killed_at_any_question_it_goes_on_by_the_secret_of_its_sites(dataset, tmp_path, secure):
+    """Copies of one run, whose sites have the same secrets: one undisturbed, one stopped again and again."""
+    config = RunConfig.make(
+        module.Dataset(dataset), method="clap", setting="collaborative", supervision="us", strategy="fedavg",
+        protocol="scene", seed=0, threads=1, normalise="auto", privacy=Privacy(8.0, sampling=1.0), rounds=3,
+        options={key: value for key, value in CHOICES.items() if key != "rounds"}, secure_aggregation=secure,
+    )  # fmt: skip
+    opened, found = config.open(), []
+    for name in ("undisturbed", "stopped"):
+        for scene in SCENES:
+            (tmp_path / name / "sites" / scene).mkdir(parents=True)
+            (tmp_path / name / "sites" / scene / "privacy.key").write_bytes(scene.ljust(32).encode())
+        federation, state, stops = opened.federation(tmp_path / name, opened.participants), None, 0
+        while state is None:
+            try:
+                state = federation.run(stop_after(40 if secure else 11) if name == "stopped" else lambda *_: None)
+            except StoppedError:
+                stops += 1
+        assert (stops > 3) == (name == "stopped")
+        found.append(state)
+        noted = (tmp_path / name / "sites" / "north" / "privacy.jsonl").read_text().splitlines()
+        spent = [json.loads(line)["kind"] for line in noted]
+        assert (spent.count("statistics"), spent.count("training")) == (9, 3)
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        if name not in ("bytes_up", "bytes_down"):
+            np.testing.assert_array_equal(found[1][name], value, err_msg=name)
+
+
+def test_without_a_seed_no_two_runs_are_alike(dataset, reference, tmp_path):
+    models = set()
+    for name in ("one", "other"):
+        privacy = dataclasses.replace(SEEDED, seed=None)
+        metrics = train(dataset, tmp_path / name, privacy=privacy, baselines={}, **CHOICES)
+        assert not metrics["privacy"]["seeded"]
+        assert all((tmp_path / name / "sites" / s / "privacy.key").stat().st_mode & 0o777 == 0o600 for s in SCENES)
+        models.add(metrics["model_sha256"])
+    assert len({*models, metrics_of(reference)["model_sha256"]}) == 3
+
+
+def test_with_a_seed_two_runs_are_alike(dataset, reference, tmp_path):
+    again = train(dataset, tmp_path / "again", privacy=SEEDED, baselines={}, **CHOICES)
+    assert again["model_sha256"] == metrics_of(reference)["model_sha256"]
+
+
+@pytest.fixture
+def sums(monkeypatch) -> list[np.ndarray]:
+    """Summed gradients of the rounds, as the coordinator's steps are sent them."""
+    seen: list[np.ndarray] = []
+    inner = clap.private_steps
+
+    def private_steps(*arguments):
+        steps, replies = inner(*arguments), None
+        while True:
+            try:
+                ask = steps.send(replies)
+            except StopIteration:
+                return
+            replies = yield ask
+            if ask.step.startswith("train"):
+                gradients = [np.concatenate([np.ravel(v) for v in r.message.values()]) for r in replies]
+                seen.append(np.sum(gradients, axis=0))
+
+    monkeypatch.setattr(clap, "private_steps", private_steps)
+    return seen
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_under_masks_sums_have_less_noise(dataset, tmp_path, monkeypatch, sums, secure):
+    """Bare, each of four sites brings all of it; under masks the part with which the smallest sum has all of it."""
+    inner = privacy_terms.calibrated
+    more = {"noise_training": 50.0}
+    monkeypatch.setattr(privacy_terms, "calibrated", lambda *a, **k: dataclasses.replace(inner(*a, **k), **more))
+    metrics = train(dataset, tmp_path / "run", privacy=SEEDED, secure_aggregation=secure, baselines={}, **CHOICES)
+    assert len(sums) == 3
+    assert metrics["privacy"]["noise_training"] == 50.0
+    expected = 50.0 * math.sqrt(4 / 3 if secure else 4)
+    assert np.std(sums) == pytest.approx(expected, rel=0.2)
+    protections = {line["protection"] for line in ledgers(tmp_path / "run") if schema(line["schema"]).noised}
+    assert protections == {"noised, masked" if secure else "noised"}
+    assert all(schema(line["schema"]).noised or schema(line["schema"]).bare for line in ledgers(tmp_path / "run"))
+
+
+def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path, sums):
+    privacy = Privacy(math.inf, sampling=1.0, seed=0)
+    told = train(dataset, tmp_path / "run", privacy=privacy, baselines={}, **CHOICES)["privacy"]
+    assert (told["epsilon"], told["promised"]) == (None, None)
+    assert (told["noise_statistics"], told["noise_training"]) == (0.0, 0.0)
+    assert all(np.linalg.norm(total) <= len(SCENES) * 3 for total in sums)  # of so many videos
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"segregation": "local"}, "--segregation federated"),
+        ({"method": "c2fpl", "segregation": None}, "--method clap"),
+        ({"refine_model": "local"}, "--refine-model aggregated"),
+        ({"strategy": "median"}, "needs updates one by one, or several local steps; choose fedavg"),
+        ({"strategy": "scaffold"}, "needs updates one by one, or several local steps; choose fedavg"),
+        ({"strategy": "fedprox"}, "needs updates one by one, or several local steps; choose fedavg"),
+        ({"normalise": "none"}, "leave --normalise at auto or federated"),
+        ({"privacy": Privacy(0.0)}, "--epsilon is 0"),
+        ({"privacy": Privacy(1.0, delta=0.0)}, "--delta is 0"),
+        ({"privacy": Privacy(1.0, clip=-1.0)}, "--dp-clip is -1"),
+        ({"privacy": Privacy(1.0, sampling=2.0)}, "--dp-sampling is 2"),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_what_cannot_keep_a_promise_is_refused_before_the_run(dataset, tmp_path, changes, says):
+    options = {"privacy": SEEDED, **CHOICES, "refine_from": 1, **changes}
+    if options["segregation"] is None:
+        options = {key: value for key, value in options.items() if key not in ("segregation", "refine_from")}
+    with pytest.raises(ClapError, match=says) as told:
+        train(dataset, tmp_path / "run", **options)
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--epsilon", "1"), "--epsilon is an option of differential privacy; give --dp video too"),
+        (("--dp-clip", "1"), "--dp-clip is an option of differential privacy; give --dp video too"),
+        (("--dp-seed", "1"), "--dp-seed is an option of differential privacy; give --dp video too"),
+        (("--dp", "video"), "--dp needs --epsilon"),
+        (("--dp", "frame", "--epsilon", "1"), "'frame' is not 'video'"),
+        (("--segregation", "federated", "--dp", "video", "--epsilon", "nan"), "--epsilon is nan"),
+        (("--segregation", "federated", "--dp", "video", "--epsilon", "-1"), "--epsilon is -1"),
+        (("--dp", "video", "--epsilon", "1"), "--segregation federated"),
+    ],
+)
+def test_the_command_refuses_options_that_do_not_go_together(dataset, tmp_path, words, says):
+    done = CliRunner().invoke(command, [str(dataset), "--out", str(tmp_path / "run"), *words])
+    assert done.exit_code == 2
+    assert says in done.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_hands_its_options_on_and_takes_more_rounds(dataset, tmp_path, monkeypatch):
+    from clap_vad.cli import train as cli
+
+    given: dict[str, Any] = {}
+
+    def instead(dataset, out, **choices):
+        given.update(choices)
+        raise ClapError("enough")
+
+    monkeypatch.setattr(cli.workflow, "train", instead)
+    words = [
+        "--dp",
+        "video",
+        "--epsilon",
+        "2",
+        "--delta",
+        "1e-6",
+        "--dp-clip",
+        "0.5",
+        "--dp-sampling",
+        "0.25",
+        "--dp-lr",
+        "0.3",
+    ]
+    CliRunner().invoke(command, [str(dataset), "--out", str(tmp_path / "run"), *words, "--dp-seed", "4"])
+    assert given["privacy"] == Privacy(2.0, 1e-6, 0.5, 0.25, 0.3, 4)
+    assert given["rounds"] == 100
+    CliRunner().invoke(command, [str(dataset), "--out", str(tmp_path / "run"), "--rounds", "7", *words])
+    assert given["rounds"] == 7
+    CliRunner().invoke(command, [str(dataset), "--out", str(tmp_path / "run")])
+    assert (given["privacy"], given["rounds"]) == (None, 20)
