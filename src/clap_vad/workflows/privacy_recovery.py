@@ -1,7 +1,8 @@
-"""Recovery of features: what first-layer updates of a run give away, beside chance."""
+"""Recovery of features: what the first layers in a run's messages give away, beside chance."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,29 @@ import torch
 
 from ..algorithms.rounds import normaliser_of
 from ..algorithms.site_data import site_data
-from ..audit.recovery import ERRORS, Recovered, candidates, chance_rows, distinct_rows, own_rows, recovered
+from ..audit.recovery import (
+    ERRORS,
+    FLOOR,
+    Change,
+    Recovered,
+    candidates,
+    chance_rows,
+    distinct_rows,
+    first_layers,
+    own_rows,
+    recovered,
+    rmsprop_gradient,
+)
 from ..core.randomness import keyed_generator
 from ..detector.source import SegmentSource
+from ..detector.training import SgdSettings
+from ..federation.messages import Message, schema
 from ..federation.secure import layout_of
 from .configuration import Opened
 from .privacy_replay import Observed, Seen
 
 __all__ = ["recovery"]
 
-_FIRST_LAYER = ("layer1.weight", "layer1.bias")
 _MOST_SEGMENTS = 4096  # of a participant that are compared; more are drawn from
 _MOST_VALUES = 1 << 26  # floats of all participants' segments that are held at once
 
@@ -26,11 +40,11 @@ _MOST_VALUES = 1 << 26  # floats of all participants' segments that are held at 
 def recovery(opened: Opened, observed: Observed) -> dict[str, Any]:
     """What first-layer updates give away, beside chance."""
     targets = own_rows({name: _targets(opened, observed, name) for name in opened.participants})
-    sent = _updates_by_sender(observed)
+    sent = _sent(observed)
     seed = opened.plan.seed
     rows: list[dict[str, Any]] = []
     for name, own in targets.items():
-        of_it = [_found(opened, seen) for sender, seen in sent.items() if name in sender.split(", ")]
+        of_it = [rows for (_, who), seen in sent.items() if name in who.split(", ") for rows in _found(opened, seen)]
         of_it += _found_under_masks(observed, name)
         found = np.concatenate([own[:0], *of_it])  # nobody may have asked it in these rounds
         others = np.concatenate([own[:0], *(theirs for other, theirs in targets.items() if other != name)])
@@ -51,7 +65,7 @@ def recovery(opened: Opened, observed: Observed) -> dict[str, Any]:
         f"updates, {total['attacked']['within_25']} within 25 %; rows that know no segment hit {chance}, real segments "
         f"of other participants {total['chance_other_participants']['within_5']}."
     )
-    return {"senders": len(sent), "total": total, "participants": rows, "meaning": meaning}
+    return {"senders": len({who for _, who in sent}), "total": total, "participants": rows, "meaning": meaning}
 
 
 _COUNTED = ("candidates", "targets", *(f"within_{100 * e:.0f}" for e in ERRORS))
@@ -75,45 +89,84 @@ def _targets(opened: Opened, observed: Observed, participant: str) -> np.ndarray
     return distinct_rows(x.numpy(), share)
 
 
-def _updates_by_sender(observed: Observed) -> dict[str, list[Seen]]:
-    """Rounds by whom an update came from: a participant, or the participants of a sum."""
-    found: dict[str, list[Seen]] = {}
-    for seen in observed.of("train"):
+def _sent(observed: Observed) -> dict[tuple[str, str], list[Seen]]:
+    """Questions whose answers hold a first layer, by step and by whom they came from: one, or those of a sum."""
+    found: dict[tuple[str, str], list[Seen]] = {}
+    for seen in observed.read:
         for reply in seen.replies:
-            found.setdefault(reply.participant, []).append(Seen(seen.ask, [reply]))
+            if first_layers(reply.message):
+                found.setdefault((seen.ask.step, reply.participant), []).append(Seen(seen.ask, [reply]))
     return found
 
 
-def _found(opened: Opened, rounds: list[Seen]) -> np.ndarray:
-    """Candidates from one sender's updates."""
-    updates, decay = [], []
-    for seen in rounds:
-        message = seen.replies[0].message
-        updates.append({name: np.asarray(message[f"update.{name}"]) for name in _FIRST_LAYER})
-        weight = np.asarray(seen.ask.payload["weights.layer1.weight"], np.float64)
-        decay.append(weight * (_shrinkage(opened, int(message["count"]) // len(seen.members)) - 1))
-    return candidates(updates, decay)
+def _found(opened: Opened, rounds: list[Seen]) -> list[np.ndarray]:
+    """Candidates from what one sender answered to one step, layer by layer."""
+    found = []
+    for layer in first_layers(rounds[0].replies[0].message):
+        kind, _, name = layer.partition(".")
+        sent = [_change(seen.replies[0].message, layer) for seen in rounds]
+        began = [_change(seen.ask.payload, f"weights.{name}") for seen in rounds]
+        if kind == "control":
+            # What is sent is the change since the round before: their sum is the mean gradient of the last round.
+            decay = opened.method.sgd().weight_decay
+            sent = [_minus(total, w, decay) for total, w in zip(_running_sums(sent), began, strict=True)]
+        elif kind == "update":
+            sent = [_undone(opened, *each) for each in zip(rounds, sent, began, strict=True)]
+        found.append(candidates(sent, FLOOR if kind == "update" and opened.method.trains_by_sgd else 0.0))
+    return found
+
+
+def _change(message: Message, layer: str) -> Change:
+    weight, bias = (np.asarray(message[f"{layer}.{part}"], np.float64) for part in ("weight", "bias"))
+    return weight, bias
+
+
+def _minus(change: Change, weights: Change, times: float) -> Change:
+    return change[0] - times * weights[0], change[1] - times * weights[1]
+
+
+def _running_sums(changes: list[Change]) -> list[Change]:
+    weights, biases = (np.cumsum(np.stack(parts), axis=0) for parts in zip(*changes, strict=True))
+    return list(zip(weights, biases, strict=True))
+
+
+def _undone(opened: Opened, seen: Seen, update: Change, began: Change) -> Change:
+    """An update without what is known of it: weight decay, and RMSprop's division where it took a single step."""
+    sgd = _schedule(opened, seen)
+    visited = max(1, round(sgd.epoch_share * (int(seen.replies[0].message["count"]) // len(seen.members))))
+    size = min(sgd.batch_size, max(8, visited // sgd.min_steps) if sgd.min_steps else sgd.batch_size, visited)
+    steps = -(-visited // size)
+    if opened.method.trains_by_sgd:
+        kept = np.prod([(1 - lr * sgd.weight_decay / (1 - sgd.momentum)) ** steps for lr in sgd.lr])
+        return _minus(update, began, float(kept) - 1)
+    if steps * len(sgd.lr) > 1 or len(seen.members) > 1:
+        return update
+    weight, bias = (rmsprop_gradient(part, sgd.lr[0]) for part in update)
+    return _minus((weight, bias), began, sgd.weight_decay)
+
+
+def _schedule(opened: Opened, seen: Seen) -> SgdSettings:
+    """Optimiser settings of a round: the coordinator knows them as well as the site."""
+    if "round" not in seen.ask.payload:
+        return opened.method.sgd()
+    site = opened.federation(Path(), opened.participants).program(seen.members[0])
+    return site.schedule(int(seen.ask.payload["round"]))
 
 
 def _found_under_masks(observed: Observed, participant: str) -> list[np.ndarray]:
     """Candidates from the participant's masked vectors, read as if no mask were on them."""
-    updates = []
+    read: dict[str, list[Message]] = {}
     for seen in observed.wire:
         secure = seen.ask.secure
-        if secure is None or secure.phase != "mask" or seen.ask.step != "train":
+        if secure is None or secure.phase != "mask" or not first_layers(schema(secure.schema).fields):
             continue
         layout = layout_of(secure.schema, observed.plan.dim, len(secure.participants))
         for reply in seen.replies:
             if reply.participant == participant:
-                read = layout.decode(np.asarray(reply.message["narrow"]), np.asarray(reply.message["wide"]))
-                updates.append({name: np.asarray(read[f"update.{name}"]) for name in _FIRST_LAYER})
-    return [candidates(updates)] if updates else []
-
-
-def _shrinkage(opened: Opened, segments: int) -> float:
-    """What weight decay alone leaves of a weight after a round of a participant with so many segments."""
-    sgd = opened.method.sgd()
-    visited = max(1, round(sgd.epoch_share * segments))
-    size = min(sgd.batch_size, max(8, visited // sgd.min_steps) if sgd.min_steps else sgd.batch_size, visited)
-    steps = -(-visited // max(size, 1)) * len(sgd.lr)
-    return float((1 - sgd.lr[0] * sgd.weight_decay / (1 - sgd.momentum)) ** steps)
+                vectors = (np.asarray(reply.message[name]) for name in ("narrow", "wide"))
+                read.setdefault(secure.schema, []).append(dict(layout.decode(*vectors)))
+    return [
+        candidates([_change(message, layer) for message in messages])
+        for messages in read.values()
+        for layer in first_layers(messages[0])
+    ]
