@@ -17,7 +17,16 @@ __all__ = ["isolation"]
 
 
 def isolation(opened: Opened, observed: Observed, scratch: Path) -> dict[str, Any]:
-    """The smallest participant's own contribution, as it came or from two cohorts that differ by it."""
+    """The smallest participant's own contribution, as it came or from two cohorts that differ by it.
+
+    Args:
+        opened: the run's configuration.
+        observed: its replay.
+        scratch: an empty folder, for replays with other cohorts.
+
+    Returns:
+        Relative errors, None where there is nothing to measure, and in ``meaning`` what they mean.
+    """
     name = min(opened.participants, key=lambda each: len(opened.participants[each]))
     videos = len(opened.participants[name])
     sums = [seen for seen in observed.read if len(seen.members) > len(seen.replies)]
@@ -31,6 +40,14 @@ def isolation(opened: Opened, observed: Observed, scratch: Path) -> dict[str, An
         "feature_mean_error": None,
         "update_error": None,
     }
+    if observed.noised:
+        # What differencing would be measured against, the contribution before its noise, never left the site.
+        came = "comes by itself" if not observed.plan.secure else "hides in sums"
+        return result | {
+            "meaning": f"What '{name}' ({videos} videos) sends {came}, and the noise is in the message itself: nothing "
+            "exact can be isolated, by differences or otherwise, so no error is given. What the noise hides is for the "
+            "run's epsilon to say."
+        }
     if not observed.plan.secure:
         return result | _alone(observed, name, videos)
     within = (
