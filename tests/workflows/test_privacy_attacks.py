@@ -10,10 +10,14 @@ import pytest
 from synthetic import make_dataset
 
 from clap_vad.algorithms.rounds import normaliser_of
+from clap_vad.audit.membership import SIGNALS
+from clap_vad.datasets.dataset import Dataset, VideoRecord, write_videos_csv
+from clap_vad.features.writer import StoreWriter
 from clap_vad.federation.ask import Ask, Reply
 from clap_vad.federation.messages import Message
 from clap_vad.workflows.configuration import Opened, RunConfig
 from clap_vad.workflows.privacy_isolation import isolation
+from clap_vad.workflows.privacy_membership import membership
 from clap_vad.workflows.privacy_recovery import recovery
 from clap_vad.workflows.privacy_replay import Observed, Seen, replay
 
@@ -112,3 +116,46 @@ def test_gradients_with_noise_of_their_own_are_attacked(tmp_path, quick_train, n
     assert found["update_error"] is found["feature_moments_error"] is found["feature_mean_error"] is None
     assert "noise is in the message itself" in found["meaning"]
     assert not (tmp_path / "scratch").exists()
+
+
+def noise(folder: Path) -> Dataset:
+    """Three sites with eight videos of eight segments that have nothing in common: only learning by heart helps."""
+    rng, records = np.random.default_rng(0), []
+    with StoreWriter(folder / "store", extractor="noise", settings={}, crops=1, dim=256) as writer:
+        for name in (f"{scene}-{number}" for scene in ("north", "south", "east") for number in range(8)):
+            writer.append(name, [rng.normal(size=(8, 1, 256)).astype(np.float32)], frames=128, fps=25.0)
+            records.append(VideoRecord(name, "train", name.split("-")[0], "", None))
+        writer.finish()
+    write_videos_csv(folder / "videos.csv", records)
+    return Dataset(folder)
+
+
+def inferred(dataset: Dataset, scratch: Path, **changes) -> dict:
+    """Membership in a run of c2fpl that need not have been done."""
+    choices = {"setting": "collaborative", "supervision": "us", "strategy": "fedavg", "protocol": "scene", "seed": 0}
+    options = {"lr_milestones": "", **changes}
+    rounds = options.pop("rounds")
+    config = RunConfig.make(
+        dataset, method="c2fpl", **choices, rounds=rounds, threads=1, normalise="none", options=options
+    )
+    return membership(config.open(), 4, False, scratch)
+
+
+def test_an_overfitted_model_tells_whom_it_was_trained_on_and_an_untrained_one_nobody(tmp_path):
+    dataset = noise(tmp_path / "dataset")
+    found = inferred(dataset, tmp_path / "over", rounds=4, local_epochs=20)
+    assert found["likelihood_ratio"]["low"] > 0.6
+    assert "by likelihood ratio" in found["meaning"]
+    untrained = inferred(dataset, tmp_path / "un", rounds=1, lr=1e-12, weight_decay=0.0)
+    for signal in SIGNALS:
+        assert untrained[signal]["low"] <= 0.5 <= untrained[signal]["high"], signal
+    assert "No signal" in untrained["meaning"]
+
+
+def test_where_every_site_has_one_video_membership_is_not_inferred(tmp_path):
+    dataset = noise(tmp_path / "dataset")
+    records = [dataset.videos[f"{scene}-0"] for scene in ("north", "south", "east")]
+    write_videos_csv(tmp_path / "dataset" / "videos.csv", records)
+    found = inferred(Dataset(tmp_path / "dataset"), tmp_path / "none", rounds=1)
+    assert found["likelihood_ratio"] is None
+    assert "single video" in found["meaning"]
