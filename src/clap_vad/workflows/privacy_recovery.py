@@ -105,15 +105,20 @@ def _found(opened: Opened, rounds: list[Seen]) -> list[np.ndarray]:
     for layer in first_layers(rounds[0].replies[0].message):
         kind, _, name = layer.partition(".")
         sent = [_change(seen.replies[0].message, layer) for seen in rounds]
-        began = [_change(seen.ask.payload, f"weights.{name}") for seen in rounds]
         if kind == "control":
             # What is sent is the change since the round before: their sum is the mean gradient of the last round.
             decay = opened.method.sgd().weight_decay
-            sent = [_minus(total, w, decay) for total, w in zip(_running_sums(sent), began, strict=True)]
+            sent = [_minus(*each, decay) for each in zip(_running_sums(sent), _began(rounds, name), strict=True)]
         elif kind == "update":
-            sent = [_undone(opened, *each) for each in zip(rounds, sent, began, strict=True)]
+            sent = [_undone(opened, *each) for each in zip(rounds, sent, _began(rounds, name), strict=True)]
+        # Float32 differences of weights alone have a rounding that does not shrink with them.
         found.append(candidates(sent, FLOOR if kind == "update" and opened.method.trains_by_sgd else 0.0))
     return found
+
+
+def _began(rounds: list[Seen], name: str) -> list[Change]:
+    """The layer as each round's question sent it."""
+    return [_change(seen.ask.payload, f"weights.{name}") for seen in rounds]
 
 
 def _change(message: Message, layer: str) -> Change:
