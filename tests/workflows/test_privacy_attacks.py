@@ -143,8 +143,8 @@ def inferred(dataset: Dataset, scratch: Path, **changes) -> dict:
 
 def test_an_overfitted_model_tells_whom_it_was_trained_on_and_an_untrained_one_nobody(tmp_path):
     dataset = noise(tmp_path / "dataset")
-    found = inferred(dataset, tmp_path / "over", rounds=4, local_epochs=20)
-    assert found["likelihood_ratio"]["low"] > 0.6
+    found = inferred(dataset, tmp_path / "over", rounds=3, local_epochs=40, min_steps=0, lr=0.03)
+    assert found["likelihood_ratio"]["low"] > 0.8
     assert "by likelihood ratio" in found["meaning"]
     untrained = inferred(dataset, tmp_path / "un", rounds=1, lr=1e-12, weight_decay=0.0)
     for signal in SIGNALS:
