@@ -124,8 +124,12 @@ def _audit_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
         for number, (kind, label) in enumerate(kinds.items())
     ]
     members = [
-        ("membership" if number == 0 else "", f"AUC by {label}", [_area(row, signal) for row in runs])
-        for number, (signal, label) in enumerate(_SIGNALS.items())
+        (
+            "membership" if number == 0 else "",
+            f"AUC by {signal.replace('_', ' ')}",
+            [_area(row, signal) for row in runs],
+        )
+        for number, signal in enumerate(_SIGNALS)
     ]
     return [
         ("seen", "secure aggregation", [_yes(row["secure_aggregation"]) for row in runs]),
@@ -142,7 +146,7 @@ def _audit_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-_SIGNALS = {"loss": "loss", "confidence": "confidence", "likelihood_ratio": "likelihood ratio"}
+_SIGNALS = ("loss", "confidence", "likelihood_ratio")
 
 
 def _area(row: dict[str, Any], signal: str) -> str:

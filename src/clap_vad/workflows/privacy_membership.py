@@ -17,8 +17,6 @@ from .configuration import Opened
 
 __all__ = ["membership"]
 
-_NAMES = {"loss": "loss", "confidence": "confidence", "likelihood_ratio": "likelihood ratio"}
-
 
 def membership(opened: Opened, shadow_models: int, noised: bool, scratch: Path) -> dict[str, Any]:
     """Train the run again on random halves of every participant's videos, and guess which half.
@@ -53,7 +51,7 @@ def membership(opened: Opened, shadow_models: int, noised: bool, scratch: Path) 
     signals = np.stack([_signals(told, members, model) for model in range(shadow_models)])  # (M, signals, V)
     areas = {signal: auc_interval(signals[:, i], members, plan.seed) for i, signal in enumerate(SIGNALS)}
     result |= {signal: dict(zip(("auc", "low", "high"), area, strict=True)) for signal, area in areas.items()}
-    found = [_NAMES[signal] for signal, (_, low, _) in areas.items() if low > 0.5]
+    found = [signal.replace("_", " ") for signal, (_, low, _) in areas.items() if low > 0.5]
     meaning = (
         f"Of {len(videos)} training videos, those trained on can be told from those left out better than by a coin: by "
         f"{', '.join(found)}."
