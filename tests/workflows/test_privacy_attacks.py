@@ -13,8 +13,10 @@ from clap_vad.algorithms.rounds import normaliser_of
 from clap_vad.audit.membership import SIGNALS
 from clap_vad.datasets.dataset import Dataset, VideoRecord, write_videos_csv
 from clap_vad.features.writer import StoreWriter
-from clap_vad.federation.ask import Ask, Reply
+from clap_vad.federation import messages
+from clap_vad.federation.ask import Ask, Reply, SecureSum
 from clap_vad.federation.messages import Message
+from clap_vad.federation.secure import layout_of
 from clap_vad.workflows.configuration import Opened, RunConfig
 from clap_vad.workflows.privacy_isolation import isolation
 from clap_vad.workflows.privacy_membership import membership
@@ -100,22 +102,45 @@ def noised(observed: Observed, planted: dict[str, np.ndarray], noise: float) -> 
     return replace(private, read=[*steps, *asked])
 
 
+def planted_in(opened: Opened, observed: Observed) -> dict[str, np.ndarray]:
+    """The first three segments of each participant, one crop of each, (3, D)."""
+    store, normaliser = opened.dataset.stores[0], normaliser_of(observed.state)
+    return {
+        who: normaliser.apply(np.array(store.features[store.video(videos[0]).start :][:3, 0], np.float32))
+        for who, videos in opened.participants.items()
+    }
+
+
 @pytest.mark.parametrize(("noise", "least"), [(0.0, 12), (1e-4, 12), (1.0, 0)])
 def test_gradients_with_noise_of_their_own_are_attacked(tmp_path, quick_train, noise, least):
     opened = opened_run(quick_train, tmp_path, method="c2fpl", nesterov="off", rounds=1, weight_decay=0.1)
     observed = replay(opened, tmp_path / "again", rounds=1)
-    store, normaliser = opened.dataset.stores[0], normaliser_of(observed.state)
-    planted = {
-        who: normaliser.apply(np.array(store.features[store.video(videos[0]).start :][:3, 0], np.float32))
-        for who, videos in opened.participants.items()
-    }
-    private = noised(observed, planted, noise)
+    private = noised(observed, planted_in(opened, observed), noise)
     total = recovery(opened, private)["total"]["attacked"]
     assert total["within_5"] == least
     found = isolation(opened, private, tmp_path / "scratch")
     assert found["update_error"] is found["feature_moments_error"] is found["feature_mean_error"] is None
     assert "noise is in the message itself" in found["meaning"]
     assert not (tmp_path / "scratch").exists()
+
+
+def test_vectors_of_noised_gradients_are_read_as_if_they_bore_no_masks(tmp_path, quick_train, monkeypatch):
+    opened = opened_run(quick_train, tmp_path, method="c2fpl", nesterov="off", rounds=1)
+    observed = replay(opened, tmp_path / "again", rounds=1)
+    planted = planted_in(opened, observed)
+    private = noised(observed, planted, 0.0)
+    (trained,) = [seen for seen in private.read if seen.ask.step == "train"]
+    sent = trained.replies[0].message
+    fields = {name: messages.Field(np.shape(value), "float32", bound=8.0) for name, value in sent.items()}
+    declared = messages.Schema("private_gradient", fields, True, "test")
+    monkeypatch.setitem(messages._SCHEMAS, "private_gradient", declared)
+    names = tuple(planted)
+    layout = layout_of("private_gradient", 16, len(names))
+    encoded = {r.participant: layout.encode({**r.message, "clipped": 0}, "here") for r in trained.replies}
+    replies = [Reply(who, {"narrow": each.narrow, "wide": each.wide}) for who, each in encoded.items()]
+    ask = replace(trained.ask, reply="masked", secure=SecureSum("sum", "mask", "private_gradient", names))
+    bare = replace(private, read=[], wire=[Seen(ask, replies)])
+    assert recovery(opened, bare)["total"]["attacked"]["within_5"] == 12
 
 
 def noise(folder: Path) -> Dataset:
