@@ -6,19 +6,29 @@ import numpy as np
 import pytest
 import torch
 
-from clap_vad.audit.recovery import candidates, chance_rows, distinct_rows, least_errors, own_rows, recovered
+from clap_vad.audit.recovery import (
+    candidates,
+    chance_rows,
+    distinct_rows,
+    first_layers,
+    least_errors,
+    own_rows,
+    recovered,
+    rmsprop_gradient,
+)
+from clap_vad.federation.messages import schemas
 
 DIM, HIDDEN = 24, 40
 
 
-def sgd_step(x: np.ndarray, seed: int = 0, lr: float = 0.1) -> dict[str, np.ndarray]:
-    """Change of the first layer by one step on these rows, by autograd."""
+def sgd_step(x: np.ndarray, seed: int = 0, lr: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    """Change of the first layer's weight and bias by one step on these rows, by autograd."""
     torch.manual_seed(seed)
     net = torch.nn.Sequential(torch.nn.Linear(DIM, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, 1))
     scores = torch.sigmoid(net(torch.from_numpy(x)).squeeze(1))
     torch.nn.functional.binary_cross_entropy(scores, torch.zeros(len(x))).backward()
     first = net[0]
-    return {"layer1.weight": -lr * first.weight.grad.numpy(), "layer1.bias": -lr * first.bias.grad.numpy()}
+    return -lr * first.weight.grad.numpy(), -lr * first.bias.grad.numpy()
 
 
 def test_the_only_segment_of_a_step_comes_back():
@@ -32,19 +42,32 @@ def test_what_two_rounds_have_in_common_falls_out_of_their_difference():
     x = np.random.default_rng(1).normal(size=(2, DIM)).astype(np.float32)
     second = sgd_step(x[:1])
     extra = sgd_step(x[1:])
-    both = {name: second[name] + extra[name] for name in second}
+    both = (second[0] + extra[0], second[1] + extra[1])
     alone = candidates([both])
     errors = least_errors(candidates([second, both]), x.astype(np.float64))
     assert errors.max() < 1e-3
     assert len(alone)
 
 
-def test_weight_decay_is_taken_off():
-    x = np.random.default_rng(2).normal(size=(1, DIM)).astype(np.float32)
-    step, decay = sgd_step(x), np.full((HIDDEN, DIM), -0.05)
-    decayed = {**step, "layer1.weight": step["layer1.weight"] + decay}
-    assert recovered(candidates([decayed], [decay]), x.astype(np.float64)).within[0.05] == 1
-    assert recovered(candidates([decayed]), x.astype(np.float64)).within[0.05] == 0
+def test_first_layers_are_found_in_every_declared_message():
+    found = {declared.name: layers for declared in schemas() if (layers := first_layers(declared.fields))}
+    assert found["scaffold_update"] == ["update.layer1", "control.layer1"]
+    assert found["generator_update"] == ["update.generator.layer1"]
+    assert found["cooperative_update"] == ["update.layer1", "update.generator.layer1"]
+    assert found["model_update"] == first_layers({"update.layer1.weight": 0, "update.layer1.bias": 0})
+    assert first_layers({"gradient.layer1.weight": 0, "gradient.layer1.bias": 0}) == ["gradient.layer1"]
+    assert not first_layers({"update.layer1.weight": 0, "update.layer2.bias": 0, "weights.layer1.weight": 0})
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.6])
+def test_a_first_step_of_rmsprop_is_undone(momentum):
+    gradient = np.random.default_rng(7).normal(scale=3e-6, size=(20, 30)).astype(np.float32)
+    weight = torch.nn.Parameter(torch.full(gradient.shape, 0.05))
+    before = weight.detach().numpy().copy()
+    weight.grad = torch.from_numpy(gradient)
+    torch.optim.RMSprop([weight], lr=2e-5, momentum=momentum).step()
+    found = rmsprop_gradient(weight.detach().numpy() - before, 2e-5)
+    np.testing.assert_allclose(found, gradient, rtol=5e-3, atol=1e-11)
 
 
 def test_the_mean_of_many_segments_tells_none_of_them():

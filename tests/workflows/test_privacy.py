@@ -113,13 +113,16 @@ def test_the_attack_works_on_a_bare_run_and_fails_on_masked_sums(tmp_path, datas
     assert (masked["isolation"]["cohorts"], masked["isolation"]["least_difference"]) == (1, None)
     assert masked["isolation"]["feature_mean_error"] < 1e-6
     assert masked["isolation"]["update_error"] < 0.01
-    assert 0 <= bare["membership"]["loss"]["auc"] <= 1
     eight_bits = {"secure_aggregation": True, "update_encoding": "int8"}
-    (found,) = privacy_audit([train(quick_train, dataset, tmp_path / "int8", **eight_bits)])["runs"]
+    (found,) = privacy_audit([train(quick_train, dataset, tmp_path / "int8", **eight_bits)], shadow_models=0)["runs"]
     assert found["recovery"]["total"]["attacked"]["within_5"] <= masked["recovery"]["total"]["attacked"]["within_5"]
-    output = CliRunner().invoke(audit_command, [str(plain), str(secure), "--json"]).output
-    assert json.loads(output)["runs"] == [bare, masked]
-    assert "within 5 %" in CliRunner().invoke(audit_command, [str(plain), "--rounds", "1"]).output
+    assert 0 <= bare["membership"]["likelihood_ratio"]["auc"] <= 1
+    assert bare["membership"] == masked["membership"]  # masks do not change the model that is attacked
+    output = CliRunner().invoke(audit_command, [str(plain), "--json"]).output
+    assert json.loads(output)["runs"] == [bare]
+    assert (
+        "within 5 %" in CliRunner().invoke(audit_command, [str(plain), "--rounds", "1", "--shadow-models", "0"]).output
+    )
 
 
 def test_runs_with_drawn_participants_and_unfinished_ones_are_audited(tmp_path, dataset, quick_train):
@@ -129,17 +132,18 @@ def test_runs_with_drawn_participants_and_unfinished_ones_are_audited(tmp_path, 
     (found,) = privacy_audit([run])["runs"]
     assert found["isolation"]["cohorts"] > 1
     assert found["isolation"]["update_error"] < 0.01
-    assert not found["membership"]["finished_model"]
+    assert found["membership"]["videos"] == 16
     bare = train(quick_train, dataset, tmp_path / "few", fraction=0.25)
-    assert privacy_audit([bare], rounds=1)["runs"][0]["rounds"] == 1
+    assert privacy_audit([bare], rounds=1, shadow_models=0)["runs"][0]["rounds"] == 1
 
 
 def test_gcl_and_runs_without_test_videos_are_audited(tmp_path, quick_train, small_generator):
     bare = make_dataset(tmp_path / "bare", videos=3, test=False)
     run = tmp_path / "gcl"
     quick_train(bare, run, method="gcl", rounds=1)
-    (found,) = privacy_audit([run])["runs"]
+    (found,) = privacy_audit([run], shadow_models=0)["runs"]
     assert found["membership"]["loss"] is None
+    assert "not mounted" in found["membership"]["meaning"]
     assert found["recovery"]["total"]["attacked"]["candidates"] > 0
 
 
@@ -151,6 +155,8 @@ def test_what_cannot_be_audited_is_refused(tmp_path, dataset, quick_train):
         privacy_audit([tmp_path / "gone"])
     with pytest.raises(ClapError, match="--rounds is 0"):
         privacy_audit([run], rounds=0)
+    with pytest.raises(ClapError, match="--shadow-models is 3"):
+        privacy_audit([run], shadow_models=3)
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "setting": "collaborative", "engine": "flare"}))
     with pytest.raises(ClapError, match="cannot be replayed"):

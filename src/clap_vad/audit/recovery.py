@@ -1,10 +1,10 @@
-"""Features read off the first layer's update.
+"""Features read off the change of a first layer.
 
 With ReLU behind ``W1 x + b1``, a step of plain SGD moves row i of W1 by ``sum_n c_in x_n`` and b1[i] by ``sum_n c_in``,
 c_in = 0 for every segment n that does not activate unit i or that dropout hides from it. Their ratio is a weighted mean
 of those segments; where one has all the weight, it is that segment (Phong et al. 2017, "Privacy-preserving deep
 learning: revisited and enhanced", section 3; Zhu et al. 2019 for whole batches). Dropout and small batches leave a unit
-few segments, and so help the attacker.
+few segments, and so help the attacker. The same holds for gradients, and for the mean gradient in a control variate.
 """
 
 from __future__ import annotations
@@ -12,18 +12,43 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..core.randomness import keyed_generator
 
-__all__ = ["ERRORS", "Recovered", "candidates", "chance_rows", "distinct_rows", "least_errors", "own_rows", "recovered"]
+__all__ = [
+    "ERRORS",
+    "FLOOR",
+    "GRADIENTS",
+    "Change",
+    "Recovered",
+    "candidates",
+    "chance_rows",
+    "distinct_rows",
+    "first_layers",
+    "least_errors",
+    "own_rows",
+    "recovered",
+    "rmsprop_gradient",
+]
+
+GRADIENTS = ("update.", "gradient.", "control.")
+"""How entries of a message begin that are sums or means of gradients with respect to weights."""
+
+Change = tuple[np.ndarray, np.ndarray]
+"""Of one first layer: of its weight (H, D), a row a unit, and of its bias (H,)."""
 
 ERRORS = (0.05, 0.10, 0.25)
 """Relative L2 errors within which a segment counts as recovered."""
 
-_FLOOR = 1e-6  # of |Delta b1|: below it the float32 differences of W1, off by some 1e-9, blur the ratio
+FLOOR = 1e-6
+"""Of a bias' update in size: below it the float32 differences of the weights, off by some 1e-9, blur the ratio."""
+
 _BLOCK = 512  # candidates compared at once
+_RMSPROP_ROOT, _RMSPROP_EPS = 0.1, 1e-8  # sqrt(1 - alpha) and eps of torch.optim.RMSprop
+_FLOAT32 = 2.0**-24  # relative rounding of float32
 
 
 @dataclass(frozen=True)
@@ -42,33 +67,56 @@ class Recovered:
     best: float | None
 
 
-def candidates(updates: Sequence[Mapping[str, np.ndarray]], decay: Sequence[np.ndarray] | None = None) -> np.ndarray:
-    """Rows that may be segments, from the updates of one sender in the order of rounds.
+def first_layers(message: Mapping[str, Any]) -> list[str]:
+    """The layers of a message that inputs enter, by what their entries are called before ``.weight`` and ``.bias``.
+
+    Every network numbers its layers from 1, so a new network or a new kind of message needs no entry here.
+
+    >>> names = ("update.layer1", "update.generator.layer1", "update.layer2", "weights.layer1")
+    >>> first_layers({f"{name}.{part}": 0.0 for name in names for part in ("weight", "bias")} | {"count": 3})
+    ['update.layer1', 'update.generator.layer1']
+    """
+    layers = [name.removesuffix(".weight") for name in message if name.endswith(".layer1.weight")]
+    return [layer for layer in layers if layer.startswith(GRADIENTS) and f"{layer}.bias" in message]
+
+
+def rmsprop_gradient(change: np.ndarray, lr: float) -> np.ndarray:
+    """The gradient of RMSprop's first step, from what the step has done to weights of any shape.
+
+    The mean square is then ``(1 - alpha) g^2`` and momentum has nothing to repeat, so the change is
+    ``-lr g / (sqrt(1 - alpha) |g| + eps)``, PyTorch's alpha = 0.99 and eps = 1e-8: solved for g. For large g the change
+    is next to ``10 lr`` whatever g is; how far below it lies within float32's rounding from ``|g|`` = 1e-4 or so at the
+    learning rate 2e-5, later at greater ones. Of more steps only signs are left.
+
+    >>> g = np.array([3e-6, -2e-8, 0.0])
+    >>> bool(np.allclose(rmsprop_gradient(-0.1 * g / (0.1 * np.abs(g) + 1e-8), 0.1), g))
+    True
+    """
+    steps = -np.asarray(change, np.float64) / lr
+    return _RMSPROP_EPS * steps / np.maximum(1 - _RMSPROP_ROOT * np.abs(steps), _FLOAT32)
+
+
+def candidates(changes: Sequence[Change], floor: float = FLOOR) -> np.ndarray:
+    """Rows that may be segments, from what one sender told of one first layer, in the order of rounds.
 
     Ratios of every round, and of the differences between consecutive rounds: the part of a row that both rounds have
     in common falls out of those.
 
     Args:
-        updates: each with ``layer1.weight`` (H, D) and ``layer1.bias`` (H,), the change in a round.
-        decay: what weight decay alone has done to layer1.weight in each round, (H, D), known to whoever sent the model.
+        changes: in each round, with what weight decay has done taken off.
+        floor: bias entries that are not above it in size are left out.
 
     Returns:
         (n, D) float64, at most H (2 rounds - 1) rows.
 
-    >>> step = {"layer1.weight": np.array([[-0.2, -0.4], [0.0, 0.0]]), "layer1.bias": np.array([-0.1, 0.0])}
-    >>> candidates([step]).tolist()  # the second unit has seen nothing
+    >>> candidates([(np.array([[-0.2, -0.4], [0.0, 0.0]]), np.array([-0.1, 0.0]))]).tolist()  # unit 2 has seen nothing
     [[2.0, 4.0]]
     """
-    steps = []
-    for number, update in enumerate(updates):
-        weight = np.asarray(update["layer1.weight"], np.float64)
-        if decay is not None:
-            weight = weight - decay[number]
-        steps.append((weight, np.asarray(update["layer1.bias"], np.float64)))
+    steps = [(np.asarray(weight, np.float64), np.asarray(bias, np.float64)) for weight, bias in changes]
     pairs = [*steps, *((b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(steps))]
     found = []
     for weight, bias in pairs:
-        kept = np.abs(bias) > _FLOOR
+        kept = np.abs(bias) > floor
         found.append(weight[kept] / bias[kept, None])
     return np.concatenate(found) if found else np.zeros((0, 0))
 

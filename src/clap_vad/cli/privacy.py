@@ -43,11 +43,18 @@ def schemas() -> Output:
 @command("audit", help="Attack finished or unfinished collaborative RUNs as their coordinator could; side by side.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--rounds", type=int, default=3, show_default=True, help="Rounds to replay at most.")
-def audit(runs: tuple[Path, ...], rounds: int) -> Output:
+@click.option(
+    "--shadow-models",
+    type=int,
+    default=4,
+    show_default=True,
+    help="Models trained to infer membership, each as long as the run on half of its videos; 0 for none.",
+)
+def audit(runs: tuple[Path, ...], rounds: int, shadow_models: int) -> Output:
     """Mount the attacks and show their figures."""
     from ..workflows.privacy_audit import privacy_audit
 
-    found = privacy_audit(runs, rounds)
+    found = privacy_audit(runs, rounds, shadow_models)
     return Output(found, _audit_text(found["runs"]))
 
 
@@ -118,7 +125,14 @@ def _audit_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
         for error in (5, 10, 25)
         for number, (kind, label) in enumerate(kinds.items())
     ]
-    members = [("membership" if s == "loss" else "", f"AUC by {s}", [_area(row, s) for row in runs]) for s in _SIGNALS]
+    members = [
+        (
+            "membership" if number == 0 else "",
+            f"AUC by {signal.replace('_', ' ')}",
+            [_area(row, signal) for row in runs],
+        )
+        for number, signal in enumerate(_SIGNALS)
+    ]
     return [
         ("seen", "secure aggregation", [_yes(row["secure_aggregation"]) for row in runs]),
         ("", "rounds replayed", [str(row["rounds"]) for row in runs]),
@@ -134,7 +148,7 @@ def _audit_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-_SIGNALS = ("loss", "confidence")
+_SIGNALS = ("loss", "confidence", "likelihood_ratio")
 
 
 def _area(row: dict[str, Any], signal: str) -> str:

@@ -60,6 +60,13 @@ class Observed:
         return [seen for seen in self.read if seen.ask.step == step]
 
     @property
+    def noised(self) -> bool:
+        """Whether the sites add noise of their own to what they send: gradients come then, and no updates."""
+        return any(
+            name.startswith("gradient.") for seen in self.read for reply in seen.replies for name in reply.message
+        )
+
+    @property
     def messages(self) -> int:
         """Messages on the wire."""
         return sum(len(seen.replies) for seen in self.wire)
