@@ -27,6 +27,7 @@ from clap_vad.features.store import FeatureStore
 from clap_vad.features.writer import StoreWriter
 from clap_vad.federation.ask import State
 from clap_vad.federation.messages import Message, schema
+from clap_vad.federation.policy import RefusalError
 from clap_vad.federation.privacy import KEY
 from clap_vad.protection.noise import secret_generator
 
@@ -156,11 +157,9 @@ def test_with_no_settings_does_one_video_move_more(stores, options):
     assert_neighbours_differ_by_one(stores["whole"], usual(rounds=3, scale=3.0)[2:], "burst", "far", **options)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"crops": 1}, {"refine_mode": "training"}, {"refine_mode": "training", "crops": 1}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"crops": 1}], ids=str)
 def test_refinement_changes_a_videos_labels_by_that_video_alone(stores, options):
-    """What a site draws for it, crops or hidden units, must not depend on who else is there either."""
+    """What a site draws for it must not depend on who else is there either."""
     labels: dict[str, dict[str, np.ndarray]] = {}
     for without in ("", "calm-0", "burst"):
         program, state = site(stores["whole"], without, **options), {}
@@ -175,6 +174,14 @@ def test_refinement_changes_a_videos_labels_by_that_video_alone(stores, options)
         assert moved == [], f"labels of these videos depend on {without}"
 
 
+@pytest.mark.parametrize(
+    "options", [{"segregation": "local"}, {"refine_model": "local"}, {"refine_mode": "training"}], ids=str
+)
+def test_a_site_refuses_settings_under_which_videos_depend_on_each_other(stores, options):
+    with pytest.raises(RefusalError, match="one video moves another's labels; refused"):
+        site(stores["whole"], **options)
+
+
 def test_known_labels_move_no_more(stores):
     labels = {"burst": 0, "calm-1": 1, "far": 1, "calm-0": 1}
     assert_neighbours_differ_by_one(stores["whole"], usual(), "calm-0", "far", labels=labels)
@@ -182,9 +189,9 @@ def test_known_labels_move_no_more(stores):
 
 TRICKS: dict[str, list[tuple[str, Message]]] = {
     "tiny units": [("moments", {"scales": np.full(DIM, 1e-9)})],
-    "large units": [("moments", {"scales": np.full(DIM, 1e9)})],
+    "large units": [("moments", {"scales": np.full(DIM, 1e3)})],
     "a normaliser that blows one dimension up": [
-        ("normalise", {"mean": np.zeros(DIM, np.float32), "scale": np.array([1e6, 1, 1, 1], np.float32)}),
+        ("normalise", {"mean": np.zeros(DIM, np.float32), "scale": np.array([1e4, 1, 1, 1], np.float32)}),
         ("summarise", {}),
         ("mixture", mixture_payload()),
     ],
@@ -195,7 +202,7 @@ TRICKS: dict[str, list[tuple[str, Message]]] = {
     ],
     "a far centre": [
         ("normalise", {"mean": np.ones(DIM, np.float32), "scale": np.ones(DIM, np.float32)}),
-        ("mixture", mixture_payload((1e6, -1e6))),
+        ("mixture", mixture_payload((1e3, -1e3))),
     ],
     "a mixture that outweighs": [
         ("normalise", {"mean": np.ones(DIM, np.float32), "scale": np.ones(DIM, np.float32)}),
@@ -223,12 +230,29 @@ def threatening(scale: float) -> list[tuple[str, Message]]:
     ]
 
 
+ABSURD: dict[str, list[tuple[str, Message]]] = {
+    "units": [("moments", {"scales": np.full(DIM, 1e9)})],
+    "no units": [("moments", {"scales": np.full(DIM, np.nan)})],
+    "a normaliser": [("normalise", {"mean": np.zeros(DIM, np.float32), "scale": np.full(DIM, 1e16, np.float32)})],
+    "a mean": [("normalise", {"mean": np.full(DIM, np.inf, np.float32), "scale": np.ones(DIM, np.float32)})],
+    "a centre": [*usual()[2:4], ("mixture", mixture_payload((1e6, -1e6)))],
+    "weights": threatening(1e33),
+}
+
+
+@pytest.mark.parametrize("trick", ABSURD)
+@pytest.mark.parametrize("without", ["", "far", "burst"])
+def test_numbers_that_no_honest_coordinator_sends_are_refused_whatever_the_site_holds(stores, trick, without):
+    with pytest.raises(RefusalError, match="not finite, or above"):
+        answers(site(stores["whole"], without), ABSURD[trick])
+
+
 HIDDEN_REFUSALS = {
-    "a normaliser that overflows magnitudes": [
-        ("normalise", {"mean": np.zeros(DIM, np.float32), "scale": np.full(DIM, 1e16, np.float32)}),
+    "the largest normaliser": [
+        ("normalise", {"mean": np.zeros(DIM, np.float32), "scale": np.full(DIM, 2e4, np.float32)}),
         ("summarise", {}),
     ],
-    "weights that overflow": threatening(1e33),
+    "the largest weights": threatening(1e6),
     "units that overflow": [("moments", {"scales": np.full(DIM, 1e-149)})],
 }
 

@@ -16,14 +16,15 @@ from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.network import initial_weights
 from clap_vad.engines.inprocess import InProcessEngine
 from clap_vad.errors import ClapError
-from clap_vad.federation.ask import Ask, Reply, SecureSum
+from clap_vad.federation.ask import Ask, Reply
 from clap_vad.federation.checkpoint import Checkpoint, SiteState
 from clap_vad.federation.coordinator import coordinate
-from clap_vad.federation.encoding import SiteEncoding, check_update_encoding, steps_digest
+from clap_vad.federation.encoding import SiteEncoding, check_update_encoding
 from clap_vad.federation.engine import Quorum
 from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import check_message, encoded, schema, schemas
 from clap_vad.federation.policy import Policy, RefusalError
+from clap_vad.federation.question import question_digest
 from clap_vad.federation.secure import SiteProtection
 from clap_vad.federation.site import Site
 from clap_vad.protection.signing import UnauthenticatedSigner
@@ -100,7 +101,7 @@ def make_site(folder: Path, participant: str, secure=False, update=update_of, po
     protection = SiteProtection(participant, list(COUNTS), UnauthenticatedSigner(), 3) if secure else None
     states, ledger = SiteState(folder / participant), Ledger(folder / f"{participant}.jsonl")
     encoding = SiteEncoding(participant, seed=4) if encodes else None
-    return Site(participant, Program(participant, update), states, ledger, policy, protection, encoding)
+    return Site(participant, Program(participant, update), states, ledger, policy, protection, None, encoding)
 
 
 def rounds(folder: Path, questions: int, secure=False, lost=frozenset(), update=update_of):
@@ -267,19 +268,23 @@ def test_8_bits_leave_a_site_only_where_they_are_agreed_and_permitted(tmp_path):
     check_message("model_update_int8", message, DIM, "ada")
 
 
+def told_steps(ask: Ask) -> bool:
+    return any(name.startswith("encoding.step.") for name in ask.payload)
+
+
 def test_a_masked_sum_is_in_the_steps_that_all_sites_were_told(tmp_path, monkeypatch):
     """A coordinator that gives one site other steps than the rest would read that site's numbers in the sum."""
     handle, told = Site.handle, []
 
     def finer(self, ask):
-        if ask.secure is not None and ask.secure.phase == "mask" and ask.secure.steps and self.participant != "bob":
+        if ask.secure is not None and ask.secure.phase == "mask" and told_steps(ask) and self.participant != "bob":
             told.append(self.participant)
             coarse = {key: np.float32(100) for key in ask.payload if key.startswith("encoding.step.")}
             ask = replace(ask, payload={**ask.payload, **coarse})
         return handle(self, ask)
 
     monkeypatch.setattr(Site, "handle", finer)
-    with pytest.raises(RefusalError, match="in other steps than it began with; refused"):
+    with pytest.raises(RefusalError, match="whose question is another than it began with; refused"):
         rounds(tmp_path, 2, secure=True)
     assert told == ["ada"]
 
@@ -288,8 +293,8 @@ def test_sites_that_were_told_other_steps_refuse_each_others_keys(tmp_path, monk
     handle = Site.handle
 
     def other(self, ask):
-        if ask.secure is not None and ask.secure.steps and self.participant == "bob":
-            ask = replace(ask, secure=replace(ask.secure, steps="0" * 64))
+        if ask.secure is not None and self.participant == "bob":
+            ask = replace(ask, secure=replace(ask.secure, question="0" * 64))
         return handle(self, ask)
 
     monkeypatch.setattr(Site, "handle", other)
@@ -297,12 +302,18 @@ def test_sites_that_were_told_other_steps_refuse_each_others_keys(tmp_path, monk
         rounds(tmp_path, 2, secure=True)
 
 
-def test_a_digest_tells_steps_apart_and_knows_nothing_else_of_a_question():
-    steps = {"encoding.step.a": np.float32(1), "encoding.step.b": np.float32(2)}
-    assert steps_digest({}) == steps_digest({"round": 3, "encoding.number": 1}) == ""
-    assert steps_digest({**steps, "round": 3}) == steps_digest(dict(reversed(steps.items())))
-    assert len({steps_digest(each) for each in (steps, {**steps, "encoding.step.a": np.float32(3)}, {})}) == 3
-    assert SecureSum("a", "mask", "model_update", ("b",)).steps == ""
+def test_a_digest_tells_questions_apart_and_passes_over_the_masks():
+    base = Ask("train", "model_update", {"encoding.step.a": np.float32(1), "round": 3}, sequence=4)
+    others = [
+        replace(base, payload={**base.payload, "encoding.step.a": np.float32(2)}),
+        replace(base, payload={**base.payload, "more": np.zeros(0)}),
+        replace(base, sequence=5),
+        replace(base, step="other"),
+        replace(base, reply="scaffold_update"),
+    ]
+    assert len({question_digest(each) for each in (base, *others)}) == 6
+    masked = replace(base, payload={"secure.present": np.ones(3, np.uint8), **dict(reversed(base.payload.items()))})
+    assert question_digest(masked) == question_digest(base)
 
 
 @pytest.mark.parametrize(

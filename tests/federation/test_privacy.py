@@ -21,6 +21,7 @@ from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import Message, schema
 from clap_vad.federation.policy import RefusalError
 from clap_vad.federation.privacy import KEY, SitePrivacy
+from clap_vad.federation.question import question_digest
 from clap_vad.federation.secure import SiteProtection
 from clap_vad.federation.site import Site
 from clap_vad.protection.session import least_members
@@ -125,7 +126,7 @@ def test_the_same_question_asked_again_gets_the_same_bytes_by_a_new_process_too(
     second = here.handle(later)
     assert same(second, site(tmp_path).handle(later))
     assert json.loads((tmp_path / "privacy.jsonl").read_text().splitlines()[-1])["kind"] == "statistics"
-    assert len((tmp_path / "privacy.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "privacy.jsonl").read_text().splitlines()) == 1 + 2  # the terms, two releases
 
 
 CHANGES: dict[str, Callable[[Ask], Ask]] = {
@@ -170,7 +171,7 @@ def test_a_question_that_comes_back_later_gets_other_noise_and_counts(tmp_path):
     first = noise(here.handle(question))
     here.handle(ask(sequence=1))
     assert independent(first, noise(here.handle(question)))
-    assert len((tmp_path / "privacy.jsonl").read_text().splitlines()) == 3
+    assert here._privacy.spent()["statistics"] == 3
 
 
 def test_participants_and_runs_draw_apart(tmp_path):
@@ -275,18 +276,30 @@ def test_nothing_that_a_coordinator_can_say_resets_the_budget(tmp_path, way):
         here.handle(question)
 
 
-def test_a_question_that_was_refused_or_failed_frees_no_release(tmp_path):
+def test_a_question_that_failed_costs_nothing_for_nothing_was_said(tmp_path):
     here = site(tmp_path)
+    answer = here._program.steps["scales"]
 
     def fail(payload, state):
         raise ClapError("no")
 
     here._program.steps["scales"] = (fail, "private_scales")
-    for sequence in range(4):
+    for sequence in range(5):
         with pytest.raises(ClapError, match=r"^no$"):
             here.handle(ask(sequence=sequence))
+    here._program.steps["scales"] = answer
+    assert here._privacy.spent()["statistics"] == 0
+    for sequence in range(4):
+        here.handle(ask(sequence=sequence))
     with pytest.raises(RefusalError, match="budget"):
         here.handle(ask("calibrate", 4))
+
+
+def test_a_run_goes_on_under_the_terms_that_it_was_begun_on_alone(tmp_path):
+    site(tmp_path).handle(ask())
+    site(tmp_path)
+    with pytest.raises(RefusalError, match="begun on other terms"):
+        site(tmp_path, replace(TERMS, rounds=TERMS.rounds + 1))
 
 
 def test_a_torn_last_line_is_an_answer_that_was_never_made(tmp_path):
@@ -358,8 +371,8 @@ def test_a_bare_message_passes_and_the_ledger_says_what_was_noised(tmp_path):
 def masked(here: dict[str, Site], sequence: int = 0, identity: str = "0-x") -> dict[str, Message]:
     """The masked messages of a secure sum among these sites, asked as its coordinator does."""
     names = tuple(here)
-    secure = SecureSum(identity, "advertise", "private_scales", names)
     base = ask(sequence=sequence)
+    secure = SecureSum(identity, "advertise", "private_scales", names, question=question_digest(base).hex())
 
     def say(phase: str, name: str, reply: str, **payload: np.ndarray) -> Message:
         question = replace(base, reply=reply, payload=payload, secure=replace(secure, phase=phase))

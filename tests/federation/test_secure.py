@@ -127,7 +127,7 @@ def expected(name: str, messages: list[dict], participants: int) -> dict[str, np
     }
 
 
-SUMMABLE = [declared.name for declared in schemas() if declared.summable]
+SUMMABLE = [declared.name for declared in schemas() if declared.summable and not declared.noised]
 
 
 @pytest.mark.parametrize("name", SUMMABLE)
@@ -221,7 +221,7 @@ def phase(**changes) -> Ask:
         (phase(cohort=2), "this site's policy asks for 3"),
         (phase(schema="normal_gaussian"), "'normal_gaussian' is a site's own and cannot be hidden"),
         (phase(phase="share"), "the secrets of this secure sum are gone"),
-        (phase(phase="mask"), "replies with 'normal_moments', not with|present|secrets"),
+        (phase(phase="mask"), "whose question is another than it began with"),
         (phase(phase="guess"), "the secrets of this secure sum are gone"),
     ],
 )

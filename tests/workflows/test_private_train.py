@@ -186,7 +186,7 @@ def test_under_masks_sums_have_less_noise(dataset, tmp_path, monkeypatch, sums, 
     assert len(sums) == 3
     assert metrics["privacy"]["noise_training"] == 50.0
     expected = 50.0 * math.sqrt(4 / 3 if secure else 4)
-    assert np.std(sums) == pytest.approx(expected, rel=0.2)
+    assert np.std(sums) == pytest.approx(expected, rel=0.25)  # of 99 numbers; bare it is 73 % more
     protections = {line["protection"] for line in ledgers(tmp_path / "run") if schema(line["schema"]).noised}
     assert protections == {"noised, masked" if secure else "noised"}
     assert all(schema(line["schema"]).noised or schema(line["schema"]).bare for line in ledgers(tmp_path / "run"))
@@ -205,11 +205,13 @@ def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path
     [
         ({"segregation": "local"}, "--segregation federated"),
         ({"method": "c2fpl", "segregation": None}, "--method clap"),
-        ({"refine_model": "local"}, "--refine-model aggregated"),
+        ({"refine_model": "local"}, "--refine-model, --refine-mode at their defaults"),
+        ({"refine_mode": "training"}, "--refine-model, --refine-mode at their defaults"),
         ({"strategy": "median"}, "needs updates one by one, or several local steps; choose fedavg"),
         ({"strategy": "scaffold"}, "needs updates one by one, or several local steps; choose fedavg"),
         ({"strategy": "fedprox"}, "needs updates one by one, or several local steps; choose fedavg"),
         ({"normalise": "none"}, "leave --normalise at auto or federated"),
+        ({"update_encoding": "int8"}, "--dp"),
         ({"privacy": Privacy(0.0)}, "--epsilon is 0"),
         ({"privacy": Privacy(1.0, delta=0.0)}, "--delta is 0"),
         ({"privacy": Privacy(1.0, clip=-1.0)}, "--dp-clip is -1"),

@@ -18,6 +18,7 @@ from ..core.windows import LABEL_SHARE, SHORT_VIDEOS, refine, window_labels
 from ..features.streaming import ENTROPIES, all_video_statistics
 from ..federation.ask import Ask, State, Steps
 from ..federation.messages import Message
+from ..federation.policy import RefusalError
 from .federated_segregation import common_mixture, judged_anomalous, mixture_fit, mixture_statistics, summary_moments
 from .method import METHODS, Method, option
 from .plan import Plan, SiteData
@@ -73,8 +74,9 @@ class Clap(Method):
         return self.pooled
 
     def private_statistics(self) -> int:
-        """Only with the common mixture: split by a site's own, one video would move the labels of others."""
-        return STATISTICS if self.federated and self.refine_model == "aggregated" else 0
+        """Only where a video's labels depend on no other: by the common mixture, refined without draws for all."""
+        apart = self.federated and self.refine_model == "aggregated" and self.refine_mode == "evaluation"
+        return STATISTICS if apart else 0
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Common knowledge, then rounds, then the alarm threshold."""
@@ -122,6 +124,8 @@ class ClapSite(DetectorSite):
             self.steps["summarise"] = (self._summarise, "summary_moments")
             self.steps["mixture"] = (self._mixture, "mixture_statistics")
         if plan.privacy is not None:
+            if not settings.private_statistics():
+                raise RefusalError("a private run with settings under which one video moves another's labels; refused")
             self.steps = PrivateSite(self, plan.privacy, settings.sgd()).steps
 
     def summaries(self, state: State) -> np.ndarray:

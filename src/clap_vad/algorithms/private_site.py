@@ -13,21 +13,24 @@ from ..core import private_statistics as private
 from ..core.accounting import Terms
 from ..core.federated_mixture import Mixtures, in_anomalous_component, responsibilities
 from ..core.moments import Normaliser
+from ..core.private_statistics import MOST_MEAN, MOST_SCALE, MOST_SIZE
 from ..detector.network import LAYERS, Weights
 from ..detector.private_gradient import clipped_gradients
-from ..detector.scoring import score_videos
 from ..detector.source import SegmentSource
 from ..detector.training import SgdSettings
 from ..errors import ClapError
 from ..features.streaming import all_video_moments
 from ..federation.ask import State
 from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
+from ..federation.policy import RefusalError
 from ..federation.privacy import KEY
 from ..federation.site import Handler
 from ..protection.noise import secret_generator
 from .plan import Plan, SiteData
 
 __all__ = ["LabellingSite", "PrivateSite"]
+
+_MOST_WEIGHT = 1e6
 
 
 class LabellingSite(Protocol):
@@ -51,6 +54,9 @@ class LabellingSite(Protocol):
 
     def make_labels(self, gaussians: np.ndarray, state: State) -> None:
         """Pseudo-labels by the common density, into ``state["labels"]``."""
+
+    def scores_apart(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """s[t] of each video by itself."""
 
     def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
         """May change the labels."""
@@ -102,12 +108,12 @@ class PrivateSite:
         return _message("private_scales", private.scale_contributions(self._means()[1]), self._site.plan.dim)
 
     def _moments(self, payload: Message, state: State) -> Message:
-        contributions = private.moment_contributions(*self._means(), np.asarray(payload["scales"]))
+        contributions = private.moment_contributions(*self._means(), _bounded(payload, "scales", MOST_SIZE))
         return _message("private_moments", contributions, self._site.plan.dim)
 
     def _normalise(self, payload: Message, state: State) -> Message:
-        state["normaliser.mean"] = np.asarray(payload["mean"])
-        state["normaliser.scale"] = np.asarray(payload["scale"])
+        mean, scale = (_bounded(payload, name, most) for name, most in (("mean", MOST_MEAN), ("scale", MOST_SCALE)))
+        state["normaliser.mean"], state["normaliser.scale"] = mean, scale
         return {}
 
     def _pairs(self, state: State) -> np.ndarray:
@@ -117,12 +123,12 @@ class PrivateSite:
         return _message("private_centre", private.centre_contributions(self._pairs(state)))
 
     def _mixture(self, payload: Message, state: State) -> Message:
-        z, mixture = self._pairs(state) - np.asarray(payload["centre"]), _mixture_in(payload)
+        z, mixture = self._pairs(state) - _bounded(payload, "centre", MOST_SIZE), _mixture_in(payload)
         return _message("private_mixture", private.mixture_contributions(z, responsibilities(z, mixture)))
 
     def _segregate(self, payload: Message, state: State) -> Message:
         """Which videos look normal by the common mixture, and their magnitudes."""
-        z, normal = self._pairs(state) - np.asarray(payload["centre"]), int(bool(payload["normal"]))
+        z, normal = self._pairs(state) - _bounded(payload, "centre", MOST_SIZE), int(bool(payload["normal"]))
         judged = in_anomalous_component(z, _mixture_in(payload), normal)
         anomalous = state["anomalous"] = self._site.with_known_labels(judged)
         present = np.zeros(len(state["magnitude"]), dtype=bool)
@@ -142,7 +148,7 @@ class PrivateSite:
 
         What is drawn for a video depends on the site's secret and the video alone, so another one changes none of it.
         """
-        weights, number = self._site.global_weights(payload), int(payload["round"])
+        weights, number = self._weights(payload), int(payload["round"])
         if number % self._passes == 0:  # as many passes as a round has in the usual form
             self._site.before_training(weights, number // self._passes, state)
         source, key = self._site.source(state), np.asarray(payload[KEY]).tobytes()
@@ -167,16 +173,29 @@ class PrivateSite:
         return {f"gradient.{name}": value.astype(np.float32) for name, value in total.items()}
 
     def _calibrate(self, payload: Message, state: State) -> Message:
-        data, threads = self._site.data, self._site.plan.threads
-        weights = self._site.global_weights(payload)
-        scores = score_videos(weights, data.store, data.entries, self._site.normaliser(state), threads)
+        scores = self._site.scores_apart(self._weights(payload), state)
         return _message("private_scores", private.score_contributions(scores))
+
+    def _weights(self, payload: Message) -> Weights:
+        """The model in a question, none of whose weights is so large that some video could make a step overflow."""
+        weights = self._site.global_weights(payload)
+        if not all(np.abs(value).max() <= _MOST_WEIGHT for value in weights.values()):  # NaN is refused too
+            raise RefusalError(f"a model with weights that are not finite, or above {_MOST_WEIGHT:g}; refused")
+        return weights
+
+
+def _bounded(payload: Message, name: str, most: float) -> np.ndarray:
+    """An array of a question; raises :class:`RefusalError` unless it is within what an honest one can hold."""
+    value = np.asarray(payload[name])
+    if not np.abs(value).max(initial=0.0) <= most:  # NaN is refused too
+        raise RefusalError(f"a question whose '{name}' is not finite, or above {most:g}; refused")
+    return value
 
 
 def _mixture_in(payload: Message) -> Mixtures:
     mixture = Mixtures(*(np.asarray(payload[name]) for name in ("weights", "means", "covariances")))
-    if not mixture.possible(1):
-        raise ClapError("the mixture sent to this site has impossible shapes or values; refused")
+    if not mixture.possible(1) or max(np.abs(mixture.means).max(), np.abs(mixture.covariances).max()) > MOST_SIZE:
+        raise RefusalError("the mixture sent to this site has impossible shapes or values; refused")
     return mixture
 
 

@@ -70,6 +70,8 @@ class DetectorSite:
 
         ``dropout`` switches training mode on.
         """
+        if self.plan.privacy is not None:
+            return self.scores_apart(weights, state)
         key = (self.plan.seed, number, self.data.participant)
         return score_videos(
             weights,
@@ -80,6 +82,11 @@ class DetectorSite:
             keyed_generator(*key, "scoring") if dropout else None,
             (self._sgd.crops, keyed_generator(*key, "scored crops")) if self._sgd.crops else None,
         )
+
+    def scores_apart(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """s[t] of each video by itself: where several share a matrix product, one changes the last digits of others."""
+        store, normaliser, threads = self.data.store, self.normaliser(state), self.plan.threads
+        return [score_videos(weights, store, [entry], normaliser, threads)[0] for entry in self.data.entries]
 
     def pseudo_labels(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> np.ndarray:
         """Labels that training under this model would begin with, float32 per segment. They never leave the site."""

@@ -21,7 +21,9 @@ _INTERVAL = 1e-3
 _STATISTICS_SHARE = 0.25
 """Part of epsilon that all statistics before and after training would cost by themselves."""
 _DIGITS = 4
-_MOST_NOISE = 1e6
+_MOST_EPSILON, _MOST_DELTA, _MOST_RELEASES = 100, 1e-3, 100_000
+"""Beyond these there is no promise to speak of, and accounts of it take memory without bound."""
+_LEAST_NOISE, _MOST_NOISE = 0.05, 1e6
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,18 @@ class Terms:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.epsilon is not None and not 0 < self.epsilon < math.inf:
-            raise ClapError(f"--epsilon is {self.epsilon}; a number above 0 is needed, or inf for no noise")
-        if not 0 < self.delta < 1:
-            raise ClapError(f"--delta is {self.delta}; a number between 0 and 1 is needed")
+        numbers = (self.statistics, self.rounds, self.spare)
+        if any(type(number) is not int for number in numbers) or max(numbers) > _MOST_RELEASES:
+            raise ClapError(f"a run under differential privacy has at most {_MOST_RELEASES} releases of a kind")
+        if self.epsilon is not None and not 0 < self.epsilon <= _MOST_EPSILON:
+            raise ClapError(
+                f"--epsilon is {self.epsilon}; a number above 0 and up to {_MOST_EPSILON}, or inf for no noise"
+            )
+        if not 0 < self.delta <= _MOST_DELTA:
+            raise ClapError(
+                f"--delta is {self.delta}; a number above 0 and at most {_MOST_DELTA} is needed: it is the probability "
+                "that the promise is broken"
+            )
         if not 0 < self.clip < math.inf:
             raise ClapError(f"--dp-clip is {self.clip}; a number above 0 is needed")
         if not 0 < self.lr < math.inf:
@@ -80,12 +90,14 @@ def epsilon_of(terms: Terms, statistics: int | None = None, rounds: int | None =
     """Epsilon, at the terms' delta, of so many releases; of all that the terms allow where no number is given.
 
     Returns:
-        An upper bound; infinity where there is no noise.
+        An upper bound; infinity where there is no noise, or so little that no epsilon up to 100 covers it.
 
     >>> terms = Terms(None, 1e-5, 1.0, 0.3, 0.1, 12, 200, 0, 5.0, 4.0)
     >>> round(epsilon_of(terms), 2), round(epsilon_of(terms, rounds=0), 2), epsilon_of(terms, 0, 0)
     (5.91, 2.88, 0.0)
     """
+    if terms.epsilon is not None and min(terms.noise_statistics, terms.noise_training) < _LEAST_NOISE:
+        return math.inf
     statistics = terms.statistics + terms.spare if statistics is None else statistics
     rounds = terms.rounds + terms.spare if rounds is None else rounds
     return _epsilon(terms.delta, terms.sampling, (terms.noise_statistics, statistics), (terms.noise_training, rounds))

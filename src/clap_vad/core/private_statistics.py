@@ -24,6 +24,9 @@ __all__ = [
     "CENTRE",
     "GAUSSIAN",
     "MIXTURE",
+    "MOST_MEAN",
+    "MOST_SCALE",
+    "MOST_SIZE",
     "SCORE_BINS",
     "Blocks",
     "centre_contributions",
@@ -46,13 +49,18 @@ __all__ = [
 
 
 def clipped(rows: np.ndarray, radius: float) -> np.ndarray:
-    """Rows (V, k), each shortened to an L2 norm of ``radius`` where it is longer.
+    """Rows (V, k), each shortened to an L2 norm of ``radius`` where it is longer; one that is not finite becomes 0.
+
+    Whether a site can answer must not depend on a video either.
 
     >>> clipped(np.array([[3.0, 4.0], [0.3, 0.4]]), 1.0).round(6).tolist()
     [[0.6, 0.8], [0.3, 0.4]]
     """
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows * np.minimum(1.0, radius / np.maximum(norm, np.finfo(np.float64).tiny))
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    sound = np.isfinite(norm)
+    factor = radius / np.maximum(np.where(sound, norm, 1.0), radius)
+    return np.where(sound, rows, 0.0) * factor
 
 
 @dataclass(frozen=True)
@@ -93,10 +101,14 @@ def _towards(usual: np.ndarray | float, found: np.ndarray | float, noise: np.nda
     return usual + (found - usual) * (spread**2 / (spread**2 + np.square(noise)))
 
 
-def _shrunk(found: np.ndarray, noise: float) -> np.ndarray:
-    """Values (D,) drawn towards their mean, as far as noise explains how they differ (positive-part James-Stein)."""
-    mean, variance = found.mean(), found.var()
-    return np.asarray(mean + (found - mean) * max(0.0, 1 - noise**2 / max(variance, np.finfo(np.float64).tiny)))
+def _shrunk(found: np.ndarray, noise: float, spread: float) -> np.ndarray:
+    """Values (D,) drawn towards their mean, as far as noise explains how they differ (positive-part James-Stein).
+
+    ``spread`` is what they usually differ by: chance alone may make noise look like more than it is.
+    """
+    mean, variance = found.mean(), max(float(found.var()), np.finfo(np.float64).tiny)
+    factor = min(max(0.0, 1 - noise**2 / variance), spread**2 / (spread**2 + noise**2))
+    return np.asarray(mean + (found - mean) * factor)
 
 
 # Normalisation: how large each dimension is, then mean and variance in that unit.
@@ -104,6 +116,10 @@ def _shrunk(found: np.ndarray, noise: float) -> np.ndarray:
 _MOST_BITS, _APART_BITS = 10.0, 2.5
 _LEAST_SPREAD = 0.1
 """Least standard deviation, in units of a dimension's size."""
+MOST_SIZE = 2.0**_MOST_BITS
+MOST_MEAN = 2 * MOST_SIZE
+MOST_SCALE = 2 * MOST_SIZE / _LEAST_SPREAD
+"""What is read from any sums keeps within these, so a question that does not is no honest one."""
 
 
 def scale_blocks(dim: int) -> Blocks:
@@ -127,7 +143,7 @@ def read_scales(total: np.ndarray, videos: float, deviation: float) -> np.ndarra
     blocks = scale_blocks(len(total) - 2)
     _, overall, apart = (part / videos for part in blocks.unpack(total))
     _, noise_overall, noise_apart = blocks.deviations(deviation / videos)
-    bits = _towards(0.0, overall[0], noise_overall, _APART_BITS) + _shrunk(apart, noise_apart)
+    bits = _towards(0.0, overall[0], noise_overall, _APART_BITS) + _shrunk(apart, noise_apart, _APART_BITS)
     return np.asarray(2.0 ** np.clip(bits, -_MOST_BITS, _MOST_BITS))
 
 
@@ -138,7 +154,9 @@ def moment_blocks(dim: int) -> Blocks:
 
 def moment_contributions(means: np.ndarray, squares: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """From each video's mean and mean square per dimension, (V, D) each, in units of ``scales`` (D,)."""
-    return moment_blocks(len(scales)).pack(np.ones(len(means)), means / scales, squares / np.square(scales))
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        in_units = means / scales, squares / np.square(scales)
+    return moment_blocks(len(scales)).pack(np.ones(len(means)), *in_units)
 
 
 def read_normaliser(total: np.ndarray, videos: float, deviation: float, scales: np.ndarray) -> Normaliser:
@@ -150,8 +168,9 @@ def read_normaliser(total: np.ndarray, videos: float, deviation: float, scales: 
     blocks = moment_blocks(len(scales))
     _, means, squares = (part / videos for part in blocks.unpack(total))
     _, noise_means, noise_squares = blocks.deviations(deviation / videos)
-    mean, square = _shrunk(means, noise_means), _shrunk(squares, noise_squares)
+    mean, square = _shrunk(means, noise_means, 1.0), _shrunk(squares, noise_squares, 1.0)
     spread = np.sqrt(np.maximum(square - np.square(mean), max(noise_squares, _LEAST_SPREAD**2)))
+    mean = np.clip(mean, -1.0, 1.0)  # in units of the root mean square
     return Normaliser((mean * scales).astype(np.float32), (1 / (spread * scales)).astype(np.float32))
 
 

@@ -78,6 +78,8 @@ class SiteHost:
         privacy = None
         if program.terms is not None:
             privacy = SitePrivacy(self.name, program.terms, home, one_process=False)
+        elif "agreement" in before and (home / "privacy.jsonl").exists():
+            raise RefusalError("a run that was begun under differential privacy; refused without it")
         modes = (program.protection, privacy, program.encoding)
         return Site(self.name, program, states, ledger, policy, *modes).handle(ask)
 

@@ -86,10 +86,7 @@ def deployed_config(
     if privacy is not None:
         if privacy.seed is not None:
             raise ClapError("--dp-seed is for experiments in one process; sites draw their noise themselves")
-        # A masked question may have to be asked again, and its answer then has new noise.
-        terms = replace(privacy, repeats=secure_aggregation).terms(
-            made, aggregation, rounds, normalise, update_encoding
-        )
+        terms = replace(privacy, repeats=True).terms(made, aggregation, rounds, normalise, update_encoding)
     check_update_encoding(update_encoding, "collaborative", len(sites), secure_aggregation)
     if dataset is not None:
         check_test_videos(Dataset(dataset))

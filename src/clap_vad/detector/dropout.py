@@ -30,6 +30,8 @@ class Dropout:
     def keep(self, h: torch.Tensor) -> torch.Tensor:
         """Which units of ``h`` are kept this time, a bool of its shape."""
         words = self._rng.bit_generator.random_raw(-(-h.numel() // 4))
+        if self._keep_below == _WORD:  # does not fit the comparison below
+            return torch.ones(h.shape, dtype=torch.bool)
         # Shifting the word's range to int16 keeps the comparison in the type the bits come in.
         bits = torch.from_numpy(words.view(np.int16)[: h.numel()]).view(h.shape)
         return bits < self._keep_below - _WORD // 2

@@ -58,9 +58,10 @@ def clipped_gradients(
             drawn = None if looked_at == source.crops else source.draw_crops(chosen, looked_at, rng)
             share = source.gather(chosen, x, drawn)
             gradient = video_gradient(weights, x, share, labels[chosen], Dropout(dropout, rng), layers)
-            norm = np.sqrt(sum(float(np.square(g).sum(dtype=np.float64)) for g in gradient.values()))
-            for name, value in gradient.items():
-                total[name] += value / max(clip, norm)
+            norm = np.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradient.values()))
+            if np.isfinite(norm):  # else nothing: whether a site can answer must not depend on a video either
+                for name, value in gradient.items():
+                    total[name] += value / max(clip, norm)
     return total
 
 

@@ -23,7 +23,7 @@ class SecureSum:
         participants: who takes part, in the order of rows.
         total: what a message's count is a share of, where the sum is one of means; 0 for plain sums.
         cohort: sites that the sum is over at least.
-        steps: digest of the steps that its numbers are in, where these have 8 bits.
+        question: what is asked, see :func:`~clap_vad.federation.question.question_digest`, in hex: the same of all.
     """
 
     identity: str
@@ -32,7 +32,7 @@ class SecureSum:
     participants: tuple[str, ...]
     total: int = 0
     cohort: int = 3
-    steps: str = ""
+    question: str = ""
 
 
 @dataclass(frozen=True)

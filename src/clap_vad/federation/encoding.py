@@ -13,12 +13,12 @@ and rarely one, right on average, and what is missing waits in its state in the 
 The coordinator derives the steps from the mean update that it read last, in which no single site can be seen. As long
 as it has read none, it asks for float32: a scale guessed from anything else (initial weights, learning rate) is off by
 orders of magnitude for some method, and a step far too large makes noise of an update (1-bit Adam warms up alike: Tang
-et al. 2021). In a masked sum all sites must have been told the same steps, see :func:`steps_digest`.
+et al. 2021). In a masked sum all sites have been told the same steps, as all else of the question: a coordinator that
+gave one site fine steps and the others coarse ones, in which they send zeros, would read that site's update in the sum.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,7 +41,6 @@ __all__ = [
     "decoded",
     "encoded_question",
     "read_replies",
-    "steps_digest",
 ]
 
 UPDATE_ENCODINGS = ("float32", "int8")
@@ -106,8 +105,6 @@ class SiteEncoding:
         number = np.asarray(ask.payload.get(_NUMBER))
         if number.shape != () or number.dtype.kind not in "iu" or number < 0:
             raise RefusalError("a question for an update in 8 bits that has no number; refused")
-        if ask.secure is not None and ask.secure.steps != steps_digest(ask.payload):
-            raise RefusalError("a secure sum of numbers in other steps than it began with; refused")
         rng = keyed_generator(self.seed, int(number), self.participant, f"rounding of {name}")
         share = 1.0 if ask.secure is None else share_of(message, ask.secure)
         steps: Message = {}
@@ -124,19 +121,6 @@ def _step(payload: Mapping[str, object], key: str) -> float:
     if step.shape != () or step.dtype != np.float32 or not 0 < step < np.inf:
         raise RefusalError(f"a question for an update in 8 bits whose step for '{key}' is no number above 0; refused")
     return float(step)
-
-
-def steps_digest(payload: Mapping[str, object]) -> str:
-    """SHA-256 in hex of the steps in a question; empty for none.
-
-    It is part of what all sites of a masked sum agree on. A coordinator that gave one site fine steps and the others
-    coarse ones, in which they send zeros, would read that site's update in the sum.
-    """
-    steps = {key: np.asarray(value) for key, value in payload.items() if key.startswith(_STEP)}
-    digest = hashlib.sha256()
-    for key in sorted(steps):
-        digest.update(f"{key}\0{steps[key].dtype.str}\0".encode() + steps[key].tobytes() + b"\0")
-    return digest.hexdigest() if steps else ""
 
 
 def encoded_question(ask: Ask, state: State, parts: int) -> Ask:

@@ -18,11 +18,13 @@ import math
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..core.accounting import Terms
+from ..errors import ClapError
 from ..persistence import append_line
 from ..protection.noise import gaussian_noise, keyed_digest
 from ..protection.packing import digest
@@ -31,14 +33,32 @@ from .ask import Ask
 from .messages import Message
 from .messages import schema as schema_of
 from .policy import RefusalError
+from .question import question_digest
 
-__all__ = ["KEY", "SitePrivacy"]
+__all__ = ["KEY", "Noted", "SitePrivacy"]
 
 KEY = "privacy.key"
 """Entry that a step finds in its question under differential privacy: what its draws are keyed by, (32,) uint8."""
+_SECRET_BYTES = 32
 
-_BESIDE = ("secure.",)
-"""Entries of a question that belong to the masks, drawn anew for each sum."""
+
+@dataclass(frozen=True)
+class Noted:
+    """A line of ``privacy.jsonl``.
+
+    Attributes:
+        question: digest of what was asked; ``terms`` in the first line.
+        chain: digest of it and all before it; that of the terms in the first line.
+        kind: of the release; empty for an answer that holds nothing of any video.
+        answer: keyed digest of the answer before noise, which tells nobody but the site whether two are the same.
+        sum: the secure sum it was for; empty for none.
+    """
+
+    question: str
+    chain: str
+    kind: str
+    answer: str
+    sum: str
 
 
 class SitePrivacy:
@@ -50,6 +70,9 @@ class SitePrivacy:
         folder: where questions are noted, ``privacy.jsonl``, and the secret is kept, ``privacy.key``.
         one_process: this process is all parties of the run, so that a masked question that is asked again cannot be
             for a sum over others; it then gets the same answer, and a resumed run the same model.
+
+    Raises:
+        RefusalError: the run was begun on other terms.
     """
 
     def __init__(self, participant: str, terms: Terms, folder: Path, one_process: bool) -> None:
@@ -59,11 +82,17 @@ class SitePrivacy:
             self._secret = _secret(folder / "privacy.key")
         else:
             self._secret = digest("clap-vad seeded noise", terms.seed, participant)
-        self._noted: list[tuple[str, str, str]] | None = None  # question, chain, kind
-        self._key = b""
+        self._noted: list[Noted] | None = None
+        self._last: Noted | None = None
+        self._present = Noted("", "", "", "", "")
+        agreed = digest("clap-vad terms", json.dumps(asdict(terms), sort_keys=True)).hex()
+        if not self._read():
+            self._note(Noted("terms", agreed, "", "", ""))
+        elif self._read()[0].chain != agreed:
+            raise RefusalError("a run that was begun on other terms of differential privacy; refused")
 
     def enter(self, ask: Ask, schema: str) -> Message:
-        """Note a question before it is answered.
+        """Take in a question before it is answered.
 
         Returns:
             Its payload, with :data:`KEY`.
@@ -72,35 +101,53 @@ class SitePrivacy:
             RefusalError: the budget of the run is spent.
         """
         noted, kind = self._read(), schema_of(schema).noised
-        question = _digest(ask)
-        again = bool(noted) and noted[-1][0] == question.hex()
-        if again and (ask.secure is None or self._one_process):
-            chain = bytes.fromhex(noted[-1][1])
-        else:
+        question = question_digest(ask).hex()
+        # The same sum, or no sum: nobody can take the same noise off itself then.
+        same = ask.secure is None or self._one_process or (bool(noted) and noted[-1].sum == ask.secure.identity)
+        last = noted[-1] if noted and noted[-1].question == question and same else None
+        if last is None:
             self._check_budget(kind)
-            before = bytes.fromhex(noted[-1][1]) if noted else b""
-            chain = digest("clap-vad privacy 1", self._participant, before, question)
-            self._note(question.hex(), chain.hex(), kind)
-        self._key = keyed_digest(self._secret, "answer", chain)
-        return {**ask.payload, KEY: np.frombuffer(keyed_digest(self._key, "step"), np.uint8)}
+        before = noted[-1].chain if noted else ""
+        chain = last.chain if last else digest("clap-vad privacy 1", self._participant, before, question).hex()
+        self._present = Noted(question, chain, kind, "", ask.secure.identity if ask.secure else "")
+        self._last = last
+        if not kind and last is None:
+            self._note(self._present)
+        return {**ask.payload, KEY: np.frombuffer(self._derived(chain, "step"), np.uint8)}
 
     def noised(self, ask: Ask, schema: str, message: Message) -> Message:
-        """The message with its noise, as it may leave; its entries have the types of the schema."""
-        declared = schema_of(schema)
-        training = declared.noised == "training"
-        multiplier = self._terms.noise_training if training else self._terms.noise_statistics
+        """The message with its noise, as it may leave; its entries have the types of the schema.
+
+        Raises:
+            RefusalError: the question has been answered, and the answer is another now. With the noise of the first
+                it would give away the difference.
+        """
+        declared, present = schema_of(schema), self._present
+        values = {name: np.asarray(value, np.float64) for name, value in message.items()}
+        content = [part for name in sorted(values) for part in (name, values[name].tobytes())]
+        answer = keyed_digest(self._secret, "content", present.chain, *content)
+        if self._last is None:
+            self._note(replace(present, answer=answer.hex()))
+        elif self._last.answer != answer.hex():
+            raise RefusalError(
+                f"participant '{self._participant}': asked again, and its answer would be another now; refused"
+            )
+        multiplier = self._terms.noise_training if declared.noised == "training" else self._terms.noise_statistics
         # However the coordinator lies, no sum is over fewer sites than this.
         sites = 1 if ask.secure is None else least_members(len(ask.secure.participants), ask.secure.cohort)
         return {
             name: gaussian_noise(
-                keyed_digest(self._key, "noise", name), np.asarray(value, np.float64), multiplier / math.sqrt(sites)
+                self._derived(present.chain, "noise", answer, name), value, multiplier / math.sqrt(sites)
             ).astype(declared.fields[name].dtype)
-            for name, value in message.items()
+            for name, value in values.items()
         }
+
+    def _derived(self, *purpose: str | bytes) -> bytes:
+        return keyed_digest(self._secret, *purpose)
 
     def spent(self) -> Mapping[str, int]:
         """How many releases of each kind this site has made in the run."""
-        kinds = [kind for _, _, kind in self._read()]
+        kinds = [noted.kind for noted in self._read()]
         return {kind: kinds.count(kind) for kind in ("statistics", "training")}
 
     def _check_budget(self, kind: str) -> None:
@@ -113,42 +160,38 @@ class SitePrivacy:
                 f"{kind}); begin another run, whose epsilon adds to this one's"
             )
 
-    def _read(self) -> list[tuple[str, str, str]]:
+    def _read(self) -> list[Noted]:
         if self._noted is None:
             lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
             self._noted = []
             for line in lines:
                 # A line that a kill has torn is of an answer that was never made.
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    content = json.loads(line)
-                    self._noted.append((content["question"], content["chain"], content["kind"]))
+                with contextlib.suppress(ValueError, TypeError):
+                    self._noted.append(Noted(**json.loads(line)))
         return self._noted
 
-    def _note(self, question: str, chain: str, kind: str) -> None:
-        line = json.dumps({"question": question, "chain": chain, "kind": kind})
-        append_line(self._file, line, durable=not self._one_process)
-        self._read().append((question, chain, kind))
+    def _note(self, noted: Noted) -> None:
+        append_line(self._file, json.dumps(asdict(noted)), durable=not self._one_process)
+        self._read().append(noted)
 
 
 def _secret(file: Path) -> bytes:
-    """The secret in this file, made where there is none; readable by its owner alone."""
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return file.read_bytes()
-    with os.fdopen(handle, "wb") as opened:
-        secret = secrets.token_bytes(32)
-        opened.write(secret)
-        opened.flush()
-        os.fsync(opened.fileno())
+    """The secret in this file, made where there is none; readable by its owner alone.
+
+    Raises:
+        ClapError: it is not as long as one.
+    """
+    if not file.exists():
+        fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(secrets.token_bytes(_SECRET_BYTES))
+            opened.flush()
+            os.fsync(opened.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, file)  # whole, or not at all
+        fresh.unlink()
+    secret = file.read_bytes()
+    if len(secret) != _SECRET_BYTES:
+        raise ClapError(f"{file}: not the secret of a run; restore it, or begin another run")
     return secret
-
-
-def _digest(ask: Ask) -> bytes:
-    """32 bytes that stand for a question: its number, its step and everything in it, but for the masks' part."""
-    parts: list[str | bytes | int] = [ask.sequence, ask.step, ask.reply if ask.secure is None else ask.secure.schema]
-    for name in sorted(ask.payload):
-        if not name.startswith(_BESIDE):
-            value = np.asarray(ask.payload[name], order="C")
-            parts += [name, value.dtype.str, str(value.shape), value.tobytes()]
-    return digest(*parts)

@@ -24,6 +24,7 @@ from ..protection.site import SecureSite
 from .ask import Ask, SecureSum
 from .messages import Field, Message, schema
 from .policy import RefusalError
+from .question import question_digest
 
 __all__ = ["PHASE_SCHEMAS", "PhaseCheck", "SiteProtection", "layout_of", "read_sum", "session_of", "share_of"]
 
@@ -66,7 +67,7 @@ def _bound(field: Field) -> float:
 
 def session_of(secure: SecureSum, layout: Layout) -> Session:
     """The session of a secure sum, the same for all who take part."""
-    context = layout.digest + secure.total.to_bytes(8, "big") + secure.steps.encode("utf-8", "surrogatepass")
+    context = layout.digest + secure.total.to_bytes(8, "big") + secure.question.encode("utf-8", "surrogatepass")
     return open_session(secure.identity, secure.participants, layout.sizes, cohort=secure.cohort, context=context)
 
 
@@ -148,8 +149,15 @@ class SiteProtection:
             ask: the question, whose payload holds ``secure.present`` and ``secure.ciphertexts``.
             message: the step's reply, checked against its schema.
             dim: D.
+
+        Raises:
+            RefusalError: the question is another than that which the sum began with. All sites agree on that one: a
+                coordinator that asked each about another model could tell whose answer is whose in their sum (Pasquini
+                et al. 2022).
         """
         secure = self._checked(ask)
+        if secure.question != question_digest(ask).hex():
+            raise RefusalError("a secure sum whose question is another than it began with; refused")
         site, layout = self._site(secure, dim), layout_of(secure.schema, dim, len(secure.participants))
         values, where = _shared_out(message, secure), f"participant '{self._participant}'"
         encoded = layout.encode({**values, _CLIPPED: 0}, where)

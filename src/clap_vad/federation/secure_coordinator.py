@@ -11,9 +11,9 @@ import numpy as np
 from ..protection.coordinator import SecureCoordinator
 from ..protection.session import SEALED_BYTES, Session
 from .ask import Ask, Reply, SecureSum
-from .encoding import steps_digest
 from .engine import Engine, TooFewRepliesError
 from .messages import Message, message_bytes
+from .question import question_digest
 from .secure import PHASE_SCHEMAS, PhaseCheck, layout_of, read_sum, session_of
 
 __all__ = ["Summed", "secure_sum"]
@@ -56,8 +56,8 @@ def secure_sum(ask: Ask, engine: Engine, dim: int, cohort: int, accepted: Mappin
     """
     targets = ask.targets or ()
     identity = f"{ask.sequence}-{secrets.token_hex(8)}"
-    steps = steps_digest(ask.payload)
-    secure = SecureSum(identity, "advertise", ask.reply, tuple(targets), ask.total, cohort, steps)
+    asked = question_digest(ask).hex()
+    secure = SecureSum(identity, "advertise", ask.reply, tuple(targets), ask.total, cohort, asked)
     layout = layout_of(ask.reply, dim, len(targets))
     asking = _Asking(ask, engine, secure, session_of(secure, layout), accepted)
     coordinator = SecureCoordinator(asking.session)

@@ -97,7 +97,7 @@ def _secure_sum(content: object) -> SecureSum | None:
     if content is None:
         return None
     kinds = {"identity": str, "phase": str, "schema": str, "participants": list, "total": int, "cohort": int}
-    kinds["steps"] = str
+    kinds["question"] = str
     if not isinstance(content, dict) or content.keys() != kinds.keys():
         raise ClapError("a question of a secure sum that is not one of this release")
     if any(type(content[name]) is not kind for name, kind in kinds.items()):

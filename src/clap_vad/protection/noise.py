@@ -50,6 +50,6 @@ def gaussian_noise(key: bytes, values: np.ndarray, deviation: float) -> np.ndarr
     from scipy.special import ndtri
 
     stream = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(8 * values.size))
-    uniform = ((np.frombuffer(stream, "<u8") >> 11) + 0.5) * 2.0**-53
+    uniform = ((np.frombuffer(stream, "<u8") >> 12) + 0.5) * 2.0**-52  # never 0 or 1
     noisy = values + deviation * ndtri(uniform).reshape(values.shape)
     return np.asarray(np.rint(noisy / (deviation * _GRID)) * (deviation * _GRID))

@@ -17,7 +17,7 @@ __all__ = ["UNITS", "Privacy", "privacy_figures"]
 
 UNITS = ("video",)
 _SPARE = 2
-"""Repeats that the terms of a masked run over real sites leave room for: a site may vanish within a sum."""
+"""Repeats that the terms of a run over real sites leave room for: a site may vanish within a masked sum."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Privacy:
         if not statistics:
             raise ClapError(
                 "--dp: with these settings one video can move the labels of others, which no noise on updates covers; "
-                "train with --method clap --segregation federated (and --refine-model aggregated, its default)"
+                "train with --method clap --segregation federated (and --refine-model, --refine-mode at their defaults)"
             )
         local = type(strategy).correction is not Strategy.correction
         if strategy.needs_each or local:
