@@ -109,7 +109,7 @@ def finish(
         "update_encoding": config.update_encoding,
         "secure_aggregation": config.secure_aggregation,
         "clipped": sum(int(state.get("clipped", np.array(0))) for state in states.values()),
-        **privacy_figures(config),
+        **privacy_figures(config.privacy),
         "baselines": baselines,
         "resumed": resumed,
         "seconds": seconds,

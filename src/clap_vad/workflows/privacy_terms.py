@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..algorithms.method import Method
 from ..core.accounting import Terms, calibrated, epsilon_of
 from ..errors import ClapError
 from ..federation.strategy import Strategy
-
-if TYPE_CHECKING:
-    from .configuration import RunConfig
 
 __all__ = ["UNITS", "Privacy", "privacy_figures"]
 
@@ -70,11 +68,11 @@ class Privacy:
         )
 
 
-def privacy_figures(config: RunConfig) -> dict[str, Any]:
-    """Entries of ``metrics.json``; nothing without differential privacy."""
-    if not config.privacy:
+def privacy_figures(privacy: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of ``metrics.json`` for terms as ``config.json`` has them; nothing without differential privacy."""
+    if not privacy:
         return {}
-    terms = Terms(**config.privacy)
+    terms = Terms(**privacy)
     spent = None if terms.epsilon is None else round(epsilon_of(terms), 6)
     return {
         "privacy": {
