@@ -68,7 +68,8 @@ def main() -> None:
                 lines = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()][1:]
                 shutil.rmtree(run)
                 seconds[secure, encoding].append([line["seconds"] for line in lines])
-                nbytes[secure, encoding] = tuple(lines[-1][key] // a.participants for key in ("bytes_up", "bytes_down"))
+                up, down = (lines[-1][key] // a.participants for key in ("bytes_up", "bytes_down"))
+                nbytes[secure, encoding] = (up, down)
     except (clap.ClapError, OSError) as error:
         sys.exit(f"secure_rounds: {error}")
     print(
