@@ -330,3 +330,17 @@ def test_whatever_the_noise_a_gaussian_and_a_centre_can_be_used(total, videos, d
     assert 0 <= mean <= 4 * dim
     assert variance >= 0.01 * dim**2 - 1e-12
     assert np.isfinite(private.read_centre(total, videos, deviation)).all()
+
+
+def test_expected_sums_are_those_of_videos_drawn_from_the_mixture():
+    rng, videos = np.random.default_rng(3), 200_000
+    mixture = Mixtures(
+        np.array([[0.7, 0.3]]), np.array([[[-0.2, 0.1], [0.4, -0.3]]]), 0.1 * np.tile(np.eye(2), (1, 2, 1, 1))
+    )
+    component = (rng.random(videos) < 0.3).astype(int)
+    z = mixture.means[0][component] + rng.normal(0, np.sqrt(0.1), (videos, 2))  # none lies beyond the radius
+    found = private.mixture_contributions(z, np.eye(2)[component]).sum(axis=0)
+    assert private.expected_sums(mixture, videos) == pytest.approx(found, rel=0.03, abs=0.002 * videos)
+    again = private.next_mixture(private.expected_sums(mixture, 50.0), 50.0, 0.0)
+    for name in ("weights", "means", "covariances"):
+        assert getattr(again, name) == pytest.approx(getattr(mixture, name))

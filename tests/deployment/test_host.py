@@ -20,6 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from synthetic import SCENES, make_dataset
 
 from clap_vad.algorithms.rounds import global_weights, normaliser_of
+from clap_vad.core.accounting import calibrated
 from clap_vad.datasets.dataset import Dataset, VideoRecord, read_videos_csv, write_videos_csv
 from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.host import SiteHost
@@ -44,6 +45,7 @@ from clap_vad.workflows.federate import Federation
 
 SITES = tuple(sorted(SCENES))
 SHARE, ROUNDS = 0.5, 2
+TERMS = dataclasses.asdict(calibrated(1.5, 1e-5, clip=1.0, sampling=0.5, lr=0.1, statistics=9, rounds=ROUNDS))
 QUICK = {"min_steps": 0, "local_epochs": 1}
 METHODS: dict[str, dict[str, Any]] = {
     "clap": {**QUICK, "refine_from": 2},
@@ -152,7 +154,8 @@ class HostEngine:
 def config_of(method: str, supervision: str, **changes: Any) -> RunConfig:
     given = {
         "dataset": None, "fraction": 1.0, "stragglers": 0.0, "test_each_round": False, "min_sites": 0,
-        "secure_aggregation": False, "update_encoding": "float32", "deadline": 60.0, "options": METHODS[method],
+        "secure_aggregation": False, "privacy": None, "update_encoding": "float32", "deadline": 60.0,
+        "options": METHODS[method],
         **CHOICES, **changes,
     }  # fmt: skip
     return deployed_config(SITES, method=method, supervision=supervision, **given)
@@ -365,7 +368,11 @@ def assert_nothing_begun(sites: Organisations) -> None:
         ({"minimum_cohort": 5}, {}, "a run of 4 participants; this site's policy asks for 5"),
         ({"maximum_rounds": 1}, {}, "2 rounds; this site's policy permits 1"),
         ({"maximum_epsilon": 1.0}, {}, "no differential privacy; this site's policy asks for epsilon 1 at most"),
-        ({"maximum_epsilon": 1.0}, {"epsilon": 1.5}, r"epsilon 1\.5; this site's policy asks for epsilon 1 at most"),
+        (
+            {"maximum_epsilon": 1.0},
+            {"privacy": TERMS},
+            r"epsilon 1\.5; this site's policy asks for epsilon 1 at most",
+        ),
         ({"schemas": ["model_update"]}, {}, "schema 'acknowledgement' is outside this site's policy"),
     ],
 )
@@ -476,7 +483,12 @@ def test_a_method_or_strategy_that_this_release_does_not_have_is_told(make_sites
 def test_an_agreement_comes_out_as_it_went_in(whole):
     for changes in (
         {"update_encoding": "int8"},
-        {"epsilon": 2.5, "fraction": 0.1, "labelled": ("north",), "strategy_options": {"mu": 1e-3}},
+        {
+            "privacy": TERMS,
+            "fraction": 0.1,
+            "labelled": ("north",),
+            "strategy_options": {"mu": 1e-3},
+        },
     ):
         agreement = agreement_of(whole, **changes)
         assert Agreement.from_array(decode(encode({"a": agreement.to_array()}))["a"]) == agreement
@@ -500,7 +512,7 @@ ENTRIES = [field.name for field in dataclasses.fields(Agreement)]
             (lambda content, name=name: {**content, name: True}, f"'{name}' is not {kind}")
             for name, kind in (
                 ("method", "str"), ("options", "dict"), ("participants", "tuple"), ("rounds", "int"), ("seed", "int"),
-                ("fraction", "float"), ("features", "dict"), ("epsilon", "float | None"),
+                ("fraction", "float"), ("features", "dict"), ("privacy", "dict"),
             )
         ],
         (lambda content: {**content, "rounds": 2.0}, "'rounds' is not int"),
@@ -510,7 +522,7 @@ ENTRIES = [field.name for field in dataclasses.fields(Agreement)]
         (lambda content: {**content, "participants": "north"}, "'participants' is not tuple"),
         (lambda content: {**content, "participants": ["north", 3]}, "'participants' must be names"),
         (lambda content: {**content, "labelled": [None]}, "'labelled' must be names"),
-        (lambda content: {**content, "epsilon": "1"}, r"'epsilon' is not float \| None"),
+        (lambda content: {**content, "privacy": 1.5}, "'privacy' is not dict"),
         (lambda content: {**content, "rounds": 0}, "rounds, threads and dim must be at least 1"),
         (lambda content: {**content, "threads": -1}, "rounds, threads and dim must be at least 1"),
         (lambda content: {**content, "dim": 0}, "rounds, threads and dim must be at least 1"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from ..core.accounting import Terms
 from ..core.federated_mixture import Mixtures, normal_component
 from ..core.histogram import finer
 from ..core.windows import LABEL_SHARE
-from ..detector.network import LAYERS, last_layers, weight_shapes
+from ..detector.network import LAYERS, last_layers
+from ..detector.prior import far_is_suspicious
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.coordinator import ANSWERED
 from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
@@ -123,10 +124,15 @@ def _segregation(state: State, sums: _Sums, dim: int, normal_cluster: str) -> St
         videos = sums.count(private.CENTRE.unpack(total)[0][0])
         state[_OURS + "centre"] = private.read_centre(total, videos, sums.deviation())
         _keep(private.first_mixture(), 0, state)
+        state[_OURS + "sums"] = private.expected_sums(private.first_mixture(), videos)
     while (step := int(state[_OURS + "step"])) < _MIXTURE_STEPS:
         replies = yield Ask("mixture", "private_mixture", _mixture(state), lasting=False)
-        total = sums.read(replies, "private_mixture")
-        _keep(private.next_mixture(total, sums.videos(), sums.deviation()), step + 1, state)
+        # Online EM (Cappe and Moulines 2009): sums are the mean of all so far, and noise that of none by itself.
+        before = state[_OURS + "sums"]
+        total = before + (sums.read(replies, "private_mixture") - before) / (step + 2)
+        state[_OURS + "sums"] = total
+        noise = sums.deviation() * math.sqrt(step + 1) / (step + 2)
+        _keep(private.next_mixture(total, sums.videos(), noise), step + 1, state)
     if "gaussians" not in state:
         normal = normal_component(_kept(state), round(sums.videos()), normal_cluster)
         replies = yield Ask("segregate", "private_gaussian", {**_mixture(state), "normal": normal})
@@ -148,15 +154,17 @@ def _rounds(
     """Each round one step of SGD with momentum on the noisy mean of clipped gradients, by way of the strategy.
 
     Only the last layers learn where noise would drown the rest: as many as leave the norm of the noise, which grows
-    with the square root of what is trained, below that of the gradients of all videos of a round at one.
+    with the square root of what is trained, below that of the gradients of all videos of a round at one. Steps are
+    shortened until the noise of all rounds together moves the weights by no more than their own length.
     """
     if "round" not in state:
         begin_training(plan, state)
-        state[_OURS + "layers"] = np.array(_layers(plan, terms, sums.videos()))
-        # Labels of 1 are rare, and how rare is known: no noisy step need be spent on it (Lin et al. 2017, section 4.1).
+        # How rare labels of 1 are is known: no noisy step need be spent on it (Lin et al. 2017, section 4.1).
         rare = LABEL_SHARE * float(state[_OURS + "weights"][0, 1])
-        set_weights(state, {"layer3.bias": np.full(1, math.log(rare / (1 - rare)), np.float32)})
-    layers = int(state[_OURS + "layers"])
+        set_weights(state, far_is_suspicious(global_weights(state), plan.seed, rare))
+        layers, lr = _planned(plan, terms, sums.videos(), momentum, global_weights(state))
+        state[_OURS + "layers"], state[_OURS + "lr"] = np.array(layers), np.array(lr)
+    layers, lr = int(state[_OURS + "layers"]), float(state[_OURS + "lr"])
     while state["round"] < plan.rounds:
         number = int(state["round"]) + 1
         started, up, down = time.perf_counter(), int(state["bytes_up"]), int(state["bytes_down"])
@@ -172,7 +180,7 @@ def _rounds(
             total = np.sum([np.asarray(r.message[f"gradient.{name}"], np.float64) for r in replies], axis=0)
             velocity = momentum * state.get(f"{_OURS}velocity.{name}", np.zeros(())) + terms.clip * total / expected
             state[f"{_OURS}velocity.{name}"] = velocity
-            update[name] = -terms.lr * velocity
+            update[name] = -lr * velocity
         set_weights(state, plan.strategy.aggregate(weights, [Contribution(1, update, {})], state, 1))
         state["round"] = np.array(number)
         log(
@@ -186,14 +194,19 @@ def _rounds(
         )
 
 
-def _layers(plan: Plan, terms: Terms, videos: float) -> int:
-    """How many layers learn, from what is known before training."""
+def _planned(
+    plan: Plan, terms: Terms, videos: float, momentum: float, weights: Mapping[str, np.ndarray]
+) -> tuple[int, float]:
+    """How many layers learn, and at which rate, from what is known before training."""
     asked = plan.per_round(len(plan.participants))
     noise = terms.noise_training * math.sqrt(asked / (least_members(asked) if plan.secure else 1))
     signal = terms.sampling * videos * asked / len(plan.participants)
-    shapes = weight_shapes(plan.dim)
-    sizes = [sum(math.prod(shapes[name]) for name in last_layers(shapes, count)) for count in range(1, LAYERS + 1)]
-    return max([count for count, size in enumerate(sizes, start=1) if noise * math.sqrt(size) <= signal], default=1)
+    sizes = [sum(weights[name].size for name in last_layers(weights, count)) for count in range(1, LAYERS + 1)]
+    layers = max([count for count, size in enumerate(sizes, start=1) if noise * math.sqrt(size) <= signal], default=1)
+    length = math.sqrt(sum(float(np.square(weights[name]).sum()) for name in last_layers(weights, layers)))
+    # Momentum repeats a step 1 / (1 - momentum) times; steps of noise add up as the square root of their number.
+    moved = noise * math.sqrt(sizes[layers - 1] * plan.rounds) * terms.clip / max(signal, 1.0) / (1 - momentum)
+    return layers, terms.lr if moved == 0 else min(terms.lr, length / moved)
 
 
 def _weights(state: State) -> Message:

@@ -31,6 +31,7 @@ __all__ = [
     "Blocks",
     "centre_contributions",
     "clipped",
+    "expected_sums",
     "first_mixture",
     "gaussian_contributions",
     "mixture_contributions",
@@ -239,6 +240,16 @@ def mixture_contributions(pairs: np.ndarray, responsibility: np.ndarray) -> np.n
     first = np.einsum("vk,vi->vki", responsibility, z)
     second = np.einsum("vk,vi,vj->vkij", responsibility, z, z)
     return MIXTURE.pack(responsibility, first.reshape(len(z), 4), second.reshape(len(z), 8))
+
+
+def expected_sums(mixture: Mixtures, videos: float) -> np.ndarray:
+    """What :func:`mixture_contributions` of so many videos that are distributed like this mixture sum to, (14,)."""
+    weight, mean, covariance = mixture.weights[0] * videos, mixture.means[0], mixture.covariances[0]
+    first = weight[:, None] * mean
+    second = weight[:, None, None] * (covariance + mean[:, :, None] * mean[:, None, :])
+    share = 1 / np.sqrt(len(MIXTURE.sizes))
+    parts = zip((weight, first, second), MIXTURE.radii, strict=True)
+    return np.concatenate([np.ravel(part) * (share / radius) for part, radius in parts])
 
 
 def next_mixture(total: np.ndarray, videos: float, deviation: float) -> Mixtures:
