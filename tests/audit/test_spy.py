@@ -11,16 +11,19 @@ from shrunk import shrink_generator
 from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.method import METHODS, make_method
+from clap_vad.algorithms.private_coordinator import STATISTICS
+from clap_vad.core.accounting import Terms, calibrated
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.datasets.partition import ensure_participants
 from clap_vad.engines.inprocess import InProcessEngine
 from clap_vad.federation.ask import State, Steps
 from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.coordinator import coordinate
-from clap_vad.federation.messages import message_bytes
+from clap_vad.federation.messages import message_bytes, schema
 from clap_vad.workflows.federate import Federation
 from clap_vad.workflows.privacy_replay import RecordingEngine, Seen
 
+TERMS = calibrated(8.0, 1e-5, clip=1.0, sampling=0.5, lr=0.1, statistics=STATISTICS, rounds=2, seed=0)
 RUNS = {
     "clap local paper": ("clap", {"segregation": "local"}, "fedavg", False),
     "clap local pooled": ("clap", {"segregation": "local", "density": "pooled"}, "fedavg", False),
@@ -37,16 +40,25 @@ RUNS = {
     "c2fpl scaffold, secure, int8": ("c2fpl", {}, "scaffold", True, "int8"),
     "gcl, int8": ("gcl", {}, "fedavg", False, "int8"),
     "gcl, secure, int8": ("gcl", {}, "fedavg", True, "int8"),
+    "clap private": ("clap", {"segregation": "federated"}, "fedavg", False, "float32", TERMS),
+    "clap private, secure": ("clap", {"segregation": "federated"}, "fedavg", True, "float32", TERMS),
 }
 
 
 def spied(
-    folder: Path, videos: int, method: str, options: dict, strategy: str, secure: bool, encoding: str = "float32"
+    folder: Path,
+    videos: int,
+    method: str,
+    options: dict,
+    strategy: str,
+    secure: bool,
+    encoding: str = "float32",
+    terms: Terms | None = None,
 ) -> list[Seen]:
     """Everything that left the sites of a run over so many videos a site; checked against their ledgers."""
     dataset = Dataset(make_dataset(folder / "dataset", videos=videos))
     held = ensure_participants(dataset, "scene", 0, None).videos
-    plan = make_plan(strategy, normalise="federated", secure=secure, update_encoding=encoding)
+    plan = make_plan(strategy, normalise="federated", secure=secure, update_encoding=encoding, privacy=terms)
     made = make_method(method, options)
     federation = Federation(folder / "run", dataset, held, plan, made)
     seen: list[Seen] = []
@@ -58,6 +70,10 @@ def spied(
     coordinate(steps, engine, Checkpoint(folder / "checkpoints"), plan.dim, secure=secure, update_encoding=encoding)
     for participant in held:
         ledger = (folder / "run" / "sites" / participant / "ledger.jsonl").read_text().splitlines()
+        if terms is not None:
+            protected = [json.loads(line) for line in ledger]
+            assert all("noised" in line["protection"] or schema(line["schema"]).bare for line in protected)
+            assert sum("noised" in line["protection"] for line in protected) == STATISTICS + plan.rounds
         sent = [message_bytes(r.message) for each in seen for r in each.replies if r.participant == participant]
         assert [json.loads(line)["bytes"] for line in ledger] == sent
     return seen

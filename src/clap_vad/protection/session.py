@@ -189,7 +189,7 @@ def least_members(participants: int, cohort: int = LEAST_COHORT) -> int:
     """Over how few of so many sites a sum can be made under the default threshold, however the coordinator lies.
 
     >>> [least_members(count) for count in (3, 4, 13, 20)]
-    [3, 3, 5, 11]
+    [3, 3, 7, 11]
     """
     return least_sum(participants, _default_threshold(participants, cohort))
 
