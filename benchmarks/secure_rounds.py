@@ -11,7 +11,6 @@ bits whatever the encoding, with the quotient by the bare form of the same turn 
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import json
 import shutil
@@ -19,28 +18,10 @@ import statistics
 import sys
 from pathlib import Path
 
-import numpy as np
-
 import clap_vad as clap
-from clap_vad.staging.released import video_features
+from feature_recovery import draw
 
 FORMS = list(itertools.product((False, True), ("float32", "int8")))
-
-
-def draw(out: Path, participants: int, videos: int, segments: int, dim: int) -> Path:
-    """A dataset of so many participants, videos each and segments a video."""
-    source, rows = out / "i3d", []
-    source.mkdir(parents=True)
-    for number in range(participants * videos):
-        name = f"video-{number:04d}"
-        drawn = video_features(0, name, "Normal", np.zeros(segments), 1, dim)
-        np.save(source / f"{name}_i3d.npy", np.concatenate([block.copy() for block in drawn]))
-        rows.append((name, "train", f"site-{number % participants:02d}"))
-    with (out / "videos.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("video", "split", "scene"), *rows])
-    clap.import_features("rtfm", source, out / "store")
-    clap.create_dataset(out / "store", out / "videos.csv", out / "dataset")
-    return out / "dataset"
 
 
 def main() -> None:
