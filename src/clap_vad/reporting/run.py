@@ -70,6 +70,10 @@ def _headline(run: RunFiles) -> Stats:
         down = value.get("bytes_down")
         note = f"{byte_size(down)} received" if isinstance(down, int) else ""
         items.append(Stat("Sent by all sites", byte_size(value["bytes_up"]), note))
+    privacy = value.get("privacy")
+    if isinstance(privacy, dict) and isinstance(privacy.get("epsilon"), float):
+        note = f"delta {privacy.get('delta')}, unit {privacy.get('unit')}" + (", seeded" if privacy["seeded"] else "")
+        items.append(Stat("Epsilon", f"{privacy['epsilon']:.3f}", note))
     if isinstance(value.get("seconds"), (int, float)):
         items.append(Stat("Time", duration(value["seconds"])))
     return Stats("", tuple(items))
