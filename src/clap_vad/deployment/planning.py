@@ -86,7 +86,14 @@ def deployed_config(
     if privacy is not None:
         if privacy.seed is not None:
             raise ClapError("--dp-seed is for experiments in one process; sites draw their noise themselves")
-        terms = replace(privacy, repeats=True).terms(made, aggregation, rounds, normalise, update_encoding)
+        terms = replace(privacy, repeats=True).terms(
+            made,
+            aggregation,
+            rounds=rounds,
+            normalise=normalise,
+            update_encoding=update_encoding,
+            stragglers=stragglers,
+        )
     check_update_encoding(update_encoding, "collaborative", len(sites), secure_aggregation)
     if dataset is not None:
         check_test_videos(Dataset(dataset))

@@ -141,7 +141,14 @@ class RunConfig:
             raise ClapError(f"{dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
         terms = None
         if privacy is not None:
-            terms = privacy.terms(made, aggregation, rounds, normalise, update_encoding)
+            terms = privacy.terms(
+                made,
+                aggregation,
+                rounds=rounds,
+                normalise=normalise,
+                update_encoding=update_encoding,
+                stragglers=stragglers,
+            )
             normalise = "federated"
         elif normalise == "auto":
             normalise = str(dataset.stores[0].info.get("normalise", "none"))

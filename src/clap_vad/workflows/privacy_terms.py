@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from ..federation.strategy import Strategy
 __all__ = ["UNITS", "Privacy", "privacy_figures"]
 
 UNITS = ("video",)
+_OF_LOCAL_STEPS = ("lr", "nesterov", "weight_decay", "min_steps", "epoch_share", "lr_milestones", "density")
 _SPARE = 2
 """Repeats that the terms of a run over real sites leave room for: a site may vanish within a masked sum."""
 
@@ -36,7 +38,16 @@ class Privacy:
     seed: int | None = None
     repeats: bool = False
 
-    def terms(self, method: Method, strategy: Strategy, rounds: int, normalise: str, update_encoding: str) -> Terms:
+    def terms(
+        self,
+        method: Method,
+        strategy: Strategy,
+        *,
+        rounds: int,
+        normalise: str,
+        update_encoding: str,
+        stragglers: float,
+    ) -> Terms:
         """The terms of a run; raises :class:`ClapError` for one that cannot keep a promise."""
         statistics = method.private_statistics()
         if not statistics:
@@ -54,6 +65,14 @@ class Privacy:
             raise ClapError("--dp: bounds are in standardised units; leave --normalise at auto or federated")
         if update_encoding != "float32":
             raise ClapError("--dp: noisy sums leave as they are, leave out --update-encoding")
+        if stragglers:
+            raise ClapError("--dp: a round is one step, so nobody does fewer epochs; leave out --stragglers")
+        for field in dataclasses.fields(method):
+            if field.name in _OF_LOCAL_STEPS and getattr(method, field.name) != field.default:
+                flag = field.name.replace("_", "-")
+                raise ClapError(
+                    f"--dp: a round is one step over all sites, for which --{flag} means nothing; leave it out"
+                )
         spare = _SPARE if self.repeats else 0
         return calibrated(
             self.epsilon,
