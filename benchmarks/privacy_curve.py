@@ -4,7 +4,7 @@
 
 Trains ``clap --segregation federated`` under ``--dp video`` for each epsilon and seed (which also draws the noise, so
 that a repeat gives the same figures), and once without differential privacy; finished runs in OUT are taken up, not
-made again. Prints a Markdown table of frame-level metrics (mean and standard deviation over seeds, ddof 0) and writes
+made again. Prints a Markdown table of frame-level metrics (mean and standard deviation over seeds, ddof 1) and writes
 ``epsilon.svg``.
 """
 
@@ -68,7 +68,7 @@ def train(dataset: Path, run: Path, seed: int, words: list[str]) -> dict:
 def summary(runs: list[dict], metric: str) -> tuple[float, float]:
     """Mean and standard deviation in percent."""
     values = [100 * run[metric] for run in runs]
-    return float(np.mean(values)), float(np.std(values))
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def table(found: dict[tuple[str, str], list[dict]], baselines: dict) -> str:
