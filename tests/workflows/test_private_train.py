@@ -283,3 +283,13 @@ def test_the_command_hands_its_options_on_and_takes_more_rounds(dataset, tmp_pat
     assert given["rounds"] == 7
     CliRunner().invoke(command, [str(dataset), "--out", str(tmp_path / "run")])
     assert (given["privacy"], given["rounds"]) == (None, 20)
+
+
+@pytest.mark.parametrize("privacy", [{"epsilon": 1.0}, {"more": 1}])
+def test_terms_that_a_run_cannot_have_are_told_with_their_file(dataset, tmp_path, privacy):
+    run = tmp_path / "run"
+    train(dataset, run, privacy=SEEDED, baselines={}, **CHOICES)
+    content = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**content, "privacy": privacy}))
+    with pytest.raises(ClapError, match=r"config\.json: 'privacy' holds no terms of this release"):
+        resume(run)

@@ -204,6 +204,10 @@ class RunConfig:
             if type(value) not in _KINDS[str(entries[name].type)]:
                 raise ClapError(f"{run / 'config.json'}: '{name}' is not {entries[name].type}; restore the file")
         config = cls(**content)
+        try:
+            _ = config.privacy and Terms(**config.privacy)
+        except TypeError:
+            raise ClapError(f"{run / 'config.json'}: 'privacy' holds no terms of this release; restore it") from None
         least_threads = 0 if config.engine == "flare" else 1
         known = config.setting in SETTINGS and config.update_encoding in UPDATE_ENCODINGS
         if config.rounds < 1 or config.threads < least_threads or not known:
