@@ -12,7 +12,6 @@ import numpy as np
 from ..core import private_statistics as private
 from ..core.accounting import Terms
 from ..core.federated_mixture import Mixtures, in_anomalous_component, responsibilities
-from ..core.moments import Normaliser
 from ..core.private_statistics import MOST_MEAN, MOST_SCALE, MOST_SIZE
 from ..detector.network import LAYERS, Weights
 from ..detector.private_gradient import clipped_gradients
@@ -42,9 +41,6 @@ class LabellingSite(Protocol):
 
     def source(self, state: Mapping[str, np.ndarray]) -> SegmentSource:
         """The site's segments, standardised."""
-
-    def normaliser(self, state: Mapping[str, np.ndarray]) -> Normaliser | None:
-        """The common normaliser."""
 
     def summaries(self, state: State) -> np.ndarray:
         """(V, 2) largest rise and entropy; leaves ``state["magnitude"]`` per segment too."""
@@ -131,8 +127,7 @@ class PrivateSite:
         z, normal = self._pairs(state) - _bounded(payload, "centre", MOST_SIZE), int(bool(payload["normal"]))
         judged = in_anomalous_component(z, _mixture_in(payload), normal)
         anomalous = state["anomalous"] = self._site.with_known_labels(judged)
-        present = np.zeros(len(state["magnitude"]), dtype=bool)
-        present[self._site.source(state).present()] = True
+        present = _present(self._site.source(state))
         parts = [part for part, odd in zip(self._site.slices, anomalous, strict=True) if not odd]
         m = [state["magnitude"][part][present[part]] / self._site.plan.dim for part in parts]
         m = [each for each in m if len(each)]
@@ -152,8 +147,7 @@ class PrivateSite:
         if number % self._passes == 0:  # as many passes as a round has in the usual form
             self._site.before_training(weights, number // self._passes, state)
         source, key = self._site.source(state), np.asarray(payload[KEY]).tobytes()
-        present = np.zeros(len(source), dtype=bool)
-        present[source.present()] = True
+        present = _present(source)
         videos = []
         for entry, part in zip(self._site.data.entries, self._site.slices, strict=True):
             rng = secret_generator(key, entry.video)
@@ -182,6 +176,13 @@ class PrivateSite:
         if not all(np.abs(value).max() <= _MOST_WEIGHT for value in weights.values()):  # NaN is refused too
             raise RefusalError(f"a model with weights that are not finite, or above {_MOST_WEIGHT:g}; refused")
         return weights
+
+
+def _present(source: SegmentSource) -> np.ndarray:
+    """(N,) bool, which segments have a crop that is present."""
+    present = np.zeros(len(source), dtype=bool)
+    present[source.present()] = True
+    return present
 
 
 def _bounded(payload: Message, name: str, most: float) -> np.ndarray:

@@ -76,25 +76,27 @@ class Blocks:
     sizes: tuple[int, ...]
     radii: tuple[float, ...]
 
+    @property
+    def share(self) -> float:
+        """Part of the norm that a block has."""
+        return float(1 / np.sqrt(len(self.sizes)))
+
     def pack(self, *parts: np.ndarray) -> np.ndarray:
         """Blocks (V, k_b) of V videos as contributions (V, sum of k_b), none of a norm above 1."""
-        share = 1 / np.sqrt(len(self.sizes))
         scaled = [
-            clipped(part.reshape(len(part), size), radius) * (share / radius)
+            clipped(part.reshape(len(part), size), radius) * (self.share / radius)
             for part, size, radius in zip(parts, self.sizes, self.radii, strict=True)
         ]
         return np.concatenate(scaled, axis=1)
 
     def unpack(self, total: np.ndarray) -> list[np.ndarray]:
         """Sums of the clipped blocks, from the sum of contributions."""
-        share = 1 / np.sqrt(len(self.sizes))
         parts = np.split(np.asarray(total, np.float64), np.cumsum(self.sizes)[:-1])
-        return [part * (radius / share) for part, radius in zip(parts, self.radii, strict=True)]
+        return [part * (radius / self.share) for part, radius in zip(parts, self.radii, strict=True)]
 
     def deviations(self, deviation: float) -> list[float]:
         """Standard deviation of the noise on the entries of each block, where the sum's own noise has this one."""
-        share = 1 / np.sqrt(len(self.sizes))
-        return [float(deviation * radius / share) for radius in self.radii]
+        return [float(deviation * radius / self.share) for radius in self.radii]
 
 
 def _towards(usual: np.ndarray | float, found: np.ndarray | float, noise: np.ndarray | float, spread: float) -> Any:
@@ -247,9 +249,8 @@ def expected_sums(mixture: Mixtures, videos: float) -> np.ndarray:
     weight, mean, covariance = mixture.weights[0] * videos, mixture.means[0], mixture.covariances[0]
     first = weight[:, None] * mean
     second = weight[:, None, None] * (covariance + mean[:, :, None] * mean[:, None, :])
-    share = 1 / np.sqrt(len(MIXTURE.sizes))
     parts = zip((weight, first, second), MIXTURE.radii, strict=True)
-    return np.concatenate([np.ravel(part) * (share / radius) for part, radius in parts])
+    return np.concatenate([np.ravel(part) * (MIXTURE.share / radius) for part, radius in parts])
 
 
 def next_mixture(total: np.ndarray, videos: float, deviation: float) -> Mixtures:

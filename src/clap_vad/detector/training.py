@@ -19,7 +19,7 @@ from .network import Weights, input_dim
 from .source import SegmentSource
 from .threads import torch_threads
 
-__all__ = ["SgdSettings", "TrainingResult", "epochs", "local_sgd"]
+__all__ = ["SgdSettings", "TrainingResult", "epochs", "local_sgd", "steps_per_epoch"]
 
 _SMALLEST_BATCH = 8
 _LOG_FLOOR = -100.0  # binary cross-entropy clamps its logarithms there, as PyTorch's does
@@ -154,6 +154,16 @@ def _batch_size(settings: SgdSettings, visited: int) -> int:
     if settings.min_steps:
         size = min(size, max(_SMALLEST_BATCH, visited // settings.min_steps))
     return min(size, visited)
+
+
+def steps_per_epoch(settings: SgdSettings, segments: int) -> int:
+    """Steps of an epoch over so many segments.
+
+    >>> steps_per_epoch(SgdSettings((0.1,), batch_size=128, min_steps=16), 300)
+    17
+    """
+    visited = _visited(settings, segments)
+    return -(-visited // _batch_size(settings, visited))
 
 
 class _Step:

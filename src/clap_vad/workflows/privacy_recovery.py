@@ -25,7 +25,7 @@ from ..audit.recovery import (
 )
 from ..core.randomness import keyed_generator
 from ..detector.source import SegmentSource
-from ..detector.training import SgdSettings
+from ..detector.training import SgdSettings, steps_per_epoch
 from ..federation.encoding import decoded
 from ..federation.messages import Message, schema
 from ..federation.secure import layout_of
@@ -139,9 +139,7 @@ def _running_sums(changes: list[Change]) -> list[Change]:
 def _undone(opened: Opened, seen: Seen, update: Change, began: Change) -> Change:
     """An update without what is known of it: weight decay, and RMSprop's division where it took a single step."""
     sgd = _schedule(opened, seen)
-    visited = max(1, round(sgd.epoch_share * (int(seen.replies[0].message["count"]) // len(seen.members))))
-    size = min(sgd.batch_size, max(8, visited // sgd.min_steps) if sgd.min_steps else sgd.batch_size, visited)
-    steps = -(-visited // size)
+    steps = steps_per_epoch(sgd, int(seen.replies[0].message["count"]) // len(seen.members))
     if opened.method.trains_by_sgd:
         kept = np.prod([(1 - lr * sgd.weight_decay / (1 - sgd.momentum)) ** steps for lr in sgd.lr])
         return _minus(update, began, float(kept) - 1)
