@@ -73,6 +73,7 @@ class PrivateSite:
 
     def __init__(self, site: LabellingSite, terms: Terms, sgd: SgdSettings) -> None:
         self._site, self._terms, self._sgd = site, terms, sgd
+        self._found: tuple[np.ndarray, np.ndarray] | None = None  # from one question to the next: all features are read
         self._passes = max(1, round(len(sgd.lr) / terms.sampling))
         self.steps: dict[str, tuple[Handler, str]] = {
             "scales": (self._scales, "private_scales"),
@@ -101,10 +102,12 @@ class PrivateSite:
         return np.stack([m.sum for m in found]) / count, np.stack([m.sumsq for m in found]) / count
 
     def _scales(self, payload: Message, state: State) -> Message:
-        return _message("private_scales", private.scale_contributions(self._means()[1]), self._site.plan.dim)
+        self._found = self._means()
+        return _message("private_scales", private.scale_contributions(self._found[1]), self._site.plan.dim)
 
     def _moments(self, payload: Message, state: State) -> Message:
-        contributions = private.moment_contributions(*self._means(), _bounded(payload, "scales", MOST_SIZE))
+        found, self._found = self._found or self._means(), None
+        contributions = private.moment_contributions(*found, _bounded(payload, "scales", MOST_SIZE))
         return _message("private_moments", contributions, self._site.plan.dim)
 
     def _normalise(self, payload: Message, state: State) -> Message:
