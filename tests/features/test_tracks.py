@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 from clap_vad.errors import ClapError
 from clap_vad.features.extractor import make_extractor
 from clap_vad.features.extractors import tracks as tracks_module
-from clap_vad.features.track_statistics import PERSON_FEATURES, QUANTITIES, SEGMENT_FEATURES, grouped_statistics
+from clap_vad.features.person_statistics import PERSON_FEATURES, SPANS, Seats
+from clap_vad.features.track_statistics import QUANTITIES, SEGMENT_FEATURES, grouped_statistics
 from clap_vad.features.tracks_io import read_tracks
 
 SHANGHAITECH = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "shanghaitech_tracks"
@@ -90,7 +91,7 @@ def test_the_forms_have_the_promised_sizes():
 
 def test_segment_form_equals_a_slow_obvious_loop(tmp_path):
     rows = random_rows()
-    features, valid, ending = extract(write_shanghaitech(tmp_path / "a.txt", rows))
+    features, valid, ending = extract(write_shanghaitech(tmp_path / "a.txt", rows), form="segment")
     table = slow_quantities(rows)
     frames = max(f for f, *_ in rows) + 1
     assert valid is None
@@ -106,25 +107,72 @@ def test_segment_form_equals_a_slow_obvious_loop(tmp_path):
         np.testing.assert_allclose(row, [*expected, np.mean(counts), max(counts)], rtol=1e-4, atol=1e-5)
 
 
+def slow_person(rows, key, fps=24.0, size=(856, 480)):
+    """The ten numbers of one box by looking through all rows; None where not known."""
+    boxes = {(f, p): np.array(box, float) for f, p, *box in rows}
+
+    def centre(k):
+        return (boxes[k][:2] + boxes[k][2:]) / 2
+
+    x1, y1, x2, y2 = boxes[key]
+    earlier = [f for f, p in boxes if p == key[1] and key[0] - round(SPANS[-1] * fps) <= f < key[0]]
+    velocities = []
+    for span in SPANS:
+        within = [f for f in earlier if f >= key[0] - round(span * fps)]
+        first = min(within) if within else max(earlier, default=None)  # else the box just before
+        step = None if first is None else (centre(key) - centre((first, key[1]))) / (key[0] - first) * fps / (y2 - y1)
+        velocities.append(step)
+    speeds = [None if v is None else np.linalg.norm(v) for v in velocities]
+    across, down = (None, None) if velocities[1] is None else (abs(velocities[1][0]), velocities[1][1])
+    shape = [np.log((x2 - x1) / (y2 - y1)), np.log((y2 - y1) / size[1])]
+    return [*speeds, across, down, *shape, *(centre(key) / size)]
+
+
 def test_person_form_equals_a_slow_obvious_loop(tmp_path):
     rows = random_rows(seed=1, persons=7)
     features, valid, ending = extract(write_shanghaitech(tmp_path / "a.txt", rows), form="person", persons=4)
-    table = slow_quantities(rows)
-    left_out = 0
+    table = {(f, p): slow_person(rows, (f, p)) for f, p, *_ in rows}
+    left_out, seats = 0, Seats(4)
     for t in range(len(features)):
-        members = [key for key in table if key[0] // 16 == t]
+        members = [key for key in table if key[0] // 16 == t and table[key][0] is not None]
         length = {p: sum(key[1] == p for key in members) for p in {key[1] for key in members}}
         kept = sorted(sorted(length, key=lambda p: (-length[p], p))[:4])
         left_out += len(length) - len(kept)
-        assert valid[t].tolist() == [True] * len(kept) + [False] * (4 - len(kept))
-        for place, p in enumerate(kept):
-            columns = list(zip(*[table[key] for key in members if key[1] == p], strict=True))
-            known = [[value for value in column if value is not None] or [0] for column in columns]
-            expected = [*map(np.mean, known), max(known[0]), max(known[5])]
+        places = seats.take(kept)
+        assert sorted(np.flatnonzero(valid[t])) == sorted(places)
+        for place, p in zip(places, kept, strict=True):
+            expected = np.mean([table[key] for key in members if key[1] == p], axis=0)
             np.testing.assert_allclose(features[t, place], expected, rtol=1e-4, atol=1e-5)
-        assert not features[t, len(kept) :].any()
+        assert not features[t, ~valid[t]].any()
     assert left_out > 0
     assert ending.notes == (f"{left_out} persons beyond 4 in a segment were left out",)
+
+
+def test_a_person_keeps_its_place_and_a_place_just_left_stays_empty_where_there_is_room():
+    rng = np.random.default_rng(3)
+    seats, before = Seats(6), {}
+    for _ in range(300):
+        persons = sorted(rng.choice(9, rng.integers(0, 7), replace=False).tolist())
+        places = dict(zip(persons, seats.take(persons), strict=True))
+        assert len(set(places.values())) == len(persons)
+        assert all(places[p] == before[p] for p in persons if p in before)
+        new = {places[p] for p in persons if p not in before}
+        forced = len(persons) + len(set(before) - set(persons)) > 6
+        assert forced or not new & set(before.values())
+        before = places
+
+
+def test_speeds_know_a_walk_a_jerk_and_a_coarse_stream(tmp_path):
+    # 10 pixels a frame to the right, height 100: 2.4 heights a second over every span
+    walk = [(f, 1, 10 * f, 0, 10 * f + 30, 100) for f in range(64)]
+    features, _, _ = extract(write_shanghaitech(tmp_path / "a.txt", walk), form="person")
+    np.testing.assert_allclose(features[3, 0, :6], [2.4, 2.4, 2.4, 2.4, 2.4, 0], rtol=1e-5)
+    still = [(f, 1, 100 * (f >= 62), 0, 100 * (f >= 62) + 30, 100) for f in range(64)]
+    speeds = extract(write_shanghaitech(tmp_path / "b.txt", still), form="person")[0][3, 0, :4]
+    assert (np.diff(speeds) < 0).all()
+    # one box in half a second: longer than the shortest span, so the box just before serves
+    sparse = extract(write_shanghaitech(tmp_path / "c.txt", walk[::12]), form="person")[0]
+    np.testing.assert_allclose(sparse[3, 0, :4], 2.4, rtol=1e-5)
 
 
 def test_label_columns_are_never_read(tmp_path):
@@ -152,11 +200,11 @@ def test_order_of_rows_and_bounds_of_blocks_do_not_matter(tmp_path, monkeypatch)
 
 def test_motchallenge_gives_the_same_features(tmp_path):
     rows = random_rows()
-    ours = extract(write_shanghaitech(tmp_path / "a.txt", rows))
+    ours = extract(write_shanghaitech(tmp_path / "a.txt", rows), form="segment")
     lines = [f"{f + 1},{p},{x1},{y1},{x2 - x1},{y2 - y1},1,-1,-1,-1" for f, p, x1, y1, x2, y2 in rows]
     mot = tmp_path / "a.csv"
     mot.write_text("\n".join(lines))
-    theirs = extract(mot, fps=24.0, width=856, height=480)
+    theirs = extract(mot, form="segment", fps=24.0, width=856, height=480)
     assert ours[0].tobytes() == theirs[0].tobytes()
     assert ours[2] == theirs[2]
     assert (read_tracks(mot).fps, read_tracks(mot).size) == (25, (1920, 1080))
@@ -182,20 +230,20 @@ def test_motchallenge_sequence_folder(tmp_path):
 
 def test_velocity_is_not_taken_over_a_long_gap(tmp_path):
     rows = [(0, 1, 0, 0, 20, 40), (9, 1, 400, 0, 420, 40)]
-    features, _, ending = extract(write_shanghaitech(tmp_path / "a.txt", rows))
+    features, _, ending = extract(write_shanghaitech(tmp_path / "a.txt", rows), form="segment")
     speed = dict(zip(SEGMENT_FEATURES, features[0, 0], strict=True))["speed maximum"]
     assert speed == 0
     assert ending.frames == 10
-    far = extract(write_shanghaitech(tmp_path / "a.txt", rows), lag=10)[0]
+    far = extract(write_shanghaitech(tmp_path / "a.txt", rows), form="segment", lag=10)[0]
     assert far[0, 0, 1] == pytest.approx(400 / 9 * 24 / 40)
 
 
 def test_a_segment_without_boxes_is_zero_or_has_no_valid_person(tmp_path):
-    path = write_shanghaitech(tmp_path / "a.txt", [(40, 3, 0, 0, 10, 30)])
-    features, _, _ = extract(path)
+    path = write_shanghaitech(tmp_path / "a.txt", [(40, 3, 0, 0, 10, 30), (41, 3, 0, 0, 10, 30)])
+    features, _, _ = extract(path, form="segment")
     assert not features[:2].any()
     assert features[2].any()
-    features, valid, _ = extract(path, form="person")
+    features, valid, _ = extract(path)
     assert valid.sum(1).tolist() == [0, 0, 1]
     assert not features[:2].any()
 
@@ -259,7 +307,7 @@ def test_largest_speed_alone_tells_something_about_real_anomalies():
     truth, scores = [], []
     for video in (SHANGHAITECH / "weak_test.txt").read_text().split():
         [path] = SHANGHAITECH.glob(f"t*/{video}.txt")
-        features, _, ending = extract(path)
+        features, _, ending = extract(path, form="segment")
         expected = labels[video] if video in labels.files else np.zeros(ending.frames, np.uint8)
         per_frame = np.repeat(features[:, 0, SEGMENT_FEATURES.index("speed maximum")], 16)
         truth.append(expected)

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import ClapError
 from ..registry import Registry
 from .naming import video_name
+from .roles import Roles
 
 __all__ = [
     "EXTRACTORS",
@@ -28,6 +29,7 @@ __all__ = [
     "Extractor",
     "Setting",
     "make_extractor",
+    "roles_of",
     "setting",
     "settings_of",
 ]
@@ -100,6 +102,11 @@ class Extractor(ABC):
     def with_valid(self) -> bool:
         """Whether crops may be absent, so that blocks come with a mask."""
         return False
+
+    @property
+    def roles(self) -> Roles:
+        """What its numbers mean."""
+        return Roles()
 
     @abstractmethod
     def accepts(self, path: Path) -> bool:
@@ -181,6 +188,15 @@ def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
             raise ClapError(f"extractor '{name}' has no setting '{key}'; it has: {', '.join(known) or 'none'}")
         _check(name, known[key], value)
     return extractor(**settings)
+
+
+def roles_of(extractor: str, settings: dict[str, Any]) -> Roles:
+    """What the features of a store mean, which names an extractor or the layout it was imported from.
+
+    >>> roles_of("tracks", {}).position
+    (8, 9)
+    """
+    return make_extractor(extractor, settings).roles if extractor in EXTRACTORS.names() else Roles()
 
 
 def _check(extractor: str, entry: Setting, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Statistics of tracked boxes per segment, and per person of a segment.
+"""Statistics of tracked boxes per segment.
 
 Eight quantities of a box, relative to its own height h or to the picture, so that near and far people and cameras of
 other resolution and frame rate compare: see :data:`QUANTITIES`.
@@ -9,12 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 __all__ = [
-    "PERSON_FEATURES",
     "QUANTITIES",
     "SEGMENT_FEATURES",
     "box_quantities",
     "grouped_statistics",
-    "person_statistics",
     "segment_statistics",
 ]
 
@@ -35,9 +33,6 @@ SEGMENT_FEATURES = (
     "boxes per frame maximum",
 )
 """The 34 numbers of a segment."""
-
-PERSON_FEATURES = (*(f"{quantity} mean" for quantity in QUANTITIES), "speed maximum", "acceleration maximum")
-"""The 10 numbers of a person in a segment."""
 
 
 def box_quantities(
@@ -146,41 +141,3 @@ def segment_statistics(
     np.maximum.at(most, frames[0], boxes)
     mean = np.bincount(segment, minlength=groups) / lengths
     return np.column_stack([*columns, mean, most]).astype(np.float32)
-
-
-def person_statistics(
-    quantities: np.ndarray, segment: np.ndarray, person: np.ndarray, segments: int, crops: int
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """The 10 numbers of every person of every segment.
-
-    Persons stand in order of their ids; of more than ``crops`` those with the most boxes in the segment stay (the
-    smaller id where equal).
-
-    Args:
-        quantities: (n, 8) of :func:`box_quantities`.
-        segment, person: (n,) of each box.
-        segments: T.
-        crops: C, places for persons.
-
-    Returns:
-        features (T, C, 10) float32 with columns as in :data:`PERSON_FEATURES`, valid (T, C) bool, and how many persons
-        of a segment found no place, summed over the segments.
-    """
-    features = np.zeros((segments, crops, len(PERSON_FEATURES)), np.float32)
-    valid = np.zeros((segments, crops), np.bool_)
-    if len(segment) == 0:
-        return features, valid, 0
-    pairs, member, boxes = np.unique(np.stack([segment, person]), axis=1, return_inverse=True, return_counts=True)
-    statistics = [grouped_statistics(values, member.ravel(), len(boxes)) for values in quantities.T]
-    maxima = [statistics[QUANTITIES.index(quantity)][:, 1] for quantity in ("speed", "acceleration")]
-    rows = np.column_stack([*(columns[:, 0] for columns in statistics), *maxima])
-    by_length = np.lexsort((pairs[1], -boxes, pairs[0]))
-    kept = np.sort(by_length[_place(pairs[0][by_length]) < crops])  # back in order of segment, then id
-    where = (pairs[0][kept], _place(pairs[0][kept]))
-    features[where], valid[where] = rows[kept], True
-    return features, valid, len(boxes) - len(kept)
-
-
-def _place(sorted_groups: np.ndarray) -> np.ndarray:
-    """Position of each entry within its run of equal values."""
-    return np.arange(len(sorted_groups)) - np.searchsorted(sorted_groups, sorted_groups)

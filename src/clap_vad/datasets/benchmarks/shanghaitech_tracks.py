@@ -32,7 +32,7 @@ class ShanghaiTechTracks(Benchmark):
     )
 
     form: Literal["segment", "person"] = field(
-        default="segment", metadata={"help": "shanghaitech-tracks: statistics of a segment, or its single persons."}
+        default="person", metadata={"help": "shanghaitech-tracks: single persons, or statistics of a segment."}
     )
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:

@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import ClapError
 from ..extractor import EXTRACTORS, Block, Ending, Extractor, setting
 from ..flow_statistics import CELL_SAMPLES, FEATURE_NAMES, segment_statistics
+from ..roles import Roles
 from ..video import VideoReader, is_video
 
 __all__ = ["Motion"]
@@ -54,6 +55,12 @@ class Motion(Extractor):
     @property
     def dim(self) -> int:
         return len(FEATURE_NAMES)
+
+    @property
+    def roles(self) -> Roles:
+        """How fast and how much of a cell moves; the rest of its numbers feed on texture, light and compression."""
+        names = ("speed mean", "speed 90th percentile", "horizontal speed mean", "share of moving samples")
+        return Roles(behaviour=tuple(FEATURE_NAMES.index(name) for name in names))
 
     def accepts(self, path: Path) -> bool:
         return is_video(path)

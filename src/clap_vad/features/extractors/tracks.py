@@ -1,4 +1,4 @@
-"""Tracks: statistics of people's boxes from a track file, of a whole segment or of every person in it."""
+"""Tracks: statistics of people's boxes from a track file, of every person in a segment or of the segment as a whole."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ import numpy as np
 
 from ...errors import ClapError
 from ..extractor import EXTRACTORS, Block, Ending, Extractor, setting
-from ..track_statistics import (
-    PERSON_FEATURES,
-    SEGMENT_FEATURES,
-    box_quantities,
-    person_statistics,
-    segment_statistics,
-)
+from ..person_statistics import PERSON_FEATURES, POSITION, Seats, look_back, person_quantities, person_statistics
+from ..roles import Roles
+from ..track_statistics import SEGMENT_FEATURES, box_quantities, segment_statistics
 from ..tracks_io import read_tracks
 
 __all__ = ["Tracks"]
@@ -28,13 +24,13 @@ _BLOCK_SEGMENTS = 1024
 @EXTRACTORS.register("tracks")
 @dataclass(frozen=True)
 class Tracks(Extractor):
-    """Features (T, 1, 34) of a segment's boxes, or (T, persons, 10) with a mask of the persons that are there."""
+    """Features (T, persons, 10) with a mask of the persons that are there, or (T, 1, 34) of a segment's boxes."""
 
     form: Literal["segment", "person"] = setting(
-        "segment", "One row of statistics per segment, or one per person in it."
+        "person", "One row of numbers per person in a segment, or one of statistics per segment."
     )
-    persons: int = setting(16, "Form person: places for persons in a segment.")
-    lag: int = setting(5, "Frames over which a velocity is taken: back to a person's earliest box within them.")
+    persons: int = setting(32, "Form person: places for persons in a segment.")
+    lag: int = setting(5, "Form segment: frames over which a velocity is taken, back to a person's earliest box.")
     fps: float | None = setting(None, "Frames per second; without it what the format says, see the documentation.")
     width: int | None = setting(None, "Width of the picture in pixels; without it what the format says.")
     height: int | None = setting(None, "Height of the picture in pixels; without it what the format says.")
@@ -61,6 +57,14 @@ class Tracks(Extractor):
     def with_valid(self) -> bool:
         return self.form == "person"
 
+    @property
+    def roles(self) -> Roles:
+        """Places in the picture are one camera's own; persons keep their places among the crops."""
+        if self.form == "person":
+            return Roles(position=POSITION, followed=True)
+        columns = [k for k, name in enumerate(SEGMENT_FEATURES) if name.split()[0] in ("x", "y")]
+        return Roles(position=tuple(columns))
+
     def accepts(self, path: Path) -> bool:
         """Text and CSV files, but neither MOTChallenge detections nor plain lists (one word a line)."""
         if path.suffix.lower() not in (".txt", ".csv") or path.name == "det.txt" or not path.is_file():
@@ -80,24 +84,26 @@ class Tracks(Extractor):
         size = (self.width or tracks.size[0], self.height or tracks.size[1])
         fps = self.fps or tracks.fps
         segments = -(-tracks.frames // self.segment_frames)
-        left_out = 0
+        seats, left_out = Seats(self.persons), 0
+        # acceleration looks back over two lags; what lies before is not needed
+        past = 2 * self.lag if self.form == "segment" else look_back(fps)
         for start in range(0, segments, _BLOCK_SEGMENTS):
             stop = min(start + _BLOCK_SEGMENTS, segments)
-            # acceleration looks back over two lags; what lies before is not needed
             first = start * self.segment_frames
-            begin, own, end = np.searchsorted(
-                tracks.frame, [first - 2 * self.lag, first, stop * self.segment_frames]
-            ).tolist()
+            begin, own, end = np.searchsorted(tracks.frame, [first - past, first, stop * self.segment_frames]).tolist()
             frame, person, box = (column[begin:end] for column in (tracks.frame, tracks.person, tracks.box))
-            quantities = box_quantities(frame, person, box, fps=fps, size=size, lag=self.lag)[own - begin :]
-            frame, person = frame[own - begin :], person[own - begin :]
-            segment = frame // self.segment_frames - start
+            now = slice(own - begin, None)
+            segment = frame[now] // self.segment_frames - start
             if self.form == "segment":
+                quantities = box_quantities(frame, person, box, fps=fps, size=size, lag=self.lag)[now]
                 ends = np.minimum(np.arange(start + 1, stop + 1) * self.segment_frames, tracks.frames)
                 lengths = ends - np.arange(start, stop) * self.segment_frames
-                yield segment_statistics(quantities, segment, frame, lengths)[:, None, :], None
+                yield segment_statistics(quantities, segment, frame[now], lengths)[:, None, :], None
             else:
-                features, valid, dropped = person_statistics(quantities, segment, person, stop - start, self.persons)
+                quantities = person_quantities(frame, person, box, fps=fps, size=size)[now]
+                features, valid, dropped = person_statistics(
+                    quantities, segment, person[now], stop - start, seats, self.persons
+                )
                 left_out += dropped
                 yield features, valid
         notes = (f"{left_out} persons beyond {self.persons} in a segment were left out",) if left_out else ()
