@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from clap_vad.core.moments import Moments, Normaliser
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
-from clap_vad.detector.model import Model
+from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.features.writer import StoreWriter
@@ -44,9 +44,9 @@ def truth(seed: int) -> dict[str, np.ndarray]:
     return {video: (random.random(16 * SIZES[video]) < 0.4).astype(np.uint8) for video in "bc"}
 
 
-def make_model(seed: int = 0) -> Model:
+def make_model(seed: int = 0) -> NetworkModel:
     normaliser = Normaliser.from_moments(Moments.of(features(9)["a"].reshape(-1, DIM)))
-    return Model(initial_weights(DIM, seed), normaliser, {"extractor": {"name": "test", "settings": {}}, "dim": DIM})
+    return NetworkModel(initial_weights(DIM, seed), normaliser, {"extractor": {"name": "test", "settings": {}}, "dim": DIM})
 
 
 def make_run(path: Path, dataset: Path, scores: dict[str, np.ndarray], setting: str = "collaborative") -> Path:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from clap_vad.cli.score import score as score_command
 from clap_vad.core.moments import Normaliser
-from clap_vad.detector.model import Model
+from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.features.extractor import Ending, Extractor, make_extractor
@@ -39,7 +39,7 @@ def write_video(path: Path, moves: tuple[int, int] = MOVES, frames: int = FRAMES
     return path
 
 
-def make_model(**info) -> Model:
+def make_model(**info) -> NetworkModel:
     """A detector that adds up all features: near 0.12 where nothing moves, higher with motion."""
     extractor = make_extractor("motion", SETTINGS)
     dim = extractor.dim
@@ -54,7 +54,7 @@ def make_model(**info) -> Model:
         "dim": dim,
         "calibration": {"quantile": 0.99, "threshold": 0.4, "quantiles": {"0.5": 0.2, "0.9": 0.3, "0.99": 0.4}},
     }
-    return Model(weights, Normaliser(np.zeros(dim, np.float32), np.ones(dim, np.float32)), {**described, **info})
+    return NetworkModel(weights, Normaliser(np.zeros(dim, np.float32), np.ones(dim, np.float32)), {**described, **info})
 
 
 @pytest.fixture(scope="module")

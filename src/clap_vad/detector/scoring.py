@@ -13,7 +13,7 @@ from .dropout import DROPOUT, Dropout
 from .source import SegmentSource, video_slices
 from .threads import torch_threads
 
-__all__ = ["score_crops", "score_segments", "score_videos"]
+__all__ = ["pooled_scores", "score_crops", "score_segments", "score_videos"]
 
 _BATCH_ROWS = 4096  # crops scored at once
 
@@ -53,7 +53,11 @@ def score_segments(
         weights, x, dropout: as for :func:`score_crops`.
         share: (T, C) float32 weight of each crop in the mean; None where all are present.
     """
-    scores = score_crops(weights, x, dropout)
+    return pooled_scores(score_crops(weights, x, dropout), share)
+
+
+def pooled_scores(scores: np.ndarray, share: np.ndarray | None) -> np.ndarray:
+    """The mean over crops of (T, C) scores, (T,) float32; ``share`` as for :func:`score_segments`."""
     if share is None:
         return scores.mean(axis=1, dtype=np.float32)
     return (scores * share).sum(axis=1, dtype=np.float32)

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from threadpoolctl import threadpool_limits
 
-__all__ = ["torch_threads"]
+__all__ = ["fixed_threads", "torch_threads"]
 
 
 @contextlib.contextmanager
@@ -19,3 +20,10 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def fixed_threads(count: int) -> Iterator[None]:
+    """The same for torch and for the linear algebra under numpy."""
+    with torch_threads(count), threadpool_limits(count):
+        yield

@@ -1,0 +1,262 @@
+"""A mixture of many Gaussians, fitted by expectation-maximisation on sums, so that its data can lie anywhere.
+
+EM needs its data only through sums over it (Dempster, Laird and Rubin 1977): places add up their own rows, the sums are
+added up, and the step is the one that all rows together would have given. Adaptation to one place is the maximum a
+posteriori form (Gauvain and Lee, IEEE Trans. Speech and Audio Processing 1994), the common mixture being the prior.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+
+import numpy as np
+
+__all__ = [
+    "LEAST_VARIANCE",
+    "Mixture",
+    "MixtureSums",
+    "adapted",
+    "expectation",
+    "maximised",
+    "reseeded",
+    "starting_mixture",
+    "triangle",
+]
+
+LEAST_VARIANCE = 0.02
+"""Added to every variance: of standardised features, so a component is never narrower than a seventh of a deviation."""
+
+_PRIOR_ROWS, _PRIOR_VARIANCE = 20.0, 0.1
+_DEAD = 5.0  # rows; a component with less is moved
+_APART = 0.7  # standard deviations, between the halves of a component that is split
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """K Gaussians of d dimensions.
+
+    Attributes:
+        weights: (K,) float64, sum 1.
+        means: (K, d) float64.
+        covariances: (K, d, d) float64, symmetric, positive definite.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return int(self.means.shape[1])
+
+    def sound(self, least_variance: float = LEAST_VARIANCE) -> bool:
+        """Whether shapes fit, all is finite, weights are a distribution and no direction has less variance than that.
+
+        >>> Mixture(np.ones(1), np.zeros((1, 2)), np.zeros((1, 2, 2))).sound()
+        False
+        """
+        k, d = self.means.shape if self.means.ndim == 2 else (0, 0)
+        if k < 1 or self.weights.shape != (k,) or self.covariances.shape != (k, d, d):
+            return False
+        if not all(np.isfinite(a).all() for a in (self.weights, self.means, self.covariances)):
+            return False
+        if (self.weights < 0).any() or abs(self.weights.sum() - 1) > 1e-6:
+            return False
+        if not np.allclose(self.covariances, np.swapaxes(self.covariances, 1, 2), atol=1e-9):
+            return False
+        return bool(np.linalg.eigvalsh(self.covariances).min() >= least_variance * (1 - 1e-6))
+
+    def log_density(self, rows: np.ndarray) -> np.ndarray:
+        """ln p of (n, d) rows, (n,) float64, in blocks of bounded size.
+
+        >>> one = Mixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
+        >>> bool(np.isclose(one.log_density(np.zeros((1, 2)))[0], -math.log(2 * math.pi)))
+        True
+        """
+        parts = [_normalised(self, block)[1] for block in _blocks(rows)]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def marginal(self, columns: Sequence[int]) -> Mixture:
+        """The density of these dimensions alone, whatever the others are."""
+        at = np.asarray(columns)
+        return Mixture(self.weights, self.means[:, at], self.covariances[:, at][:, :, at])
+
+    @cached_property
+    def _logarithm(self) -> np.ndarray:
+        """(1 + d + d(d+1)/2, K): ln of weight times density is the monomials of a row times this."""
+        precision = np.linalg.inv(self.covariances)
+        _, volume = np.linalg.slogdet(self.covariances)
+        linear = np.einsum("kij,kj->ki", precision, self.means)
+        with np.errstate(divide="ignore"):  # a component without weight: -inf
+            constant = np.log(self.weights) - 0.5 * (self.dim * math.log(2 * math.pi) + volume)
+        constant = constant - 0.5 * np.einsum("ki,ki->k", linear, self.means)
+        i, j = np.triu_indices(self.dim)
+        return np.concatenate([constant[:, None], linear, -precision[:, i, j] * np.where(i == j, 0.5, 1.0)], axis=1).T
+
+
+@dataclass(frozen=True)
+class MixtureSums:
+    """What a step needs of the rows, with r the responsibility of a component; ``a + b`` adds places up.
+
+    Attributes:
+        mass: (K,) ``sum_n r``.
+        sum: (K, d) ``sum_n r x``.
+        outer: (K, d(d+1)/2) upper triangle of ``sum_n r x x^T``, row by row.
+        likelihood: ``sum_n ln p(x)``.
+        count: n.
+    """
+
+    mass: np.ndarray
+    sum: np.ndarray
+    outer: np.ndarray
+    likelihood: float
+    count: int
+
+    @classmethod
+    def total(cls, parts: Iterable[MixtureSums]) -> MixtureSums:
+        """Sum of one part or more, in their order."""
+        return reduce(MixtureSums.__add__, parts)
+
+    def __add__(self, other: MixtureSums) -> MixtureSums:
+        return MixtureSums(
+            self.mass + other.mass,
+            self.sum + other.sum,
+            self.outer + other.outer,
+            self.likelihood + other.likelihood,
+            self.count + other.count,
+        )
+
+    def of_at_least(self, rows: float) -> MixtureSums:
+        """The same without what it says of components that hold fewer rows: such sums would speak of single rows."""
+        kept = self.mass >= rows
+        return MixtureSums(
+            np.where(kept, self.mass, 0.0),
+            np.where(kept[:, None], self.sum, 0.0),
+            np.where(kept[:, None], self.outer, 0.0),
+            self.likelihood,
+            self.count,
+        )
+
+
+def triangle(d: int) -> int:
+    """Entries of the upper triangle of a d x d matrix.
+
+    >>> triangle(10)
+    55
+    """
+    return d * (d + 1) // 2
+
+
+def expectation(mixture: Mixture, rows: np.ndarray) -> MixtureSums:
+    """E-step over (n, d) rows; zeros for none of them."""
+    k, d = mixture.means.shape
+    total, likelihood = np.zeros((k, 1 + d + triangle(d))), 0.0
+    for block in _blocks(rows):
+        logs, each = _normalised(mixture, block)
+        total += np.exp(logs - each[:, None]).T @ _monomials(block)
+        likelihood += float(each.sum())
+    return MixtureSums(total[:, 0], total[:, 1 : 1 + d], total[:, 1 + d :], likelihood, len(rows))
+
+
+def maximised(sums: MixtureSums) -> Mixture:
+    """M-step, regularised: 20 rows of variance 0.1 are added to every component, and 0.02 to every variance."""
+    mass = sums.mass + 1e-9
+    means, covariances = _moments(mass, sums)
+    d = means.shape[1]
+    weight = sums.mass[:, None, None]
+    spread = (weight * covariances + _PRIOR_ROWS * _PRIOR_VARIANCE * np.eye(d)) / (weight + _PRIOR_ROWS)
+    return Mixture((sums.mass + 1) / (sums.mass + 1).sum(), means, spread + LEAST_VARIANCE * np.eye(d))
+
+
+def starting_mixture(mean: np.ndarray, covariance: np.ndarray, components: int, rng: np.random.Generator) -> Mixture:
+    """Where EM begins: equal components about centres drawn from the Gaussian of all rows, so that no row is shown.
+
+    Args:
+        mean, covariance: (d,) and (d, d) of all rows.
+        components: K.
+        rng: draws the centres.
+    """
+    root = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(mean)))
+    centres = mean + rng.standard_normal((components, len(mean))) @ root.T
+    spread = np.diag(0.5 * np.diag(covariance) + LEAST_VARIANCE)
+    return Mixture(np.full(components, 1 / components), centres, np.tile(spread, (components, 1, 1)))
+
+
+def reseeded(mixture: Mixture, mass: np.ndarray, rng: np.random.Generator) -> Mixture:
+    """Move components that hold fewer than 5 rows: each to where it halves one of the heaviest.
+
+    Args:
+        mixture: after an M-step.
+        mass: (K,) rows of each component in that step.
+        rng: draws the direction in which a component is halved.
+    """
+    dead = np.flatnonzero(mass < _DEAD)
+    heaviest = np.argsort(-mass, kind="stable")[: len(dead)]
+    weights, means, covariances = mixture.weights.copy(), mixture.means.copy(), mixture.covariances.copy()
+    for to, origin in zip(dead, heaviest, strict=True):
+        if mass[origin] < 2 * _DEAD:
+            break
+        step = _APART * np.linalg.cholesky(mixture.covariances[origin]) @ rng.standard_normal(mixture.dim)
+        means[to], means[origin] = mixture.means[origin] + step, mixture.means[origin] - step
+        covariances[to] = mixture.covariances[origin]
+        weights[to] = weights[origin] = mixture.weights[origin] / 2
+    return Mixture(weights / weights.sum(), means, covariances)
+
+
+def adapted(mixture: Mixture, rows: np.ndarray, *, prior: float, weight_prior: float, steps: int) -> Mixture:
+    """The mixture adapted to a place that has these rows.
+
+    Each component enters as ``prior`` rows of its own mean and covariance, and its weight as so many of ``weight_prior``
+    rows; without rows of one's own it stays what it is.
+
+    Args:
+        mixture: the common one.
+        rows: (n, d).
+        prior, weight_prior: pseudo-rows.
+        steps: of EM.
+    """
+    i, j = np.triu_indices(mixture.dim)
+    least = LEAST_VARIANCE * np.eye(mixture.dim)
+    outer = (mixture.covariances - least + mixture.means[:, :, None] * mixture.means[:, None, :])[:, i, j]
+    result = mixture
+    for _ in range(steps if len(rows) else 0):
+        own = expectation(result, rows)
+        mass = own.mass + prior
+        joined = MixtureSums(mass, own.sum + prior * mixture.means, own.outer + prior * outer, 0.0, 0)
+        means, covariances = _moments(mass, joined)
+        weights = own.mass + weight_prior * mixture.weights
+        result = Mixture(weights / weights.sum(), means, covariances + least)
+    return result
+
+
+def _moments(mass: np.ndarray, sums: MixtureSums) -> tuple[np.ndarray, np.ndarray]:
+    """Means (K, d) and covariances (K, d, d)."""
+    means = sums.sum / mass[:, None]
+    d = means.shape[1]
+    i, j = np.triu_indices(d)
+    second = np.empty((len(mass), d, d))
+    second[:, i, j] = second[:, j, i] = sums.outer / mass[:, None]
+    return means, second - means[:, :, None] * means[:, None, :]
+
+
+def _normalised(mixture: Mixture, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ln of weight times density (n, K), and of their sum (n,)."""
+    logs = _monomials(block) @ mixture._logarithm
+    top = logs.max(axis=1)
+    return logs, top + np.log(np.exp(logs - top[:, None]).sum(axis=1))
+
+
+def _monomials(block: np.ndarray) -> np.ndarray:
+    """(n, 1 + d + d(d+1)/2): one, the entries, their products."""
+    i, j = np.triu_indices(block.shape[1])
+    return np.concatenate([np.ones((len(block), 1)), block, block[:, i] * block[:, j]], axis=1)
+
+
+def _blocks(rows: np.ndarray) -> Iterable[np.ndarray]:
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        yield rows[start : start + _BLOCK_ROWS].astype(np.float64)

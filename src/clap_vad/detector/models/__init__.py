@@ -1,0 +1,1 @@
+"""Kinds of models; each file registers one."""

@@ -1,0 +1,204 @@
+"""Densities as a model: how surprising each crop is, what that says of the object, the segment, the moment.
+
+One file describes three things: the model of a whole federation, that of a home adapted to its own camera, and what
+both have in common. ``docs/methods/comet.md`` derives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.behaviour import Behaviour
+from ...core.density import Mixture
+from ...core.events import ASSUMED_FPS
+from ...core.evidence import along_objects, over_crops, over_time, squashed
+from ...core.memory import NEIGHBOURS, Memory
+from ...core.moments import Normaliser
+from ...core.surprise import SURPRISE_BINS, Surprise
+from ...errors import ClapError
+from ..model import MODELS, Model
+
+__all__ = ["BROAD_VARIANCE", "SMOOTHING_SECONDS", "Density", "MixtureModel", "Remembered", "unlikeliness"]
+
+BROAD_VARIANCE = 16.0
+"""Of the broad Gaussian that a density is compared with, in standardised units."""
+
+SMOOTHING_SECONDS = 4 / 3
+
+
+def unlikeliness(mixture: Mixture, rows: np.ndarray) -> np.ndarray:
+    """``ln q - ln p`` of (n, d) rows, (n,): how much likelier than the mixture a broad Gaussian q makes them.
+
+    Less than ``-ln p`` alone it rewards mere distance, of which slips of a tracker have plenty.
+    """
+    return -mixture.log_density(rows) - np.square(rows.astype(np.float64)).sum(axis=1) / (2 * BROAD_VARIANCE)
+
+
+@dataclass(frozen=True)
+class Density:
+    """A mixture's say in a crop's surprise.
+
+    Attributes:
+        mixture: of some of the d dimensions.
+        columns: (m,) int64, which.
+        counts: (SURPRISE_BINS,) int64, what the unlikeliness is compared with.
+        share: its weight, beside those of others.
+    """
+
+    mixture: Mixture
+    columns: np.ndarray
+    counts: np.ndarray
+    share: float
+
+    def surprise(self, rows: np.ndarray) -> np.ndarray:
+        """u of (n, d) rows."""
+        return self._surprise(unlikeliness(self.mixture, rows[:, self.columns]))
+
+    @cached_property
+    def _surprise(self) -> Surprise:
+        return Surprise(self.counts)
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A memory's say; the rows are a home's own and never leave it.
+
+    Attributes:
+        rows: (n, d) float32, more than 10.
+        counts: (SURPRISE_BINS,) int64, what the distance is compared with.
+        share: its weight, beside those of others.
+    """
+
+    rows: np.ndarray
+    counts: np.ndarray
+    share: float
+
+    def surprise(self, rows: np.ndarray) -> np.ndarray:
+        """u of (n, d) rows."""
+        return self._surprise(self._memory.distances(rows))
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(self.rows)
+
+    @cached_property
+    def _surprise(self) -> Surprise:
+        return Surprise(self.counts)
+
+
+@MODELS.register("mixture")
+@dataclass(frozen=True)
+class MixtureModel(Model):
+    """Densities and perhaps a memory.
+
+    Attributes:
+        behaviour: from features to rows.
+        experts: at least one; a crop's surprise is their mean, weighted by their shares.
+        followed: whether a crop that is present in neighbouring segments is one object.
+        info: see :class:`~clap_vad.detector.model.Model`.
+    """
+
+    kind = "mixture"
+
+    behaviour: Behaviour
+    experts: tuple[Density | Remembered, ...]
+    followed: bool
+    info: dict[str, Any]
+
+    @property
+    def dim(self) -> int:
+        return int(self.info["dim"])
+
+    def evidence(self, x: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        """u of every crop, 0 for an absent one."""
+        present = np.ones(x.shape[:2], bool) if valid is None else np.asarray(valid)
+        rows = self.behaviour.rows(np.asarray(x)[present])
+        found = np.zeros(x.shape[:2])
+        if len(rows):
+            total = sum(expert.share for expert in self.experts)
+            found[present] = sum(expert.share * expert.surprise(rows) for expert in self.experts) / total
+        return found
+
+    def scores(
+        self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
+    ) -> np.ndarray:
+        sigma = SMOOTHING_SECONDS * (fps or ASSUMED_FPS) / int(self.info["segment_frames"])
+        return squashed(over_time(over_crops(self._along(evidence, valid, causal), valid), sigma, causal))
+
+    def shown(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        return squashed(self._along(super().shown(evidence, valid), valid, False))
+
+    def _along(self, evidence: np.ndarray, valid: np.ndarray | None, causal: bool) -> np.ndarray:
+        return along_objects(evidence, valid, causal) if self.followed and valid is not None else evidence
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        named = {"columns": self.behaviour.columns.astype(np.int64)}
+        if self.behaviour.projection is not None:
+            named["projection"] = self.behaviour.projection
+        if self.behaviour.normaliser is not None:
+            named |= {"mean": self.behaviour.normaliser.mean, "scale": self.behaviour.normaliser.scale}
+        for number, expert in enumerate(self.experts):
+            parts = {"counts": expert.counts.astype(np.int64)}
+            if isinstance(expert, Remembered):
+                parts["rows"] = expert.rows
+            else:
+                mixture = expert.mixture
+                parts |= {"weights": mixture.weights, "means": mixture.means, "covariances": mixture.covariances}
+                parts["columns"] = expert.columns.astype(np.int64)
+            named |= {f"expert{number}.{name}": value for name, value in parts.items()}
+        return {name: np.ascontiguousarray(value) for name, value in named.items()}
+
+    def description(self) -> dict[str, Any]:
+        return {"shares": [expert.share for expert in self.experts], "followed": self.followed}
+
+    @classmethod
+    def restored(cls, arrays: dict[str, np.ndarray], info: dict[str, Any], folder: Path) -> MixtureModel:
+        try:
+            shares, followed, dim = info.pop("shares"), info.pop("followed"), int(info["dim"])
+            behaviour = Behaviour(
+                arrays["columns"], arrays.get("projection"), Normaliser(arrays["mean"], arrays["scale"])
+            )
+            experts = tuple(_expert(arrays, number, float(share)) for number, share in enumerate(shares))
+        except (KeyError, TypeError, ValueError):
+            raise ClapError(f"{folder}: its files lack parts of a mixture model; restore them or train again") from None
+        model = cls(behaviour, experts, bool(followed), info)
+        if not experts or not _fits(model, dim):
+            raise ClapError(f"{folder / 'model.safetensors'}: not the densities of a model of this project")
+        return model
+
+
+def _expert(arrays: dict[str, np.ndarray], number: int, share: float) -> Density | Remembered:
+    named = {name.split(".")[1]: value for name, value in arrays.items() if name.startswith(f"expert{number}.")}
+    if "rows" in named:
+        return Remembered(named["rows"], named["counts"], share)
+    mixture = Mixture(named["weights"], named["means"], named["covariances"])
+    return Density(mixture, named["columns"], named["counts"], share)
+
+
+def _fits(model: MixtureModel, dim: int) -> bool:
+    """Whether the arrays are of shapes and values that belong together."""
+    behaviour, d = model.behaviour, model.behaviour.dim
+    columns = behaviour.columns
+    constants = behaviour.normaliser
+    sound = columns.ndim == 1 and len(columns) > 0 and 0 <= columns.min() <= columns.max() < dim
+    sound &= behaviour.projection is None or behaviour.projection.shape == (len(columns), d)
+    sound &= constants is not None and constants.mean.shape == constants.scale.shape == (d,)
+    for expert in model.experts:
+        sound &= expert.counts.shape == (SURPRISE_BINS,) and expert.share > 0
+        if isinstance(expert, Remembered):
+            sound &= expert.rows.ndim == 2 and expert.rows.shape[1] == d and len(expert.rows) > NEIGHBOURS
+        else:
+            sound &= expert.mixture.sound() and len(expert.columns) == expert.mixture.dim
+            sound &= bool(_within(expert.columns, d))
+    return bool(sound)
+
+
+def _within(columns: Sequence[int] | np.ndarray, d: int) -> bool:
+    at = np.asarray(columns)
+    return at.ndim == 1 and len(at) > 0 and 0 <= at.min() <= at.max() < d
