@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .features.extraction import extract_features
     from .features.importing import import_features
     from .features.store import FeatureStore
+    from .workflows.alarms import alarms
     from .workflows.compare import compare
     from .workflows.demo import demo
     from .workflows.evaluate import evaluate
@@ -40,6 +41,7 @@ __all__ = [
     "Dataset",
     "FeatureStore",
     "Model",
+    "alarms",
     "compare",
     "create_dataset",
     "demo",
@@ -75,7 +77,7 @@ _HOMES = {
     "resume": "workflows.train",
     **{
         name: f"workflows.{name}"
-        for name in ("compare", "demo", "evaluate", "label", "report", "reproduce", "score", "train")
+        for name in ("alarms", "compare", "demo", "evaluate", "label", "report", "reproduce", "score", "train")
     },
     **{name: f"workflows.{name}" for name in ("privacy_audit", "privacy_ledger", "privacy_schemas")},
 }

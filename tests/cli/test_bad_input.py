@@ -64,6 +64,8 @@ USAGE = [
     (("label", "{ds}", "--out", ""), "is a folder"),
     (("evaluate", "{ds}"), "not a run"),
     (("evaluate", "{run}", "--dataset", "{new}"), "no dataset there"),
+    (("alarms", "{ds}"), "not a run"),
+    (("alarms", "{run}", "--rate", "0"), "--rate 0"),
     (("report", "{new}"), "no run there"),
     (("score", "{run}", "{ds}/videos.csv"), "a plain video cannot be scored"),
     (("features", "info", "{ds}/videos.csv"), "no feature store there"),

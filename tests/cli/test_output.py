@@ -20,6 +20,7 @@ from clap_vad.features.writer import StoreWriter
         (("train", "{ds}", "--out", "{new}", "--rounds", "1", "--setting", "local"), "frame_auc"),
         (("train", "{ds}", "--out", "{new}", "--rounds", "1", "--batch-size", "9" * 12), "frame_auc"),
         (("evaluate", "{run}"), "frame_auc"),
+        (("alarms", "{run}", "--out", "{new}"), "false_alarms_per_hour"),
         (("report", "{run}"), "report"),
         (("label", "{ds}", "--out", "{new}"), "segments"),
         (("features", "info", "{ds}/store"), "segments"),

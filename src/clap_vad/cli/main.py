@@ -105,6 +105,7 @@ cli = _LazyGroup(
         "label": ("label", "label", "Pseudo-labels of a dataset, for researchers."),
         "train": ("train", "train", "Train a model: centralized, local or collaborative."),
         "evaluate": ("evaluate", "evaluate", "Frame-level metrics of a run."),
+        "alarms": ("alarms", "alarms", "False alarms per hour, events found and how late."),
         "compare": ("compare", "compare", "A table of methods and settings over seeds."),
         "reproduce": ("reproduce", "reproduce", "Every table of the CLAP paper on a benchmark."),
         "score": ("score", "score", "Score video files and find events."),

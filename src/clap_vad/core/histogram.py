@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BINS", "finer", "score_histogram", "score_quantile"]
+__all__ = ["BINS", "bin_edges", "finer", "score_histogram", "score_quantile"]
 
 BINS = 4096
 _LIMIT = 16.0
 """Bins are equal in the logit over [-16, 16]: detector scores crowd near 0, where equal bins in s would blur them."""
+
+
+def bin_edges() -> np.ndarray:
+    """The bins' edges as scores, rising from 0 to 1: (BINS + 1,) float64.
+
+    >>> edges = bin_edges()
+    >>> edges[[0, BINS // 2, BINS]]
+    array([0. , 0.5, 1. ])
+    """
+    edges: np.ndarray = 1 / (1 + np.exp(-np.linspace(-_LIMIT, _LIMIT, BINS + 1)))
+    edges[0], edges[-1] = 0.0, 1.0
+    return edges
 
 
 def score_histogram(scores: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
@@ -60,7 +72,5 @@ def finer(shares: np.ndarray, resolution: int = 1000) -> np.ndarray:
     >>> abs(score_quantile(finer(np.array([1.0, 3.0])), 0.5) - 2 / 3) < 0.01
     True
     """
-    edges = 1 / (1 + np.exp(-np.linspace(-_LIMIT, _LIMIT, BINS + 1)))
-    edges[0], edges[-1] = 0.0, 1.0
-    below = np.interp(edges, np.linspace(0, 1, len(shares) + 1), np.concatenate(([0.0], np.cumsum(shares))))
+    below = np.interp(bin_edges(), np.linspace(0, 1, len(shares) + 1), np.concatenate(([0.0], np.cumsum(shares))))
     return np.diff(np.rint(resolution * below)).astype(np.int64)

@@ -16,7 +16,7 @@ from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..persistence import UNREADABLE
 
-__all__ = ["FrameCounts", "VideoCounts", "count_frames", "pool_counts"]
+__all__ = ["FrameCounts", "VideoCounts", "count_frames", "frame_truth", "pool_counts", "read_scores"]
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ def count_frames(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: str
     counted, without_truth = [], []
     for video in dataset.test_videos:
         store, entry = dataset.locate(video)
-        labels = _truth(dataset, video, entry.frames)
+        labels = frame_truth(dataset, video, entry.frames)
         if labels is None:
             without_truth.append(video)
             continue
-        found = _read_scores(scores, video, entry.segments, origin)
+        found = read_scores(scores, video, entry.segments, origin)
         positives, negatives = segment_counts(labels, entry.segments, store.segment_frames)
         covered = min(entry.segments * store.segment_frames, entry.frames)
         cut, held = max(0, covered - len(labels)), max(0, len(labels) - covered)
@@ -101,14 +101,16 @@ def pool_counts(parts: Iterable[FrameCounts]) -> FrameCounts:
     )
 
 
-def _truth(dataset: Dataset, video: str, frames: int) -> np.ndarray | None:
+def frame_truth(dataset: Dataset, video: str, frames: int) -> np.ndarray | None:
+    """Labels per frame of a test video; zeros, one a frame, where it is known to be normal; None where nothing is."""
     labels = dataset.frame_labels(video)
     if labels is None and dataset.videos[video].label == 0:
         return np.zeros(frames, dtype=np.uint8)
     return labels
 
 
-def _read_scores(scores: Mapping[str, np.ndarray], video: str, segments: int, origin: str) -> np.ndarray:
+def read_scores(scores: Mapping[str, np.ndarray], video: str, segments: int, origin: str) -> np.ndarray:
+    """A video's scores, (segments,) finite; :class:`ClapError` in the words of ``origin`` where they are not that."""
     try:
         found = np.asarray(scores[video])
     except KeyError:

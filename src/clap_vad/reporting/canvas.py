@@ -1,15 +1,18 @@
-"""What all plots share: their style, their legend, names as they are, and the bytes of a drawn figure."""
+"""What all plots share: their style, their legend, names as they are and in short, and the bytes of a drawn figure."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from .palette import PALETTE
 
-__all__ = ["STYLE", "drawn", "legend", "plain"]
+__all__ = ["STYLE", "drawn", "inches", "legend", "plain", "shortened"]
 
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "clap-vad",
@@ -48,6 +51,27 @@ def plain(name: str) -> str:
     """
     escaped = name.replace("$", r"\$")
     return f"\u200b{escaped}" if escaped.startswith("_") else escaped
+
+
+def shortened(name: str, longest: int = 32) -> str:
+    """A long name without its middle: names differ at their ends.
+
+    >>> shortened("north entrance", 9)
+    'nort…ance'
+    """
+    half = (longest - 1) // 2
+    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
+
+
+def inches(texts: Sequence[str], size: float) -> float:
+    """Width of the widest text in so many points; margins are computed, for fitting them would draw everything twice.
+
+    >>> inches(["i", "wide"], 10) == inches(["wide"], 10) > inches(["i"], 10)
+    True
+    """
+    font = FontProperties(family=STYLE["font.sans-serif"], size=size)
+    points = [text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
+    return float(max(points)) / 72
 
 
 def drawn(figure: Figure, form: str = "svg") -> bytes:

@@ -10,12 +10,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from ..errors import ClapError
-from .canvas import STYLE, drawn, legend, plain
+from .canvas import STYLE, drawn, inches, legend, plain, shortened
 from .palette import PALETTE
 
 __all__ = ["participant_bars", "picture_form"]
@@ -23,7 +21,6 @@ __all__ = ["participant_bars", "picture_form"]
 _COLORS = {"normal": PALETTE["curve"], "anomalous": PALETTE["truth"], "unlabelled": PALETTE["rule"]}
 _WIDTH, _TOP, _BOTTOM = 7.0, 0.36, 0.46  # inches
 _SIZE = 8  # points, of ids and totals
-_LONGEST = 32  # letters of an id that are shown
 
 
 def participant_bars(rows: Sequence[Mapping[str, Any]], *, title: str = "", form: str = "svg") -> bytes:
@@ -44,9 +41,9 @@ def participant_bars(rows: Sequence[Mapping[str, Any]], *, title: str = "", form
 
 
 def _figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    ids, totals = [_shortened(row["id"]) for row in rows], [f"{row['videos']:,}" for row in rows]
+    ids, totals = [shortened(row["id"]) for row in rows], [f"{row['videos']:,}" for row in rows]
     pitch = min(max(4.0 / len(rows), 0.17), 0.32)
-    left, right = _inches(ids) + 0.16, _inches(totals) + 0.14
+    left, right = inches(ids, _SIZE) + 0.16, inches(totals, _SIZE) + 0.14
     height = _TOP + pitch * len(rows) + _BOTTOM
     figure = Figure(figsize=(_WIDTH, height))
     across, up = _WIDTH - left - right, height - _TOP - _BOTTOM
@@ -68,7 +65,7 @@ def _figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set_xlabel("training videos")
     if starts.any():
         legend(axes)
-    figure.text(0.08 / _WIDTH, 1 - (_TOP - 0.09) / height, plain(_shortened(title, 40)))
+    figure.text(0.08 / _WIDTH, 1 - (_TOP - 0.09) / height, plain(shortened(title, 40)))
     return figure
 
 
@@ -82,16 +79,3 @@ def picture_form(file: Path) -> str:
     if form not in ("svg", "png"):
         raise ClapError(f"{file}: pictures are written as .svg or .png; end the name in one of them")
     return form
-
-
-def _shortened(name: str, longest: int = _LONGEST) -> str:
-    """A long name without its middle: ids differ at their ends."""
-    half = (longest - 1) // 2
-    return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
-
-
-def _inches(texts: Sequence[str]) -> float:
-    """Width of the widest text; margins are computed, for fitting them would draw everything twice."""
-    font = FontProperties(family=STYLE["font.sans-serif"], size=_SIZE)
-    points = [text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] for text in texts]
-    return float(max(points)) / 72

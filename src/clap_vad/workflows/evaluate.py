@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from ..evaluation.evaluate import evaluate_counts, mean_over_participants
 from ..features.extractor import EXTRACTORS
 from ..persistence import open_npz, read_json
 
-__all__ = ["evaluate"]
+if TYPE_CHECKING:
+    from ..detector.model import Model
+
+__all__ = ["check_features", "evaluate", "open_dataset", "read_config"]
 
 Judged = dict[str, FrameCounts]
 """What each model of a run scored: participant -> counts in setting local, one entry named "" otherwise."""
@@ -48,8 +51,8 @@ def evaluate(runs: Sequence[Path], dataset: Path | None = None, *, pool: bool = 
         raise ClapError(f"{runs[0]}: one run alone cannot be pooled; give the run of each fold")
     if pool and dataset is not None:
         raise ClapError("--pool judges runs on different datasets; leave --dataset out")
-    configs = [_read_config(run) for run in runs]
-    datasets = [_open_dataset(run, config, dataset) for run, config in zip(runs, configs, strict=True)]
+    configs = [read_config(run) for run in runs]
+    datasets = [open_dataset(run, config, dataset) for run, config in zip(runs, configs, strict=True)]
     if pool:
         _check_poolable(runs, configs, datasets)
     judged = [
@@ -65,7 +68,8 @@ def evaluate(runs: Sequence[Path], dataset: Path | None = None, *, pool: bool = 
     return rows[0] if len(rows) == 1 else {"runs": rows}
 
 
-def _read_config(run: Path) -> dict[str, Any]:
+def read_config(run: Path) -> dict[str, Any]:
+    """The settings of a finished run."""
     if not (run / "config.json").exists():
         raise ClapError(f"{run}: not a run (config.json is missing); make one with 'clap train'")
     config = read_json(run / "config.json")
@@ -78,7 +82,8 @@ def _read_config(run: Path) -> dict[str, Any]:
     return config
 
 
-def _open_dataset(run: Path, config: dict[str, Any], dataset: Path | None) -> Dataset:
+def open_dataset(run: Path, config: dict[str, Any], dataset: Path | None) -> Dataset:
+    """The dataset given, or else the one that a run was trained on."""
     if dataset is not None:
         return Dataset(dataset)
     named = config.get("dataset")
@@ -139,11 +144,16 @@ def _score(folder: Path, dataset: Dataset, threads: int) -> dict[str, np.ndarray
     from ..evaluation.scoring import score_test_videos
 
     model = Model.load(folder)
-    for store, _ in dataset.by_store(dataset.test_videos):
+    check_features(folder, model, dataset, dataset.test_videos)
+    return score_test_videos(dataset, model.weights, model.normaliser, threads)
+
+
+def check_features(folder: Path, model: Model, dataset: Dataset, videos: Sequence[str]) -> None:
+    """Refuse videos whose features are not of the kind that the model in ``folder`` was trained on."""
+    for store, _ in dataset.by_store(videos):
         if store.dim != model.dim:
             raise ClapError(f"{store.path}: features have {store.dim} dimensions, {folder} was trained on {model.dim}")
         _check_extractor(folder, model.info, store.extractor, store.path)
-    return score_test_videos(dataset, model.weights, model.normaliser, threads)
 
 
 def _check_extractor(folder: Path, info: dict[str, Any], found: str, store: Path) -> None:

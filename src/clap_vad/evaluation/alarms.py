@@ -1,0 +1,159 @@
+"""What an operator would have had of a detector on a dataset's test videos: false alarms, events found, how late.
+
+Everything is told for all test videos together (*pooled*) and scene by scene. A *curve* moves the threshold: where
+every scene has one of its own, all are moved by the same step in the logit. It is read at a number of false alarms per
+hour by lowering the threshold from above every score until the next point would exceed that number. Nothing is
+interpolated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..core.alarm_truth import Events, judge_alarms
+from ..core.alarms import Footage, Stream
+from ..datasets.dataset import Dataset
+from ..errors import ClapError
+from .counts import frame_truth, read_scores
+
+__all__ = ["RATES", "Threshold", "evaluate_alarms"]
+
+RATES = (1, 2, 5, 10)
+"""False alarms per hour at which curves are read."""
+
+Threshold = float | Mapping[str, float]
+"""One for all videos, or one per scene."""
+
+_POINTS = 400  # of a curve: the highest scores one by one, where false alarms are few, then ever larger steps
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class _Video:
+    """A test video that is judged: its scene, its segments within the truth, its labels per frame."""
+
+    scene: str
+    stream: Stream
+    labels: np.ndarray
+
+
+def evaluate_alarms(
+    dataset: Dataset, scores: Mapping[str, np.ndarray], threshold: Threshold, origin: str = "scores"
+) -> dict[str, Any]:
+    """Alarms of one detector.
+
+    Segments beyond a video's truth are dropped; where truth is the longer one, the last segment lasts to its end.
+
+    Args:
+        dataset: its test videos and frame truth; those without truth are left out, by name.
+        scores: video -> (T,) one finite score per segment, each from its own and earlier segments only.
+        threshold: one for all, or scene -> threshold for every scene that has test videos ('' for those without one).
+        origin: where the scores come from, for error messages.
+
+    Returns:
+        A JSON-able dict of the pooled result, ``per_scene`` {scene: the same} and ``videos_without_truth`` by name. A
+        result holds ``videos``, ``hours``, ``alarms``, ``false_alarms``, ``false_alarms_per_hour``, ``events``,
+        ``detected``, ``recall``, ``latency_median`` and ``latency_p90`` in seconds over the events detected,
+        ``active_share`` (of the time, from the first segment over the threshold of an alarm to its last), ``at``
+        {rate: the curve's point} and the ``curve`` {threshold, false_alarms_per_hour, recall, latency_median,
+        active_share}, lists from the highest threshold down. Instead of ``threshold`` the pooled ones have ``step``
+        where every scene has its own. What truth does not define is None.
+
+    Raises:
+        ClapError: for scores that do not fit the dataset, a scene without a threshold, no test video with truth.
+    """
+    videos, without_truth = _judged(dataset, scores, origin)
+    if not videos:
+        raise ClapError(f"{dataset.path}: no test video has frame truth; without it no alarm can be judged")
+    scenes = sorted({video.scene for video in videos})
+    own = threshold if isinstance(threshold, Mapping) else dict.fromkeys(scenes, threshold)
+    if missing := [scene for scene in scenes if scene not in own]:
+        raise ClapError(f"no threshold for scene '{missing[0]}'; give one for every scene of the test videos")
+    parts = {scene: [video for video in videos if video.scene == scene] for scene in scenes if scene}
+    return {
+        **_result(videos, own),
+        "per_scene": {scene: _result(part, {scene: own[scene]}) for scene, part in parts.items()},
+        "videos_without_truth": without_truth,
+    }
+
+
+def _judged(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: str) -> tuple[list[_Video], list[str]]:
+    videos, without_truth = [], []
+    for video in dataset.test_videos:
+        store, entry = dataset.locate(video)
+        labels = frame_truth(dataset, video, entry.frames)
+        if labels is None or not len(labels):
+            without_truth.append(video)
+            continue
+        found = read_scores(scores, video, entry.segments, origin)
+        stream = Stream(found[: -(-len(labels) // store.segment_frames)], len(labels), entry.fps, store.segment_frames)
+        videos.append(_Video(dataset.videos[video].scene, stream, labels))
+    return videos, without_truth
+
+
+def _result(videos: Sequence[_Video], thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """The result of some videos; ``thresholds`` may name further scenes."""
+    footage = Footage.of([video.stream for video in videos])
+    events = Events.of(footage, [video.labels for video in videos])
+    limits = np.array([thresholds[video.scene] for video in videos])
+    found = judge_alarms(footage, events, limits)
+    hours, total = footage.hours, len(events.first)
+    curve = _curve(footage, events, limits)
+    return {
+        "videos": len(videos),
+        "hours": hours,
+        "alarms": found.alarms,
+        "false_alarms": found.false,
+        "false_alarms_per_hour": found.false / hours,
+        "events": total,
+        "detected": len(found.latencies),
+        "recall": len(found.latencies) / total if total else None,
+        "latency_median": _quantile(found.latencies, 0.5),
+        "latency_p90": _quantile(found.latencies, 0.9),
+        "active_share": found.active / (3600 * hours),
+        "at": {str(rate): _reading(curve, rate) for rate in RATES},
+        "curve": curve,
+    }
+
+
+def _curve(footage: Footage, events: Events, limits: np.ndarray) -> dict[str, list[Any]]:
+    """The curve of :func:`evaluate_alarms`."""
+    shared = bool((limits == limits[0]).all())
+    if not shared:  # a score's distance from its scene's threshold is what the same step moves over
+        footage = replace(footage, scores=_logit(footage.scores) - _logit(limits)[footage.videos])
+    levels = np.unique(footage.scores)[::-1]
+    places = np.unique(np.geomspace(1, len(levels), _POINTS).astype(np.int64)) - 1
+    points = levels[places]
+    found = [judge_alarms(footage, events, point) for point in points.tolist()]
+    total = len(events.first)
+    return {
+        "threshold" if shared else "step": points.tolist(),
+        "false_alarms_per_hour": [one.false / footage.hours for one in found],
+        "recall": [len(one.latencies) / total if total else None for one in found],
+        "latency_median": [_quantile(one.latencies, 0.5) for one in found],
+        "active_share": [one.active / (3600 * footage.hours) for one in found],
+    }
+
+
+def _reading(curve: Mapping[str, Sequence[Any]], rate: float) -> dict[str, Any]:
+    """The last point of a curve before false alarms exceed a rate; none may be left, where only silence keeps it."""
+    over = np.flatnonzero(np.array(curve["false_alarms_per_hour"]) > rate + _ROUNDING)
+    place = (int(over[0]) if len(over) else len(curve["recall"])) - 1
+    if place < 0:
+        nothing = None if curve["recall"][0] is None else 0.0
+        return dict.fromkeys(curve) | {"false_alarms_per_hour": 0.0, "recall": nothing, "active_share": 0.0}
+    return {key: values[place] for key, values in curve.items()}
+
+
+def _quantile(latencies: np.ndarray, q: float) -> float | None:
+    return float(np.quantile(latencies, q)) if len(latencies) else None
+
+
+def _logit(scores: np.ndarray) -> np.ndarray:
+    kept = np.clip(scores, 1e-12, 1 - 1e-12)
+    logit: np.ndarray = np.log(kept) - np.log1p(-kept)
+    return logit
