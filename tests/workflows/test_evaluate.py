@@ -46,7 +46,9 @@ def truth(seed: int) -> dict[str, np.ndarray]:
 
 def make_model(seed: int = 0) -> NetworkModel:
     normaliser = Normaliser.from_moments(Moments.of(features(9)["a"].reshape(-1, DIM)))
-    return NetworkModel(initial_weights(DIM, seed), normaliser, {"extractor": {"name": "test", "settings": {}}, "dim": DIM})
+    return NetworkModel(
+        initial_weights(DIM, seed), normaliser, {"extractor": {"name": "test", "settings": {}}, "dim": DIM}
+    )
 
 
 def make_run(path: Path, dataset: Path, scores: dict[str, np.ndarray], setting: str = "collaborative") -> Path:

@@ -20,9 +20,10 @@ from ..errors import ClapError
 from ..features.streaming import all_video_magnitudes
 from ..federation.ask import State, Steps
 from ..federation.messages import Message
-from .method import METHODS, Method, option
+from .method import METHODS, option
 from .plan import Plan, SiteData
 from .rounds import calibration, labelling, normalisation, training_rounds
+from .sgd_method import SgdMethod
 from .site import DetectorSite
 
 __all__ = ["C2fpl", "C2fplSite"]
@@ -30,7 +31,7 @@ __all__ = ["C2fpl", "C2fplSite"]
 
 @METHODS.register("c2fpl")
 @dataclass(frozen=True)
-class C2fpl(Method):
+class C2fpl(SgdMethod):
     """Settings of C2FPL; defaults are the paper's unless its docs page says otherwise."""
 
     momentum: float = option(0.9, "momentum of local SGD")

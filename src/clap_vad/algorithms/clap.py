@@ -20,11 +20,12 @@ from ..federation.ask import Ask, State, Steps
 from ..federation.messages import Message
 from ..federation.policy import RefusalError
 from .federated_segregation import common_mixture, judged_anomalous, mixture_fit, mixture_statistics, summary_moments
-from .method import METHODS, Method, option
+from .method import METHODS, option
 from .plan import Plan, SiteData
 from .private_coordinator import STATISTICS, private_steps
 from .private_site import PrivateSite
 from .rounds import calibration, labelling, normalisation, training_rounds
+from .sgd_method import SgdMethod
 from .site import DetectorSite
 
 __all__ = ["Clap", "ClapSite"]
@@ -34,7 +35,7 @@ _REFINE_SHARE = 0.1
 
 @METHODS.register("clap")
 @dataclass(frozen=True)
-class Clap(Method):
+class Clap(SgdMethod):
     """Settings of CLAP; defaults are the release's unless its docs page says otherwise."""
 
     momentum: float = option(0.9, "momentum of local SGD; 0 is the release's")

@@ -25,9 +25,10 @@ from ..errors import ClapError
 from ..features.streaming import segment_changes
 from ..federation.ask import Ask, State, Steps
 from ..federation.messages import Message
-from .method import METHODS, Method, option
+from .method import METHODS, option
 from .plan import Plan, SiteData
-from .rounds import calibration, global_weights, labelling, normalisation, set_weights, training_rounds
+from .rounds import WEIGHTS, calibration, global_weights, labelling, normalisation, set_weights, training_rounds
+from .sgd_method import SgdMethod
 from .site import DetectorSite
 
 __all__ = ["Gcl", "GclSite"]
@@ -35,7 +36,7 @@ __all__ = ["Gcl", "GclSite"]
 
 @METHODS.register("gcl")
 @dataclass(frozen=True)
-class Gcl(Method):
+class Gcl(SgdMethod):
     """Settings of GCL; both networks are trained by RMSprop."""
 
     trains_by_sgd = False
@@ -86,6 +87,10 @@ class Gcl(Method):
                 set_weights(state, moved(generator, weighted_mean(updates, counts)))
             state["pretrained"] = np.array(number)
 
+    def final_question(self, state: State) -> Message:
+        """Both networks."""
+        return {WEIGHTS + name: value for name, value in global_weights(state).items()}
+
     def site(self, plan: Plan, data: SiteData) -> GclSite:
         """The site's side."""
         return GclSite(self, plan, data)
@@ -132,8 +137,9 @@ class GclSite(DetectorSite):
         arguments = (cooperation, self.schedule(number), rng, self.plan.threads, correction)
         return cooperative_training(weights, self.source(state), self._normal(), *arguments)
 
-    def pseudo_labels(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> np.ndarray:
+    def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """What the generator labels anomalous when all of the site's segments are one batch."""
+        weights = self.global_weights(question)
         source = self.source(state)
         errors, present = reconstruction_errors(weights, source, self.plan.threads), source.present()
         if len(present) == 0:

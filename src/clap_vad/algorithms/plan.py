@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.accounting import Terms
+from ..features.roles import Roles
 from ..features.store import FeatureStore, VideoIndex
 from ..federation.strategy import Strategy
 
@@ -24,6 +25,7 @@ class Plan:
         normalise: ``none`` or ``federated``.
         threads: processor threads of a site's step; part of a result's identity.
         dim: D.
+        roles: what the features' numbers mean.
         fraction: part of the participants that each round draws.
         secure: whether replies leave sites under masks only, see :mod:`clap_vad.federation.secure`.
         stragglers: probability that a participant does fewer local epochs in a round (simulated).
@@ -38,6 +40,7 @@ class Plan:
     normalise: str
     threads: int
     dim: int
+    roles: Roles = field(default_factory=Roles)
     fraction: float = 1.0
     stragglers: float = 0.0
     secure: bool = False
@@ -57,6 +60,7 @@ class SiteData:
         participant: its id.
         store: features.
         entries: its training videos, in the order of its file.
+        scenes: of the videos, "" for one that names none; what a site learns for itself it learns scene by scene.
         labels: per video 0, 1 or None for one without a label; under no supervision all None, and no label has even
             been read.
     """
@@ -65,3 +69,4 @@ class SiteData:
     store: FeatureStore
     entries: Sequence[VideoIndex]
     labels: Sequence[int | None]
+    scenes: Sequence[str]

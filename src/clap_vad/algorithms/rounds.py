@@ -19,6 +19,7 @@ from ..federation.strategy import Contribution
 from .plan import Plan
 
 __all__ = [
+    "WEIGHTS",
     "begin_training",
     "calibration",
     "drawn_participants",
@@ -31,7 +32,8 @@ __all__ = [
     "training_rounds",
 ]
 
-_WEIGHTS = "weights."
+WEIGHTS = "weights."
+"""Entries of states and messages that hold the global model begin with it."""
 
 
 def normalisation(plan: Plan, state: State) -> Steps:
@@ -59,12 +61,12 @@ def normaliser_of(state: Mapping[str, np.ndarray]) -> Normaliser | None:
 
 def global_weights(state: Mapping[str, np.ndarray]) -> Weights:
     """The global model in the state."""
-    return {name.removeprefix(_WEIGHTS): value for name, value in state.items() if name.startswith(_WEIGHTS)}
+    return {name.removeprefix(WEIGHTS): value for name, value in state.items() if name.startswith(WEIGHTS)}
 
 
 def set_weights(state: State, weights: Mapping[str, np.ndarray]) -> None:
     """Make these the global model."""
-    state.update({_WEIGHTS + name: value for name, value in weights.items()})
+    state.update({WEIGHTS + name: value for name, value in weights.items()})
 
 
 def labelling(state: State, payload: Message | None = None) -> Steps:
@@ -99,7 +101,7 @@ def training_rounds(
         number = int(state["round"]) + 1
         started, up, down = time.perf_counter(), int(state["bytes_up"]), int(state["bytes_down"])
         weights = global_weights(state)
-        payload: Message = {"round": number, **{_WEIGHTS + name: value for name, value in weights.items()}}
+        payload: Message = {"round": number, **{WEIGHTS + name: value for name, value in weights.items()}}
         payload |= strategy.question(weights, state)
         segments = int(state.get("segments", np.array(0)))
         replies = yield Ask(
@@ -145,7 +147,7 @@ def calibration(state: State) -> Steps:
     """Quantiles of the final model's scores on all training segments, from summed histograms."""
     if "score_histogram" in state:
         return
-    payload: Message = {_WEIGHTS + name: value for name, value in detector_weights(global_weights(state)).items()}
+    payload: Message = {WEIGHTS + name: value for name, value in detector_weights(global_weights(state)).items()}
     replies = yield Ask("calibrate", reply="score_histogram", payload=payload, lasting=False)
     state["score_histogram"] = np.sum([np.asarray(reply.message["counts"]) for reply in replies], axis=0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,22 +12,24 @@ from ..core.histogram import score_histogram
 from ..core.moments import Normaliser
 from ..core.randomness import keyed_generator
 from ..detector.drift import Correction
+from ..detector.homes import Homes
+from ..detector.models.network import NetworkModel
 from ..detector.network import Weights, weight_shapes
 from ..detector.scoring import score_videos
-from ..detector.source import SegmentSource, video_slices
+from ..detector.source import SegmentSource
 from ..detector.training import SgdSettings, TrainingResult, local_sgd
 from ..errors import ClapError
 from ..features.streaming import feature_moments
 from ..federation.ask import State
 from ..federation.messages import Message
-from ..federation.site import Handler
+from .method_site import MethodSite
 from .plan import Plan, SiteData
 from .rounds import global_weights, normaliser_of
 
 __all__ = ["DetectorSite"]
 
 
-class DetectorSite:
+class DetectorSite(MethodSite):
     """A site that trains the common detector on labels it makes itself.
 
     A method adds the steps that make ``state["labels"]``, float32 per segment in the order of the site's videos; one
@@ -44,16 +46,15 @@ class DetectorSite:
     """Schema of the update of all that the method trains, where the strategy does not ask for more."""
 
     def __init__(self, plan: Plan, data: SiteData, sgd: SgdSettings, milestones: tuple[int, ...] = ()) -> None:
-        self.plan, self.data, self.dim = plan, data, plan.dim
+        super().__init__(plan, data)
         self._sgd, self._milestones = sgd, milestones
         self.shapes = weight_shapes(plan.dim)
-        self.steps: dict[str, tuple[Handler, str]] = {
+        self.steps |= {
             "moments": (self._moments, "feature_moments"),
             "normalise": (self._normalise, "segment_count"),
             "train": (self._train, plan.strategy.reply or self.update),
             "calibrate": (self._calibrate, "score_histogram"),
         }
-        self.slices = video_slices(data.entries)
 
     def source(self, state: Mapping[str, np.ndarray]) -> SegmentSource:
         """The site's segments, standardised as the federation agreed."""
@@ -88,9 +89,14 @@ class DetectorSite:
         store, normaliser, threads = self.data.store, self.normaliser(state), self.plan.threads
         return [score_videos(weights, store, [entry], normaliser, threads)[0] for entry in self.data.entries]
 
-    def pseudo_labels(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Labels that training under this model would begin with, float32 per segment. They never leave the site."""
+    def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Labels that training under this model would begin with."""
         return state["labels"]
+
+    def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
+        """The detector, the same for all videos."""
+        weights = self.global_weights(question, weight_shapes(self.dim))
+        return Homes(NetworkModel(weights, self.normaliser(state), info))
 
     def with_known_labels(self, judged: np.ndarray) -> np.ndarray:
         """Which videos are anomalous, (V,) bool: by their label where there is one, else as ``judged``."""

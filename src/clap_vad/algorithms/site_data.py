@@ -27,4 +27,5 @@ def site_data(dataset: Dataset, participant: str, videos: Sequence[str], labelle
                 f"{dataset.path / 'videos.csv'}: training video '{video}' has no label; weak supervision "
                 "needs one (0 or 1) for each, or train with --supervision us"
             )
-    return SiteData(participant, located[0][0], [entry for _, entry in located], labels)
+    scenes = [dataset.videos[video].scene for video in videos]
+    return SiteData(participant, located[0][0], [entry for _, entry in located], labels, scenes)

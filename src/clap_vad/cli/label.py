@@ -9,7 +9,7 @@ import click
 
 from ..algorithms.method import METHODS
 from ..workflows import label as workflow
-from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS
+from ..workflows.choices import NORMALISE, SETTINGS, SUPERVISIONS
 from .command import Output, command
 from .setting_options import labelled_option, method_options
 

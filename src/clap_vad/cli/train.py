@@ -16,7 +16,8 @@ from ..errors import ClapError
 from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.strategy import STRATEGIES
 from ..workflows import train as workflow
-from ..workflows.configuration import NORMALISE, SETTINGS, SUPERVISIONS, RunConfig
+from ..workflows.choices import NORMALISE, SETTINGS, SUPERVISIONS
+from ..workflows.configuration import RunConfig
 from .command import Output, command
 from .privacy_options import privacy_options
 from .setting_options import labelled_option, setting_options

@@ -15,6 +15,7 @@ from functools import cached_property, reduce
 import numpy as np
 
 __all__ = [
+    "COMPONENTS",
     "LEAST_VARIANCE",
     "Mixture",
     "MixtureSums",
@@ -25,6 +26,9 @@ __all__ = [
     "starting_mixture",
     "triangle",
 ]
+
+COMPONENTS = 64
+"""K of a common density; fixed, so that no message's size depends on anything."""
 
 LEAST_VARIANCE = 0.02
 """Added to every variance: of standardised features, so a component is never narrower than a seventh of a deviation."""
@@ -211,8 +215,8 @@ def reseeded(mixture: Mixture, mass: np.ndarray, rng: np.random.Generator) -> Mi
 def adapted(mixture: Mixture, rows: np.ndarray, *, prior: float, weight_prior: float, steps: int) -> Mixture:
     """The mixture adapted to a place that has these rows.
 
-    Each component enters as ``prior`` rows of its own mean and covariance, and its weight as so many of ``weight_prior``
-    rows; without rows of one's own it stays what it is.
+    Each component enters as ``prior`` rows of its own mean and covariance, and its weight as its part of
+    ``weight_prior`` rows; without rows of one's own it stays what it is.
 
     Args:
         mixture: the common one.

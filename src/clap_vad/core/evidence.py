@@ -16,8 +16,8 @@ _REACH = 4.0  # deviations after which a Gaussian ends
 def along_objects(surprise: np.ndarray, valid: np.ndarray, causal: bool = False) -> np.ndarray:
     """What is known of an object by what it does before and after, for crops that are followed.
 
-    In place of a surprise stands the mean over the same object's within 12 segments, the upper 15 % left out: a tracker's
-    slip is soon over, what somebody does is not.
+    In place of a surprise stands the mean over the same object's within 12 segments, the upper 15 % left out: a
+    tracker's slip is soon over, what somebody does is not.
 
     Args:
         surprise: (T, C).

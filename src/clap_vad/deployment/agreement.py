@@ -13,10 +13,11 @@ from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
 from ..core.accounting import Terms, epsilon_of
 from ..errors import ClapError
+from ..features.extractor import roles_of
 from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.policy import RefusalError
 from ..federation.strategy import make_strategy
-from ..workflows.configuration import MOST_THREADS
+from ..workflows.choices import MOST_THREADS
 
 __all__ = ["Agreement"]
 
@@ -78,6 +79,7 @@ class Agreement:
             normalise=self.normalise,
             threads=self.threads,
             dim=self.dim,
+            roles=roles_of(self.features["extractor"], self.features["settings"]),
             fraction=self.fraction,
             stragglers=self.stragglers,
             secure=self.secure,

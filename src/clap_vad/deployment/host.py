@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..algorithms.rounds import normaliser_of
-from ..algorithms.site import DetectorSite
+from ..algorithms.method_site import MethodSite
 from ..algorithms.site_data import site_data
 from ..core.accounting import Terms
 from ..core.histogram import score_histogram
 from ..datasets.dataset import Dataset
-from ..detector.network import weight_shapes
 from ..errors import ClapError
 from ..evaluation.counts import count_frames
 from ..evaluation.scoring import score_test_videos
@@ -133,7 +131,7 @@ class _Program:
         state["agreement"] = np.array(payload["agreement"])
         return {}
 
-    def _make(self, agreed: Agreement) -> DetectorSite:
+    def _make(self, agreed: Agreement) -> MethodSite:
         if self._name not in agreed.participants:
             raise RefusalError(f"site '{self._name}' is not among the participants of this run")
         own = describe(self._dataset.stores[0])
@@ -149,7 +147,8 @@ class _Program:
 
     def _evaluate(self, payload: Message, state: State) -> Message:
         """Frames of the site's own test videos by their score; zeros where it has none, or no truth for them."""
-        weights = self._method.global_weights(payload, weight_shapes(self.dim))
-        scores = score_test_videos(self._dataset, weights, normaliser_of(state), self._method.plan.threads)
+        store = self._dataset.stores[0]
+        homes = self._method.homes(payload, state, {"dim": store.dim, "segment_frames": store.segment_frames})
+        scores = score_test_videos(self._dataset, homes, self._method.plan.threads)
         found, abnormal, normal = count_frames(self._dataset, scores).arrays()
         return {"normal": score_histogram(found, normal), "abnormal": score_histogram(found, abnormal)}

@@ -12,14 +12,8 @@ from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..features.description import describe
 from ..federation.encoding import check_update_encoding
-from ..workflows.configuration import (
-    RunConfig,
-    check_choices,
-    check_secure,
-    check_test_videos,
-    labelled_part,
-    threads_for,
-)
+from ..workflows.choices import check_choices, check_secure, threads_for
+from ..workflows.configuration import RunConfig, check_test_videos, labelled_part
 from ..workflows.privacy_terms import Privacy
 from .agreement import Agreement
 
@@ -79,6 +73,7 @@ def deployed_config(
         options,
         fraction,
         stragglers,
+        test_each_round,
     )
     if secure_aggregation:
         check_secure(made, aggregation, len(sites), fraction)

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms.rounds import global_weights
-from ..detector.network import detector_weights
+from ..algorithms.method import Method
 from ..engines.flare.engine import FlareEngine, Progress, RecalledError
 from ..errors import ClapError
 from ..federation.ask import Ask, State, Steps
@@ -123,6 +122,9 @@ class Segment:
             self._run,
             settled,
             {self._run: state},
+            method=agreement.make_method(),
+            plan=agreement.plan(),
+            homes={},
             features=agreement.features,
             dataset=test_dataset(config),
             participants=len(config.sites),
@@ -133,29 +135,28 @@ class Segment:
 
     def _steps(self, config: RunConfig, log: RoundLog, seconds: Callable[[], float], state: State) -> Steps:
         agreement = yield from introduction(state, partial(agree, config))
-        dataset = test_dataset(config)
+        dataset, method, plan = test_dataset(config), agreement.make_method(), agreement.plan()
 
         def on_round(record: dict[str, Any]) -> None:
             answered = [name for name, there in zip(config.sites, state[ANSWERED], strict=True) if there]
-            tested = {} if dataset is None else test_round(config, dataset, state)
+            tested = {} if dataset is None else test_round(config, method, plan, dataset, state)
             state["seconds"] = np.array(seconds())
             log.append({**record, "answered": answered, "time": _now(), **tested})
 
-        yield from agreement.make_method().coordinate(agreement.plan(), state, on_round)
+        yield from method.coordinate(plan, state, on_round)
         if dataset is None and not config.privacy:
-            yield from _federated_evaluation(state)
+            yield from _federated_evaluation(method, state)
 
     def _tell(self, state: str, **content: Any) -> None:
         job = {"number": self._number, "pid": os.getpid(), "state": state, "time": _now(), "sequence": self._sequence}
         self._files.write_segment(**job, **content)
 
 
-def _federated_evaluation(state: State) -> Steps:
+def _federated_evaluation(method: Method, state: State) -> Steps:
     """The final model judged by every site's own test videos."""
     if "evaluation.normal" in state:
         return
-    payload = {f"weights.{name}": value for name, value in detector_weights(global_weights(state)).items()}
-    replies = yield Ask("evaluate", reply="evaluation_histogram", payload=dict(payload), lasting=False)
+    replies = yield Ask("evaluate", "evaluation_histogram", method.final_question(state), lasting=False)
     for kind in ("normal", "abnormal"):
         counts = [np.asarray(reply.message[kind]) for reply in replies]
         state[f"evaluation.{kind}"] = np.sum(counts, axis=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,6 +82,11 @@ class Model(ABC):
     def restored(cls, arrays: dict[str, np.ndarray], info: dict[str, Any], folder: Path) -> Model:
         """The model of these arrays and this ``model.json``; raises :class:`ClapError` for what is none."""
 
+    def described(self, info: dict[str, Any]) -> Model:
+        """The same model with another ``info``."""
+        made: Model = replace(self, info=info)  # type: ignore[type-var]  # every kind is a dataclass, this base is not
+        return made
+
     def score(
         self, x: np.ndarray, valid: np.ndarray | None = None, fps: float | None = None, causal: bool = False
     ) -> np.ndarray:
@@ -129,4 +135,3 @@ class Model(ABC):
 
 
 MODELS: Registry[type[Model]] = Registry("kind of model", "clap_vad.detector.models")
-

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..core.moments import Normaliser
 from ..datasets.dataset import Dataset
-from ..detector.scoring import score_videos
+from ..detector.homes import Homes
 
 __all__ = ["score_dataset", "score_test_videos"]
 
 
-def score_test_videos(
-    dataset: Dataset, weights: Mapping[str, np.ndarray], normaliser: Normaliser | None, threads: int
-) -> dict[str, np.ndarray]:
+def score_test_videos(dataset: Dataset, homes: Homes, threads: int) -> dict[str, np.ndarray]:
     """:func:`score_dataset` of the test videos."""
-    return score_dataset(dataset, dataset.test_videos, weights, normaliser, threads)
+    return score_dataset(dataset, dataset.test_videos, homes, threads)
 
 
 def score_dataset(
-    dataset: Dataset,
-    videos: Sequence[str],
-    weights: Mapping[str, np.ndarray],
-    normaliser: Normaliser | None,
-    threads: int,
+    dataset: Dataset, videos: Sequence[str], homes: Homes, threads: int, causal: bool = False
 ) -> dict[str, np.ndarray]:
-    """Video -> (T,) float32 scores of its segments, store by store in bounded memory."""
+    """Video -> (T,) float32 scores of its segments, each video by the model of its scene.
+
+    Args:
+        dataset: where the videos are.
+        videos: their names.
+        homes: the models.
+        threads: processor threads.
+        causal: let no segment's score depend on a later one.
+    """
     scores: dict[str, np.ndarray] = {}
     for store, entries in dataset.by_store(videos):
-        found = score_videos(weights, store, entries, normaliser, threads)
-        scores |= {entry.video: own for entry, own in zip(entries, found, strict=True)}
-    return scores
+        for model in {id(model): model for model in (homes.common, *homes.own.values())}.values():
+            own = [entry for entry in entries if homes.of(dataset.videos[entry.video].scene) is model]
+            if own:
+                found = model.score_videos(store, own, threads, causal)
+                scores |= {entry.video: s for entry, s in zip(own, found, strict=True)}
+    return {video: scores[video] for video in videos}

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..core.density import COMPONENTS, triangle
 from ..core.federated_mixture import STARTS
 from ..core.histogram import BINS
 from ..core.private_statistics import SCORE_BINS
 from ..core.quantisation import MOST_STEPS
+from ..core.surprise import SURPRISE_BINS
 from ..detector.autoencoder import generator_shapes
 from ..detector.network import LAYERS, last_layers, weight_shapes
 from ..errors import ClapError
@@ -43,8 +45,9 @@ class Field:
     """One entry of a message.
 
     Attributes:
-        shape: sizes; the symbol ``"D"`` stands for the feature dimension, ``"P"`` for the participants of a secure
-            sum, ``"N"`` and ``"W"`` for the entries of the vectors it sums. ``()`` is a scalar.
+        shape: sizes; the symbol ``"D"`` stands for the feature dimension, ``"DD"`` for the entries of the upper triangle
+            of a matrix of D x D, ``"P"`` for the participants of a secure sum, ``"N"`` and ``"W"`` for the entries of
+            the vectors it sums. ``()`` is a scalar.
         dtype: ``float32``, ``float64``, ``int8``, ``int64``, ``uint8``, ``uint32`` or ``uint64``.
         low, high: bounds of every value.
         bound: in a secure sum values are clipped to [-bound, bound]. One that holds for every message makes an
@@ -56,6 +59,14 @@ class Field:
     low: float = -math.inf
     high: float = math.inf
     bound: float = 2.0**40
+
+    def sizes(self, dim: int) -> tuple[int | str, ...]:
+        """The shape for D = ``dim``.
+
+        >>> Field((64, "DD")).sizes(10)
+        (64, 55)
+        """
+        return tuple({"D": dim, "DD": triangle(dim)}.get(size, size) for size in self.shape)
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,25 @@ _define(
     },
     "federated segregation, a step of EM: of each start and component the summed responsibility for the site's videos, "
     "the sum and the sum of products of their summaries weighted by it; each start's log likelihood",
+)
+_define(
+    "density_statistics",
+    {
+        "mass": Field((COMPONENTS,), low=0, bound=2.0**30),
+        "sum": Field((COMPONENTS, "D"), bound=2.0**34),
+        "outer": Field((COMPONENTS, "DD"), bound=2.0**38),
+        "likelihood": Field((), bound=2.0**38),
+        "count": _COUNT,
+    },
+    "common density, a step of EM: of each of its components the summed responsibility for the site's crops, the sum and "
+    "the sum of products of their few standardised numbers weighted by it, nothing of one that holds fewer than "
+    "5 of them; the log likelihood and the number of all",
+)
+_define(
+    "surprise_histograms",
+    {name: Field((SURPRISE_BINS,), "int64", low=0) for name in ("common", "whole", "placeless", "memory")},
+    "common scale: how many of the site's crops lie in each of the fixed bins of unlikeliness under the common density, "
+    "under the site's own with and without positions, and of distance from the site's memory",
 )
 _define("segment_count", {"count": _COUNT}, "how many segments the site trains on, its weight in the mean")
 
@@ -336,7 +366,7 @@ def check_message(name: str, message: Message, dim: int, sender: str) -> None:
         raise ClapError(f"{where}: entries {odd} are missing or not declared")
     for key, field in fields.items():
         value = np.asarray(message[key])
-        expected = tuple(dim if size == "D" else size for size in field.shape)
+        expected = field.sizes(dim)
         if value.shape != expected:
             raise ClapError(f"{where}: '{key}' has shape {value.shape}; {expected} is declared")
         if value.dtype != np.dtype(field.dtype):

@@ -53,7 +53,7 @@ def layout_of(name: str, dim: int, participants: int) -> Layout:
     if not declared.summable:
         raise RefusalError(f"a message of schema '{name}' is a site's own and cannot be hidden in a sum; refused")
     entries = [
-        Entry(key, tuple(dim if isinstance(n, str) else n for n in field.shape), field.dtype, _bound(field))
+        Entry(key, tuple(int(n) for n in field.sizes(dim)), field.dtype, _bound(field))
         for key, field in declared.fields.items()
     ]
     if declared.mean:

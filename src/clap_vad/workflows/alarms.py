@@ -99,13 +99,12 @@ def _home(run: Path) -> Path:
 
 def _causal_scores(folder: Path, dataset: Dataset, videos: Sequence[str], threads: int) -> dict[str, np.ndarray]:
     """Video -> (T,) scores in [0, 1] under the model in ``folder``, each from what is seen until its segment's end."""
-    from ..detector.model import Model
+    from ..detector.homes import Homes
     from ..evaluation.scoring import score_dataset
 
-    model = Model.load(folder)
-    check_features(folder, model, dataset, videos)
-    # a segment's score depends on that segment alone
-    return score_dataset(dataset, videos, model.weights, model.normaliser, threads)
+    homes = Homes.load(folder)
+    check_features(folder, homes.common, dataset, videos)
+    return score_dataset(dataset, videos, homes, threads, causal=True)
 
 
 def _footage(dataset: Dataset, videos: Sequence[str], scores: dict[str, np.ndarray]) -> Footage:

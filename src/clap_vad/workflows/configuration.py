@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..algorithms.method import METHODS, Method, make_method
+from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
 from ..algorithms.site_data import site_data
 from ..core.accounting import Terms
@@ -17,31 +17,16 @@ from ..core.randomness import keyed_generator
 from ..datasets.dataset import Dataset
 from ..datasets.partition import ensure_participants
 from ..errors import ClapError
+from ..features.extractor import roles_of
 from ..federation.encoding import UPDATE_ENCODINGS, check_update_encoding
-from ..federation.strategy import STRATEGIES, Strategy, make_strategy
+from ..federation.strategy import make_strategy
 from ..persistence import read_json
-from ..protection.session import LEAST_COHORT
-from ..settings import setting_names
+from .choices import SETTINGS, check_choices, check_secure, check_share, threads_for
 from .federate import Federation
 from .privacy_terms import Privacy
 
-__all__ = [
-    "MOST_THREADS",
-    "SETTINGS",
-    "SUPERVISIONS",
-    "RunConfig",
-    "check_choices",
-    "check_secure",
-    "check_test_videos",
-    "labelled_part",
-    "participants_of",
-    "split_options",
-    "threads_for",
-]
+__all__ = ["RunConfig", "check_test_videos", "labelled_part", "participants_of"]
 
-SETTINGS = ("centralized", "local", "collaborative")
-SUPERVISIONS = ("us", "ws", "mixed")
-NORMALISE = ("auto", "none", "federated")
 _KINDS = {
     "str": (str,),
     "str | None": (str, type(None)),
@@ -51,9 +36,6 @@ _KINDS = {
     "dict[str, Any]": (dict,),
     "list[str]": (list,),
 }
-MOST_THREADS = 256  # torch dies, not raises, when it is refused the threads it was told to start
-_SEEDS = 1 << 63
-_WIDE = 4096  # floats per segment from which two threads gain more than they wait for each other
 
 
 @dataclass(frozen=True)
@@ -132,9 +114,20 @@ class RunConfig:
     ) -> RunConfig:
         """Check the choices and fill in defaults; raises :class:`ClapError` for one that is not possible."""
         made, aggregation = check_choices(
-            method, setting, supervision, strategy, rounds, seed, threads, normalise, options, fraction, stragglers
+            method,
+            setting,
+            supervision,
+            strategy,
+            rounds,
+            seed,
+            threads,
+            normalise,
+            options,
+            fraction,
+            stragglers,
+            test_each_round,
         )
-        _check_share("labelled-participants", labelled_participants)
+        check_share("labelled-participants", labelled_participants)
         if secure_aggregation and setting != "collaborative":
             raise ClapError("--secure-aggregation hides participants in their sum; it is for --setting collaborative")
         if not dataset.train_videos:
@@ -233,6 +226,7 @@ class RunConfig:
             normalise=self.normalise,
             threads=self.threads,
             dim=dataset.stores[0].dim,
+            roles=roles_of(dataset.stores[0].extractor, dataset.stores[0].info.get("settings", {})),
             fraction=self.fraction,
             stragglers=self.stragglers,
             secure=self.secure_aggregation,
@@ -261,95 +255,6 @@ class Opened:
     def federation(self, folder: Path, held: Mapping[str, Sequence[str]]) -> Federation:
         """Some or all of the participants as a federation that keeps its files in ``folder``."""
         return Federation(folder, self.dataset, held, self.plan, self.method, self.labelled)
-
-
-def check_choices(
-    method: str,
-    setting: str,
-    supervision: str,
-    strategy: str,
-    rounds: int,
-    seed: int,
-    threads: int,
-    normalise: str,
-    options: Mapping[str, Any],
-    fraction: float,
-    stragglers: float,
-) -> tuple[Method, Strategy]:
-    """What needs no dataset to be checked; raises :class:`ClapError` for a choice that is not possible.
-
-    Returns:
-        The method and the strategy with their settings.
-    """
-    for flag, value, allowed in (
-        ("setting", setting, SETTINGS),
-        ("supervision", supervision, SUPERVISIONS),
-        ("normalise", normalise, NORMALISE),
-        ("strategy", strategy, STRATEGIES.names()),
-    ):
-        if value not in allowed:
-            raise ClapError(f"--{flag} is {value!r}; one of {', '.join(allowed)} is needed")
-    _check_numbers(rounds, seed, threads, fraction, stragglers)
-    of_method, of_strategy = split_options(method, strategy, options)
-    made, aggregation = make_method(method, of_method), make_strategy(strategy, of_strategy)
-    if setting != "collaborative":  # one participant, whose own update is all there is to aggregate
-        aggregation = make_strategy("fedavg", {})
-    if aggregation.needs_sgd and not made.trains_by_sgd:
-        raise ClapError(
-            f"--strategy {strategy} works with sites that train by SGD, which method '{method}' does not; choose "
-            "another strategy"
-        )
-    if stragglers and made.local_epochs < 2:
-        raise ClapError("--stragglers: a site can do fewer epochs only where --local-epochs is at least 2")
-    return made, aggregation
-
-
-def check_secure(method: Method, strategy: Strategy, participants: int, fraction: float) -> None:
-    """Raise :class:`ClapError` for a run that secure aggregation cannot hide."""
-    if strategy.needs_each:
-        raise ClapError("--secure-aggregation: this strategy needs updates one by one; choose one of sums, as fedavg")
-    if not method.sums_only():
-        raise ClapError(
-            "--secure-aggregation: with these settings the method needs a message of each participant; for clap choose "
-            "--segregation federated or --density pooled"
-        )
-    drawn = max(1, round(fraction * participants))
-    if drawn < LEAST_COHORT:
-        raise ClapError(
-            f"--secure-aggregation: a sum over {drawn} participants hides none of them; at least {LEAST_COHORT} must "
-            "take part in each round"
-        )
-
-
-def _check_numbers(rounds: int, seed: int, threads: int, fraction: float, stragglers: float) -> None:
-    if rounds < 1 or threads < 0 or seed < 0:
-        raise ClapError("--rounds must be at least 1, --threads and --seed at least 0")
-    if threads > MOST_THREADS or seed >= _SEEDS:
-        raise ClapError(f"--threads must be at most {MOST_THREADS}, --seed below {_SEEDS}")
-    _check_share("fraction", fraction)
-    if not 0 <= stragglers <= 1:
-        raise ClapError(f"--stragglers is {stragglers}; a number from 0 to 1 is needed")
-
-
-def _check_share(flag: str, share: float) -> None:
-    if not 0 < share <= 1:
-        raise ClapError(f"--{flag} is {share}; a number above 0 and at most 1 is needed")
-
-
-def threads_for(crops: int, dim: int) -> int:
-    """Threads of a step by the width of the features, and never by the machine: they decide bits of the result."""
-    return 2 if crops * dim >= _WIDE else 1
-
-
-def split_options(method: str, strategy: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of a run as those of its method and those of its strategy; what neither has stays with the method.
-
-    >>> split_options("clap", "fedprox", {"mu": 1.0, "lr": 0.1})
-    ({'lr': 0.1}, {'mu': 1.0})
-    """
-    own = set(setting_names(STRATEGIES[strategy])) - set(setting_names(METHODS[method]))
-    of_method = {name: value for name, value in options.items() if name not in own}
-    return of_method, {name: value for name, value in options.items() if name in own}
 
 
 def participants_of(dataset: Dataset, setting: str, protocol: str | None, seed: int) -> dict[str, tuple[str, ...]]:

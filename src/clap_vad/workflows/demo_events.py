@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.events import Event, find_events
-from ..detector.model import Model
-from ..detector.scoring import score_videos
+from ..detector.homes import Homes
 from ..features.store import FeatureStore
 from ..progress import progress_bar
 from .demo_videos import DemoVideo
@@ -45,13 +44,13 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
 
     ``quantile`` is where the threshold lies among the scores of the training segments.
     """
-    model = Model.load(run)
-    threshold, _ = choose_threshold(model, run, None, quantile)
+    homes = Homes.load(run)
+    threshold, _ = choose_threshold(homes.common, run, None, quantile)
     found = []
     with progress_bar("scoring", len(videos)) as advance:
         for video in videos:
             entry = store.video(video.name)
-            (scores,) = score_videos(model.weights, store, [entry], model.normaliser, _THREADS)
+            (scores,) = homes.of(video.site).score_videos(store, [entry], _THREADS)
             events = find_events(
                 scores, threshold=threshold, frames=entry.frames, fps=entry.fps, segment_frames=store.segment_frames
             )

@@ -140,12 +140,12 @@ def _open_scores(file: Path) -> np.lib.npyio.NpzFile:
 
 def _score(folder: Path, dataset: Dataset, threads: int) -> dict[str, np.ndarray]:
     """Scores of the dataset's test videos under the model in ``folder``, store by store in bounded memory."""
-    from ..detector.model import Model
+    from ..detector.homes import Homes
     from ..evaluation.scoring import score_test_videos
 
-    model = Model.load(folder)
-    check_features(folder, model, dataset, dataset.test_videos)
-    return score_test_videos(dataset, model.weights, model.normaliser, threads)
+    homes = Homes.load(folder)
+    check_features(folder, homes.common, dataset, dataset.test_videos)
+    return score_test_videos(dataset, homes, threads)
 
 
 def check_features(folder: Path, model: Model, dataset: Dataset, videos: Sequence[str]) -> None:

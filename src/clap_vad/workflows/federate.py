@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..algorithms.method import Method
+from ..algorithms.method_site import MethodSite
 from ..algorithms.plan import Plan
-from ..algorithms.site import DetectorSite
 from ..algorithms.site_data import site_data
 from ..datasets.dataset import Dataset
+from ..detector.model import Model
 from ..engines.inprocess import InProcessEngine
 from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
@@ -70,11 +71,26 @@ class Federation:
         engine = InProcessEngine(self.sites(), on_reply)
         return coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure, update_encoding=plan.update_encoding)
 
+    def homes(self, state: State) -> dict[str, Model]:
+        """The models of the participants' homes after the run that ended in this state, by scene.
+
+        A scene that several participants hold is nobody's own; the common model judges it.
+        """
+        found: dict[str, list[Model]] = {}
+        if not self.method.has_homes:
+            return {}
+        question, sequence = self.method.final_question(state), int(state["sequence"])
+        for site in self.sites():
+            own = self.program(site.participant).homes(question, site.state(sequence), {}).own
+            for scene, model in own.items():
+                found.setdefault(scene, []).append(model)
+        return {scene: models[0] for scene, models in found.items() if len(models) == 1}
+
     def sites(self) -> list[Site]:
         """The participants as site objects, in order."""
         return [self._site(participant) for participant in self.participants]
 
-    def program(self, participant: str) -> DetectorSite:
+    def program(self, participant: str) -> MethodSite:
         """The method's side at one participant."""
         data = site_data(self.dataset, participant, self.participants[participant], self.labelled)
         return self.method.site(self.plan, data)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms.rounds import global_weights, normaliser_of, quantiles
+from ..algorithms.method import Method
+from ..algorithms.plan import Plan
+from ..algorithms.rounds import quantiles
 from ..core.events import DEFAULT_QUANTILE
 from ..datasets.dataset import Dataset
+from ..detector.homes import Homes
 from ..detector.model import Model
-from ..detector.network import detector_weights
 from ..errors import ClapError
 from ..evaluation.baseline import baseline_table
 from ..evaluation.best_round import best_round
@@ -51,6 +53,9 @@ def finish(
     config: RunConfig,
     states: Mapping[Path, State],
     *,
+    method: Method,
+    plan: Plan,
+    homes: Mapping[Path, Mapping[str, Model]],
     features: Mapping[str, Any],
     dataset: Dataset | None,
     participants: int,
@@ -64,6 +69,8 @@ def finish(
         run: the run's folder.
         config: of the run.
         states: folder -> final state of the coordinator; one, or one per participant under setting local.
+        method, plan: of the run.
+        homes: folder -> scene -> the model of its home, where these are known; at other organisations they are not.
         features: as :func:`~clap_vad.features.description.describe` tells.
         dataset: whose test videos are scored; None where there is none, and sites have evaluated at home.
         participants: of the run.
@@ -76,7 +83,12 @@ def finish(
     """
     hashes, bytes_up, bytes_down = [], 0, 0
     for folder, state in states.items():
-        hashes.append(_save_model(folder, config, features, dataset, state))
+        info = _description(config, features, state)
+        own = {scene: model.described(info) for scene, model in homes.get(folder, {}).items()}
+        models = Homes(method.model(plan, state, info), own)
+        hashes.append(models.save(folder))
+        if dataset is not None:
+            save_npz(folder / "scores.npz", score_test_videos(dataset, models, config.threads))
         bytes_up += int(state["bytes_up"])
         bytes_down += int(state["bytes_down"])
     if config.setting == "local":
@@ -119,11 +131,9 @@ def finish(
     return metrics
 
 
-def _save_model(
-    folder: Path, config: RunConfig, features: Mapping[str, Any], dataset: Dataset | None, state: State
-) -> str:
+def _description(config: RunConfig, features: Mapping[str, Any], state: State) -> dict[str, Any]:
     levels = quantiles(state, QUANTILES)
-    info = {
+    return {
         "extractor": {"name": features["extractor"], "settings": features["settings"]},
         "weights_sha256": features["weights_sha256"],
         "segment_frames": features["segment_frames"],
@@ -136,23 +146,14 @@ def _save_model(
         },
         "provenance": provenance(config),
     }
-    weights, normaliser = detector_weights(global_weights(state)), normaliser_of(state)
-    sha256 = Model(weights, normaliser, info).save(folder)
-    if dataset is not None:
-        save_npz(folder / "scores.npz", _test_scores(config, dataset, state))
-    return sha256
 
 
-def _test_scores(config: RunConfig, dataset: Dataset, state: State) -> dict[str, np.ndarray]:
-    """The global model's scores of the test videos."""
-    return score_test_videos(dataset, global_weights(state), normaliser_of(state), config.threads)
-
-
-def test_round(config: RunConfig, dataset: Dataset, state: State) -> dict[str, Any]:
+def test_round(config: RunConfig, method: Method, plan: Plan, dataset: Dataset, state: State) -> dict[str, Any]:
     """What ``rounds.jsonl`` says of a round beside its loss, where that is asked for."""
     if not config.test_each_round or not dataset.test_videos:
         return {}
-    found = evaluate_scores(dataset, _test_scores(config, dataset, state))
+    models = Homes(method.model(plan, state, {}))
+    found = evaluate_scores(dataset, score_test_videos(dataset, models, config.threads))
     return {metric: found[metric] for metric in ("frame_auc", "frame_ap")}
 
 

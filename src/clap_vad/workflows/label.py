@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms.rounds import global_weights
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..persistence import save_npz
 from .configuration import RunConfig
 
 __all__ = ["label"]
+
+_ROUNDS = 20
+"""Of methods whose labels come of them, as many as a run has by default."""
 
 
 def label(
@@ -59,7 +61,8 @@ def label(
         labelled_participants=labelled_participants,
     )
     opened = config.open()
-    opened = dataclasses.replace(opened, plan=dataclasses.replace(opened.plan, rounds=0))
+    rounds = _ROUNDS if opened.method.labels_by_training else 0
+    opened = dataclasses.replace(opened, plan=dataclasses.replace(opened.plan, rounds=rounds))
     participants = opened.participants
     shares = [{p: v} for p, v in participants.items()] if setting == "local" else [participants]
     labels: dict[str, np.ndarray] = {}
@@ -67,10 +70,10 @@ def label(
         for number, held in enumerate(shares):
             federation = opened.federation(Path(scratch) / str(number), held)
             state = federation.run()
-            weights, sequence = global_weights(state), int(state["sequence"])
+            question, sequence = opened.method.final_question(state), int(state["sequence"])
             for site in federation.sites():
                 program = federation.program(site.participant)
-                own = program.pseudo_labels(weights, site.state(sequence))
+                own = program.pseudo_labels(question, site.state(sequence))
                 videos = held[site.participant]
                 labels.update(zip(videos, [own[part] for part in program.slices], strict=True))
     ordered = {video: labels[video] for video in opened.dataset.train_videos if video in labels}

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms.rounds import global_weights, normaliser_of
 from ..audit.membership import SIGNALS, auc_interval, halves, likelihood_ratio, threshold_signals
-from ..detector.network import detector_weights
-from ..detector.scoring import score_videos
+from ..detector.homes import Homes
+from ..evaluation.scoring import score_dataset
 from .configuration import Opened
 
 __all__ = ["membership"]
@@ -64,10 +63,8 @@ def membership(opened: Opened, shadow_models: int, noised: bool, scratch: Path) 
 def _scores(opened: Opened, held: Mapping[str, Sequence[str]], videos: Sequence[str], folder: Path) -> list[np.ndarray]:
     """s[t] of the videos by a model of the whole run on these videos alone."""
     state = opened.federation(folder, held).run()
-    weights, found = detector_weights(global_weights(state)), {}
-    for store, entries in opened.dataset.by_store(videos):
-        scores = score_videos(weights, store, entries, normaliser_of(state), opened.plan.threads)
-        found.update({entry.video: own for entry, own in zip(entries, scores, strict=True)})
+    model = opened.method.model(opened.plan, state, {})
+    found = score_dataset(opened.dataset, videos, Homes(model), opened.plan.threads)
     return [found[video] for video in videos]
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from ..algorithms.rounds import normaliser_of
+from ..algorithms.sgd_method import SgdMethod
+from ..algorithms.site import DetectorSite
 from ..algorithms.site_data import site_data
 from ..audit.recovery import (
     ERRORS,
@@ -108,7 +110,7 @@ def _found(opened: Opened, rounds: list[Seen]) -> list[np.ndarray]:
         sent = [_change(seen.replies[0].message, layer) for seen in rounds]
         if kind == "control":
             # What is sent is the change since the round before: their sum is the mean gradient of the last round.
-            decay = opened.method.sgd().weight_decay
+            decay = _sgd(opened).sgd().weight_decay
             sent = [_minus(*each, decay) for each in zip(_running_sums(sent), _began(rounds, name), strict=True)]
         elif kind == "update":
             sent = [_undone(opened, *each) for each in zip(rounds, sent, _began(rounds, name), strict=True)]
@@ -152,9 +154,16 @@ def _undone(opened: Opened, seen: Seen, update: Change, began: Change) -> Change
 def _schedule(opened: Opened, seen: Seen) -> SgdSettings:
     """Optimiser settings of a round: the coordinator knows them as well as the site."""
     if "round" not in seen.ask.payload:
-        return opened.method.sgd()
+        return _sgd(opened).sgd()
     site = opened.federation(Path(), opened.participants).program(seen.members[0])
+    assert isinstance(site, DetectorSite)  # as its method is one that trains
     return site.schedule(int(seen.ask.payload["round"]))
+
+
+def _sgd(opened: Opened) -> SgdMethod:
+    """The method, which trains by gradient descent: it has sent a first layer."""
+    assert isinstance(opened.method, SgdMethod)
+    return opened.method
 
 
 def _found_under_masks(observed: Observed, participant: str) -> list[np.ndarray]:

@@ -141,7 +141,7 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
         shares = {run / "participants" / name: {name: videos} for name, videos in participants.items()}
     else:
         shares = {run: participants}
-    states = {}
+    states, homes = {}, {}
     with progress_bar(
         "training", config.rounds * sum(opened.plan.per_round(len(p)) for p in shares.values())
     ) as advance:
@@ -150,12 +150,18 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
             if "round" in ask.payload:
                 advance(1, note=f"round {ask.payload['round']}, {participant}")
 
+        on_round = partial(test_round, config, opened.method, opened.plan, dataset)
         for folder, held in shares.items():
-            states[folder] = opened.federation(folder, held).run(on_reply, partial(test_round, config, dataset))
+            federation = opened.federation(folder, held)
+            states[folder] = federation.run(on_reply, on_round)
+            homes[folder] = federation.homes(states[folder])
     return finish(
         run,
         config,
         states,
+        method=opened.method,
+        plan=opened.plan,
+        homes=homes,
         features=describe(dataset.stores[0]),
         dataset=dataset,
         participants=len(participants),
