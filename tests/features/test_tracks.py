@@ -148,18 +148,23 @@ def test_person_form_equals_a_slow_obvious_loop(tmp_path):
     assert ending.notes == (f"{left_out} persons beyond 4 in a segment were left out",)
 
 
-def test_a_person_keeps_its_place_and_a_place_just_left_stays_empty_where_there_is_room():
+def test_a_place_with_short_gaps_is_one_person_where_there_is_room():
     rng = np.random.default_rng(3)
-    seats, before = Seats(6), {}
-    for _ in range(300):
-        persons = sorted(rng.choice(9, rng.integers(0, 7), replace=False).tolist())
-        places = dict(zip(persons, seats.take(persons), strict=True))
-        assert len(set(places.values())) == len(persons)
-        assert all(places[p] == before[p] for p in persons if p in before)
-        new = {places[p] for p in persons if p not in before}
-        forced = len(persons) + len(set(before) - set(persons)) > 6
-        assert forced or not new & set(before.values())
-        before = places
+    seats, history = Seats(9), []
+    for _ in range(400):
+        persons = sorted(rng.choice(7, rng.integers(0, 4), replace=False).tolist())
+        places = seats.take(persons)
+        assert len(set(places)) == len(persons)
+        history.append(dict(zip(places, persons, strict=True)))
+        recent = history[-5:-1]  # absent for at most 3 segments
+        for place, person in history[-1].items():
+            assert {before[place] for before in recent if place in before} <= {person}
+            assert all(place == old for before in recent for old, who in before.items() if who == person)
+
+
+def test_without_room_the_place_that_was_left_longest_ago_is_taken():
+    seats = Seats(2)
+    assert [seats.take(persons) for persons in ([1, 2], [2], [2, 3], [1, 3])] == [[0, 1], [1], [1, 0], [1, 0]]
 
 
 def test_speeds_know_a_walk_a_jerk_and_a_coarse_stream(tmp_path):

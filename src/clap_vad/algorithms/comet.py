@@ -131,11 +131,11 @@ def _round(plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> S
 
 
 def _total(replies: list[Reply]) -> MixtureSums:
-    names = ("mass", "sum", "outer")
-    return MixtureSums.total(
-        MixtureSums(*(np.asarray(m[name]) for name in names), float(m["likelihood"]), int(m["count"]))
-        for m in (reply.message for reply in replies)
-    )
+    parts = []
+    for message in (reply.message for reply in replies):
+        mass, summed, outer = (np.asarray(message[name]) for name in ("mass", "sum", "outer"))
+        parts.append(MixtureSums(mass, summed, outer, float(message["likelihood"]), int(message["count"])))
+    return MixtureSums.total(parts)
 
 
 def _question(mixture: Mixture) -> Message:

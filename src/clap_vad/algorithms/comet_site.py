@@ -186,7 +186,7 @@ class CometSite(MethodSite):
         mixture = Mixture(*(np.asarray(payload[name]) for name in ("weights", "means", "covariances")))
         if not mixture.sound() or mixture.dim != self.dim:
             raise ClapError(
-                f"participant '{self.data.participant}': the density sent to it is impossible, not for its features, or "
-                "so narrow that it would single crops out; refused"
+                f"participant '{self.data.participant}': the density sent to it is impossible, not for its features, "
+                "or so narrow that it would single crops out; refused"
             )
         return mixture

@@ -85,7 +85,7 @@ class Mixture:
         parts = [_normalised(self, block)[1] for block in _blocks(rows)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def marginal(self, columns: Sequence[int]) -> Mixture:
+    def marginal(self, columns: Sequence[int] | np.ndarray) -> Mixture:
         """The density of these dimensions alone, whatever the others are."""
         at = np.asarray(columns)
         return Mixture(self.weights, self.means[:, at], self.covariances[:, at][:, :, at])

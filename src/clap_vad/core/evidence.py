@@ -13,7 +13,7 @@ _KEPT = 0.85
 _REACH = 4.0  # deviations after which a Gaussian ends
 
 
-def along_objects(surprise: np.ndarray, valid: np.ndarray, causal: bool = False) -> np.ndarray:
+def along_objects(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: bool = False) -> np.ndarray:
     """What is known of an object by what it does before and after, for crops that are followed.
 
     In place of a surprise stands the mean over the same object's within 12 segments, the upper 15 % left out: a
@@ -21,24 +21,26 @@ def along_objects(surprise: np.ndarray, valid: np.ndarray, causal: bool = False)
 
     Args:
         surprise: (T, C).
-        valid: (T, C) bool; a run of segments in which a crop is present is one object.
+        valid: (T, C) bool.
+        gap: a crop that is absent for more segments than these is another object afterwards.
         causal: look back only.
 
     Returns:
         (T, C) float64, 0 where a crop is absent.
 
-    >>> along_objects(np.array([[1.0], [3.0], [9.0]]), np.array([[True], [True], [False]])).ravel().tolist()
-    [2.0, 2.0, 0.0]
+    >>> along_objects(np.array([[1.0], [9.0], [3.0]]), np.array([[True], [False], [True]]), gap=1).ravel().tolist()
+    [2.0, 0.0, 2.0]
     """
     result = np.zeros(surprise.shape)
     for crop in range(surprise.shape[1]):
-        present = np.concatenate(([False], valid[:, crop], [False]))
-        bounds = np.flatnonzero(present[1:] != present[:-1])
-        for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
-            own = surprise[start:stop, crop]
-            for t in range(len(own)):
-                near = np.sort(own[max(0, t - _WITHIN) : t + 1 if causal else t + _WITHIN + 1])
-                result[start + t, crop] = near[: math.ceil(_KEPT * len(near))].mean()
+        present = np.flatnonzero(valid[:, crop])
+        for times in np.split(present, np.flatnonzero(np.diff(present) > gap + 1) + 1):
+            own = surprise[times, crop]
+            first = np.searchsorted(times, times - _WITHIN)
+            last = np.arange(1, len(times) + 1) if causal else np.searchsorted(times, times + _WITHIN, side="right")
+            for at, (start, stop) in enumerate(zip(first, last, strict=True)):
+                near = np.sort(own[start:stop])
+                result[times[at], crop] = near[: math.ceil(_KEPT * len(near))].mean()
     return result
 
 

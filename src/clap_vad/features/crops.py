@@ -68,8 +68,8 @@ def crop_rows(
             if not np.isfinite(found).all():
                 at = offset + int(own[np.flatnonzero(~np.isfinite(found).all(axis=1))[0]]) // store.crops
                 raise ClapError(
-                    f"{store.path / 'features.npy'}: video '{entry.video}', segment {at}: a feature is NaN, infinite or "
-                    "far too large; 'clap features info' counts them, extract or import this video again"
+                    f"{store.path / 'features.npy'}: video '{entry.video}', segment {at}: a feature is NaN, infinite "
+                    "or far too large; 'clap features info' counts them, extract or import this video again"
                 )
             rows.append(found)
     return np.concatenate(rows), videos

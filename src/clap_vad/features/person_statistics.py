@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from .roles import SAME_WITHIN
+
 __all__ = ["PERSON_FEATURES", "POSITION", "SPANS", "Seats", "look_back", "person_quantities", "person_statistics"]
 
 SPANS = (1 / 6, 1 / 2, 1.0, 2.0)
@@ -102,33 +104,45 @@ def _has_close(p: np.ndarray, f: np.ndarray, fps: float) -> np.ndarray:
 
 
 class Seats:
-    """Who sits where: a person keeps its place from segment to segment.
+    """Who sits where: a person keeps its place from segment to segment, also through 3 in which it is not seen.
 
-    A place that has just been left stays empty for a segment wherever there is another, so that a run of segments in
-    which a place is taken is one person.
+    Others get that place only later, wherever there is another: so a place that is taken, with gaps of 3 segments at
+    most, is one person.
 
     Args:
         count: number of places.
 
     >>> seats = Seats(3)
-    >>> seats.take([5, 9]), seats.take([9]), seats.take([2, 9])
-    ([0, 1], [1], [0, 1])
+    >>> seats.take([5, 9]), seats.take([9]), seats.take([2, 5, 9])
+    ([0, 1], [1], [2, 0, 1])
     """
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._seated: dict[int, int] = {}
+        self._last: dict[int, tuple[int, int]] = {}  # place -> person, and segments since it was seen
 
     def take(self, persons: Sequence[int]) -> list[int]:
         """Places of these persons, no more than there are places, in the next segment."""
-        seated = {person: self._seated[person] for person in persons if person in self._seated}
-        before = set(self._seated.values())
-        left = sorted(before - set(seated.values()))
-        free = iter([place for place in range(self._count) if place not in before] + left)
+        known = {person: place for place, (person, _) in self._last.items()}
+        seated = {person: known[person] for person in persons if person in known}
+        taken = set(seated.values())
+        # Places that nobody waits for come first, then those whose person has been away for longest.
+        free = iter(
+            sorted(
+                (place for place in range(self._count) if place not in taken),
+                key=lambda place: (-self._last[place][1] if place in self._last else -self._count - SAME_WITHIN, place),
+            )
+        )
         for person in persons:
             if person not in seated:
                 seated[person] = next(free)
-        self._seated = seated
+        now = {place: (person, 0) for person, place in seated.items()}
+        waiting = {
+            place: (person, away + 1)
+            for place, (person, away) in self._last.items()
+            if place not in now and away < SAME_WITHIN
+        }
+        self._last = waiting | now
         return [seated[person] for person in persons]
 
 

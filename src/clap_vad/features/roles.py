@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Roles"]
+__all__ = ["SAME_WITHIN", "Roles"]
+
+SAME_WITHIN = 3
+"""Segments in which a followed crop may be absent and still be the same object when it is back."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Roles:
     Attributes:
         behaviour: columns that say what happens, rather than how the scene looks; None for all.
         position: those of them that mean something to one camera only, such as a place in its picture.
-        followed: whether a crop that is present in neighbouring segments is the same object in them.
+        followed: whether a crop is one object for as long as it is never absent for more than 3 segments.
     """
 
     behaviour: tuple[int, ...] | None = None

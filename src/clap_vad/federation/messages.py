@@ -45,9 +45,9 @@ class Field:
     """One entry of a message.
 
     Attributes:
-        shape: sizes; the symbol ``"D"`` stands for the feature dimension, ``"DD"`` for the entries of the upper triangle
-            of a matrix of D x D, ``"P"`` for the participants of a secure sum, ``"N"`` and ``"W"`` for the entries of
-            the vectors it sums. ``()`` is a scalar.
+        shape: sizes; the symbol ``"D"`` stands for the feature dimension, ``"DD"`` for the entries of the upper
+            triangle of a matrix of D x D, ``"P"`` for the participants of a secure sum, ``"N"`` and ``"W"`` for the
+            entries of the vectors it sums. ``()`` is a scalar.
         dtype: ``float32``, ``float64``, ``int8``, ``int64``, ``uint8``, ``uint32`` or ``uint64``.
         low, high: bounds of every value.
         bound: in a secure sum values are clipped to [-bound, bound]. One that holds for every message makes an
@@ -66,7 +66,8 @@ class Field:
         >>> Field((64, "DD")).sizes(10)
         (64, 55)
         """
-        return tuple({"D": dim, "DD": triangle(dim)}.get(size, size) for size in self.shape)
+        known: dict[int | str, int] = {"D": dim, "DD": triangle(dim)}
+        return tuple(known.get(size, size) for size in self.shape)
 
 
 @dataclass(frozen=True)
@@ -164,15 +165,15 @@ _define(
         "likelihood": Field((), bound=2.0**38),
         "count": _COUNT,
     },
-    "common density, a step of EM: of each of its components the summed responsibility for the site's crops, the sum and "
-    "the sum of products of their few standardised numbers weighted by it, nothing of one that holds fewer than "
-    "5 of them; the log likelihood and the number of all",
+    "common density, a step of EM: of each of its components the summed responsibility for the site's crops, the sum "
+    "and the sum of products of their few standardised numbers weighted by it, nothing of one that holds fewer than 5 "
+    "of them; the log likelihood and the number of all",
 )
 _define(
     "surprise_histograms",
     {name: Field((SURPRISE_BINS,), "int64", low=0) for name in ("common", "whole", "placeless", "memory")},
-    "common scale: how many of the site's crops lie in each of the fixed bins of unlikeliness under the common density, "
-    "under the site's own with and without positions, and of distance from the site's memory",
+    "common scale: how many of the site's crops lie in each of the fixed bins of unlikeliness under the common "
+    "density, under the site's own with and without positions, and of distance from the site's memory",
 )
 _define("segment_count", {"count": _COUNT}, "how many segments the site trains on, its weight in the mean")
 

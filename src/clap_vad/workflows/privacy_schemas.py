@@ -11,6 +11,7 @@ __all__ = ["SYMBOLS", "privacy_schemas"]
 
 SYMBOLS = {
     "D": "floats of a feature vector, the same at all sites and fixed by the extractor",
+    "DD": "entries of the upper triangle of a matrix of D x D",
     "P": "participants of a secure sum",
     "N": "entries of the message under masks that fit 32 bits: fixed by D and that message's own schema",
     "W": "entries of the message under masks that need 64 bits: fixed by D and that message's own schema",

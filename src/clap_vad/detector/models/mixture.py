@@ -22,6 +22,7 @@ from ...core.memory import NEIGHBOURS, Memory
 from ...core.moments import Normaliser
 from ...core.surprise import SURPRISE_BINS, Surprise
 from ...errors import ClapError
+from ...features.roles import SAME_WITHIN
 from ..model import MODELS, Model
 
 __all__ = ["BROAD_VARIANCE", "SMOOTHING_SECONDS", "Density", "MixtureModel", "Remembered", "unlikeliness"]
@@ -100,7 +101,7 @@ class MixtureModel(Model):
     Attributes:
         behaviour: from features to rows.
         experts: at least one; a crop's surprise is their mean, weighted by their shares.
-        followed: whether a crop that is present in neighbouring segments is one object.
+        followed: see :class:`~clap_vad.features.roles.Roles`.
         info: see :class:`~clap_vad.detector.model.Model`.
     """
 
@@ -135,7 +136,7 @@ class MixtureModel(Model):
         return squashed(self._along(super().shown(evidence, valid), valid, False))
 
     def _along(self, evidence: np.ndarray, valid: np.ndarray | None, causal: bool) -> np.ndarray:
-        return along_objects(evidence, valid, causal) if self.followed and valid is not None else evidence
+        return along_objects(evidence, valid, SAME_WITHIN, causal) if self.followed and valid is not None else evidence
 
     def arrays(self) -> dict[str, np.ndarray]:
         named = {"columns": self.behaviour.columns.astype(np.int64)}
