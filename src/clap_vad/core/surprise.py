@@ -1,4 +1,4 @@
-"""How surprising a value is beside others: their distribution from a histogram, and an exponential tail beyond.
+"""How surprising a value is beside others: their distribution from a histogram, and a heavy tail beyond.
 
 Histograms over fixed bins add up, so the distribution can be that of many places together.
 """
@@ -18,7 +18,10 @@ _LIMIT = 12.0
 """Bins are equal in asinh of the value over [-12, 12], that is to 81,000 either way: fine near 0, coarse far out."""
 
 _TAIL = 0.99
-"""Quantile beyond which the distribution is taken to fall off exponentially (Pickands 1975, with shape 0)."""
+"""Quantile beyond which the distribution is taken to be a generalised Pareto one (Pickands 1975)."""
+
+_SHAPE = 0.5
+"""Of that tail: heavier than an exponential one (0), so that one slip far out does not outweigh all that follows."""
 
 
 def value_histogram(values: np.ndarray) -> np.ndarray:
@@ -31,7 +34,8 @@ def value_histogram(values: np.ndarray) -> np.ndarray:
 class Surprise:
     """What turns a value into its surprise, ``u = -ln(share of values that are as large or larger)``.
 
-    Its mean over the values themselves is about 1.
+    Its mean over the values themselves is about 1. Beyond their 99 % quantile the share is ``(1 + e)^(-2) / 100``, e the
+    excess in units of the mean excess.
 
     Attributes:
         counts: (SURPRISE_BINS,) int64, of the values that are known.
@@ -39,7 +43,7 @@ class Surprise:
     >>> values = np.random.default_rng(0).exponential(size=200_000)
     >>> surprise = Surprise(value_histogram(values))
     >>> [round(float(u), 1) for u in surprise(np.array([0.0, 1.0, 3.0, 6.0]))]
-    [0.0, 1.0, 3.0, 6.0]
+    [0.0, 1.0, 3.0, 6.3]
     """
 
     counts: np.ndarray
@@ -51,7 +55,7 @@ class Surprise:
             return np.zeros(len(values))
         at = np.interp(np.arcsinh(values), edges, below)
         body = np.log((total + 1) / (total - at + 1))
-        far = -math.log(1 - _TAIL) + (values - start) / scale
+        far = -math.log(1 - _TAIL) + np.log1p(np.maximum(values - start, 0.0) / scale) / _SHAPE
         return np.where(values > start, far, np.minimum(body, -math.log(1 - _TAIL)))
 
     @cached_property

@@ -147,8 +147,7 @@ class _Program:
 
     def _evaluate(self, payload: Message, state: State) -> Message:
         """Frames of the site's own test videos by their score; zeros where it has none, or no truth for them."""
-        store = self._dataset.stores[0]
-        homes = self._method.homes(payload, state, {"dim": store.dim, "segment_frames": store.segment_frames})
+        homes = self._method.homes(payload, state, describe(self._dataset.stores[0]))
         scores = score_test_videos(self._dataset, homes, self._method.plan.threads)
         found, abnormal, normal = count_frames(self._dataset, scores).arrays()
         return {"normal": score_histogram(found, normal), "abnormal": score_histogram(found, abnormal)}

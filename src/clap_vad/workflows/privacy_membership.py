@@ -12,6 +12,7 @@ import numpy as np
 from ..audit.membership import SIGNALS, auc_interval, halves, likelihood_ratio, threshold_signals
 from ..detector.homes import Homes
 from ..evaluation.scoring import score_dataset
+from ..features.description import describe
 from .configuration import Opened
 
 __all__ = ["membership"]
@@ -63,7 +64,7 @@ def membership(opened: Opened, shadow_models: int, noised: bool, scratch: Path) 
 def _scores(opened: Opened, held: Mapping[str, Sequence[str]], videos: Sequence[str], folder: Path) -> list[np.ndarray]:
     """s[t] of the videos by a model of the whole run on these videos alone."""
     state = opened.federation(folder, held).run()
-    model = opened.method.model(opened.plan, state, {})
+    model = opened.method.model(opened.plan, state, describe(opened.dataset.stores[0]))
     found = score_dataset(opened.dataset, videos, Homes(model), opened.plan.threads)
     return [found[video] for video in videos]
 
