@@ -34,8 +34,8 @@ def value_histogram(values: np.ndarray) -> np.ndarray:
 class Surprise:
     """What turns a value into its surprise, ``u = -ln(share of values that are as large or larger)``.
 
-    Its mean over the values themselves is about 1. Beyond their 99 % quantile the share is ``(1 + e)^(-2) / 100``, e the
-    excess in units of the mean excess.
+    Its mean over the values themselves is about 1. Beyond their 99 % quantile the share is ``(1 + e)^(-2) / 100``, e
+    the excess in units of the mean excess.
 
     Attributes:
         counts: (SURPRISE_BINS,) int64, of the values that are known.
