@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ClapError
+from .regions import Region
 from .runs import runs
 
 __all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "DEFAULT_QUANTILE", "Event", "find_events"]
@@ -29,6 +30,7 @@ class Event:
         peak_score: score of that segment.
         start_seconds, stop_seconds, peak_seconds: the same in seconds from the video's start; None where the frame
             rate is unknown.
+        region: where in the picture its peak is; None where the features do not tell.
     """
 
     start_frame: int
@@ -38,6 +40,7 @@ class Event:
     start_seconds: float | None = None
     stop_seconds: float | None = None
     peak_seconds: float | None = None
+    region: Region | None = None
 
 
 def find_events(

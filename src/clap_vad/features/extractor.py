@@ -104,6 +104,11 @@ class Extractor(ABC):
         return False
 
     @property
+    def places(self) -> np.ndarray | None:
+        """(C, 4) left, top, right, bottom of each crop, 0..1 of the picture; None where crops are no fixed places."""
+        return None
+
+    @property
     def roles(self) -> Roles:
         """What its numbers mean."""
         return Roles()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from ..core.regions import Region
 from ..errors import ClapError
 from ..features.video import VideoReader
 
-__all__ = ["blurred", "thumbnails"]
+__all__ = ["blurred", "outlined", "thumbnails"]
 
 _SIDE = 480
 _QUALITY = 82
 _CELLS = 12
+_OUTLINE = (255, 221, 51)  # RGB
 
 
-def thumbnails(path: Path, frames: Iterable[int], *, blur: bool = False) -> dict[int, bytes]:
+def thumbnails(
+    path: Path, frames: Iterable[int], *, blur: bool = False, regions: Mapping[int, Region] | None = None
+) -> dict[int, bytes]:
     """JPEG pictures of some frames, longer side at most 480 pixels.
 
     The video is decoded once, up to the last frame wanted, by the reader that the extractors use, so that frame
@@ -27,6 +31,7 @@ def thumbnails(path: Path, frames: Iterable[int], *, blur: bool = False) -> dict
         path: a video file or a folder of frames; a text file (tracks) has no pictures.
         frames: numbers of the frames wanted.
         blur: make each picture so coarse that nobody can be recognised, see :func:`blurred`.
+        regions: frame -> region to outline on its picture.
 
     Returns:
         Frame -> JPEG; frames that cannot be decoded are missing.
@@ -40,7 +45,8 @@ def thumbnails(path: Path, frames: Iterable[int], *, blur: bool = False) -> dict
         reader = VideoReader(path, side=_SIDE, colour=True)
         for frame, picture in enumerate(reader):
             if frame in wanted:
-                found[frame] = _jpeg(blurred(picture) if blur else picture)
+                shown = blurred(picture) if blur else picture
+                found[frame] = _jpeg(outlined(shown, regions[frame]) if regions and frame in regions else shown)
             if frame >= wanted[-1]:
                 break
     except ClapError:
@@ -69,6 +75,19 @@ def blurred(picture: np.ndarray) -> np.ndarray:
     cells = (max(1, round(width * scale)), max(1, round(height * scale)))
     coarse = cv2.resize(np.ascontiguousarray(picture), cells, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST))
+
+
+def outlined(picture: np.ndarray, region: Region) -> np.ndarray:
+    """The picture (H, W, 3) with a region's outline: a yellow line on a black one, seen on light and on dark."""
+    import cv2
+
+    height, width = picture.shape[:2]
+    scale = np.array([width, height, width, height])
+    left, top, right, bottom = np.clip(np.rint(np.array(region) * scale), 0, scale - 1).astype(int).tolist()
+    drawn = np.array(picture)
+    for colour, thickness in (((0, 0, 0), 5), (_OUTLINE, 2)):
+        cv2.rectangle(drawn, (left, top), (right, bottom), colour, thickness)
+    return drawn
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

@@ -18,6 +18,7 @@ from ..reporting.thumbnails import thumbnails
 from ..reporting.video import pictured, video_section
 from .demo_events import VideoEvents
 from .demo_videos import DemoVideo, read_truth, stories
+from .scoring import regions_of
 
 __all__ = ["comparison_rows", "shown_videos", "write_demo_page"]
 
@@ -224,6 +225,6 @@ def _video(one: VideoEvents, truth: np.ndarray | None, *, images: bool, blur: bo
         threshold=one.threshold,
         events=one.events,
         truth=truth,
-        pictures=thumbnails(one.video.path, wanted, blur=blur) if images else None,
+        pictures=thumbnails(one.video.path, wanted, blur=blur, regions=regions_of(one.events)) if images else None,
         remarks=remarks,
     )

@@ -31,6 +31,7 @@ def score(
     run: Path,
     videos: Sequence[Path],
     *,
+    scene: str | None = None,
     report: Path | None = None,
     scores: Path | None = None,
     threshold: float | None = None,
@@ -44,6 +45,7 @@ def score(
 
     Args:
         run: a run folder, or ``RUN/participants/ID`` where every participant has a model of its own.
+        scene: the camera that the videos come from, where its home has adapted the model; None for the common model.
         videos: files of the kind that the model's extractor reads; folders are searched.
         report: HTML page to write.
         scores: ``.npz`` to write, video -> (T,) float32.
@@ -55,13 +57,13 @@ def score(
         blur: make everybody in them unrecognisable.
 
     Returns:
-        A JSON-able dict: ``run``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``, ``videos`` (see
+        A JSON-able dict: ``run``, ``scene``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``, ``videos`` (see
         :meth:`ScoredVideo.summary`), ``skipped`` [{path, reason}], ``report``, ``scores``.
 
     Raises:
         ClapError: no usable model, bad options, or not a single video that can be scored.
     """
-    model, extractor = scoring_parts(run)
+    model, extractor = scoring_parts(run, scene)
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
     paths = _inputs(extractor, videos)
@@ -99,6 +101,7 @@ def score(
         raise ClapError("; ".join(entry["reason"] for entry in skipped))
     return {
         "run": str(run),
+        "scene": scene,
         "threshold": limit,
         "quantile": used_quantile,
         "max_gap": max_gap,

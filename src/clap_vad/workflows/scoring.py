@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
+from ..core.regions import Region, peak_region
+from ..detector.homes import Homes
 from ..detector.model import Model
 from ..errors import ClapError
 from ..features.extractor import EXTRACTORS, Extractor, make_extractor
 from ..features.naming import natural_key, unprintable
 from ..reporting.page import Video
 
-__all__ = ["ScoredVideo", "choose_threshold", "score_video", "scored_section", "scoring_parts"]
+__all__ = [
+    "ScoredVideo",
+    "choose_threshold",
+    "regions_of",
+    "score_video",
+    "scored_section",
+    "scoring_parts",
+    "with_regions",
+]
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,12 @@ class ScoredVideo:
         }
 
 
-def scoring_parts(run: Path) -> tuple[Model, Extractor]:
+def scoring_parts(run: Path, scene: str | None = None) -> tuple[Model, Extractor]:
     """The model of a run and the extractor that makes its features from files.
+
+    Args:
+        run: its folder.
+        scene: whose home's model it is to be; None for the common one.
 
     Raises:
         ClapError: no model there, or one that was trained on imported features.
@@ -70,7 +85,7 @@ def scoring_parts(run: Path) -> tuple[Model, Extractor]:
                 f"{run}: every participant has a model of its own here; give one of them, "
                 f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
             )
-    model = Model.load(run)
+    model = _model_of(run, scene)
     named = model.info.get("extractor")
     if (
         not isinstance(named, dict)
@@ -91,6 +106,16 @@ def scoring_parts(run: Path) -> tuple[Model, Extractor]:
             f"{extractor.dim}; the run was made by another release, train again"
         )
     return model, extractor
+
+
+def _model_of(run: Path, scene: str | None) -> Model:
+    homes = Homes.load(run)
+    if scene is None:
+        return homes.common
+    if scene not in homes.own:
+        known = ", ".join(sorted(homes.own, key=natural_key)) or "none"
+        raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {known}; leave out --scene")
+    return homes.own[scene]
 
 
 def choose_threshold(
@@ -136,12 +161,20 @@ def score_video(
     if unprintable(name):
         raise ClapError(f"{path}: {name!r} cannot name a video; rename the file")
     extraction = extractor.extract(path)
-    parts = [model.score(features, valid) for features, valid in extraction]
-    found = np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
-    if not len(found):
+    parts: list[np.ndarray] = []
+    masks: list[np.ndarray] = []
+    for features, valid in extraction:
+        parts.append(model.evidence(features, valid))
+        masks += [] if valid is None else [valid]
+    if not sum(map(len, parts)):
         raise ClapError(f"{path}: no frame in it, so there is nothing to score")
+    evidence = np.concatenate(parts)
+    present = np.concatenate(masks) if masks else None
+    found = model.scores(evidence, present, extraction.ending.fps or None)
     if not np.isfinite(found).all():
-        raise ClapError(f"{path}: its scores are not finite; the model has diverged, train it with a smaller --lr")
+        raise ClapError(
+            f"{path}: its scores are not finite; its features are not, or the model has diverged: train with a smaller --lr"
+        )
     ending = extraction.ending
     fps = ending.fps or None
     events = find_events(
@@ -153,7 +186,25 @@ def score_video(
         max_gap=max_gap,
         min_length=min_length,
     )
-    return ScoredVideo(name, path, found, ending.frames, fps, tuple(events), ending.truncated, ending.notes)
+    located = with_regions(events, model.shown(evidence, present), extractor)
+    return ScoredVideo(name, path, found, ending.frames, fps, tuple(located), ending.truncated, ending.notes)
+
+
+def with_regions(events: Sequence[Event], shown: np.ndarray, extractor: Extractor) -> list[Event]:
+    """The events with where in the picture their peaks are, from a model's (T, C) ``shown``."""
+    places = extractor.places
+    if places is None:
+        return list(events)
+    last = len(shown) - 1
+    return [
+        replace(event, region=peak_region(shown[min(event.peak_frame // extractor.segment_frames, last)], places))
+        for event in events
+    ]
+
+
+def regions_of(events: Sequence[Event]) -> dict[int, Region]:
+    """Peak frame -> region, of the events that have one."""
+    return {event.peak_frame: event.region for event in events if event.region is not None}
 
 
 def scored_section(one: ScoredVideo, segment_frames: int, threshold: float, *, images: bool, blur: bool) -> Video:
@@ -171,6 +222,6 @@ def scored_section(one: ScoredVideo, segment_frames: int, threshold: float, *, i
         segment_frames=segment_frames,
         threshold=threshold,
         events=one.events,
-        pictures=thumbnails(one.path, wanted, blur=blur) if images else None,
+        pictures=thumbnails(one.path, wanted, blur=blur, regions=regions_of(one.events)) if images else None,
         remarks=(*([f"read in part: {one.truncated}"] if one.truncated else []), *one.notes),
     )

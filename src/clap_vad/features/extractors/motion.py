@@ -57,6 +57,13 @@ class Motion(Extractor):
         return len(FEATURE_NAMES)
 
     @property
+    def places(self) -> np.ndarray:
+        """The cells, row by row."""
+        top, left = np.divmod(np.arange(self.rows * self.cols), self.cols)
+        edges = [left / self.cols, top / self.rows, (left + 1) / self.cols, (top + 1) / self.rows]
+        return np.stack(edges, axis=1)
+
+    @property
     def roles(self) -> Roles:
         """How fast and how much of a cell moves; the rest of its numbers feed on texture, light and compression."""
         names = ("speed mean", "speed 90th percentile", "horizontal speed mean", "share of moving samples")
