@@ -32,9 +32,8 @@ def peak_region(shown: np.ndarray, places: np.ndarray) -> Region:
     while new:
         joined[new] = True
         box = places[joined][:, None]
-        touching = (places[None, :, :2] <= box[..., 2:] + 1e-9).all(-1) & (
-            places[None, :, 2:] >= box[..., :2] - 1e-9
-        ).all(-1)
+        touching = (places[None, :, :2] <= box[..., 2:] + _NEAR).all(axis=-1)
+        touching &= (places[None, :, 2:] >= box[..., :2] - _NEAR).all(axis=-1)
         new = np.flatnonzero(touching.any(axis=0) & standing & ~joined).tolist()
     left, top = places[joined][:, :2].min(axis=0).tolist()
     right, bottom = places[joined][:, 2:].max(axis=0).tolist()

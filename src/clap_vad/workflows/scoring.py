@@ -172,9 +172,7 @@ def score_video(
     present = np.concatenate(masks) if masks else None
     found = model.scores(evidence, present, extraction.ending.fps or None)
     if not np.isfinite(found).all():
-        raise ClapError(
-            f"{path}: its scores are not finite; its features are not, or the model has diverged: train with a smaller --lr"
-        )
+        raise ClapError(f"{path}: its scores are not finite; the model has diverged, train it with a smaller --lr")
     ending = extraction.ending
     fps = ending.fps or None
     events = find_events(
