@@ -154,11 +154,16 @@ class CometSite(MethodSite):
         ]
 
     def _rows(self, behaviour: Behaviour) -> tuple[np.ndarray, np.ndarray]:
-        """The crops that the site works on, (n, d) float32, and the home of each, (n,) int64."""
-        store, entries = self.data.store, self.data.entries
+        """The crops that the site works on, (n, d) float32, and the home of each, (n,) int64.
+
+        Of a video that is known to hold an anomaly none is taken for what usually happens.
+        """
+        store = self.data.store
+        learned = [number for number, label in enumerate(self.data.labels) if label != 1]
+        entries = [self.data.entries[number] for number in learned]
         rng = keyed_generator(self.plan.seed, 0, self.data.participant, "crops")
         rows, videos = crop_rows(store, entries, present_crops(store, entries, _MOST_ROWS, rng), behaviour.rows)
-        homes = np.array([self._scenes.index(scene) for scene in self.data.scenes])
+        homes = np.array([self._scenes.index(self.data.scenes[number]) for number in learned], np.int64)
         return rows, homes[videos]
 
     def _at_homes(self, state: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from ..settings import make_with_settings, option
 from .method_site import MethodSite
 from .plan import Plan, SiteData
 
-__all__ = ["METHODS", "Method", "make_method", "option"]
+__all__ = ["DEFAULT_METHOD", "METHODS", "Method", "make_method", "option"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ class Method(ABC):
     def final_question(self, state: State) -> Message:
         """What a site must be told, beside what it knows, to judge videos by the final model."""
 
+
+DEFAULT_METHOD = "comet"
+"""What is taken where nobody chooses: the best without labels of those measured, see ``docs/methods/comet.md``."""
 
 METHODS: Registry[type[Method]] = Registry("method", "clap_vad.algorithms")
 

@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ..algorithms.method import DEFAULT_METHOD
 from ..evaluation.comparison import COLUMNS, Row, row_texts
 from ..evaluation.spread import NOTHING
 from ..workflows import compare as workflow
@@ -41,7 +42,7 @@ def list_option(flag: str, default: str, help: str, parse: Callable[..., Any] = 
 @command("compare", help="Train methods in several settings over seeds and write one table; repeat it to resume.")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the table and the runs.")
-@list_option("--methods", "clap", "Methods.")
+@list_option("--methods", DEFAULT_METHOD, "Methods.")
 @list_option("--settings", "centralized,local,collaborative", "Settings.")
 @list_option("--supervisions", "us", "us (no labels), ws (a label per training video), mixed.")
 @list_option("--seeds", "0,1,2", "Seeds.", numbers)

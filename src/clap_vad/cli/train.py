@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ..algorithms.method import METHODS
+from ..algorithms.method import DEFAULT_METHOD, METHODS
 from ..errors import ClapError
 from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.strategy import STRATEGIES
@@ -34,7 +34,7 @@ def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = privacy_options(function)
     for option in reversed(
         [
-            click.option("--method", type=click.Choice(METHODS.names()), default="clap", show_default=True),
+            click.option("--method", type=click.Choice(METHODS.names()), default=DEFAULT_METHOD, show_default=True),
             click.option("--supervision", type=click.Choice(SUPERVISIONS), default="us", show_default=True),
             click.option("--strategy", type=click.Choice(STRATEGIES.names()), default="fedavg", show_default=True),
             click.option("--seed", type=int, default=0, show_default=True),

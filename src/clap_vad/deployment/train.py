@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..algorithms.method import DEFAULT_METHOD
 from ..errors import ClapError
 from ..federation.checkpoint import read_rounds
 from ..persistence import locked_folder, read_json, write_json
@@ -34,7 +35,7 @@ def train_deployed(
     coordinator: Path,
     sites: Sequence[str] = (),
     dataset: Path | None = None,
-    method: str = "clap",
+    method: str = DEFAULT_METHOD,
     supervision: str = "us",
     strategy: str = "fedavg",
     rounds: int = 20,

@@ -79,7 +79,8 @@ def expand_cells(
     [('local', None), ('collaborative', 'fedavg'), ('collaborative', 'fedprox')]
     """
     for supervision, setting, method in product(supervisions, settings, methods):
-        for strategy in strategies if setting == "collaborative" else (None,):
+        possible = strategies if METHODS[method].aggregates_updates else ("fedavg",)
+        for strategy in possible if setting == "collaborative" else (None,):
             yield Cell(method, setting, supervision, strategy, protocol)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..algorithms.method import DEFAULT_METHOD
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..evaluation.comparison import baseline_rows
@@ -23,7 +24,7 @@ def compare(
     dataset: Path,
     *,
     out: Path,
-    methods: Sequence[str] = ("clap",),
+    methods: Sequence[str] = (DEFAULT_METHOD,),
     settings: Sequence[str] = ("centralized", "local", "collaborative"),
     supervisions: Sequence[str] = ("us",),
     seeds: Sequence[int] = (0, 1, 2),

@@ -27,12 +27,8 @@ from .train import resume, train
 __all__ = ["demo"]
 
 EXTRACTOR = "motion"
-# Twelve large cells: at 320 pixels a person covers about one, and mean scores are not drowned by empty cells.
+# Twelve large cells: at 256 pixels a person covers about one.
 EXTRACTION: dict[str, Any] = {"rows": 3, "cols": 4, "side": 256}
-# Chosen on seeds 101 and 102, not on the default one. A clip of ten seconds is too short to be refined: the window of
-# a tenth of it is a single segment, in which nothing varies.
-TRAINING: dict[str, Any] = {"local_epochs": 3, "refine": "off"}
-
 # An event scores as high as 1 % of the training segments, as elsewhere, but as high as this many of them at least:
 # of a few minutes of video 1 % is next to nothing.
 FEWEST_ABOVE = 20
@@ -167,7 +163,7 @@ def _create(folder: Path, held: Sequence[DemoVideo], truth: dict[str, np.ndarray
 def _train(out: Path, sites: set[str], seed: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Setting -> metrics; a site that is alone has nobody to learn with. The main run comes first."""
     settings = ("collaborative", "local", "centralized") if len(sites) > 1 else ("centralized",)
-    choices: dict[str, Any] = {"protocol": "scene", "rounds": rounds, "seed": seed, **TRAINING}
+    choices: dict[str, Any] = {"protocol": "scene", "rounds": rounds, "seed": seed}
     results: dict[str, dict[str, Any]] = {}
     for setting in settings:
         run = out / "runs" / setting

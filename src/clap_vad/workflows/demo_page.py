@@ -114,7 +114,7 @@ def _headline(results: Mapping[str, dict[str, Any]], used: Sequence[DemoVideo]) 
     if setting == "collaborative":
         items += [
             Stat("Videos sent", "none"),
-            Stat("Sent by all sites", byte_size(metrics["bytes_up"]), "statistics and model updates"),
+            Stat("Sent by all sites", byte_size(metrics["bytes_up"]), "sums"),
         ]
     return Stats("", tuple(items))
 
@@ -137,10 +137,10 @@ def _story(results: Mapping[str, dict[str, Any]], used: Sequence[DemoVideo]) -> 
         )
     if setting == "collaborative":
         told.append(
-            f"Every site turned its videos into numbers about motion, guessed by itself which stretches look unusual, "
-            f"and trained a small detector on its guesses. In {metrics['rounds']} rounds the sites' detectors were "
-            f"averaged into one. The videos ({byte_size(size)}), the features, the guesses and the scores stayed at "
-            f"the sites; statistics and model updates left them, {byte_size(metrics['bytes_up'])} in all "
+            f"Every site turned its videos into numbers about motion. In {metrics['rounds']} rounds the sites found "
+            "together how likely such numbers are, from sums over all of them, and each then adapted that to its own "
+            f"camera: what is unlikely there scores high. The videos ({byte_size(size)}), the features and the scores "
+            f"stayed at the sites; sums left them, {byte_size(metrics['bytes_up'])} in all "
             f"({byte_size(metrics['bytes_up'] / sites)} a site), and every message stands in the site's ledger."
         )
     else:

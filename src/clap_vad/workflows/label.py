@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..algorithms.method import DEFAULT_METHOD
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..persistence import save_npz
@@ -24,7 +25,7 @@ def label(
     dataset: Path,
     out: Path,
     *,
-    method: str = "clap",
+    method: str = DEFAULT_METHOD,
     setting: str = "collaborative",
     supervision: str = "us",
     protocol: str | None = None,

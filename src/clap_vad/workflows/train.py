@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..algorithms.method import DEFAULT_METHOD
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..features.description import describe
@@ -26,7 +27,7 @@ def train(
     dataset: Path,
     out: Path,
     *,
-    method: str = "clap",
+    method: str = DEFAULT_METHOD,
     setting: str = "collaborative",
     supervision: str = "us",
     strategy: str = "fedavg",
