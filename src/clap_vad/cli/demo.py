@@ -45,7 +45,7 @@ def _text(result: dict[str, Any]) -> RenderableType:
     lines = [f"{counts}: {', '.join(sites)}."]
     if "collaborative" in result["results"]:
         lines.append(
-            f"They learned one model together; {byte_size(result['bytes_up'])} of statistics and model updates left "
+            f"They learned one model together; {byte_size(result['bytes_up'])} of sums left "
             "them, no video, no feature, no score."
         )
     parts.append(Text("\n".join(lines)))

@@ -70,8 +70,8 @@ def check_choices(
         )
     if not made.aggregates_updates and strategy != "fedavg":
         raise ClapError(
-            f"--strategy {strategy} aggregates updates of a model, and method '{method}' adds up sums; leave it out, or "
-            "choose a --method that trains, such as clap"
+            f"--strategy {strategy} aggregates updates of a model, and method '{method}' adds up sums; leave it out, "
+            "or choose a --method that trains, such as clap"
         )
     if stragglers and made.epochs_per_round < 2:
         raise ClapError("--stragglers: a site can do fewer epochs only where it does at least 2 (--local-epochs)")

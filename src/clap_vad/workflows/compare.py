@@ -43,7 +43,8 @@ def compare(
 
     Args:
         dataset: folder of the dataset.
-        out: receives ``table.md``, ``table.csv``, ``table.json``, ``table.html`` and the runs under ``runs/``.
+        out: receives ``table.md``, ``table.csv``, ``table.json``, ``table.html``, the picture
+            ``table.svg`` and ``table.png``, and the runs under ``runs/``.
         methods, settings, supervisions, seeds, strategies: what to combine; strategies in setting collaborative only.
         protocol, rounds: as in :func:`clap_vad.train`. One assignment serves all seeds.
         test_each_round: adds the column of the best round on the test labels, named so, as releases select it.

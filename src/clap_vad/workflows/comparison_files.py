@@ -9,17 +9,19 @@ from typing import Any
 from ..evaluation.comparison import COLUMNS, Row, csv_table, markdown_table, row_texts, text_table
 from ..evaluation.published import published_metric
 from ..evaluation.spread import NOTHING
-from ..persistence import write_json, write_text
-from ..reporting.page import Section, Table, write_page
+from ..persistence import write_bytes, write_json, write_text
+from ..reporting.comparison import ComparedRow, comparison_marks
+from ..reporting.page import Plot, Plots, Section, Table, write_page
 
 __all__ = ["page_table", "table_notes", "write_comparison"]
 
+_AXIS = "frame AUC, percent"
 _ALWAYS_SHOWN = ("Method", "Setting", "Frame AUC %", "Frame AP %")
 PUBLISHED_COLUMNS = ("Method", "Setting", "Supervision", "Strategy", "Protocol", "Published %")
 
 
 def write_comparison(out: Path, table: dict[str, Any]) -> None:
-    """Write ``table.csv``, ``table.md``, ``table.html`` and, last, ``table.json``.
+    """Write ``table.csv``, ``table.md``, ``table.svg``, ``table.png``, ``table.html`` and, last, ``table.json``.
 
     Args:
         out: folder.
@@ -34,6 +36,12 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
     notes = table_notes(table["benchmark"])
     parts = [f"# {title}", markdown_table(rows), notes]
     sections: list[Section] = [page_table("Results", rows, notes)]
+    marks = [compared for row in rows if (compared := _compared(row)) is not None]
+    if marks:
+        for form in ("svg", "png"):
+            write_bytes(out / f"table.{form}", comparison_marks(marks, _AXIS, form))
+        picture = comparison_marks(marks, _AXIS)
+        sections.append(Plots("In a picture", (Plot(picture, f"{_AXIS} of the {len(marks)} rows above"),)))
     if published:
         sources = "Source: " + "; ".join(dict.fromkeys(entry["source"] for entry in table["published"])) + "."
         parts += ["## Published", text_table(PUBLISHED_COLUMNS, published), sources]
@@ -45,6 +53,16 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
     write_text(out / "table.md", "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
     write_page(out / "table.html", title, f"{len(table['runs'])} runs of {table['rounds']} rounds.", sections)
     write_json(out / "table.json", table)
+
+
+def _compared(row: Row) -> ComparedRow | None:
+    """A row as a mark; None for one without a figure."""
+    if row.frame_auc is None:
+        return None
+    words = [row.method, row.setting, row.supervision, row.strategy if row.strategy != "fedavg" else ""]
+    deviation = None if row.frame_auc_std is None else 100 * row.frame_auc_std
+    published = None if row.published is None else row.published.percent
+    return ComparedRow(", ".join(filter(None, words)), 100 * row.frame_auc, deviation, published, not row.seeds)
 
 
 def page_table(title: str, rows: Sequence[Row], note: str) -> Table:

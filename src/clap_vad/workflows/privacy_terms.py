@@ -52,7 +52,8 @@ class Privacy:
         statistics = method.private_statistics()
         if not statistics:
             raise ClapError(
-                "--dp: with this method and these settings one video can move more than its noise covers; train with --method clap --segregation federated (and --refine-model, --refine-mode at their defaults)"
+                "--dp: with this method and these settings one video can move more than its noise covers; train with "
+                "--method clap --segregation federated (and --refine-model, --refine-mode at their defaults)"
             )
         local = type(strategy).correction is not Strategy.correction
         if strategy.needs_each or local:
