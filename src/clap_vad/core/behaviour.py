@@ -60,8 +60,9 @@ class Behaviour:
         return chosen if self.projection is None else chosen @ self.projection
 
     def rows(self, x: np.ndarray) -> np.ndarray:
-        """(n, D) features as (n, d) float32, standardised, cut at 15 deviations."""
+        """(n, D) features as (n, d) float32, standardised, cut at 15 deviations; as they are before that is known."""
         found = self.projected(x)
-        if self.normaliser is not None:
-            found = self.normaliser.apply(found)
+        if self.normaliser is None:
+            return found
+        found = self.normaliser.apply(found)
         return np.clip(found, -_CUT, _CUT, out=found)
