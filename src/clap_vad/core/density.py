@@ -37,6 +37,7 @@ _PRIOR_ROWS, _PRIOR_VARIANCE = 20.0, 0.1
 _DEAD = 5.0  # rows; a component with less is moved
 _APART = 0.7  # standard deviations, between the halves of a component that is split
 _BLOCK_ROWS = 4096
+_LARGEST = 1e6  # of standardised features, cut at 15; squares of far larger numbers would overflow
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,17 @@ class Mixture:
         return int(self.means.shape[1])
 
     def sound(self, least_variance: float = LEAST_VARIANCE) -> bool:
-        """Whether shapes fit, all is finite, weights are a distribution and no direction has less variance than that.
+        """Whether it is a density: float64 of shapes that fit, no number absurdly large, weights a distribution, no
+        direction of less variance than that.
 
         >>> Mixture(np.ones(1), np.zeros((1, 2)), np.zeros((1, 2, 2))).sound()
         False
         """
         k, d = self.means.shape if self.means.ndim == 2 else (0, 0)
-        if k < 1 or self.weights.shape != (k,) or self.covariances.shape != (k, d, d):
+        if k < 1 or d < 1 or self.weights.shape != (k,) or self.covariances.shape != (k, d, d):
             return False
-        if not all(np.isfinite(a).all() for a in (self.weights, self.means, self.covariances)):
+        parts = (self.weights, self.means, self.covariances)
+        if not all(a.dtype == np.float64 and (np.abs(a) <= _LARGEST).all() for a in parts):  # NaN is not <= either
             return False
         if (self.weights < 0).any() or abs(self.weights.sum() - 1) > 1e-6:
             return False
