@@ -61,8 +61,8 @@ def over_time(surprise: np.ndarray, sigma: float, causal: bool = False) -> np.nd
     >>> over_time(np.array([0.0, 0.0, 1.0, 0.0]), 1.0, causal=True).round(2).tolist()
     [0.0, 0.0, 0.57, 0.35]
     """
-    reach = math.ceil(_REACH * sigma)
-    if reach == 0 or len(surprise) == 0:
+    reach = math.ceil(min(_REACH * sigma, len(surprise) - 1))  # broken videos name millions of frames per second
+    if reach <= 0:
         return surprise.astype(np.float64)
     kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / sigma))
     if causal:
