@@ -60,9 +60,13 @@ class Behaviour:
         return chosen if self.projection is None else chosen @ self.projection
 
     def rows(self, x: np.ndarray) -> np.ndarray:
-        """(n, D) features as (n, d) float32, standardised, cut at 15 deviations; as they are before that is known."""
+        """(n, D) features as (n, d) float32, standardised, cut at 15 deviations; as they are before that is known.
+
+        An infinite number is no large one: it becomes NaN, as whatever is computed of it.
+        """
         found = self.projected(x)
         if self.normaliser is None:
             return found
+        found[np.isinf(found)] = np.nan
         found = self.normaliser.apply(found)
         return np.clip(found, -_CUT, _CUT, out=found)

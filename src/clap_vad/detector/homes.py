@@ -55,7 +55,12 @@ class Homes:
         names = read_json(file)
         if not isinstance(names, dict) or names != {scene: f"homes/{_folder_name(scene)}" for scene in names}:
             raise ClapError(f"{file}: not the list of a run's homes; restore it or train again")
-        return cls(common, {scene: Model.load(folder / name) for scene, name in names.items()})
+        own = {scene: Model.load(folder / name) for scene, name in names.items()}
+        if odd := [scene for scene, model in own.items() if model.dim != common.dim]:
+            raise ClapError(
+                f"{folder / names[odd[0]]}: a model for other features than {folder / 'model.json'}; restore it"
+            )
+        return cls(common, own)
 
 
 def _folder_name(scene: str) -> str:

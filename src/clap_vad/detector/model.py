@@ -103,8 +103,13 @@ class Model(ABC):
         with fixed_threads(threads):
             for entry in entries:
                 valid = None if store.valid is None else np.array(store.valid[entry.start : entry.stop])
-                parts = [self.evidence(x, own) for _, x, own in blocks(store, entry)]
-                found.append(self.scores(np.concatenate(parts), valid, entry.fps, causal))
+                evidence = np.concatenate([self.evidence(x, own) for _, x, own in blocks(store, entry)])
+                if (odd := np.flatnonzero(~np.isfinite(evidence).all(axis=1))).size:
+                    raise ClapError(
+                        f"{store.path / 'features.npy'}: video '{entry.video}', segment {odd[0]}: a feature is NaN, "
+                        "infinite or far too large; extract or import this video again"
+                    )
+                found.append(self.scores(evidence, valid, entry.fps, causal))
         return found
 
     def save(self, folder: Path) -> str:

@@ -6,7 +6,6 @@ both have in common. ``docs/methods/comet.md`` derives it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,13 +116,16 @@ class MixtureModel(Model):
         return int(self.info["dim"])
 
     def evidence(self, x: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """u of every crop, 0 for an absent one."""
-        present = np.ones(x.shape[:2], bool) if valid is None else np.asarray(valid)
+        """u of every crop, 0 for an absent one, NaN for one whose features are not finite."""
+        present = np.ones(x.shape[:2], bool) if valid is None else np.array(valid)
         rows = self.behaviour.rows(np.asarray(x)[present])
+        finite = np.isfinite(rows).all(axis=1)
         found = np.zeros(x.shape[:2])
         if len(rows):
-            total = sum(expert.share for expert in self.experts)
-            found[present] = sum(expert.share * expert.surprise(rows) for expert in self.experts) / total
+            known, total = rows[finite], sum(expert.share for expert in self.experts)
+            judged = np.full(len(rows), np.nan)
+            judged[finite] = sum(expert.share * expert.surprise(known) for expert in self.experts) / total
+            found[present] = judged
         return found
 
     def scores(
@@ -136,7 +138,10 @@ class MixtureModel(Model):
         return squashed(self._along(super().shown(evidence, valid), valid, False))
 
     def _along(self, evidence: np.ndarray, valid: np.ndarray | None, causal: bool) -> np.ndarray:
-        return along_objects(evidence, valid, SAME_WITHIN, causal) if self.followed and valid is not None else evidence
+        if not self.followed or valid is None:
+            return evidence
+        found = along_objects(evidence, valid, SAME_WITHIN, causal)
+        return np.where(np.isnan(evidence), np.nan, found)  # not one more slip to be left out
 
     def arrays(self) -> dict[str, np.ndarray]:
         named = {"columns": self.behaviour.columns.astype(np.int64)}
@@ -161,14 +166,22 @@ class MixtureModel(Model):
     @classmethod
     def restored(cls, arrays: dict[str, np.ndarray], info: dict[str, Any], folder: Path) -> MixtureModel:
         try:
-            shares, followed, dim = info.pop("shares"), info.pop("followed"), int(info["dim"])
+            shares, followed, dim, frames = (
+                info.pop("shares"),
+                info.pop("followed"),
+                info["dim"],
+                info["segment_frames"],
+            )
             behaviour = Behaviour(
                 arrays["columns"], arrays.get("projection"), Normaliser(arrays["mean"], arrays["scale"])
             )
             experts = tuple(_expert(arrays, number, float(share)) for number, share in enumerate(shares))
-        except (KeyError, TypeError, ValueError):
-            raise ClapError(f"{folder}: its files lack parts of a mixture model; restore them or train again") from None
-        model = cls(behaviour, experts, bool(followed), info)
+            told = type(dim) is int and type(frames) is int and frames > 0 and type(followed) is bool
+        except (KeyError, TypeError, ValueError, AttributeError):
+            told = False
+        if not told:
+            raise ClapError(f"{folder}: its files lack parts of a mixture model; restore them or train again")
+        model = cls(behaviour, experts, followed, info)
         if not experts or not _fits(model, dim):
             raise ClapError(f"{folder / 'model.safetensors'}: not the densities of a model of this project")
         return model
@@ -183,23 +196,44 @@ def _expert(arrays: dict[str, np.ndarray], number: int, share: float) -> Density
 
 
 def _fits(model: MixtureModel, dim: int) -> bool:
-    """Whether the arrays are of shapes and values that belong together."""
-    behaviour, d = model.behaviour, model.behaviour.dim
-    columns = behaviour.columns
-    constants = behaviour.normaliser
-    sound = columns.ndim == 1 and len(columns) > 0 and 0 <= columns.min() <= columns.max() < dim
-    sound &= behaviour.projection is None or behaviour.projection.shape == (len(columns), d)
-    sound &= constants is not None and constants.mean.shape == constants.scale.shape == (d,)
-    for expert in model.experts:
-        sound &= expert.counts.shape == (SURPRISE_BINS,) and expert.share > 0
-        if isinstance(expert, Remembered):
-            sound &= expert.rows.ndim == 2 and expert.rows.shape[1] == d and len(expert.rows) > NEIGHBOURS
-        else:
-            sound &= expert.mixture.sound() and len(expert.columns) == expert.mixture.dim
-            sound &= bool(_within(expert.columns, d))
-    return bool(sound)
+    """Whether the arrays are of shapes, types and values that belong together."""
+    behaviour, constants = model.behaviour, model.behaviour.normaliser
+    if not _within(behaviour.columns, dim) or constants is None:
+        return False
+    if behaviour.projection is not None and not _numbers(behaviour.projection, (len(behaviour.columns), None)):
+        return False
+    d = behaviour.dim
+    return (
+        _numbers(constants.mean, (d,))
+        and _numbers(constants.scale, (d,))
+        and all(_expert_fits(expert, d) for expert in model.experts)
+    )
 
 
-def _within(columns: Sequence[int] | np.ndarray, d: int) -> bool:
-    at = np.asarray(columns)
-    return at.ndim == 1 and len(at) > 0 and 0 <= at.min() <= at.max() < d
+def _expert_fits(expert: Density | Remembered, d: int) -> bool:
+    counts = expert.counts
+    if counts.shape != (SURPRISE_BINS,) or counts.dtype != np.int64 or (counts < 0).any():
+        return False
+    if not 0 < expert.share < np.inf:
+        return False
+    if isinstance(expert, Remembered):
+        return _numbers(expert.rows, (None, d)) and len(expert.rows) > NEIGHBOURS
+    return expert.mixture.sound() and _within(expert.columns, d) and len(expert.columns) == expert.mixture.dim
+
+
+def _numbers(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
+    """Whether it is finite float32 of this shape; a None stands for any size but 0."""
+    fits = array.ndim == len(shape) and all(
+        n == m or (m is None and n > 0) for n, m in zip(array.shape, shape, strict=True)
+    )
+    return fits and array.dtype == np.float32 and bool(np.isfinite(array).all())
+
+
+def _within(columns: np.ndarray, d: int) -> bool:
+    """Whether these are columns of so many."""
+    return (
+        columns.ndim == 1
+        and columns.dtype == np.int64
+        and len(columns) > 0
+        and bool(columns.min() >= 0 and columns.max() < d)
+    )
