@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core.behaviour import Behaviour
-from ..core.density import Mixture, adapted, expectation
+from ..core.density import COMPONENTS, Mixture, adapted, expectation
 from ..core.histogram import score_histogram
 from ..core.memory import NEIGHBOURS, Memory
 from ..core.moments import Moments, Normaliser
@@ -75,7 +75,8 @@ class CometSite(MethodSite):
 
     def _normalise(self, payload: Message, state: State) -> Message:
         mean, scale = (np.asarray(payload[name], np.float32) for name in ("mean", "scale"))
-        if mean.shape != (self.dim,) or scale.shape != (self.dim,):
+        fit = mean.shape == scale.shape == (self.dim,)
+        if not (fit and np.isfinite(mean).all() and np.isfinite(scale).all()):
             raise ClapError(
                 f"participant '{self.data.participant}': the constants sent to it are not for its features; refused"
             )
@@ -115,7 +116,7 @@ class CometSite(MethodSite):
     def _calibrate(self, payload: Message, state: State) -> Message:
         for name in ("common", "whole", "placeless", "memory"):
             counts = np.asarray(payload[f"counts.{name}"])
-            if counts.shape != (SURPRISE_BINS,):
+            if counts.shape != (SURPRISE_BINS,) or counts.dtype != np.int64 or (counts < 0).any():
                 raise ClapError(f"participant '{self.data.participant}': a scale of another release; refused")
             state[f"counts.{name}"] = counts
         return {"counts": score_histogram(np.concatenate(self._scores(state)))}
@@ -189,7 +190,7 @@ class CometSite(MethodSite):
     def _asked(self, payload: Message) -> Mixture:
         """The density in a question."""
         mixture = Mixture(*(np.asarray(payload[name]) for name in ("weights", "means", "covariances")))
-        if not mixture.sound() or mixture.dim != self.dim:
+        if not mixture.sound() or mixture.means.shape != (COMPONENTS, self.dim):
             raise ClapError(
                 f"participant '{self.data.participant}': the density sent to it is impossible, not for its features, "
                 "or so narrow that it would single crops out; refused"

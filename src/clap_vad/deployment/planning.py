@@ -89,7 +89,7 @@ def deployed_config(
             update_encoding=update_encoding,
             stragglers=stragglers,
         )
-    check_update_encoding(update_encoding, "collaborative", len(sites), secure_aggregation)
+    check_update_encoding(update_encoding, "collaborative", len(sites), secure_aggregation, made.aggregates_updates)
     if dataset is not None:
         check_test_videos(Dataset(dataset))
     return RunConfig(

@@ -156,7 +156,7 @@ class RunConfig:
         labelled = _labelled_videos(dataset, supervision, protocol, seed, labelled_participants)
         if secure_aggregation:
             check_secure(made, aggregation, len(participants), fraction)
-        check_update_encoding(update_encoding, setting, len(participants), secure_aggregation)
+        check_update_encoding(update_encoding, setting, len(participants), secure_aggregation, made.aggregates_updates)
         for participant, videos in participants.items():
             site_data(dataset, participant, videos, labelled)
         return cls(
