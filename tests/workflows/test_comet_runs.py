@@ -1,0 +1,89 @@
+"""COMET as a command: every setting, labels, and choices that mean nothing to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import SCENES, make_dataset
+
+from clap_vad.datasets.dataset import Dataset, write_videos_csv
+from clap_vad.detector.homes import Homes
+from clap_vad.errors import ClapError
+from clap_vad.evaluation.scoring import score_test_videos
+from clap_vad.workflows.label import label
+from clap_vad.workflows.privacy_terms import Privacy
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Dataset:
+    return Dataset(make_dataset(tmp_path_factory.mktemp("comet") / "data", videos=4, dim=6))
+
+
+@pytest.mark.parametrize("setting", ["centralized", "local", "collaborative"])
+def test_it_trains_and_is_evaluated_under_every_setting(tmp_path, quick_train, dataset, setting):
+    out = tmp_path / "run"
+    metrics = quick_train(dataset.path, out, method="comet", setting=setting, rounds=2)
+    assert metrics["frame_auc"] > 0.7
+    folders = [out] if setting != "local" else [out / "participants" / scene for scene in SCENES]
+    for folder in folders:
+        homes = Homes.load(folder)
+        assert homes.own.keys() == (set(SCENES) if setting != "local" else {folder.name})
+        assert homes.common.info["extractor"]["name"] == "synthetic"
+        assert homes.own[folder.name if setting == "local" else "north"].info == {
+            **homes.common.info,
+            "model_sha256": homes.own[folder.name if setting == "local" else "north"].info["model_sha256"],
+        }
+        scores = score_test_videos(dataset, homes, 1)
+        with np.load(folder / "scores.npz") as saved:
+            assert set(saved) == set(scores)
+            for video in saved:
+                np.testing.assert_array_equal(saved[video], scores[video])
+
+
+def test_without_scenes_a_site_is_one_home_and_of_several_nobodys(tmp_path, quick_train):
+    path = make_dataset(tmp_path / "d", videos=3, dim=6)
+    records = [replace(record, scene="") for record in Dataset(path).videos.values()]
+    write_videos_csv(path / "videos.csv", records)
+    for setting, scenes in (("centralized", {""}), ("collaborative", set())):
+        quick_train(path, tmp_path / setting, method="comet", setting=setting, rounds=1)
+        assert Homes.load(tmp_path / setting).own.keys() == scenes
+
+
+def test_labels_are_written(tmp_path, monkeypatch, dataset):
+    monkeypatch.setattr("clap_vad.workflows.label._ROUNDS", 2)
+    told = label(dataset.path, tmp_path / "labels.npz", method="comet")
+    with np.load(tmp_path / "labels.npz") as labels:
+        assert list(labels) == dataset.train_videos
+        assert all(((labels[video] >= 0) & (labels[video] < 1)).all() for video in labels)
+        assert told["segments"] == sum(len(labels[video]) for video in labels)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "scaffold": ({"strategy": "scaffold"}, "--strategy scaffold works with sites that train by SGD"),
+    "fedprox": ({"strategy": "fedprox"}, "--strategy fedprox"),
+    "fedadam": ({"strategy": "fedadam"}, "--strategy fedadam aggregates updates, and method 'comet' adds up sums"),
+    "fedavgm": ({"strategy": "fedavgm"}, "--strategy fedavgm aggregates updates"),
+    "each round": ({"test_each_round": True}, "--test-each-round: method 'comet' has no scores before its last round"),
+    "privacy": ({"privacy": Privacy(8.0)}, "--dp: "),
+    "stragglers": ({"stragglers": 0.5}, "--stragglers: "),
+    "int8": ({"update_encoding": "int8"}, "--update-encoding int8 is for updates, and this method adds up sums"),
+    "an option": ({"lr": 0.1}, "comet"),
+}
+
+
+@pytest.mark.parametrize(("choices", "says"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_means_nothing_to_it_is_refused(tmp_path, quick_train, dataset, choices, says):
+    with pytest.raises(ClapError, match=says):
+        quick_train(dataset.path, tmp_path / "run", method="comet", **choices)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_sites_are_too_few_for_secure_aggregation(tmp_path, quick_train):
+    path = make_dataset(tmp_path / "d", videos=2, dim=6)
+    records = [replace(r, scene=r.scene if r.scene == "north" else "else") for r in Dataset(path).videos.values()]
+    write_videos_csv(path / "videos.csv", records)
+    with pytest.raises(ClapError, match="a sum over 2 participants hides none of them"):
+        quick_train(path, tmp_path / "run", method="comet", secure_aggregation=True)
