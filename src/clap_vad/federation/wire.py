@@ -50,7 +50,7 @@ def decode(data: bytes, limit: int | None = None) -> Message:
 def most_bytes(name: str, dim: int) -> int:
     """Bytes that a message of this schema can have at most, at D dimensions."""
     return _HEADER + sum(
-        np.dtype(field.dtype).itemsize * math.prod(dim if isinstance(size, str) else size for size in field.shape)
+        np.dtype(field.dtype).itemsize * math.prod(dim if isinstance(size, str) else size for size in field.sizes(dim))
         for field in schema(name).fields.values()
     )
 
