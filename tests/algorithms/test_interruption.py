@@ -23,6 +23,7 @@ CASES = {
     "c2fpl": ("c2fpl", {"crops": 1, "epoch_share": 0.5}, "fedavg", {}),
     "c2fpl-scaffold": ("c2fpl", {}, "scaffold", {}),
     "gcl": ("gcl", {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 2, "negative_from": 2}, "fedadam", {}),
+    "comet": ("comet", {}, "fedavg", {}),
     "gcl-int8": ("gcl", {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 2, "negative_from": 2}, "fedavg", {}),
     "c2fpl-scaffold-int8": ("c2fpl", {}, "scaffold", {}),
 }
@@ -41,6 +42,16 @@ def assert_same_run(state: State, expected: State, folder: Path, undisturbed: Pa
     assert log_of(folder) == log_of(undisturbed)
 
 
+def assert_same_homes(one: Federation, other: Federation) -> None:
+    """What sites adapted at home is the same too."""
+    found, expected = (f.homes(Checkpoint(f.folder / "checkpoints").load()) for f in (one, other))
+    assert found.keys() == expected.keys()
+    assert bool(expected) == one.method.has_homes
+    for scene, model in expected.items():
+        for name, value in model.arrays().items():
+            np.testing.assert_array_equal(found[scene].arrays()[name], value, err_msg=f"{scene} {name}")
+
+
 @pytest.mark.usefixtures("small_generator")
 @pytest.mark.parametrize(("method", "options", "strategy", "settings"), CASES.values(), ids=CASES.keys())
 def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, request, method, options, strategy, settings):
@@ -53,17 +64,24 @@ def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, request, 
     state, stops = run_with_stops(Federation(tmp_path / "stopped", dataset, held, plan, made), replies=3)
     assert stops >= int(undisturbed["sequence"]) - 1  # never more than one question at a time
     assert_same_run(state, undisturbed, tmp_path / "stopped", tmp_path / "undisturbed")
+    assert_same_homes(*(Federation(tmp_path / name, dataset, held, plan, made) for name in ("stopped", "undisturbed")))
 
 
 @pytest.mark.parametrize(
-    ("strategy", "encoding"), [("fedavg", "float32"), ("scaffold", "float32"), ("scaffold", "int8")]
+    ("method", "strategy", "encoding"),
+    [
+        ("clap", "fedavg", "float32"),
+        ("clap", "scaffold", "float32"),
+        ("clap", "scaffold", "int8"),
+        ("comet", "fedavg", "float32"),
+    ],
 )
-def test_stopped_before_every_checkpoint_it_ends_with_the_same_model(tmp_path, monkeypatch, strategy, encoding):
+def test_stopped_before_every_checkpoint_it_ends_with_the_same_model(tmp_path, monkeypatch, method, strategy, encoding):
     """When all have answered and the round is logged, but the coordinator's state is not on disk yet."""
     dataset = Dataset(make_dataset(tmp_path / "data", videos=3, test=False))
     held = {site: [v for v in dataset.train_videos if v.startswith(site)] for site in ("north", "south")}
     plan = make_plan(strategy, rounds=3, update_encoding=encoding)
-    made = make_method("clap", {"refine_from": 2, "min_steps": 0})
+    made = make_method(method, {"refine_from": 2, "min_steps": 0} if method == "clap" else {})
     undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
     saves, save = [], Checkpoint.save
 

@@ -47,6 +47,12 @@ CASES = {
         "scaffold",
         [*BEGIN, LABEL, ("train", "scaffold_update"), ("train", "scaffold_update_int8"), END],
     ),
+    "comet": (
+        "comet",
+        {},
+        "fedavg",
+        [*BEGIN, *[("expect", "density_statistics")] * 3, ("settle", "surprise_histograms"), END],
+    ),
     "gcl-int8": (
         "gcl",
         {**QUICK, "pretrain_rounds": 2},
@@ -78,6 +84,8 @@ BYTES = {
     "scaffold_update": 2 * 4 * DETECTOR + 16,
     "generator_update": 4 * GENERATOR + 16,
     "cooperative_update": 4 * (DETECTOR + GENERATOR) + 16,
+    "density_statistics": 8 * (64 * (1 + DIM + DIM * (DIM + 1) // 2) + 2),
+    "surprise_histograms": 8 * 4 * 1024,
     "score_histogram": 8 * BINS,
     "model_update_int8": DETECTOR + 16,
     "scaffold_update_int8": 2 * DETECTOR + 16,
@@ -116,7 +124,10 @@ def test_every_declared_schema_is_a_fixed_number_of_bytes():
     for declared in schemas():
         size = 0
         for field in declared.fields.values():
-            shape = [{"D": DIM, "P": SITES, "N": NARROW, "W": WIDE}.get(n, n) for n in field.shape]
+            shape = [
+                {"D": DIM, "DD": DIM * (DIM + 1) // 2, "P": SITES, "N": NARROW, "W": WIDE}.get(n, n)
+                for n in field.shape
+            ]
             assert all(isinstance(n, int) and n > 0 for n in shape)
             size += int(np.prod(shape, dtype=int)) * np.dtype(field.dtype).itemsize
         sizes[declared.name] = size

@@ -71,7 +71,7 @@ def stores(tmp_path_factory) -> dict[str, FeatureStore]:
 def site(store: FeatureStore, without: str = "", terms: Terms = TERMS, labels: Any = None, **options: Any) -> ClapSite:
     """The site that holds all videos of the store but one."""
     entries = [entry for entry in store.index if entry.video != without]
-    data = SiteData("here", store, entries, [(labels or {}).get(entry.video) for entry in entries])
+    data = SiteData("here", store, entries, [(labels or {}).get(e.video) for e in entries], [""] * len(entries))
     plan = make_plan(normalise="federated", dim=DIM, privacy=terms)
     return make_method("clap", {"segregation": "federated", "refine_from": 1, **options}).site(plan, data)
 
@@ -311,7 +311,7 @@ def test_split_by_a_mixture_of_its_own_one_video_moves_the_labels_of_others(stor
     labels = {}
     for without in ("", "far"):
         entries = [entry for entry in stores["whole"].index if entry.video != without]
-        data = SiteData("here", stores["whole"], entries, [None] * len(entries))
+        data = SiteData("here", stores["whole"], entries, [None] * len(entries), [""] * len(entries))
         program, state = make_method("clap", {}).site(make_plan(dim=DIM), data), {}
         reply = program.steps["segregate"][0]({}, state)
         rows = np.array([[reply["count"], reply["mean"], reply["variance"]]])

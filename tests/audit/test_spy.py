@@ -40,6 +40,8 @@ RUNS = {
     "c2fpl scaffold, secure, int8": ("c2fpl", {}, "scaffold", True, "int8"),
     "gcl, int8": ("gcl", {}, "fedavg", False, "int8"),
     "gcl, secure, int8": ("gcl", {}, "fedavg", True, "int8"),
+    "comet": ("comet", {}, "fedavg", False),
+    "comet, secure": ("comet", {}, "fedavg", True),
     "clap private": ("clap", {"segregation": "federated"}, "fedavg", False, "float32", TERMS),
     "clap private, secure": ("clap", {"segregation": "federated"}, "fedavg", True, "float32", TERMS),
 }

@@ -26,6 +26,8 @@ from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.host import SiteHost
 from clap_vad.deployment.introduction import description_from_array, description_to_array, introduction
 from clap_vad.deployment.planning import agree, deployed_config
+from clap_vad.detector.homes import Homes
+from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import detector_weights, initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.histograms import evaluate_histograms
@@ -165,8 +167,8 @@ def deployed_steps(config: RunConfig, state: State) -> Steps:
     """A run across organisations, as the coordinator's job goes through it."""
     agreement = yield from introduction(state, partial(agree, config))
     yield from agreement.make_method().coordinate(agreement.plan(), state, lambda record: None)
-    payload = {f"weights.{name}": value for name, value in detector_weights(global_weights(state)).items()}
-    replies = yield Ask("evaluate", reply="evaluation_histogram", payload=dict(payload), lasting=False)
+    question = agreement.make_method().final_question(state)
+    replies = yield Ask("evaluate", reply="evaluation_histogram", payload=question, lasting=False)
     for kind in ("normal", "abnormal"):
         state[f"evaluation.{kind}"] = sum(np.asarray(reply.message[kind]) for reply in replies)
 
@@ -623,7 +625,8 @@ def binned(scores: np.ndarray) -> np.ndarray:
 
 def frames_of(whole: Dataset, state: State, videos: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Truth and score of every frame of these test videos."""
-    scores = score_test_videos(whole, detector_weights(global_weights(state)), normaliser_of(state), 1)
+    model = NetworkModel(detector_weights(global_weights(state)), normaliser_of(state), {})
+    scores = score_test_videos(whole, Homes(model), 1)
     labels = [whole.frame_labels(video) for video in videos]
     frames = [np.repeat(scores[video], 16)[: len(own)] for video, own in zip(videos, labels, strict=True)]
     return np.concatenate(labels), np.concatenate(frames)
@@ -645,6 +648,48 @@ def test_summed_histograms_judge_the_model_as_all_frames_do(tmp_path, whole, mak
     assert 0.2 < found["frame_auc"] < 0.95  # neither all right nor all wrong
     assert (found["frames"], found["abnormal_frames"]) == (len(labels), int(labels.sum()))
     assert found["undefined"] is None
+
+
+@pytest.mark.parametrize("reborn", [False, True], ids=["hosts that stay", "hosts new for every question"])
+def test_a_site_judges_its_test_videos_by_its_own_homes(tmp_path, whole, make_sites, reborn):
+    """COMET: the density and the homes are those of one process, bit for bit, and so are the frames' scores."""
+    sites = make_sites(test=("north", "south", "west"))
+    hosts = sites.hosts()
+    config = config_of("comet", "us", options={})
+    state = run_deployed(tmp_path / "run", config, sites.hosts if reborn else lambda: hosts)
+    made = RunConfig.make(
+        whole, method="comet", setting="collaborative", supervision="us", protocol="scene", options={}, **CHOICES
+    ).open()
+    federation = made.federation(tmp_path / "here", made.participants)
+    expected = federation.run()
+    for name in expected:
+        if name.startswith(("mixture.", "normaliser.", "counts.", "score_histogram")):
+            np.testing.assert_array_equal(state[name], expected[name], err_msg=name)
+    common = made.method.model(made.plan, expected, describe(whole.stores[0]))
+    homes = Homes(common, federation.homes(expected))
+    assert homes.own.keys() == set(SITES)
+    videos = [video for video in whole.test_videos if not video.startswith("east")]
+    labels = np.concatenate([whole.frame_labels(video) for video in videos])
+    counts = {}
+    for judge in (homes, Homes(common)):
+        scores = score_test_videos(whole, judge, 1)
+        frames = np.concatenate([np.repeat(scores[video], 16)[: len(whole.frame_labels(video))] for video in videos])
+        counts[judge is homes] = [
+            np.bincount(binned(frames[labels == label]), minlength=4096).tolist() for label in (0, 1)
+        ]
+    found = [state[f"evaluation.{kind}"].tolist() for kind in ("normal", "abnormal")]
+    assert found == counts[True]
+    assert found != counts[False]
+    assert [line["schema"] for line in sites.ledger("north")] == [
+        "features_description",
+        "acknowledgement",
+        "feature_moments",
+        "segment_count",
+        *["density_statistics"] * (1 + ROUNDS),
+        "surprise_histograms",
+        "score_histogram",
+        "evaluation_histogram",
+    ]
 
 
 def test_a_site_without_test_videos_or_truth_counts_no_frames(tmp_path, whole, make_sites):

@@ -57,7 +57,7 @@ def make_message(name: str, rng: np.random.Generator) -> dict:
     """A message that the schema allows; counts are a site's segments."""
     made = {}
     for key, field in schema(name).fields.items():
-        shape = tuple(DIM if n == "D" else n for n in field.shape)
+        shape = field.sizes(DIM)
         if field.dtype == "int64":
             made[key] = rng.integers(0, TOTAL // len(NAMES), shape)
         elif field.dtype == "int8":

@@ -49,8 +49,7 @@ def assert_same_bits(found: Message, sent: Message) -> None:
 def legal(name: str, dim: int) -> Message:
     """The message of this schema whose every value is as low as it may be, or zero."""
     return {
-        key: np.full([dim if n == "D" else n for n in field.shape], max(field.low, 0), field.dtype)
-        for key, field in schema(name).fields.items()
+        key: np.full(field.sizes(dim), max(field.low, 0), field.dtype) for key, field in schema(name).fields.items()
     }
 
 

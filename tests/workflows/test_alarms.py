@@ -12,6 +12,7 @@ import synthetic
 from clap_vad.core.alarms import Footage, Stream, count_alarms
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.model import Model
+from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.alarms import evaluate_alarms
@@ -28,7 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def model() -> Model:
     weights = initial_weights(16, 3)
-    return Model({**weights, "layer3.weight": 20 * weights["layer3.weight"]}, None, INFO)
+    return NetworkModel({**weights, "layer3.weight": 20 * weights["layer3.weight"]}, None, INFO)
 
 
 def make_run(path: Path, dataset: Path, setting: str = "collaborative") -> Path:
