@@ -157,7 +157,7 @@ def config_of(method: str, supervision: str, **changes: Any) -> RunConfig:
     given = {
         "dataset": None, "fraction": 1.0, "stragglers": 0.0, "test_each_round": False, "min_sites": 0,
         "secure_aggregation": False, "privacy": None, "update_encoding": "float32", "deadline": 60.0,
-        "options": METHODS[method],
+        "options": METHODS.get(method, {}),
         **CHOICES, **changes,
     }  # fmt: skip
     return deployed_config(SITES, method=method, supervision=supervision, **given)

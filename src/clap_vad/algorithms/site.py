@@ -14,7 +14,7 @@ from ..core.randomness import keyed_generator
 from ..detector.drift import Correction
 from ..detector.homes import Homes
 from ..detector.models.network import NetworkModel
-from ..detector.network import Weights, weight_shapes
+from ..detector.network import Weights, detector_weights, weight_shapes
 from ..detector.scoring import score_videos
 from ..detector.source import SegmentSource
 from ..detector.training import SgdSettings, TrainingResult, local_sgd
@@ -24,7 +24,7 @@ from ..federation.ask import State
 from ..federation.messages import Message
 from .method_site import MethodSite
 from .plan import Plan, SiteData
-from .rounds import global_weights, normaliser_of
+from .rounds import WEIGHTS, global_weights, normaliser_of
 
 __all__ = ["DetectorSite"]
 
@@ -95,7 +95,8 @@ class DetectorSite(MethodSite):
 
     def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
         """The detector, the same for all videos."""
-        weights = self.global_weights(question, weight_shapes(self.dim))
+        sent = detector_weights(global_weights({name: np.asarray(value) for name, value in question.items()}))
+        weights = self.global_weights({WEIGHTS + name: value for name, value in sent.items()}, weight_shapes(self.dim))
         return Homes(NetworkModel(weights, self.normaliser(state), info))
 
     def with_known_labels(self, judged: np.ndarray) -> np.ndarray:
