@@ -50,14 +50,15 @@ def test_tracks_become_a_dataset_with_cameras_as_scenes(tracks: Path, tmp_path: 
     assert dataset.frame_labels("02_0003") is None
     assert made["truth"]["labelled_minus_tracked_frames"] == {"01_0007": 5}
     assert dataset.locate("01_001")[1].segments == 3
-    assert (dataset.stores[0].crops, dataset.stores[0].dim) == (1, 34)
+    assert (dataset.stores[0].crops, dataset.stores[0].dim) == (32, 10)
+    assert dataset.stores[0].valid is not None
 
 
-def test_the_person_form_is_an_option(tracks: Path, tmp_path: Path) -> None:
-    prepare("shanghaitech-tracks", tracks, tmp_path / "out", workers=1, form="person")
+def test_the_segment_form_is_an_option(tracks: Path, tmp_path: Path) -> None:
+    prepare("shanghaitech-tracks", tracks, tmp_path / "out", workers=1, form="segment")
     store = Dataset(tmp_path / "out").stores[0]
-    assert store.info["settings"]["form"] == "person"
-    assert store.valid is not None
+    assert store.info["settings"]["form"] == "segment"
+    assert (store.crops, store.dim, store.valid) == (1, 34, None)
 
 
 def test_a_corrupt_file_is_left_out_and_named(tracks: Path, tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_an_interrupted_preparation_goes_on(tracks: Path, tmp_path: Path, monkey
             prepare("shanghaitech-tracks", tracks, out, workers=1)
     before = (out / "store" / "features.npy").stat().st_mtime_ns
     with pytest.raises(ClapError, match="other options"):
-        prepare("shanghaitech-tracks", tracks, out, form="person")
+        prepare("shanghaitech-tracks", tracks, out, form="segment")
     assert prepare("shanghaitech-tracks", tracks, out, workers=1) | {"path": ""} == whole | {"path": ""}
     assert (out / "store" / "features.npy").stat().st_mtime_ns == before
     assert not (out / "preparing.json").exists()
