@@ -11,12 +11,12 @@ from shrunk import shrink_generator
 
 @pytest.fixture
 def quick_train(monkeypatch) -> Callable[..., dict]:
-    """``train`` of the workflows that writes no report and computes no baselines."""
+    """``train`` of the workflows that writes no report and computes no baselines; CLAP where a test chooses none."""
     from clap_vad.workflows import finish
     from clap_vad.workflows import train as module
 
     monkeypatch.setattr(finish, "report", lambda run: None)
-    return partial(module.train, baselines={})
+    return partial(module.train, baselines={}, method="clap")
 
 
 @pytest.fixture

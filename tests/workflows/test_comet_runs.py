@@ -64,7 +64,10 @@ def test_labels_are_written(tmp_path, monkeypatch, dataset):
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "scaffold": ({"strategy": "scaffold"}, "--strategy scaffold works with sites that train by SGD"),
     "fedprox": ({"strategy": "fedprox"}, "--strategy fedprox"),
-    "fedadam": ({"strategy": "fedadam"}, "--strategy fedadam aggregates updates, and method 'comet' adds up sums"),
+    "fedadam": (
+        {"strategy": "fedadam"},
+        "--strategy fedadam aggregates updates of a model, and method 'comet' adds up sums",
+    ),
     "fedavgm": ({"strategy": "fedavgm"}, "--strategy fedavgm aggregates updates"),
     "each round": ({"test_each_round": True}, "--test-each-round: method 'comet' has no scores before its last round"),
     "privacy": ({"privacy": Privacy(8.0)}, "--dp: "),

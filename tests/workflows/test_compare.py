@@ -89,7 +89,13 @@ def test_the_table_is_written_for_people_too(dataset: Path, tmp_path: Path) -> N
 
 def test_the_command_of_a_run_repeats_it(dataset: Path, tmp_path: Path) -> None:
     table = compare(
-        dataset, out=tmp_path / "out", settings=["collaborative"], seeds=[3], rounds=1, options={"local_epochs": 2}
+        dataset,
+        out=tmp_path / "out",
+        methods=["clap"],
+        settings=["collaborative"],
+        seeds=[3],
+        rounds=1,
+        options={"local_epochs": 2},
     )
     run = table["runs"][0]
     words = shlex.split(run["command"])
@@ -144,7 +150,7 @@ def test_a_run_of_other_choices_or_data_is_not_reused(dataset: Path, tmp_path: P
 
 def test_published_values_stand_beside_the_benchmark(dataset: Path, tmp_path: Path) -> None:
     (dataset / "truth.json").write_text('{"dataset": "ucf-crime"}')
-    choices = {"settings": ["centralized", "collaborative"], "seeds": [0], "rounds": 1}
+    choices = {"methods": ["clap"], "settings": ["centralized", "collaborative"], "seeds": [0], "rounds": 1}
     table = compare(dataset, out=tmp_path / "out", **choices)
     assert [row["published"] and row["published"]["percent"] for row in table["rows"][:3]] == [80.9, 73.99, None]
     assert len(table["published"]) == 21

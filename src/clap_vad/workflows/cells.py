@@ -79,7 +79,9 @@ def expand_cells(
     [('local', None), ('collaborative', 'fedavg'), ('collaborative', 'fedprox')]
     """
     for supervision, setting, method in product(supervisions, settings, methods):
-        possible = strategies if METHODS[method].aggregates_updates else ("fedavg",)
+        # A name that is none is kept, to be refused where the configuration is made.
+        without = not METHODS[method].aggregates_updates and set(strategies) <= set(STRATEGIES.names())
+        possible = ("fedavg",) if without else strategies
         for strategy in possible if setting == "collaborative" else (None,):
             yield Cell(method, setting, supervision, strategy, protocol)
 
