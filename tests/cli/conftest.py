@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.finish()
     save_npz(root / "ds/frame_labels.npz", truth)
     write_videos_csv(root / "ds/videos.csv", records)
-    assert _main("train", root / "ds", "--out", root / "run", "--rounds", "2") == 0
+    assert _main("train", root / "ds", "--out", root / "run", "--rounds", "2", "--method", "clap") == 0
     return root
 
 

@@ -137,7 +137,8 @@ DATASETS: list[tuple[Change, str]] = [
 def test_datasets(made: Path, tmp_path: Path, refused: Any, change: Change, part: str) -> None:
     dataset = shutil.copytree(made / "ds", tmp_path / "my ds ü", ignore=shutil.ignore_patterns("participants"))
     change(dataset)
-    refused(part, "train", dataset, "--out", tmp_path / "run", "--rounds", "1", "--protocol", "scene")
+    options = ("--rounds", "1", "--protocol", "scene", "--method", "clap")
+    refused(part, "train", dataset, "--out", tmp_path / "run", *options)
     if "feature is" not in part and "far too" not in part:  # found only when the features are read
         assert not (tmp_path / "run").exists()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..algorithms.method import DEFAULT_METHOD, METHODS
+from ..algorithms.method import METHODS
 from ..workflows import label as workflow
 from ..workflows.choices import NORMALISE, SETTINGS, SUPERVISIONS
 from .command import Output, command
@@ -19,7 +19,7 @@ __all__ = ["label"]
 @command("label", help="Pseudo-labels of DATASET's training videos (video -> float32 per segment). Simulation only.")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help=".npz to write.")
-@click.option("--method", type=click.Choice(METHODS.names()), default=DEFAULT_METHOD, show_default=True)
+@click.option("--method", type=click.Choice(METHODS.names()), help=METHOD_HELP)
 @click.option("--setting", type=click.Choice(SETTINGS), default="collaborative", show_default=True)
 @click.option("--supervision", type=click.Choice(SUPERVISIONS), default="us", show_default=True)
 @click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")

@@ -13,7 +13,9 @@ from ..algorithms.method import METHODS
 from ..federation.strategy import STRATEGIES
 from ..registry import Registry
 
-__all__ = ["labelled_option", "method_options", "setting_options"]
+__all__ = ["METHOD_HELP", "labelled_option", "method_options", "setting_options"]
+
+METHOD_HELP = "Default: comet, or clap where another option asks for sites that train."
 
 labelled_option = click.option(
     "--labelled-participants",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ..algorithms.method import DEFAULT_METHOD, METHODS
+from ..algorithms.method import METHODS
 from ..errors import ClapError
 from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.strategy import STRATEGIES
@@ -20,7 +20,7 @@ from ..workflows.choices import NORMALISE, SETTINGS, SUPERVISIONS
 from ..workflows.configuration import RunConfig
 from .command import Output, command
 from .privacy_options import privacy_options
-from .setting_options import labelled_option, setting_options
+from .setting_options import METHOD_HELP, labelled_option, setting_options
 from .tables import metrics_table
 
 __all__ = ["train", "train_options"]
@@ -34,7 +34,11 @@ def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = privacy_options(function)
     for option in reversed(
         [
-            click.option("--method", type=click.Choice(METHODS.names()), default=DEFAULT_METHOD, show_default=True),
+            click.option(
+                "--method",
+                type=click.Choice(METHODS.names()),
+                help=METHOD_HELP,
+            ),
             click.option("--supervision", type=click.Choice(SUPERVISIONS), default="us", show_default=True),
             click.option("--strategy", type=click.Choice(STRATEGIES.names()), default="fedavg", show_default=True),
             click.option("--seed", type=int, default=0, show_default=True),

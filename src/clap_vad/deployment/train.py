@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..algorithms.method import DEFAULT_METHOD
 from ..errors import ClapError
 from ..federation.checkpoint import read_rounds
 from ..persistence import locked_folder, read_json, write_json
 from ..progress import progress_bar
 from ..trust.coordinator_home import CoordinatorHome
+from ..workflows.choices import chosen_method
 from ..workflows.configuration import RunConfig
 from ..workflows.privacy_terms import Privacy
 from ..workflows.train import check_free
@@ -35,7 +35,7 @@ def train_deployed(
     coordinator: Path,
     sites: Sequence[str] = (),
     dataset: Path | None = None,
-    method: str = DEFAULT_METHOD,
+    method: str | None = None,
     supervision: str = "us",
     strategy: str = "fedavg",
     rounds: int = 20,
@@ -81,7 +81,15 @@ def train_deployed(
     config = deployed_config(
         list(sites) or approved,
         dataset=dataset,
-        method=method,
+        method=chosen_method(
+            method,
+            strategy,
+            options,
+            privacy=privacy,
+            update_encoding=update_encoding,
+            stragglers=stragglers,
+            test_each_round=test_each_round,
+        ),
         supervision=supervision,
         strategy=strategy,
         rounds=rounds,

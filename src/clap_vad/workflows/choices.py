@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..algorithms.method import METHODS, Method, make_method
+from ..algorithms.method import DEFAULT_METHOD, METHODS, Method, make_method
 from ..errors import ClapError
 from ..federation.strategy import STRATEGIES, Strategy, make_strategy
 from ..protection.session import LEAST_COHORT
 from ..settings import setting_names
+from .privacy_terms import Privacy
 
 __all__ = [
     "MOST_THREADS",
@@ -19,6 +20,7 @@ __all__ = [
     "check_choices",
     "check_secure",
     "check_share",
+    "chosen_method",
     "split_options",
     "threads_for",
 ]
@@ -28,7 +30,30 @@ SUPERVISIONS = ("us", "ws", "mixed")
 NORMALISE = ("auto", "none", "federated")
 MOST_THREADS = 256  # torch dies, not raises, when it is refused the threads it was told to start
 _SEEDS = 1 << 63
+_TRAINING = "clap"
 _WIDE = 4096  # floats per segment from which two threads gain more than they wait for each other
+
+
+def chosen_method(
+    method: str | None,
+    strategy: str,
+    options: Mapping[str, Any],
+    *,
+    privacy: Privacy | None = None,
+    update_encoding: str = "float32",
+    stragglers: float = 0.0,
+    test_each_round: bool = False,
+) -> str:
+    """The method of a run: the one given, else the default, or ``clap`` where another choice is one it does not have.
+
+    >>> [chosen_method(None, strategy, options) for strategy, options in [("fedavg", {}), ("fedavg", {"lr": 0.1})]]
+    ['comet', 'clap']
+    """
+    if method is not None:
+        return method
+    lacks = set(options) - set(setting_names(METHODS[DEFAULT_METHOD]))
+    trains = strategy != "fedavg" or privacy is not None or update_encoding != "float32"
+    return _TRAINING if lacks or trains or stragglers or test_each_round else DEFAULT_METHOD
 
 
 def check_choices(

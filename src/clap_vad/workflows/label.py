@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms.method import DEFAULT_METHOD
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..persistence import save_npz
+from .choices import chosen_method
 from .configuration import RunConfig
 
 __all__ = ["label"]
@@ -25,7 +25,7 @@ def label(
     dataset: Path,
     out: Path,
     *,
-    method: str = DEFAULT_METHOD,
+    method: str | None = None,
     setting: str = "collaborative",
     supervision: str = "us",
     protocol: str | None = None,
@@ -49,7 +49,7 @@ def label(
         raise ClapError(f"{out}: is a folder; name a file in it")
     config = RunConfig.make(
         Dataset(dataset),
-        method=method,
+        method=chosen_method(method, "fedavg", options),
         setting=setting,
         supervision=supervision,
         strategy="fedavg",

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..algorithms.method import DEFAULT_METHOD
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..features.description import describe
 from ..federation.ask import Ask
 from ..persistence import locked_folder, write_json
 from ..progress import progress_bar
+from .choices import chosen_method
 from .configuration import RunConfig, check_test_videos
 from .finish import finish, finished, test_round
 from .privacy_terms import Privacy
@@ -27,7 +27,7 @@ def train(
     dataset: Path,
     out: Path,
     *,
-    method: str = DEFAULT_METHOD,
+    method: str | None = None,
     setting: str = "collaborative",
     supervision: str = "us",
     strategy: str = "fedavg",
@@ -51,7 +51,7 @@ def train(
     Args:
         dataset: dataset folder.
         out: run folder to make.
-        method: a registered method.
+        method: a registered method; None for the default, or ``clap`` where another choice asks for sites that train.
         setting: ``centralized``, ``local`` or ``collaborative``.
         supervision: ``us`` (no labels are read), ``ws`` (a label per training video) or ``mixed`` (some participants
             have labels, the others none).
@@ -84,7 +84,15 @@ def train(
     check_test_videos(opened)
     config = RunConfig.make(
         opened,
-        method=method,
+        method=chosen_method(
+            method,
+            strategy,
+            options,
+            privacy=privacy,
+            update_encoding=update_encoding,
+            stragglers=stragglers,
+            test_each_round=test_each_round,
+        ),
         setting=setting,
         supervision=supervision,
         strategy=strategy,
