@@ -40,7 +40,7 @@ def stopped(made: Path) -> Path:
 
         patch.setattr(RoundLog, "append", stop)
         with pytest.raises(KeyboardInterrupt):
-            train(made / "ds", made / "stopped", rounds=2)
+            train(made / "ds", made / "stopped", method="clap", rounds=2)
     return made / "stopped"
 
 

@@ -11,7 +11,7 @@ from ..algorithms.method import METHODS
 from ..workflows import label as workflow
 from ..workflows.choices import NORMALISE, SETTINGS, SUPERVISIONS
 from .command import Output, command
-from .setting_options import labelled_option, method_options
+from .setting_options import METHOD_HELP, labelled_option, method_options
 
 __all__ = ["label"]
 
