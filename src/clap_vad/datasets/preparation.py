@@ -56,6 +56,9 @@ class Benchmark(ABC):
     wanted: ClassVar[str]
     """What one must hold to have its features, and in which layout, as part of a sentence."""
 
+    for_papers: ClassVar[Mapping[str, Any]] = {}
+    """Options under which it is prepared to reproduce papers, whose methods want a vector a segment."""
+
     @abstractmethod
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         """Read the published files below ``source`` and put the stores of features into ``out``.

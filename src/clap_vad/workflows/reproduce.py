@@ -121,7 +121,7 @@ def _dataset(benchmark: str, features: Path, source: Path | None, out: Path, tel
         raise ClapError(f"--source: {benchmark} has its lists and features in one folder; leave it out")
     try:
         separate: dict[str, Any] = {"features": features} if source is not None else {}
-        prepared = prepare(benchmark, source or features, dataset, **separate)
+        prepared = prepare(benchmark, source or features, dataset, **DATASETS[benchmark].for_papers, **separate)
     except ClapError as error:
         raise ClapError(f"{error}; {benchmark} needs {wanted}") from None
     if prepared["features"] is None or prepared["next"]:

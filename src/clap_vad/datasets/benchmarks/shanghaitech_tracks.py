@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -30,6 +31,8 @@ class ShanghaiTechTracks(Benchmark):
         "the folders train/ and test/ of pedestrian tracks (text, Frame_Number Person_ID State x1 y1 x2 y2), with "
         "weak_train.txt, weak_test.txt and frame_labels.npz"
     )
+
+    for_papers: ClassVar[Mapping[str, Any]] = {"form": "segment"}
 
     form: Literal["segment", "person"] = field(
         default="person", metadata={"help": "shanghaitech-tracks: single persons, or statistics of a segment."}
