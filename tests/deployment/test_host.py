@@ -31,7 +31,7 @@ from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import detector_weights, initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.histograms import evaluate_histograms
-from clap_vad.evaluation.scoring import score_test_videos
+from clap_vad.evaluation.scoring import score_dataset, score_test_videos
 from clap_vad.features.description import describe
 from clap_vad.federation.ask import Ask, Reply, State, Steps
 from clap_vad.federation.checkpoint import Checkpoint
@@ -680,6 +680,14 @@ def test_a_site_judges_its_test_videos_by_its_own_homes(tmp_path, whole, make_si
     found = [state[f"evaluation.{kind}"].tolist() for kind in ("normal", "abnormal")]
     assert found == counts[True]
     assert found != counts[False]
+    [kept] = (sites.folder / "north").glob("**/runs/*/model")
+    north = Homes.load(kept)  # the site's operator scores videos by it
+    assert north.own.keys() == {"north"}
+    assert north.of("north").info["calibration"]["threshold"] > 0
+    np.testing.assert_array_equal(
+        score_dataset(whole, ["north-test-0"], north, 1)["north-test-0"],
+        score_dataset(whole, ["north-test-0"], homes, 1)["north-test-0"],
+    )
     assert [line["schema"] for line in sites.ledger("north")] == [
         "features_description",
         "acknowledgement",

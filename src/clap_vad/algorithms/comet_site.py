@@ -55,6 +55,8 @@ def placeless_columns(behaviour: Behaviour, roles: Roles) -> np.ndarray:
 class CometSite(MethodSite):
     """A home is a scene of the site's training videos; the site is one where they name none."""
 
+    completed_by = "calibrate"
+
     def __init__(self, plan: Plan, data: SiteData) -> None:
         super().__init__(plan, data)
         self._behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
@@ -119,7 +121,8 @@ class CometSite(MethodSite):
             if counts.shape != (SURPRISE_BINS,) or counts.dtype != np.int64 or (counts < 0).any():
                 raise ClapError(f"participant '{self.data.participant}': a scale of another release; refused")
             state[f"counts.{name}"] = counts
-        return {"counts": score_histogram(np.concatenate(self._scores(state)))}
+        state["score_histogram"] = score_histogram(np.concatenate(self._scores(state)))
+        return {"counts": state["score_histogram"]}
 
     def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
         """The common density, and one adapted to each home with the home's memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,9 @@ class MethodSite(ABC):
         dim: the size that its messages call D.
         slices: each video's segments among all, in order.
     """
+
+    completed_by: ClassVar[str | None] = None
+    """The step after which the site has models of its own that are worth keeping; None for none."""
 
     def __init__(self, plan: Plan, data: SiteData) -> None:
         self.plan, self.data, self.dim = plan, data, plan.dim

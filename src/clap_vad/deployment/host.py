@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..algorithms.method_site import MethodSite
+from ..algorithms.model_info import model_info
 from ..algorithms.site_data import site_data
 from ..core.accounting import Terms
 from ..core.histogram import score_histogram
@@ -79,7 +80,9 @@ class SiteHost:
         elif "agreement" in before and (home / "privacy.jsonl").exists():
             raise RefusalError("a run that was begun under differential privacy; refused without it")
         modes = (program.protection, privacy, program.encoding)
-        return Site(self.name, program, states, ledger, policy, *modes).handle(ask)
+        reply = Site(self.name, program, states, ledger, policy, *modes).handle(ask)
+        program.keep_models(ask, states.before(ask.sequence + 1), home / "model")
+        return reply
 
     def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
         """What the site does in a run: before it knows what was agreed, no more than to be told."""
@@ -144,6 +147,13 @@ class _Program:
             raise ClapError(f"{self._dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
         labelled = videos if self._name in agreed.labelled else ()
         return agreed.make_method().site(agreed.plan(), site_data(self._dataset, self._name, videos, labelled))
+
+    def keep_models(self, ask: Ask, state: State, folder: Path) -> None:
+        """Write the site's own models once a run has completed them: for its operator, who can score videos by them."""
+        if self.dim and ask.step == self._method.completed_by:
+            info = model_info(describe(self._dataset.stores[0]), state)
+            homes = self._method.homes({}, state, {**info, "provenance": {"site": self._name}})
+            homes.save(folder)
 
     def _evaluate(self, payload: Message, state: State) -> Message:
         """Frames of the site's own test videos by their score; zeros where it has none, or no truth for them."""

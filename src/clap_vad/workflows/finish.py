@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..algorithms.method import Method
+from ..algorithms.model_info import model_info
 from ..algorithms.plan import Plan
-from ..algorithms.rounds import quantiles
-from ..core.events import DEFAULT_QUANTILE
 from ..datasets.dataset import Dataset
 from ..detector.homes import Homes
 from ..detector.model import Model
@@ -32,8 +31,6 @@ from .provenance import provenance
 from .report import report
 
 __all__ = ["finish", "finished", "test_round"]
-
-QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
 
 
 def finished(run: Path) -> dict[str, Any] | None:
@@ -83,7 +80,7 @@ def finish(
     """
     hashes, bytes_up, bytes_down = [], 0, 0
     for folder, state in states.items():
-        info = _description(config, features, state)
+        info = {**model_info(features, state), "provenance": provenance(config)}
         own = {scene: model.described(info) for scene, model in homes.get(folder, {}).items()}
         models = Homes(method.model(plan, state, info), own)
         hashes.append(models.save(folder))
@@ -129,23 +126,6 @@ def finish(
     write_json(run / "metrics.json", metrics)
     report(run)
     return metrics
-
-
-def _description(config: RunConfig, features: Mapping[str, Any], state: State) -> dict[str, Any]:
-    levels = quantiles(state, QUANTILES)
-    return {
-        "extractor": {"name": features["extractor"], "settings": features["settings"]},
-        "weights_sha256": features["weights_sha256"],
-        "segment_frames": features["segment_frames"],
-        "crops": features["crops"],
-        "dim": features["dim"],
-        "calibration": {
-            "quantile": DEFAULT_QUANTILE,
-            "threshold": levels.get(str(DEFAULT_QUANTILE)),
-            "quantiles": levels,
-        },
-        "provenance": provenance(config),
-    }
 
 
 def test_round(config: RunConfig, method: Method, plan: Plan, dataset: Dataset, state: State) -> dict[str, Any]:
