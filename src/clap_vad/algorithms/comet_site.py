@@ -55,7 +55,7 @@ def placeless_columns(behaviour: Behaviour, roles: Roles) -> np.ndarray:
 class CometSite(MethodSite):
     """A home is a scene of the site's training videos; the site is one where they name none."""
 
-    completed_by = "calibrate"
+    completed_by = "score_histogram"
 
     def __init__(self, plan: Plan, data: SiteData) -> None:
         super().__init__(plan, data)

@@ -31,7 +31,7 @@ class MethodSite(ABC):
     """
 
     completed_by: ClassVar[str | None] = None
-    """The step after which the site has models of its own that are worth keeping; None for none."""
+    """The entry of its state with which the site's own models are complete and worth keeping; None for none."""
 
     def __init__(self, plan: Plan, data: SiteData) -> None:
         self.plan, self.data, self.dim = plan, data, plan.dim
