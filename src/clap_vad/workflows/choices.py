@@ -99,7 +99,7 @@ def check_choices(
             "or choose a --method that trains, such as clap"
         )
     if stragglers and made.epochs_per_round < 2:
-        raise ClapError("--stragglers: a site can do fewer epochs only where it does at least 2 (--local-epochs)")
+        raise ClapError("--stragglers: a site does fewer epochs only where a round has 2 or more; give --local-epochs")
     if test_each_round and not made.judges_each_round:
         raise ClapError(f"--test-each-round: method '{method}' has no scores before its last round; leave it out")
     return made, aggregation
