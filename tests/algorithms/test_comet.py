@@ -307,7 +307,7 @@ def test_of_more_crops_than_a_site_works_on_a_sample_is_drawn_and_the_same_again
     made = store_of(tmp_path / "d", {f"v{k}": (noise(60, seed=k), None) for k in range(3)}, list("aab"))
     whole = run(tmp_path / "whole", made, {"p": ["v0", "v1", "v2"]})
     monkeypatch.setattr("clap_vad.algorithms.comet_site._MOST_ROWS", 100)
-    monkeypatch.setattr("clap_vad.algorithms.comet_site._MOST_REMEMBERED", 40)
+    monkeypatch.setattr("clap_vad.algorithms.comet_site.most_remembered", lambda dim: 40)
     one, two = (run(tmp_path / name, made, {"p": ["v0", "v1", "v2"]}) for name in ("one", "two"))
     assert one[1].keys() == two[1].keys()
     for name, value in one[1].items():

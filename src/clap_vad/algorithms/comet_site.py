@@ -10,7 +10,7 @@ import numpy as np
 from ..core.behaviour import Behaviour
 from ..core.density import COMPONENTS, Mixture, adapted, expectation
 from ..core.histogram import score_histogram
-from ..core.memory import NEIGHBOURS, Memory
+from ..core.memory import NEIGHBOURS, Memory, most_remembered
 from ..core.moments import Moments, Normaliser
 from ..core.randomness import keyed_generator
 from ..core.surprise import SURPRISE_BINS, value_histogram
@@ -30,7 +30,6 @@ __all__ = ["CometSite", "mixture_of", "placeless_columns"]
 _MOST_ROWS = 1 << 17
 """Crops that a site's statistics are over at most, drawn once: bounds memory and time however much it holds."""
 
-_MOST_REMEMBERED = 20_000
 _LEAST_MASS = 5.0
 """Crops that a component's sums must be over at the site to leave it."""
 
@@ -185,9 +184,10 @@ class CometSite(MethodSite):
         """What a home remembers of its rows; None where that is too little."""
         if len(rows) <= NEIGHBOURS:
             return None
-        if len(rows) > _MOST_REMEMBERED:
+        most = most_remembered(self.dim)
+        if len(rows) > most:
             rng = keyed_generator(self.plan.seed, 0, self.data.participant, "memory")
-            rows = rows[np.sort(rng.choice(len(rows), _MOST_REMEMBERED, replace=False))]
+            rows = rows[np.sort(rng.choice(len(rows), most, replace=False))]
         return rows
 
     def _asked(self, payload: Message) -> Mixture:

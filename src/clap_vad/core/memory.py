@@ -5,13 +5,23 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import KDTree
 
-__all__ = ["NEIGHBOURS", "Memory"]
+__all__ = ["NEIGHBOURS", "Memory", "most_remembered"]
 
 NEIGHBOURS = 10
 _MOST_OF_A_TREE = 12
 """Dimensions; in more a tree looks at nearly every row, and a matrix product does so several times faster."""
 
 _BLOCK = 256
+_MOST, _MOST_OF_WIDE = 20_000, 4_000
+
+
+def most_remembered(dim: int) -> int:
+    """How many rows of so many dimensions a memory should hold: what bounds the time of a question to it.
+
+    >>> most_remembered(10), most_remembered(32)
+    (20000, 4000)
+    """
+    return _MOST if dim <= _MOST_OF_A_TREE else _MOST_OF_WIDE
 
 
 class Memory:
