@@ -118,7 +118,7 @@ def clap(*arguments: object) -> list[str]:
 
 def test_killed_again_and_again_it_ends_with_the_same_model(dataset, reference, tmp_path):
     run = tmp_path / "run"
-    kills, command = 0, clap("train", dataset, "--out", run, "--rounds", 6)
+    kills, command = 0, clap("train", dataset, "--out", run, "--rounds", 6, "--method", "clap")
     for delay in (0.0, 0.02, 0.05, 0.11, 0.0):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         lines = (run / "rounds.jsonl").read_text().count("\n") if (run / "rounds.jsonl").exists() else -1
@@ -198,7 +198,7 @@ def test_every_named_choice_runs_and_changes_the_model(dataset, reference, tmp_p
 
 
 def test_pseudo_labels_file(dataset, tmp_path):
-    found = label(dataset, tmp_path / "labels.npz")
+    found = label(dataset, tmp_path / "labels.npz", method="clap")
     opened = Dataset(dataset)
     with np.load(tmp_path / "labels.npz") as labels:
         assert labels.files == opened.train_videos
