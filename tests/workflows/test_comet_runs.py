@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from synthetic import SCENES, make_dataset
 
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
 from clap_vad.detector.homes import Homes
+from clap_vad.detector.models.mixture import Remembered
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.scoring import score_test_videos
 from clap_vad.workflows.label import label
@@ -90,3 +92,28 @@ def test_two_sites_are_too_few_for_secure_aggregation(tmp_path, quick_train):
     write_videos_csv(path / "videos.csv", records)
     with pytest.raises(ClapError, match="a sum over 2 participants hides none of them"):
         quick_train(path, tmp_path / "run", method="comet", secure_aggregation=True)
+
+
+def test_videos_known_to_hold_an_anomaly_are_not_learned_from(tmp_path, quick_train):
+    """Under ws they are left out; a site that holds nothing else gives nothing and gets the common model."""
+    data = make_dataset(tmp_path / "data")
+    opened = Dataset(data)
+    held = {scene: [v for v in opened.train_videos if v.startswith(scene)] for scene in ("north", "south", "west")}
+    held["east"] = [v for v in opened.train_videos if v.startswith("east") and v.endswith(("-1", "-4"))]
+    content = {"protocol": "mine", "seed": 0, "participants": held}
+    (data / "participants").mkdir(exist_ok=True)
+    (data / "participants" / "mine.json").write_text(json.dumps(content))
+    runs = {}
+    for supervision in ("us", "ws"):
+        runs[supervision] = tmp_path / supervision
+        quick_train(data, runs[supervision], method="comet", supervision=supervision, protocol="mine", rounds=3)
+    sizes = {
+        (supervision, scene): len(model.experts[-1].rows) if isinstance(model.experts[-1], Remembered) else 0
+        for supervision, run in runs.items()
+        for scene, model in Homes.load(run).own.items()
+    }
+    segments = {video: opened.locate(video)[1].segments for video in opened.train_videos}
+    for scene, videos in held.items():
+        assert sizes["us", scene] == 2 * sum(segments[v] for v in videos)
+        assert sizes["ws", scene] == 2 * sum(segments[v] for v in videos if not v.endswith(("-1", "-4")))
+    assert sizes["ws", "east"] == 0
