@@ -3,7 +3,7 @@
     python benchmarks/own_cameras.py DATASET LOCAL_RUN COLLABORATIVE_RUN PICTURE
 
 LOCAL_RUN is ``clap train DATASET --setting local``, COLLABORATIVE_RUN the same in setting collaborative, both under
-protocol scene. Prints a Markdown table of the frame AUC of each camera's own test videos and writes the picture (.svg or
+protocol scene. Prints a Markdown table of the frame AUC of each camera's own test videos and writes the picture (.svg,
 .png). Cameras whose test videos hold no abnormal frame, or only such, have no AUC.
 """
 

@@ -55,7 +55,7 @@ def list_option(flag: str, default: str, help: str, parse: Callable[..., Any] = 
 def compare(dataset: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""
     result = workflow.compare(dataset, out=out, **choices, tell=lambda line: click.echo(line, err=True))
-    written = Text(f"written: {out / 'table.html'}, table.md, table.csv, table.json")
+    written = Text(f"written: {out / 'table.html'}, table.md, table.csv, table.json, table.svg, table.png")
     return Output(result, Group(rows_table([Row.from_json(row) for row in result["rows"]]), written))
 
 
