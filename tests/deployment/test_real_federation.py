@@ -148,7 +148,7 @@ def test_what_a_sites_policy_forbids_stops_the_run_with_a_sentence_and_it_goes_o
     before = json.loads(policy.read_text())
     allowed = [name for name in before["schemas"] if name != "model_update"]
     write_json(policy, {**before, "schemas": allowed})
-    choices = {"coordinator": federation.coordinator, "sites": SITES, "rounds": 2}
+    choices = {"coordinator": federation.coordinator, "sites": SITES, "method": "clap", "rounds": 2}
     with pytest.raises(ClapError, match=r"participant-03: refused there: schema 'model_update' is outside"):
         train_deployed(tmp_path / "run", **choices)
     log = federation.sites["participant-03"] / "log.jsonl"

@@ -46,7 +46,7 @@ FLIPPED, ERASED = {"0": "1", "1": "0"}, {"0": "", "1": ""}
 
 
 def labels_of(dataset: Path, out: Path, **options) -> dict[str, np.ndarray]:
-    label(dataset, out, supervision="mixed", **options)
+    label(dataset, out, supervision="mixed", **{"method": "clap", **options})
     with np.load(out) as found:
         return dict(found)
 
