@@ -79,3 +79,16 @@ def test_blurred_thumbnails_hide_detail_that_clear_ones_show(tmp_path):
     cv2.imwrite(str(folder / "1.png"), board)
     assert decoded(thumbnails(folder, [0])[0]).std() > 90
     assert decoded(thumbnails(folder, [0], blur=True)[0]).std() < 15
+
+
+def test_a_region_is_outlined_where_it_is_and_nowhere_else(tmp_path):
+    write_video(tmp_path / "a.mp4", 4)
+    plain, marked = (
+        decoded(thumbnails(tmp_path / "a.mp4", [3], regions=regions)[3]).astype(int)
+        for regions in (None, {3: (0.25, 0.5, 0.75, 1.0)})
+    )
+    changed = np.abs(marked - plain).max(axis=2) > 60
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert (rows[0], rows[-1]) == (pytest.approx(135, abs=4), 269)
+    assert (columns[0], columns[-1]) == (pytest.approx(120, abs=4), pytest.approx(360, abs=4))
+    assert not changed[150:255, 130:350].any()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from clap_vad.cli.score import score as score_command
 from clap_vad.core.moments import Normaliser
+from clap_vad.detector.homes import Homes
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
@@ -24,8 +26,8 @@ FRAMES, FPS = 120, 20
 MOVES, EVENT = (50, 94), (48, 96)  # the event is the three segments in which something moves
 
 
-def write_video(path: Path, moves: tuple[int, int] = MOVES, frames: int = FRAMES) -> Path:
-    """A still texture that slides to the right while ``moves`` lasts."""
+def write_video(path: Path, moves: tuple[int, int] = MOVES, frames: int = FRAMES, quarter: bool = False) -> Path:
+    """A still texture that slides to the right while ``moves`` lasts, all of it or its lower right quarter."""
     texture = np.kron(np.random.default_rng(0).integers(40, 216, (12, 400)), np.ones((8, 8))).astype(np.uint8)
     shift = 0
     with av.open(str(path), "w") as container:
@@ -33,7 +35,9 @@ def write_video(path: Path, moves: tuple[int, int] = MOVES, frames: int = FRAMES
         stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
         for number in range(frames):
             shift += 3 * (moves[0] <= number < moves[1])
-            picture = np.ascontiguousarray(texture[:, shift : shift + 96])
+            picture = np.array(texture[:, shift : shift + 96])
+            if quarter:
+                picture[:48], picture[48:, :48] = texture[:48, :96], texture[48:, :48]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")))
         container.mux(stream.encode())
     return path
@@ -84,6 +88,21 @@ def test_the_motion_is_the_event_and_the_still_video_has_none(run, films):
     assert event["peak_score"] == moving["max_score"] > still["max_score"]
     assert still["events"] == [] and result["skipped"] == []
     json.dumps(result, allow_nan=False)
+
+
+def test_an_event_says_where_in_the_picture_it_is(run, tmp_path):
+    film = write_video(tmp_path / "corner.mp4", quarter=True)
+    (event,) = score(run, [film], threshold=0.2, report=tmp_path / "report.html")["videos"][0]["events"]
+    assert event["region"] == (0.5, 0.5, 1.0, 1.0)
+
+
+def test_a_scene_is_judged_by_its_homes_model(run, films):
+    common = make_model()
+    Homes(common, {"yard": replace(common, weights={**common.weights, "layer3.bias": np.float32([2.0])})}).save(run)
+    plain, yard = (score(run, [films / "still.mp4"], scene=scene)["videos"][0]["max_score"] for scene in (None, "yard"))
+    assert yard > plain + 0.5
+    with pytest.raises(ClapError, match="no home of scene 'gate' has adapted the model; known: yard"):
+        score(run, [films / "still.mp4"], scene="gate")
 
 
 def test_scores_are_those_of_the_whole_video_at_once(run, films, tmp_path):
