@@ -10,10 +10,14 @@ import numpy as np
 
 from ..core.events import Event, find_events
 from ..detector.homes import Homes
-from ..features.store import FeatureStore
+from ..detector.model import Model
+from ..detector.threads import fixed_threads
+from ..features.extractor import make_extractor
+from ..features.store import FeatureStore, VideoIndex
+from ..features.streaming import blocks
 from ..progress import progress_bar
 from .demo_videos import DemoVideo
-from .scoring import choose_threshold
+from .scoring import choose_threshold, with_regions
 
 __all__ = ["VideoEvents", "find_all_events"]
 
@@ -47,17 +51,26 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
     homes = Homes.load(run)
     threshold, _ = choose_threshold(homes.common, run, None, quantile)
     found = []
+    extractor = make_extractor(store.extractor, store.info["settings"])
     with progress_bar("scoring", len(videos)) as advance:
         for video in videos:
             entry = store.video(video.name)
-            (scores,) = homes.of(video.site).score_videos(store, [entry], _THREADS)
+            model = homes.of(video.site)
+            (scores,) = model.score_videos(store, [entry], _THREADS)
             events = find_events(
                 scores, threshold=threshold, frames=entry.frames, fps=entry.fps, segment_frames=store.segment_frames
             )
+            located = tuple(with_regions(events, _shown(model, store, entry), extractor)) if events else ()
             found.append(
-                VideoEvents(
-                    video, scores, entry.frames, entry.fps, store.segment_frames, threshold, quantile, tuple(events)
-                )
+                VideoEvents(video, scores, entry.frames, entry.fps, store.segment_frames, threshold, quantile, located)
             )
             advance(note=video.name)
     return found
+
+
+def _shown(model: Model, store: FeatureStore, entry: VideoIndex) -> np.ndarray:
+    """(T, C) how much each crop has to do with the scores of a video."""
+    valid = None if store.valid is None else np.array(store.valid[entry.start : entry.stop])
+    with fixed_threads(_THREADS):
+        evidence = np.concatenate([model.evidence(x, own) for _, x, own in blocks(store, entry)])
+    return model.shown(evidence, valid)
