@@ -7,7 +7,6 @@ then adapts it to its own cameras, sets a memory of its own beside it, and judge
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,17 +15,15 @@ import numpy as np
 
 from ..core.behaviour import Behaviour
 from ..core.density import COMPONENTS, Mixture, MixtureSums, maximised, reseeded, starting_mixture
-from ..core.moments import Moments, Normaliser
 from ..core.randomness import keyed_generator
 from ..detector.model import Model
 from ..detector.models.mixture import Density, MixtureModel
 from ..federation.ask import Ask, Reply, State, Steps
-from ..federation.coordinator import ANSWERED
 from ..federation.messages import Message
 from .comet_site import CometSite, mixture_of, placeless_columns
 from .method import METHODS, Method
 from .plan import Plan, SiteData
-from .rounds import drawn_participants, normaliser_of
+from .rounds import RoundMeter, drawn_participants, federated_normalisation, normaliser_of
 
 __all__ = ["Comet"]
 
@@ -49,7 +46,7 @@ class Comet(Method):
         """Normalisation, EM in rounds, then the common scales of surprise and of scores."""
         behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
         state["dim"] = np.array(behaviour.dim)
-        yield from _normalisation(behaviour.dim, state)
+        yield from federated_normalisation(behaviour.dim, state)
         yield from _start(behaviour.dim, plan.seed, state)
         while state["round"] < plan.rounds:
             yield from _round(plan, state, log)
@@ -80,19 +77,6 @@ class Comet(Method):
         return {}
 
 
-def _normalisation(dim: int, state: State) -> Steps:
-    if "normaliser.mean" not in state:
-        replies = yield Ask("moments", reply="feature_moments", lasting=False)
-        messages = [reply.message for reply in replies]
-        parts = [Moments(int(m["count"]), np.asarray(m["sum"]), np.asarray(m["sumsq"])) for m in messages]
-        normaliser = Normaliser.from_moments(Moments.total(parts, dim))
-        state["normaliser.mean"], state["normaliser.scale"] = normaliser.mean, normaliser.scale
-    if "normaliser.known" not in state:
-        payload: Message = {"mean": state["normaliser.mean"], "scale": state["normaliser.scale"]}
-        yield Ask("normalise", reply="segment_count", payload=payload)
-        state["normaliser.known"] = np.array(True)
-
-
 def _start(dim: int, seed: int, state: State) -> Steps:
     """A step of a mixture with one component in use gives the mean and covariance of all rows."""
     if "mixture.weights" in state:
@@ -108,7 +92,7 @@ def _start(dim: int, seed: int, state: State) -> Steps:
 
 def _round(plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
     number = int(state["round"]) + 1
-    started, up, down = time.perf_counter(), int(state["bytes_up"]), int(state["bytes_down"])
+    meter = RoundMeter(state)
     payload: Message = {"round": number, **_question(mixture_of(state))}
     targets = drawn_participants(plan, number)
     replies = yield Ask("expect", "density_statistics", payload, targets=targets, lasting=False)
@@ -118,16 +102,7 @@ def _round(plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> S
         mixture = reseeded(mixture, sums.mass, keyed_generator(plan.seed, number, "", "moved components"))
     _keep(mixture, state)
     state["round"] = np.array(number)
-    log(
-        {
-            "round": number,
-            "loss": -sums.likelihood / max(sums.count, 1),
-            "participants": int(state.get(ANSWERED, np.ones(len(replies))).sum()),
-            "bytes_up": int(state["bytes_up"]) - up,
-            "bytes_down": int(state["bytes_down"]) - down,
-            "seconds": round(time.perf_counter() - started, 3),
-        }
-    )
+    log(meter.record(number, len(replies), loss=-sums.likelihood / max(sums.count, 1)))
 
 
 def _total(replies: list[Reply]) -> MixtureSums:

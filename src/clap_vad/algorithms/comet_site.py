@@ -36,6 +36,9 @@ _LEAST_MASS = 5.0
 _ENOUGH = 1000.0
 """Crops of a home at which its own say has half the weight that it has at most."""
 
+_SCALES = ("common", "whole", "placeless", "memory")
+"""What surprise is measured against: a histogram each, summed over the sites."""
+
 _PRIOR, _WEIGHT_PRIOR, _STEPS = 50.0, 500.0, 2
 
 
@@ -100,7 +103,7 @@ class CometSite(MethodSite):
         mixture = self._asked(payload)
         state["mixture.weights"], state["mixture.means"] = mixture.weights, mixture.means
         state["mixture.covariances"] = mixture.covariances
-        counts = {name: np.zeros(SURPRISE_BINS, np.int64) for name in ("common", "whole", "placeless", "memory")}
+        counts = {name: np.zeros(SURPRISE_BINS, np.int64) for name in _SCALES}
         kept = self._placeless
         with fixed_threads(self.plan.threads):
             common = mixture.marginal(kept)
@@ -115,7 +118,7 @@ class CometSite(MethodSite):
         return dict(counts)
 
     def _calibrate(self, payload: Message, state: State) -> Message:
-        for name in ("common", "whole", "placeless", "memory"):
+        for name in _SCALES:
             counts = np.asarray(payload[f"counts.{name}"])
             if counts.shape != (SURPRISE_BINS,) or counts.dtype != np.int64 or (counts < 0).any():
                 raise ClapError(f"participant '{self.data.participant}': a scale of another release; refused")

@@ -8,7 +8,6 @@ before. ``docs/privacy.md`` says what is promised and what accuracy it costs.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
 from ..federation.strategy import Contribution
 from ..protection.session import least_members
 from .plan import Plan
-from .rounds import begin_training, drawn_participants, global_weights, set_weights
+from .rounds import RoundMeter, begin_training, drawn_participants, global_weights, set_weights
 
 __all__ = ["STATISTICS", "private_steps"]
 
@@ -167,7 +166,7 @@ def _rounds(
     layers, lr = int(state[_OURS + "layers"]), float(state[_OURS + "lr"])
     while state["round"] < plan.rounds:
         number = int(state["round"]) + 1
-        started, up, down = time.perf_counter(), int(state["bytes_up"]), int(state["bytes_down"])
+        meter = RoundMeter(state)
         targets = drawn_participants(plan, number)
         question = {"round": number, **_weights(state)}
         reply = f"private_gradient_{layers}"
@@ -183,15 +182,7 @@ def _rounds(
             update[name] = -lr * velocity
         set_weights(state, plan.strategy.aggregate(weights, [Contribution(1, update, {})], state, 1))
         state["round"] = np.array(number)
-        log(
-            {
-                "round": number,
-                "participants": sums.answered(),
-                "bytes_up": int(state["bytes_up"]) - up,
-                "bytes_down": int(state["bytes_down"]) - down,
-                "seconds": round(time.perf_counter() - started, 3),
-            }
-        )
+        log(meter.record(number, len(plan.participants)))
 
 
 def _planned(

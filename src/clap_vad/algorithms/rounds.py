@@ -20,9 +20,12 @@ from .plan import Plan
 
 __all__ = [
     "WEIGHTS",
+    "RoundMeter",
     "begin_training",
     "calibration",
+    "detector_question",
     "drawn_participants",
+    "federated_normalisation",
     "global_weights",
     "labelling",
     "normalisation",
@@ -37,14 +40,18 @@ WEIGHTS = "weights."
 
 
 def normalisation(plan: Plan, state: State) -> Steps:
-    """Federated normalisation: summed moments up, the common mean and scale down; nothing under ``none``."""
-    if plan.normalise == "none":
-        return
+    """Federated normalisation, or nothing under ``none``."""
+    if plan.normalise != "none":
+        yield from federated_normalisation(plan.dim, state)
+
+
+def federated_normalisation(dim: int, state: State) -> Steps:
+    """Summed moments of ``dim`` numbers up, the common mean and scale down."""
     if "normaliser.mean" not in state:
         replies = yield Ask("moments", reply="feature_moments", lasting=False)
         messages = [reply.message for reply in replies]
         parts = [Moments(int(m["count"]), np.asarray(m["sum"]), np.asarray(m["sumsq"])) for m in messages]
-        normaliser = Normaliser.from_moments(Moments.total(parts, plan.dim))
+        normaliser = Normaliser.from_moments(Moments.total(parts, dim))
         state["normaliser.mean"], state["normaliser.scale"] = normaliser.mean, normaliser.scale
     if "normaliser.known" not in state:
         payload: Message = {"mean": state["normaliser.mean"], "scale": state["normaliser.scale"]}
@@ -62,6 +69,11 @@ def normaliser_of(state: Mapping[str, np.ndarray]) -> Normaliser | None:
 def global_weights(state: Mapping[str, np.ndarray]) -> Weights:
     """The global model in the state."""
     return {name.removeprefix(WEIGHTS): value for name, value in state.items() if name.startswith(WEIGHTS)}
+
+
+def detector_question(state: Mapping[str, np.ndarray]) -> Message:
+    """The global detector, for a site that is to judge videos by it."""
+    return {WEIGHTS + name: value for name, value in detector_weights(global_weights(state)).items()}
 
 
 def set_weights(state: State, weights: Mapping[str, np.ndarray]) -> None:
@@ -84,6 +96,29 @@ def begin_training(plan: Plan, state: State) -> None:
             set_weights(state, initial_weights(plan.dim, plan.seed))
 
 
+class RoundMeter:
+    """What a round costs, from when this is made.
+
+    Args:
+        state: of the coordinator.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state, self._started = state, time.perf_counter()
+        self._up, self._down = int(state["bytes_up"]), int(state["bytes_down"])
+
+    def record(self, number: int, asked: int, **figures: float) -> dict[str, Any]:
+        """The round's line of ``rounds.jsonl``; ``asked`` counts its participants where the state does not."""
+        return {
+            "round": number,
+            **figures,
+            "participants": int(self._state.get(ANSWERED, np.ones(asked)).sum()),
+            "bytes_up": int(self._state["bytes_up"]) - self._up,
+            "bytes_down": int(self._state["bytes_down"]) - self._down,
+            "seconds": round(time.perf_counter() - self._started, 3),
+        }
+
+
 def training_rounds(
     plan: Plan, state: State, log: Callable[[dict[str, Any]], None], update: str = "model_update"
 ) -> Steps:
@@ -99,7 +134,7 @@ def training_rounds(
     strategy = plan.strategy
     while state["round"] < plan.rounds:
         number = int(state["round"]) + 1
-        started, up, down = time.perf_counter(), int(state["bytes_up"]), int(state["bytes_down"])
+        meter = RoundMeter(state)
         weights = global_weights(state)
         payload: Message = {"round": number, **{WEIGHTS + name: value for name, value in weights.items()}}
         payload |= strategy.question(weights, state)
@@ -123,15 +158,7 @@ def training_rounds(
         set_weights(state, strategy.aggregate(weights, contributions, state, total))
         state["round"] = np.array(number)
         losses = [float(message["loss"]) for message in messages]
-        record = {
-            "round": number,
-            "loss": float(np.dot(losses, counts) / max(sum(counts), 1)),
-            "participants": int(state.get(ANSWERED, np.ones(len(replies))).sum()),
-            "bytes_up": int(state["bytes_up"]) - up,
-            "bytes_down": int(state["bytes_down"]) - down,
-            "seconds": round(time.perf_counter() - started, 3),
-        }
-        log(record)
+        log(meter.record(number, len(replies), loss=float(np.dot(losses, counts) / max(sum(counts), 1))))
 
 
 def drawn_participants(plan: Plan, number: int) -> tuple[str, ...] | None:
@@ -147,8 +174,7 @@ def calibration(state: State) -> Steps:
     """Quantiles of the final model's scores on all training segments, from summed histograms."""
     if "score_histogram" in state:
         return
-    payload: Message = {WEIGHTS + name: value for name, value in detector_weights(global_weights(state)).items()}
-    replies = yield Ask("calibrate", reply="score_histogram", payload=payload, lasting=False)
+    replies = yield Ask("calibrate", reply="score_histogram", payload=detector_question(state), lasting=False)
     state["score_histogram"] = np.sum([np.asarray(reply.message["counts"]) for reply in replies], axis=0)
 
 

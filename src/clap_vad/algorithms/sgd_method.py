@@ -15,7 +15,7 @@ from ..federation.messages import Message
 from ..settings import check_settings
 from .method import Method, option
 from .plan import Plan
-from .rounds import WEIGHTS, global_weights, normaliser_of
+from .rounds import detector_question, global_weights, normaliser_of
 
 __all__ = ["SgdMethod"]
 
@@ -76,4 +76,4 @@ class SgdMethod(Method):
 
     def final_question(self, state: State) -> Message:
         """The detector's weights."""
-        return {WEIGHTS + name: value for name, value in detector_weights(global_weights(state)).items()}
+        return detector_question(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BINS", "bin_edges", "finer", "score_histogram", "score_quantile"]
+__all__ = ["BINS", "bin_edges", "finer", "logit", "score_histogram", "score_quantile"]
 
 BINS = 4096
 _LIMIT = 16.0
@@ -23,6 +23,12 @@ def bin_edges() -> np.ndarray:
     return edges
 
 
+def logit(scores: np.ndarray) -> np.ndarray:
+    """``ln(s / (1 - s))`` of (n,) scores in [0, 1], float64; finite at 0 and 1 too."""
+    s = np.clip(scores.astype(np.float64), 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(s) - np.log1p(-s))
+
+
 def score_histogram(scores: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Counts of scores in ``BINS`` fixed bins; histograms of several sites simply add up.
 
@@ -33,9 +39,7 @@ def score_histogram(scores: np.ndarray, counts: np.ndarray | None = None) -> np.
     Returns:
         (BINS,) int64.
     """
-    s = np.clip(scores.astype(np.float64), 1e-12, 1 - 1e-12)
-    logit = np.log(s) - np.log1p(-s)
-    bins = np.floor((logit + _LIMIT) * (BINS / (2 * _LIMIT))).astype(np.int64)
+    bins = np.floor((logit(scores) + _LIMIT) * (BINS / (2 * _LIMIT))).astype(np.int64)
     counted = np.bincount(np.clip(bins, 0, BINS - 1), weights=counts, minlength=BINS)
     return counted.astype(np.int64)  # exact: sums of whole numbers below 2^53
 

@@ -81,7 +81,7 @@ class SiteHost:
             raise RefusalError("a run that was begun under differential privacy; refused without it")
         modes = (program.protection, privacy, program.encoding)
         reply = Site(self.name, program, states, ledger, policy, *modes).handle(ask)
-        program.keep_models(states.before(ask.sequence + 1), home / "model")
+        program.keep_models(states, ask.sequence, home / "model")
         return reply
 
     def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
@@ -148,9 +148,12 @@ class _Program:
         labelled = videos if self._name in agreed.labelled else ()
         return agreed.make_method().site(agreed.plan(), site_data(self._dataset, self._name, videos, labelled))
 
-    def keep_models(self, state: State, folder: Path) -> None:
+    def keep_models(self, states: SiteState, sequence: int, folder: Path) -> None:
         """Write the site's own models once a run has completed them: for its operator, who can score videos by them."""
-        if self.dim and self._method.completed_by in state and not (folder / "model.json").exists():
+        if not self.dim or self._method.completed_by is None or (folder / "model.json").exists():
+            return  # before the state is read again
+        state = states.before(sequence + 1)
+        if self._method.completed_by in state:
             info = model_info(describe(self._dataset.stores[0]), state)
             homes = self._method.homes({}, state, {**info, "provenance": {"site": self._name}})
             homes.save(folder)

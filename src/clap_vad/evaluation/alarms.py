@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.alarm_truth import Events, judge_alarms
 from ..core.alarms import Footage, Stream
+from ..core.histogram import logit
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from .counts import frame_truth, read_scores
@@ -124,7 +125,7 @@ def _curve(footage: Footage, events: Events, limits: np.ndarray) -> dict[str, li
     """The curve of :func:`evaluate_alarms`."""
     shared = bool((limits == limits[0]).all())
     if not shared:  # a score's distance from its scene's threshold is what the same step moves over
-        footage = replace(footage, scores=_logit(footage.scores) - _logit(limits)[footage.videos])
+        footage = replace(footage, scores=logit(footage.scores) - logit(limits)[footage.videos])
     levels = np.unique(footage.scores)[::-1]
     places = np.unique(np.geomspace(1, len(levels), _POINTS).astype(np.int64)) - 1
     points = levels[places]
@@ -151,9 +152,3 @@ def _reading(curve: Mapping[str, Sequence[Any]], rate: float) -> dict[str, Any]:
 
 def _quantile(latencies: np.ndarray, q: float) -> float | None:
     return float(np.quantile(latencies, q)) if len(latencies) else None
-
-
-def _logit(scores: np.ndarray) -> np.ndarray:
-    kept = np.clip(scores, 1e-12, 1 - 1e-12)
-    logit: np.ndarray = np.log(kept) - np.log1p(-kept)
-    return logit

@@ -67,11 +67,12 @@ def person_quantities(
     width, height = np.maximum(b[:, 2] - b[:, 0], 1.0), np.maximum(b[:, 3] - b[:, 1], 1.0)
     centre = (b[:, :2] + b[:, 2:]) / 2
     moment = (p << 28) + f  # one sorted key for both: the earliest box within a span is found by bisection
+    close = _has_close(p, f, fps)
     velocities = []
     for span in SPANS:
         before = np.searchsorted(moment, np.maximum(moment - _frames(span, fps), p << 28))
         # a span may be shorter than the time between two boxes of a slow or broken stream: then the box just before
-        before = np.where((before == np.arange(len(f))) & _has_close(p, f, fps), before - 1, before)
+        before = np.where((before == np.arange(len(f))) & close, before - 1, before)
         gap = f - f[before]
         velocity = (centre - centre[before]) / (np.where(gap > 0, gap, 1) / fps)[:, None]
         velocity[gap == 0] = np.nan
