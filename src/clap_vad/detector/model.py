@@ -65,6 +65,10 @@ class Model(ABC):
             causal: let no segment's score depend on a later one, as a live stream demands.
         """
 
+    @abstractmethod
+    def look_back(self, fps: float | None) -> int:
+        """How many segments before a segment its causal score, or what is shown of it, can depend on."""
+
     def shown(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         """(T, C) how much each crop has to do with its segment's score, larger for more; tells where it happens."""
         return evidence if valid is None else np.where(valid, evidence, 0.0)
