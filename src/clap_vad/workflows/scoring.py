@@ -12,6 +12,7 @@ import numpy as np
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
 from ..core.regions import Region, peak_region
 from ..detector.homes import Homes
+from ..detector.judge import Judge
 from ..detector.model import Model
 from ..errors import ClapError
 from ..features.extractor import EXTRACTORS, Extractor, make_extractor
@@ -21,6 +22,7 @@ from ..reporting.page import Video
 __all__ = [
     "ScoredVideo",
     "choose_threshold",
+    "model_of",
     "regions_of",
     "score_video",
     "scored_section",
@@ -78,14 +80,7 @@ def scoring_parts(run: Path, scene: str | None = None) -> tuple[Model, Extractor
     Raises:
         ClapError: no model there, or one that was trained on imported features.
     """
-    if not (run / "model.json").exists() and (run / "participants").is_dir():
-        known = sorted((p.parent.name for p in (run / "participants").glob("*/model.json")), key=natural_key)
-        if known:
-            raise ClapError(
-                f"{run}: every participant has a model of its own here; give one of them, "
-                f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
-            )
-    model = _model_of(run, scene)
+    model = model_of(run, scene)
     named = model.info.get("extractor")
     if (
         not isinstance(named, dict)
@@ -108,13 +103,21 @@ def scoring_parts(run: Path, scene: str | None = None) -> tuple[Model, Extractor
     return model, extractor
 
 
-def _model_of(run: Path, scene: str | None) -> Model:
+def model_of(run: Path, scene: str | None) -> Model:
+    """The model of a run, or of a scene's home in it; arguments and errors as of :func:`scoring_parts`."""
+    if not (run / "model.json").exists() and (run / "participants").is_dir():
+        known = sorted((p.parent.name for p in (run / "participants").glob("*/model.json")), key=natural_key)
+        if known:
+            raise ClapError(
+                f"{run}: every participant has a model of its own here; give one of them, "
+                f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
+            )
     homes = Homes.load(run)
     if scene is None:
         return homes.common
     if scene not in homes.own:
-        known = ", ".join(sorted(homes.own, key=natural_key)) or "none"
-        raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {known}; leave out --scene")
+        scenes = ", ".join(sorted(homes.own, key=natural_key)) or "none"
+        raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {scenes}; leave out --scene")
     return homes.own[scene]
 
 
@@ -144,7 +147,7 @@ def choose_threshold(
 
 
 def score_video(
-    model: Model,
+    model: Judge,
     extractor: Extractor,
     path: Path,
     *,

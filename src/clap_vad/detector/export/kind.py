@@ -1,0 +1,47 @@
+"""What the graph of every kind of model has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from ...registry import Registry
+from .graph import Graph, Value
+
+__all__ = ["EXPORTERS", "Exporter"]
+
+
+class Exporter(ABC):
+    """Writes one model into graphs.
+
+    Args:
+        model: of the kind under which the class is registered.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """d, floats of a prepared crop."""
+
+    @property
+    @abstractmethod
+    def preparation(self) -> str:
+        """In words: how a crop's D features become its d numbers."""
+
+    @abstractmethod
+    def detector(self, graph: Graph, rows: Value) -> Value:
+        """Prepared crops (n, d) float32 -> their evidence (n,) float32."""
+
+    @abstractmethod
+    def evidence(self, graph: Graph, x: Value, valid: Value) -> Value:
+        """Raw features (T, C, D) float32 -> (T, C) float32, 0 for an absent crop."""
+
+    @abstractmethod
+    def scores(self, graph: Graph, evidence: Value, valid: Value, fps: Value, causal: bool) -> tuple[Value, Value]:
+        """Evidence (T, C) -> scores (T,) float32, and how much each crop has to do with them, (T, C) float32."""
+
+
+EXPORTERS: Registry[type[Exporter]] = Registry("kind of model that can be exported", "clap_vad.detector.export.kinds")
