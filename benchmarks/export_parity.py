@@ -2,7 +2,7 @@
 
     python benchmarks/export_parity.py RUN DATASET
 
-Every model of the run is exported, the common one and those of homes, for whole videos and causal. The common one judges
+Every model of the run is exported, the common one and those of homes, for whole videos and causal. The common judges
 all test videos, a home those of its scene. Printed: the largest difference of a score, and the seconds that numpy or
 torch and onnxruntime took, both on one thread.
 """

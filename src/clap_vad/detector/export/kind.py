@@ -5,10 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+
 from ...registry import Registry
 from .graph import Graph, Value
 
-__all__ = ["EXPORTERS", "Exporter"]
+__all__ = ["EXPORTERS", "Exporter", "finite", "whole"]
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Exporter(ABC):
@@ -45,3 +49,13 @@ class Exporter(ABC):
 
 
 EXPORTERS: Registry[type[Exporter]] = Registry("kind of model that can be exported", "clap_vad.detector.export.kinds")
+
+
+def finite(values: Value) -> Value:
+    """Whether each float32 is a number and no infinite one; operators that take a maximum may pass over NaN."""
+    return values.graph.op("Abs", values) <= _LARGEST
+
+
+def whole(rows: Value) -> Value:
+    """(n,) whether all of a row is finite."""
+    return rows.graph.op("ReduceMin", finite(rows).to(np.float32), [1], keepdims=0) == 1.0

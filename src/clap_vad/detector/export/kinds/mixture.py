@@ -15,15 +15,13 @@ from ....core.surprise import SHAPE, SURPRISE_BINS, TAIL, Surprise
 from ....features.roles import SAME_WITHIN
 from ...models.mixture import BROAD_VARIANCE, SMOOTHING_SECONDS, Density, MixtureModel, Remembered
 from ..graph import Graph, Value
-from ..kind import EXPORTERS, Exporter
+from ..kind import EXPORTERS, Exporter, finite, whole
 from ..over_time import along_objects, largest, smoothed, squashed
 
 __all__ = ["MixtureExporter"]
 
 _BLOCK = 256
 """Crops judged at once: it bounds memory, whatever the video's length."""
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 @EXPORTERS.register("mixture")
@@ -81,30 +79,24 @@ class MixtureExporter(Exporter):
         constants = behaviour.normaliser
         standardised = (found - graph.constant(constants.mean)) * graph.constant(constants.scale)
         clipped = graph.op("Clip", standardised, graph.constant(-CUT, np.float32), graph.constant(CUT, np.float32))
-        known = _finite(found) & graph.op("Not", graph.op("IsNaN", standardised, dtype=bool))
+        known = finite(found) & graph.op("Not", graph.op("IsNaN", standardised, dtype=bool))
         return graph.where(known, clipped, math.nan)
 
     def _judged(self, graph: Graph, rows: Value) -> Value:
         """(n, d) float32 -> (n,) float32, NaN for what is not finite."""
-        known = _finite(rows)
-        wide = graph.where(known, rows, 0.0).to(np.float64)
+        wide = graph.where(finite(rows), rows, 0.0).to(np.float64)
         total = sum(expert.share for expert in self.model.experts)
         found = None
         for expert in self.model.experts:
             told = self._surprise(graph, wide, expert) * (expert.share / total)
             found = told if found is None else found + told
         assert found is not None  # no model is without experts
-        whole = graph.op("ReduceMin", known.to(np.float32), [1], keepdims=0)
-        return graph.where(whole == 1.0, found.to(np.float32), math.nan)
+        return graph.where(whole(rows), found.to(np.float32), math.nan)
 
     def _surprise(self, graph: Graph, rows: Value, expert: Density | Remembered) -> Value:
         if isinstance(expert, Remembered):
             return _surprise(graph, _distance(graph, rows, expert.rows), Surprise(expert.counts))
         return _surprise(graph, _unlikeliness(graph, rows, expert), Surprise(expert.counts))
-
-
-def _finite(values: Value) -> Value:
-    return values.graph.op("Abs", values) <= _LARGEST
 
 
 def _unlikeliness(graph: Graph, rows: Value, expert: Density) -> Value:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...models.network import NetworkModel
 from ...network import LAYERS
 from ..graph import Graph, Value
-from ..kind import EXPORTERS, Exporter
+from ..kind import EXPORTERS, Exporter, whole
 
 __all__ = ["NetworkExporter"]
 
@@ -32,7 +34,7 @@ class NetworkExporter(Exporter):
             weight, bias = (self.model.weights[f"layer{layer}.{part}"] for part in ("weight", "bias"))
             found = graph.op("Gemm", found, weight, bias, transB=1)
             found = graph.op("Relu" if layer < LAYERS else "Sigmoid", found)
-        return graph.op("Squeeze", found, [1])
+        return graph.where(whole(rows), graph.op("Squeeze", found, [1]), math.nan)
 
     def evidence(self, graph: Graph, x: Value, valid: Value) -> Value:
         rows = graph.op("Reshape", x, [-1, self.width])
