@@ -18,7 +18,7 @@ from random_models import KINDS, make, mixture_model, video
 
 from clap_vad.core.evidence import along_objects, over_time
 from clap_vad.core.surprise import SURPRISE_BINS
-from clap_vad.detector.export import over_time as graphs
+from clap_vad.detector.export import evidence as graphs
 from clap_vad.detector.export.exported import ExportedModel
 from clap_vad.detector.export.files import write_export
 from clap_vad.detector.export.graph import Graph

@@ -25,6 +25,15 @@ def export(run: Path, out: Path, **options: Any) -> Output:
     from ..workflows.export import export as write
 
     result = write(run, out, **options)
-    sizes = [f"{name}: {told['bytes'] / 1e6:.2f} MB" for name, told in result["files"].items()]
+    return Output(result, "\n".join(_lines(result)))
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    lines = [f"{name}: {told['bytes'] / 1e6:.2f} MB" for name, told in result["files"].items()]
+    if result["remembered"]:
+        lines.append(
+            f"The graphs hold {result['remembered']} feature vectors of the camera's own videos; they may go where "
+            "its features may go, and nowhere else."
+        )
     threshold = "" if result["threshold"] is None else f"Threshold {result['threshold']:.4g}. "
-    return Output(result, "\n".join([*sizes, f"{threshold}What goes in and comes out: {out / 'export.json'}"]))
+    return [*lines, f"{threshold}What goes in and comes out: {Path(result['out']) / 'export.json'}"]

@@ -53,7 +53,7 @@ def write_export(model: Model, folder: Path, *, causal: bool = False, scene: str
     if model.kind not in EXPORTERS.names():
         raise ClapError(f"a model of kind '{model.kind}' cannot be exported; known: {', '.join(EXPORTERS.names())}")
     exporter = EXPORTERS[model.kind](model)
-    told = _description(model, causal, scene)
+    told = _description(exporter, causal, scene)
     metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
     graphs = {
         "detector.onnx": _detector(exporter).model("detector", metadata),
@@ -99,8 +99,9 @@ def read_export(folder: Path, model: Model) -> tuple[dict[str, Any], bytes]:
     return content, data
 
 
-def _description(model: Model, causal: bool, scene: str | None) -> dict[str, Any]:
+def _description(exporter: Exporter, causal: bool, scene: str | None) -> dict[str, Any]:
     """Of the model, for ``export.json`` and for each graph's metadata."""
+    model: Model = exporter.model
     calibration = model.info.get("calibration") or {}
     return {
         "clap_vad": version("clap-vad"),
@@ -113,6 +114,7 @@ def _description(model: Model, causal: bool, scene: str | None) -> dict[str, Any
         "dim": model.dim,
         "threshold": calibration.get("threshold"),
         "quantile": calibration.get("quantile"),
+        "remembered": exporter.remembered,
     }
 
 

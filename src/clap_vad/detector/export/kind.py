@@ -35,6 +35,11 @@ class Exporter(ABC):
     def preparation(self) -> str:
         """In words: how a crop's D features become its d numbers."""
 
+    @property
+    def remembered(self) -> int:
+        """How many rows of a site's own features the graphs hold, as they are."""
+        return 0
+
     @abstractmethod
     def detector(self, graph: Graph, rows: Value) -> Value:
         """Prepared crops (n, d) float32 -> their evidence (n,) float32."""

@@ -14,9 +14,9 @@ from ....core.memory import NEIGHBOURS
 from ....core.surprise import SHAPE, SURPRISE_BINS, TAIL, Surprise
 from ....features.roles import SAME_WITHIN
 from ...models.mixture import BROAD_VARIANCE, SMOOTHING_SECONDS, Density, MixtureModel, Remembered
+from ..evidence import along_objects, largest, smoothed, squashed
 from ..graph import Graph, Value
 from ..kind import EXPORTERS, Exporter, finite, whole
-from ..over_time import along_objects, largest, smoothed, squashed
 
 __all__ = ["MixtureExporter"]
 
@@ -41,6 +41,10 @@ class MixtureExporter(Exporter):
             f"the columns{projected}, (x - mean) * scale, cut at {CUT:g} either way; NaN for what is not finite; "
             "the arrays of model.safetensors"
         )
+
+    @property
+    def remembered(self) -> int:
+        return sum(len(expert.rows) for expert in self.model.experts if isinstance(expert, Remembered))
 
     def detector(self, graph: Graph, rows: Value) -> Value:
         """In blocks: the last is filled up with zeros, which make sure that there is one."""
