@@ -110,6 +110,7 @@ def _description(exporter: Exporter, causal: bool, scene: str | None) -> dict[st
         "scene": scene,
         "causal": causal,
         "extractor": model.info.get("extractor"),
+        "weights_sha256": model.info.get("weights_sha256"),
         "segment_frames": model.info.get("segment_frames"),
         "dim": model.dim,
         "threshold": calibration.get("threshold"),
