@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_models import DIM, INFO, KINDS, make, mixture_model, video
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_models import DIM, INFO, KINDS, make, mixture_model, video
 from safetensors.numpy import load_file
 from scipy.stats import multivariate_normal
 from sklearn.neighbors import NearestNeighbors

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from example_models import KINDS, make, mixture_model, video
+from random_models import KINDS, make, mixture_model, video
 
 from clap_vad.detector.model import Model
 from clap_vad.detector.stream import StreamScorer

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clap_vad.core.logins import hide_login, without_login
 from clap_vad.errors import ClapError
-from clap_vad.live.address import hide_login, without_login
 from clap_vad.live.backoff import Backoff
 from clap_vad.live.lines import EventLines
 from clap_vad.live.webhook import Webhook

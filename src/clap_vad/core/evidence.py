@@ -6,13 +6,16 @@ import math
 
 import numpy as np
 
-__all__ = ["WITHIN", "along_objects", "over_crops", "over_time", "reach_of", "squashed"]
+__all__ = ["KEPT", "REACH", "WITHIN", "along_objects", "over_crops", "over_time", "reach_of", "squashed"]
 
 WITHIN = 12
-"""Segments on either side of a crop in which its object tells of it."""
+"""Segments before and after in which the same object's surprise counts."""
 
-_KEPT = 0.85
-_REACH = 4.0  # deviations after which a Gaussian ends
+KEPT = 0.85
+"""Share of these, from the lowest, whose mean is taken."""
+
+REACH = 4.0
+"""Deviations after which a Gaussian ends."""
 
 
 def along_objects(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: bool = False) -> np.ndarray:
@@ -41,7 +44,7 @@ def along_objects(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: boo
             first = np.searchsorted(times, times - WITHIN)
             last = np.arange(1, len(times) + 1) if causal else np.searchsorted(times, times + WITHIN, side="right")
             for at, (start, stop) in enumerate(zip(first, last, strict=True)):
-                kept = np.sort(own[start:stop])[: math.ceil(_KEPT * (stop - start))]
+                kept = np.sort(own[start:stop])[: math.ceil(KEPT * (stop - start))]
                 result[times[at], crop] = np.add.reduce(kept) / len(kept)  # their mean; .mean() takes twice as long
     return result
 
@@ -54,7 +57,7 @@ def over_crops(surprise: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
 
 def reach_of(sigma: float) -> int:
     """Segments on either side that have a weight in :func:`over_time`."""
-    return math.ceil(_REACH * sigma)
+    return math.ceil(REACH * sigma)
 
 
 def over_time(surprise: np.ndarray, sigma: float, causal: bool = False) -> np.ndarray:

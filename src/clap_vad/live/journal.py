@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.logins import hide_login, without_login
 from ..core.ongoing import OngoingEvent
 from ..errors import ClapError
-from .address import hide_login, without_login
 from .backoff import Backoff
 from .message import Clock
 from .schema import open_database

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from ..core.logins import without_login
 from ..errors import ClapError
 
 __all__ = ["Address"]
@@ -43,19 +43,19 @@ class Address:
             ClapError: neither a known kind of address nor a file.
 
         >>> Address.of("rtsp://me:secret@cam.lan/1?token=7").shown
-        'rtsp://cam.lan/1'
+        'rtsp://cam.lan/1?token=...'
         """
         if camera := _CAMERA.fullmatch(source):
             device = f"/dev/video{camera[1] or camera[2]}"
             return cls(device, device, True, "v4l2")
         scheme = source.partition("://")[0].lower() if "://" in source else ""
         if scheme in _STREAMS:
-            return cls(source, _shown(source), True)
+            return cls(source, without_login(source), True)
         path = Path(source)
         if scheme or not path.exists():
             kinds = ", ".join(f"{name}://" for name in _STREAMS[:6])
             raise ClapError(
-                f"{_shown(source) if scheme else source}: no such file, and no address of a stream; give a file, "
+                f"{without_login(source)}: no such file, and no address of a stream; give a file, "
                 f"camera:0, or one of {kinds}..."
             )
         return cls(f"file:{path.resolve()}", source, False, path=path)
@@ -71,17 +71,3 @@ class Address:
         if self.text.lower().startswith("rtsp"):
             return {**options, "rtsp_transport": "tcp", "timeout": microseconds}
         return {**options, "rw_timeout": microseconds}
-
-    def without_login(self, text: str) -> str:
-        """A message, in which FFmpeg may repeat the address, as it can be shown."""
-        return text.replace(self.text, self.shown)
-
-
-def _shown(source: str) -> str:
-    """An address without login and query, in which cameras carry one too."""
-    try:
-        parts = urlsplit(source)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return source.partition("://")[0] + "://"
-    return f"{parts.scheme}://{host}{parts.path}"

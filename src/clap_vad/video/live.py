@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..core.events import ASSUMED_FPS
+from ..core.logins import hide_login
 from ..errors import ClapError
 from .address import Address
 from .names import frame_files
@@ -166,7 +167,7 @@ class LiveReader:
         if self._stop.is_set():
             return
         again = self._wait()
-        self._put(Lost(time.time(), self._address.without_login(reason), again), sure=True)
+        self._put(Lost(time.time(), hide_login(reason, self._address.text), again), sure=True)
         self._stop.wait(again)
 
     def _read_file(self) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Recorder:
                 if clip.until is not None and seconds > clip.until:
                     self._finish(path)
                 else:
-                    self._guarded(path, clip, lambda clip=clip: _write(clip, packet))
+                    self._guarded(path, clip, partial(_write, clip, packet))
 
     def lost(self) -> None:
         """The stream broke off: what is being written ends here."""

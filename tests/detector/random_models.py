@@ -1,4 +1,4 @@
-"""Small models of every kind with random parts, and features for them."""
+"""Random models of every kind, and videos for them."""
 
 from __future__ import annotations
 
