@@ -100,7 +100,10 @@ def read_summary(
     try:
         db.execute("BEGIN")  # all of one moment
         watches = db.execute("SELECT camera, clock, max(id) FROM watches GROUP BY camera, clock ORDER BY camera, clock")
-        return [_camera(db, *row, since, until, bins, most_events) for row in watches.fetchall()]
+        return [
+            _camera(db, camera, clock, last, since, until, bins, most_events)
+            for camera, clock, last in watches.fetchall()
+        ]
     finally:
         db.close()
 
