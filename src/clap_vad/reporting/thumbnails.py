@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.regions import Region
 from ..errors import ClapError
-from ..features.video import VideoReader
+from ..video.reader import VideoReader
 
 __all__ = ["blurred", "outlined", "thumbnails"]
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
+from ..core.naming import natural_key, unprintable
 from ..core.regions import Region, peak_region
 from ..detector.homes import Homes
 from ..detector.model import Model
 from ..errors import ClapError
 from ..features.extractor import EXTRACTORS, Extractor, make_extractor
-from ..features.naming import natural_key, unprintable
 from ..reporting.page import Video
 
 __all__ = [
