@@ -12,9 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["DIM", "UNUSED", "I3DInception", "same_padding"]
+__all__ = ["UNUSED", "I3DInception", "same_padding"]
 
-DIM = 1024
 UNUSED = ("logits.",)
 """Beginnings of the names in a checkpoint that features do not need."""
 

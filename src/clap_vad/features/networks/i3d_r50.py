@@ -10,9 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["DIM", "UNUSED", "I3DResNet50"]
+__all__ = ["UNUSED", "I3DResNet50"]
 
-DIM = 2048
 UNUSED = ("fc.",)
 """Beginnings of the names in a checkpoint that features do not need."""
 

@@ -7,9 +7,12 @@ are what the ``resample`` of a Hugging Face preprocessor counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["BICUBIC", "BILINEAR", "LANCZOS", "centre_crop", "resize", "scaled", "shorter_side", "ten_crops"]
 
@@ -69,8 +72,9 @@ def ten_crops(pictures: np.ndarray, side: int) -> list[np.ndarray]:
 def scaled(pictures: torch.Tensor, mean: Sequence[float], deviation: Sequence[float]) -> torch.Tensor:
     """``(x - mean) / deviation`` per colour: (..., 3) uint8 -> (..., 3) float32, mean and deviation in 0..255.
 
+    >>> import torch
     >>> scaled(torch.tensor([[0, 255, 51]], dtype=torch.uint8), (127.5,) * 3, (127.5,) * 3)
     tensor([[-1.0000,  1.0000, -0.6000]])
     """
-    device = pictures.device
-    return (pictures.float() - torch.tensor(mean, device=device)) / torch.tensor(deviation, device=device)
+    values = pictures.float()
+    return (values - values.new_tensor(mean)) / values.new_tensor(deviation)
