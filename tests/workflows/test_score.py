@@ -114,6 +114,28 @@ def test_scores_are_those_of_the_whole_video_at_once(run, films, tmp_path):
         np.testing.assert_allclose(written["moving"], model.score(features), rtol=1e-6)
 
 
+def test_events_are_at_the_times_of_the_file_and_at_the_hour_it_was_taken(run, tmp_path, render, moving):
+    stamps = np.cumsum([0, *np.random.default_rng(0).integers(1, 9, 69)])  # frames at uneven times
+    film = render(tmp_path / "uneven.mkv", moving(70, 96, 96), times=stamps.tolist())
+    (video,) = score(run, [film], threshold=0.0)["videos"]
+    (event,) = video["events"]
+    assert event["stop_seconds"] == pytest.approx(stamps[64] / 25 + 6 / video["fps"], abs=0.01)
+    assert event["peak_seconds"] == pytest.approx(np.interp(event["peak_frame"], np.arange(70), stamps) / 25, abs=0.5)
+    assert "not evenly spaced" in video["notes"][0]
+    assert video["started"] is None and "start_time" not in event
+    render(tmp_path / "dated.mkv", moving(20, 96, 96), metadata={"creation_time": "2026-05-01T12:00:00Z"})
+    (dated,) = score(run, [tmp_path / "dated.mkv"], threshold=0.0)["videos"]
+    assert dated["started"] == dated["events"][0]["start_time"] == "2026-05-01T12:00:00.000+00:00"
+
+
+def test_a_model_serves_another_frame_rate(run, films):
+    (video,) = score(run, [films / "moving.mp4"], here={"rate": FPS / 2})["videos"]
+    assert video["fps"] == FPS / 2
+    assert abs(video["frames"] - FRAMES // 2) <= 1
+    with pytest.raises(ClapError, match="which has no such setting"):
+        score(run, [films / "moving.mp4"], here={"device": "cpu"})
+
+
 def test_a_bad_file_is_skipped_by_name_and_the_rest_kept(run, films, tmp_path):
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
     (tmp_path / "empty.mp4").write_bytes(b"")

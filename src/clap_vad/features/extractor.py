@@ -30,6 +30,7 @@ __all__ = [
     "Setting",
     "machine_setting",
     "make_extractor",
+    "named_extractor",
     "roles_of",
     "setting",
     "settings_of",
@@ -229,6 +230,16 @@ def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
             raise ClapError(f"extractor '{name}' has no setting '{key}'; it has: {', '.join(known) or 'none'}")
         _check(name, known[key], value)
     return extractor(**settings)
+
+
+def named_extractor(text: str) -> tuple[str, dict[str, Any]]:
+    """The extractor and the setting that ``NAME`` or ``NAME:WEIGHTS`` stands for.
+
+    >>> named_extractor("hf:models/videomae")
+    ('hf', {'weights': 'models/videomae'})
+    """
+    name, colon, weights = text.partition(":")
+    return name, {"weights": weights} if colon else {}
 
 
 def roles_of(extractor: str, settings: dict[str, Any]) -> Roles:

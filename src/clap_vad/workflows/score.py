@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def score(
     min_length: float = DEFAULT_MIN_LENGTH,
     images: bool = True,
     blur: bool = False,
+    here: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Score videos straight from their files and find events in them.
 
@@ -55,6 +56,8 @@ def score(
         max_gap, min_length: seconds, see :func:`~clap_vad.core.events.find_events`.
         images: put pictures of the peaks in the report.
         blur: make everybody in them unrecognisable.
+        here: settings of the extractor that are this machine's (``weights``, ``device``), and ``rate``, frames to take
+            a second where the videos have another rate than those the model learned from.
 
     Returns:
         A JSON-able dict: ``run``, ``scene``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``, ``videos`` (see
@@ -63,7 +66,7 @@ def score(
     Raises:
         ClapError: no usable model, bad options, or not a single video that can be scored.
     """
-    model, extractor = scoring_parts(run, scene)
+    model, extractor = scoring_parts(run, scene, here)
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
     paths = _inputs(extractor, videos)
@@ -87,7 +90,8 @@ def score(
                     skipped.append({"path": str(path), "reason": _reason(path, error)})
                 else:
                     if report is not None:
-                        sections.append(scored_section(one, extractor.segment_frames, limit, images=images, blur=blur))
+                        frames, rate = extractor.segment_frames, getattr(extractor, "rate", None)
+                        sections.append(scored_section(one, frames, limit, images=images, blur=blur, rate=rate))
                     done.append(one)
                 advance()
     finally:
