@@ -106,7 +106,10 @@ class DeepExtractor(VideoExtractor):
         with _repeatable(), torch.inference_mode(), torch.autocast(device.type, half, self.precision == "mixed"):
             for start in range(0, len(views), self.batch):
                 batch = torch.from_numpy(np.stack(views[start : start + self.batch])).to(device)
-                found.append(network(batch).float().cpu().numpy())
+                try:
+                    found.append(network(batch).float().cpu().numpy())
+                except torch.OutOfMemoryError:
+                    raise _UnusableError("the GPU has too little memory left; give a smaller --batch") from None
         return np.concatenate(found)
 
 

@@ -99,4 +99,11 @@ def _about(folder: Path) -> tuple[dict[str, Any], Preprocessor]:
 @functools.lru_cache(maxsize=1)
 def _dim(extractor: HuggingFace) -> int:
     black = extractor.prepare(np.zeros((256, 256, 3), np.uint8))
-    return extractor.features(extractor.views([black])).shape[1]
+    try:
+        return extractor.features(extractor.views([black])).shape[1]
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ClapError(
+            f"{extractor.weights}: this model does not take pictures as its preprocessor makes them ({reason}); "
+            "such a model is not known here"
+        ) from None

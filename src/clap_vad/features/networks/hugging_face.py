@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ClapError
-from .pictures import BILINEAR, centre_crop, resize, shorter_side
+from .pictures import BILINEAR, resize, shorter_side
 
 if TYPE_CHECKING:
     import torch
@@ -66,10 +66,7 @@ def model_files(folder: Path) -> tuple[Path, ...]:
     tensors = sorted(folder.glob("*.safetensors"))
     if not tensors:
         raise ClapError(f"{folder}: holds no *.safetensors; other formats can run code and are not read")
-    described = [folder / "config.json", _preprocessor_file(folder)]
-    if not described[0].is_file():
-        raise ClapError(f"{described[0]}: no such file; give a folder with config.json, a preprocessor and safetensors")
-    return tuple(sorted([*described, *tensors]))
+    return tuple(sorted([folder / "config.json", _preprocessor_file(folder), *tensors]))
 
 
 def read_json_file(file: Path) -> dict[str, Any]:
@@ -78,6 +75,8 @@ def read_json_file(file: Path) -> dict[str, Any]:
     Raises:
         ClapError: there is none.
     """
+    if not file.is_file():
+        raise ClapError(f"{file}: no such file; give a folder with config.json, a preprocessor and safetensors")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -150,7 +149,8 @@ class Preprocessor:
             before = [amount // 2 + amount % 2 for amount in short]
             pads = [(b, amount - b) for b, amount in zip(before, short, strict=True)]
             picture = np.pad(picture, [*pads, (0, 0)])
-        return centre_crop(picture, height, width)
+        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+        return picture[top : top + height, left : left + width]
 
 
 def _colours(values: Any) -> tuple[float, float, float]:

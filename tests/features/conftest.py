@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-LAYOUTS = Path(__file__).parent
+LAYOUTS = Path(__file__).parent / "networks"
 
 
 def public_layout(name: str) -> dict[str, tuple[int, ...]]:
