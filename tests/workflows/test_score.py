@@ -10,7 +10,9 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from random_models import mixture_model
 
+from clap_vad.cli.export import export as export_command
 from clap_vad.cli.score import score as score_command
 from clap_vad.core.moments import Normaliser
 from clap_vad.detector.homes import Homes
@@ -103,6 +105,35 @@ def test_a_scene_is_judged_by_its_homes_model(run, films):
     assert yard > plain + 0.5
     with pytest.raises(ClapError, match="no home of scene 'gate' has adapted the model; known: yard"):
         score(run, [films / "still.mp4"], scene="gate")
+
+
+@pytest.mark.parametrize("kind", ["network", "mixture"])
+def test_an_exported_graph_finds_the_same_events_in_the_same_places(kind, tmp_path):
+    model = make_model()
+    if kind == "mixture":
+        model = mixture_model(dim=model.dim, followed=False).described(model.info)
+    model.save(tmp_path / "run")
+    film, out = write_video(tmp_path / "corner.mp4", quarter=True), tmp_path / "onnx"
+    told = CliRunner().invoke(export_command, [str(tmp_path / "run"), "--out", str(out), "--json"])
+    exported = json.loads(told.stdout.splitlines()[-1])
+    assert sorted(exported["files"]) == ["detector.onnx", "model.onnx"] and exported["threshold"] == 0.4
+    assert exported["remembered"] == (300 if kind == "mixture" else 0)
+    threshold = 0.2 if kind == "network" else float(np.median(scores_of(tmp_path / "run", film)))
+    own, other = (score(tmp_path / "run", [film], onnx=at, threshold=threshold)["videos"][0] for at in (None, out))
+    assert own["events"]
+    for one, two in zip(own.pop("events"), other.pop("events"), strict=True):
+        assert abs(one.pop("peak_score") - two.pop("peak_score")) < 1e-5
+        assert one == two
+    assert abs(own.pop("max_score") - other.pop("max_score")) < 1e-5
+    assert own == other
+    (out / "model.onnx").write_bytes(b"")
+    told = CliRunner().invoke(score_command, [str(tmp_path / "run"), str(film), "--onnx", str(out)])
+    assert told.exit_code == 2 and "its SHA-256 is not the one in export.json" in told.stderr
+
+
+def scores_of(run: Path, film: Path) -> np.ndarray:
+    model, extractor = scoring_parts(run)
+    return model.score(np.concatenate([block for block, _ in extractor.extract(film)]), None, FPS)
 
 
 def test_scores_are_those_of_the_whole_video_at_once(run, films, tmp_path):

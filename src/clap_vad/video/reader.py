@@ -17,9 +17,10 @@ from ..core.events import ASSUMED_FPS
 from ..errors import ClapError
 from .names import frame_files
 from .pictures import Shaper
+from .recorder import Recorder
 from .times import Clock, at_rate, check_rate
 
-__all__ = ["VideoReader", "reason_of", "stated_fps"]
+__all__ = ["VideoReader", "moving_picture", "reason_of", "stated_fps"]
 
 MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
 
@@ -69,10 +70,11 @@ class VideoReader:
         self._colour = colour
         self._shaper = Shaper(side, colour)
         self._container: Any = None
+        self._recorder: Recorder | None = None
         own: float | None = None
         if not path.is_dir():
             self._container = self._open()
-            self._stream = _moving_picture(self._container, path)
+            self._stream = moving_picture(self._container, path)
             own = stated_fps(self._stream)
             self.started = _creation_time(self._container)
         self.stated = bool(own or rate)
@@ -95,6 +97,11 @@ class VideoReader:
             self.close()
         if count == 0:
             raise ClapError(f"{self.path}: no picture in it can be decoded; the file is damaged or cut short")
+
+    def tap(self, recorder: Recorder) -> None:
+        """Give ``recorder`` every packet of the file, at its time in seconds since ``started`` or the first picture."""
+        self._recorder = recorder
+        recorder.connected(self._stream)
 
     def close(self) -> None:
         """Release the file; iterating to the end does it too."""
@@ -125,6 +132,8 @@ class VideoReader:
             try:
                 packet = next(demuxer)
                 packets += packet.size > 0
+                if self._recorder is not None and packet.size:
+                    self._recorder.add((self.started or 0.0) + self.seconds, packet)
                 frames = packet.decode()
             except StopIteration:
                 break
@@ -190,7 +199,7 @@ def reason_of(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
-def _moving_picture(container: Any, path: Path) -> Any:
+def moving_picture(container: Any, name: Path | str) -> Any:
     """The first video stream that is no cover of an album, set to decode on one thread."""
     import av
 
@@ -198,7 +207,7 @@ def _moving_picture(container: Any, path: Path) -> Any:
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams or streams[0].codec_context is None:
         container.close()
-        raise ClapError(f"{path}: holds no video stream; give a file with a moving picture")
+        raise ClapError(f"{name}: holds no video stream; give a file with a moving picture")
     streams[0].codec_context.thread_count = 1
     return streams[0]
 

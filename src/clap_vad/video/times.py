@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-
-import numpy as np
+from typing import TypeVar
 
 from ..core.events import ASSUMED_FPS
 from ..errors import ClapError
 
 __all__ = ["Clock", "at_rate", "check_rate"]
+
+T = TypeVar("T")
 
 _RESTART = 1.0  # seconds backwards after which time stamps count as begun anew
 _HOLE = 10.0  # seconds without a picture that are no long exposure but a hole, which is not filled
@@ -53,7 +54,7 @@ class Clock:
         return self._last
 
 
-def at_rate(pictures: Iterable[tuple[float, np.ndarray]], rate: float) -> Iterator[tuple[float, np.ndarray]]:
+def at_rate(pictures: Iterable[tuple[float, T]], rate: float) -> Iterator[tuple[float, T]]:
     """Pictures at even times: at each, the last one that is not later by more than half a step.
 
     Jitter of less than half a step drops and repeats nothing. A picture stands for as long as none follows, up to ten
@@ -66,11 +67,12 @@ def at_rate(pictures: Iterable[tuple[float, np.ndarray]], rate: float) -> Iterat
     Yields:
         (seconds, picture), 1 / rate apart but for holes.
 
-    >>> thirty = [(k / 30, np.array(k)) for k in range(7)]
-    >>> [int(picture) for _, picture in at_rate(thirty, 15.0)]
+    >>> thirty = [(k / 30, k) for k in range(7)]
+    >>> [picture for _, picture in at_rate(thirty, 15.0)]
     [0, 2, 4, 6]
     """
-    base, count, held, held_at = 0.0, 0, None, 0.0
+    base, count, held_at = 0.0, 0, 0.0
+    held: T | None = None
     for seconds, picture in pictures:
         if held is None:
             base = seconds

@@ -14,6 +14,7 @@ from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE,
 from ..core.naming import natural_key, unprintable
 from ..core.regions import Region, peak_region
 from ..detector.homes import Homes
+from ..detector.judge import Judge
 from ..detector.model import Model
 from ..errors import ClapError
 from ..features.extractor import EXTRACTORS, Extractor, make_extractor, settings_of
@@ -22,6 +23,7 @@ from ..reporting.page import Video
 __all__ = [
     "ScoredVideo",
     "choose_threshold",
+    "model_of",
     "regions_of",
     "score_video",
     "scored_section",
@@ -99,14 +101,7 @@ def scoring_parts(
     Raises:
         ClapError: no model there, or one that was trained on imported features, or weights that are not the model's.
     """
-    if not (run / "model.json").exists() and (run / "participants").is_dir():
-        known = sorted((p.parent.name for p in (run / "participants").glob("*/model.json")), key=natural_key)
-        if known:
-            raise ClapError(
-                f"{run}: every participant has a model of its own here; give one of them, "
-                f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
-            )
-    model = _model_of(run, scene)
+    model = model_of(run, scene)
     named = model.info.get("extractor")
     if (
         not isinstance(named, dict)
@@ -140,13 +135,21 @@ def scoring_parts(
     return model, extractor
 
 
-def _model_of(run: Path, scene: str | None) -> Model:
+def model_of(run: Path, scene: str | None) -> Model:
+    """The model of a run, or of a scene's home in it; arguments and errors as of :func:`scoring_parts`."""
+    if not (run / "model.json").exists() and (run / "participants").is_dir():
+        known = sorted((p.parent.name for p in (run / "participants").glob("*/model.json")), key=natural_key)
+        if known:
+            raise ClapError(
+                f"{run}: every participant has a model of its own here; give one of them, "
+                f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
+            )
     homes = Homes.load(run)
     if scene is None:
         return homes.common
     if scene not in homes.own:
-        known = ", ".join(sorted(homes.own, key=natural_key)) or "none"
-        raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {known}; leave out --scene")
+        scenes = ", ".join(sorted(homes.own, key=natural_key)) or "none"
+        raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {scenes}; leave out --scene")
     return homes.own[scene]
 
 
@@ -176,7 +179,7 @@ def choose_threshold(
 
 
 def score_video(
-    model: Model,
+    model: Judge,
     extractor: Extractor,
     path: Path,
     *,
