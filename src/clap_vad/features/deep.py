@@ -113,7 +113,7 @@ class DeepExtractor(VideoExtractor):
         return np.concatenate(found)
 
 
-class _UnusableError(Exception):
+class _UnusableError(ClapError):
     """The features of a video are of no use."""
 
 
