@@ -13,7 +13,10 @@ from typing import Any
 
 from ..persistence import atomic_path
 
-__all__ = ["Recorder"]
+__all__ = ["START", "Recorder"]
+
+START = "comment"
+"""Entry of a clip's metadata: when it starts, in seconds of the stream's clock."""
 
 _LONGEST_PAST = 60.0  # seconds that are kept for the sake of a key frame
 _LARGEST_PAST = 64 << 20  # bytes
@@ -96,7 +99,7 @@ class Recorder:
             packets = list(self._kept)[before[-1] if before else keys[0] :]
 
             def write() -> None:
-                _open(clip, path, self._template)
+                _open(clip, path, self._template, packets[0][0])
                 for _, packet in packets:
                     _write(clip, packet)
 
@@ -149,12 +152,13 @@ class Recorder:
         self._clips.pop(path, None)
 
 
-def _open(clip: _Clip, path: Path, template: Any) -> None:
+def _open(clip: _Clip, path: Path, template: Any, start: float) -> None:
     import av
 
     temporary = clip.files.enter_context(atomic_path(path))
     form, options = ("mp4", {"movflags": "+faststart"}) if path.suffix == ".mp4" else ("matroska", {})
     clip.container = av.open(f"file:{temporary.absolute()}", "w", format=form, options=options)
+    clip.container.metadata[START] = f"{start:.3f}"
     clip.stream = clip.container.add_stream_from_template(template)
 
 
