@@ -14,7 +14,7 @@ import clap_vad
 SOURCE = Path(clap_vad.__file__).parent
 ROOMS = [
     *("errors", "registry", "settings", "persistence", "progress", "cores", "processes", "trust", "protection"),
-    *("core", "features", "datasets", "detector", "federation", "algorithms", "engines", "staging"),
+    *("core", "video", "features", "datasets", "detector", "federation", "algorithms", "engines", "staging"),
     *("evaluation", "reporting", "audit", "workflows", "deployment", "cli"),
 ]  # fmt: skip
 
