@@ -37,7 +37,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable ".[dev,deploy]"
+	$(PIP) --editable ".[dev,deploy,export]"
 	touch $@
 
 clean:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from clap_vad.features.extraction import extract_one
-from clap_vad.features.video import VideoReader
+from clap_vad.video.reader import VideoReader
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 

@@ -15,7 +15,7 @@ SOURCE = Path(clap_vad.__file__).parent
 ROOMS = [
     *("errors", "registry", "settings", "persistence", "progress", "cores", "processes", "trust", "protection"),
     *("core", "video", "features", "datasets", "detector", "federation", "algorithms", "engines", "staging"),
-    *("evaluation", "reporting", "audit", "workflows", "deployment", "cli"),
+    *("evaluation", "reporting", "live", "audit", "workflows", "deployment", "cli"),
 ]  # fmt: skip
 
 

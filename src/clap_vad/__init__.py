@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .workflows.compare import compare
     from .workflows.demo import demo
     from .workflows.evaluate import evaluate
+    from .workflows.export import export
     from .workflows.label import label
     from .workflows.privacy_audit import privacy_audit
     from .workflows.privacy_ledger import privacy_ledger
@@ -46,6 +47,7 @@ __all__ = [
     "create_dataset",
     "demo",
     "evaluate",
+    "export",
     "extract_features",
     "import_features",
     "label",
@@ -77,7 +79,18 @@ _HOMES = {
     "resume": "workflows.train",
     **{
         name: f"workflows.{name}"
-        for name in ("alarms", "compare", "demo", "evaluate", "label", "report", "reproduce", "score", "train")
+        for name in (
+            "alarms",
+            "compare",
+            "demo",
+            "evaluate",
+            "export",
+            "label",
+            "report",
+            "reproduce",
+            "score",
+            "train",
+        )
     },
     **{name: f"workflows.{name}" for name in ("privacy_audit", "privacy_ledger", "privacy_schemas")},
 }

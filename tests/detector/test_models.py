@@ -12,61 +12,19 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_models import DIM, INFO, KINDS, make, mixture_model, video
 from safetensors.numpy import load_file
 from scipy.stats import multivariate_normal
 from sklearn.neighbors import NearestNeighbors
 
-from clap_vad.core.behaviour import Behaviour
-from clap_vad.core.density import Mixture
-from clap_vad.core.moments import Normaliser
-from clap_vad.core.surprise import Surprise, value_histogram
+from clap_vad.core.surprise import Surprise
 from clap_vad.detector.homes import Homes
 from clap_vad.detector.model import Model
-from clap_vad.detector.models.mixture import Density, MixtureModel, Remembered, unlikeliness
+from clap_vad.detector.models.mixture import Remembered
 from clap_vad.detector.models.network import NetworkModel
-from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.features.writer import StoreWriter
 from clap_vad.persistence import file_sha256, save_arrays
-
-DIM = 6
-INFO: dict[str, Any] = {"dim": DIM, "segment_frames": 16, "crops": 3, "calibration": {}}
-KINDS = ("network", "mixture", "wide mixture")
-
-
-def mixture_of(d: int, rng: np.random.Generator, k: int = 4) -> Mixture:
-    root = rng.normal(size=(k, d, d)) / d
-    return Mixture(rng.dirichlet(np.ones(k)), rng.normal(size=(k, d)), root @ np.swapaxes(root, 1, 2) + np.eye(d))
-
-
-def mixture_model(seed: int = 0, followed: bool = True, dim: int = DIM) -> MixtureModel:
-    """Position is the last two of five columns, unless the features are wide."""
-    rng = np.random.default_rng(seed)
-    behaviour = Behaviour.of(dim, (0, 1, 3, 4, 5) if dim == DIM else None, seed)
-    d = behaviour.dim
-    constants = Normaliser(rng.normal(size=d).astype(np.float32), rng.uniform(0.5, 2, d).astype(np.float32))
-    rows, kept = rng.normal(size=(300, d)).astype(np.float32), np.arange(d - 2)
-    whole = mixture_of(d, rng)
-    experts = (
-        Density(whole, np.arange(d), value_histogram(unlikeliness(whole, rows)), 0.4),
-        Density(whole.marginal(kept), kept, value_histogram(unlikeliness(whole.marginal(kept), rows[:, kept])), 0.6),
-        Remembered(rows, value_histogram(rng.exponential(size=500)), 0.8),
-    )
-    return MixtureModel(behaviour.standardised_by(constants), experts, followed, {**INFO, "dim": dim})
-
-
-def make(kind: str) -> Model:
-    if kind == "network":
-        rng = np.random.default_rng(0)
-        constants = Normaliser(rng.normal(size=DIM).astype(np.float32), np.ones(DIM, np.float32))
-        return NetworkModel(initial_weights(DIM, seed=1), constants, INFO)
-    return mixture_model() if kind == "mixture" else mixture_model(followed=False, dim=50)
-
-
-def video(T: int = 40, C: int = 3, dim: int = DIM, seed: int = 0, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return (scale * rng.normal(size=(T, C, dim))).astype(np.float32), rng.random((T, C)) < 0.7
-
 
 # Saved and read again.
 

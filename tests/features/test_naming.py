@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from clap_vad.features.naming import natural_key, video_name
+from clap_vad.core.naming import natural_key
+from clap_vad.features.naming import video_name
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from random_models import mixture_model
 
+from clap_vad.cli.export import export as export_command
 from clap_vad.cli.score import score as score_command
 from clap_vad.core.moments import Normaliser
 from clap_vad.detector.homes import Homes
@@ -105,6 +107,35 @@ def test_a_scene_is_judged_by_its_homes_model(run, films):
         score(run, [films / "still.mp4"], scene="gate")
 
 
+@pytest.mark.parametrize("kind", ["network", "mixture"])
+def test_an_exported_graph_finds_the_same_events_in_the_same_places(kind, tmp_path):
+    model = make_model()
+    if kind == "mixture":
+        model = mixture_model(dim=model.dim, followed=False).described(model.info)
+    model.save(tmp_path / "run")
+    film, out = write_video(tmp_path / "corner.mp4", quarter=True), tmp_path / "onnx"
+    told = CliRunner().invoke(export_command, [str(tmp_path / "run"), "--out", str(out), "--json"])
+    exported = json.loads(told.stdout.splitlines()[-1])
+    assert sorted(exported["files"]) == ["detector.onnx", "model.onnx"] and exported["threshold"] == 0.4
+    assert exported["remembered"] == (300 if kind == "mixture" else 0)
+    threshold = 0.2 if kind == "network" else float(np.median(scores_of(tmp_path / "run", film)))
+    own, other = (score(tmp_path / "run", [film], onnx=at, threshold=threshold)["videos"][0] for at in (None, out))
+    assert own["events"]
+    for one, two in zip(own.pop("events"), other.pop("events"), strict=True):
+        assert abs(one.pop("peak_score") - two.pop("peak_score")) < 1e-5
+        assert one == two
+    assert abs(own.pop("max_score") - other.pop("max_score")) < 1e-5
+    assert own == other
+    (out / "model.onnx").write_bytes(b"")
+    told = CliRunner().invoke(score_command, [str(tmp_path / "run"), str(film), "--onnx", str(out)])
+    assert told.exit_code == 2 and "its SHA-256 is not the one in export.json" in told.stderr
+
+
+def scores_of(run: Path, film: Path) -> np.ndarray:
+    model, extractor = scoring_parts(run)
+    return model.score(np.concatenate([block for block, _ in extractor.extract(film)]), None, FPS)
+
+
 def test_scores_are_those_of_the_whole_video_at_once(run, films, tmp_path):
     score(run, [films / "moving.mp4"], scores=tmp_path / "scores.npz")
     model, extractor = scoring_parts(run)
@@ -112,6 +143,28 @@ def test_scores_are_those_of_the_whole_video_at_once(run, films, tmp_path):
     with np.load(tmp_path / "scores.npz") as written:
         assert written.files == ["moving"] and written["moving"].dtype == np.float32
         np.testing.assert_allclose(written["moving"], model.score(features), rtol=1e-6)
+
+
+def test_events_are_at_the_times_of_the_file_and_at_the_hour_it_was_taken(run, tmp_path, render, moving):
+    stamps = np.cumsum([0, *np.random.default_rng(0).integers(1, 9, 69)])  # frames at uneven times
+    film = render(tmp_path / "uneven.mkv", moving(70, 96, 96), times=stamps.tolist())
+    (video,) = score(run, [film], threshold=0.0)["videos"]
+    (event,) = video["events"]
+    assert event["stop_seconds"] == pytest.approx(stamps[64] / 25 + 6 / video["fps"], abs=0.01)
+    assert event["peak_seconds"] == pytest.approx(np.interp(event["peak_frame"], np.arange(70), stamps) / 25, abs=0.5)
+    assert "not evenly spaced" in video["notes"][0]
+    assert video["started"] is None and "start_time" not in event
+    render(tmp_path / "dated.mkv", moving(20, 96, 96), metadata={"creation_time": "2026-05-01T12:00:00Z"})
+    (dated,) = score(run, [tmp_path / "dated.mkv"], threshold=0.0)["videos"]
+    assert dated["started"] == dated["events"][0]["start_time"] == "2026-05-01T12:00:00.000+00:00"
+
+
+def test_a_model_serves_another_frame_rate(run, films):
+    (video,) = score(run, [films / "moving.mp4"], here={"rate": FPS / 2})["videos"]
+    assert video["fps"] == FPS / 2
+    assert abs(video["frames"] - FRAMES // 2) <= 1
+    with pytest.raises(ClapError, match="which has no such setting"):
+        score(run, [films / "moving.mp4"], here={"device": "cpu"})
 
 
 def test_a_bad_file_is_skipped_by_name_and_the_rest_kept(run, films, tmp_path):

@@ -109,6 +109,7 @@ cli = _LazyGroup(
         "compare": ("compare", "compare", "A table of methods and settings over seeds."),
         "reproduce": ("reproduce", "reproduce", "Every table of the CLAP paper on a benchmark."),
         "score": ("score", "score", "Score video files and find events."),
+        "export": ("export", "export", "A model as ONNX graphs."),
         "report": ("report", "report", "One self-contained HTML page about a run."),
         "coordinator": ("main", "_COORDINATOR", "Run a federation: init, approve, revoke, start, status."),
         "site": ("main", "_SITE", "Take part in a federation: request, join, start, status."),

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
 from .command import Output, command
+from .extractor_options import here_options
 
 __all__ = ["score"]
 
@@ -22,6 +23,7 @@ _FILE = click.Path(path_type=Path)
 @click.argument("run", type=_FILE)
 @click.argument("videos", type=_FILE, nargs=-1, required=True, metavar="VIDEO...")
 @click.option("--scene", help="The camera they come from, where its site has adapted the model to it.")
+@click.option("--onnx", type=_FILE, help="Folder of 'clap export': its graph scores, in onnxruntime.")
 @click.option("--report", type=_FILE, help="HTML page to write: curves, events, pictures of their peaks.")
 @click.option("--scores", type=_FILE, help="NPZ file to write: video -> one score per segment.")
 @click.option("--threshold", type=float, help="Score from which a segment belongs to an event.")
@@ -47,6 +49,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--no-images", "images", is_flag=True, flag_value=False, default=True, help="No pictures in the report.")
 @click.option("--blur", is_flag=True, help="Pictures so coarse that nobody can be recognised.")
+@here_options
 def score(run: Path, videos: tuple[Path, ...], **options: Any) -> Output:
     """Score, and print a table of events."""
     from ..workflows.score import score as score_files

@@ -9,12 +9,13 @@ import numpy as np
 from .moments import Normaliser
 from .randomness import keyed_generator
 
-__all__ = ["MOST_DIMENSIONS", "Behaviour"]
+__all__ = ["CUT", "MOST_DIMENSIONS", "Behaviour"]
 
 MOST_DIMENSIONS = 32
 """Of a density; wider features are projected at random, which keeps distances (Johnson and Lindenstrauss 1984)."""
 
-_CUT = 15.0  # standard deviations
+CUT = 15.0
+"""Standard deviations beyond which a number counts as so many."""
 
 
 @dataclass(frozen=True)
@@ -69,4 +70,4 @@ class Behaviour:
             return found
         found[np.isinf(found)] = np.nan
         found = self.normaliser.apply(found)
-        return np.clip(found, -_CUT, _CUT, out=found)
+        return np.clip(found, -CUT, CUT, out=found)

@@ -94,7 +94,7 @@ class Mixture:
         return Mixture(self.weights, self.means[:, at], self.covariances[:, at][:, :, at])
 
     @cached_property
-    def _logarithm(self) -> np.ndarray:
+    def logarithm(self) -> np.ndarray:
         """(1 + d + d(d+1)/2, K): ln of weight times density is the monomials of a row times this."""
         precision = np.linalg.inv(self.covariances)
         _, volume = np.linalg.slogdet(self.covariances)
@@ -253,7 +253,7 @@ def _moments(mass: np.ndarray, sums: MixtureSums) -> tuple[np.ndarray, np.ndarra
 
 def _normalised(mixture: Mixture, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """ln of weight times density (n, K), and of their sum (n,)."""
-    logs = _monomials(block) @ mixture._logarithm
+    logs = _monomials(block) @ mixture.logarithm
     top = logs.max(axis=1)
     return logs, top + np.log(np.exp(logs - top[:, None]).sum(axis=1))
 

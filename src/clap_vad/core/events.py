@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ..errors import ClapError
 from .regions import Region
 from .runs import runs
 
-__all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "DEFAULT_QUANTILE", "Event", "find_events"]
+__all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "DEFAULT_QUANTILE", "Event", "find_events", "timed"]
 
 DEFAULT_QUANTILE = 0.99  # of the scores of the unlabelled training segments: where the threshold lies
 DEFAULT_MAX_GAP = 2.0
@@ -91,6 +92,33 @@ def find_events(
     return [
         _event(scores, int(start), int(stop), frames, fps, segment_frames)
         for start, stop in zip(starts[kept], stops[kept], strict=True)
+    ]
+
+
+def timed(
+    events: Sequence[Event], starts: Sequence[float], *, frames: int, fps: float, segment_frames: int = 16
+) -> list[Event]:
+    """The events with the seconds that a file's own time stamps tell, for frames that are not evenly spaced.
+
+    Args:
+        events: of one video.
+        starts: seconds at which its segments start, (T,).
+        frames, fps: its frame count and average rate, by which the last segment ends.
+        segment_frames: frames per segment.
+
+    >>> found = find_events(np.array([0.9, 0.1]), threshold=0.5, frames=32, fps=16.0)
+    >>> [(e.start_seconds, e.stop_seconds) for e in timed(found, [0.0, 3.0], frames=32, fps=16.0)]
+    [(0.0, 3.0)]
+    """
+    at = [*np.arange(len(starts)) * segment_frames, frames]
+    seconds = [*starts, starts[-1] + (frames - at[-2]) / fps] if len(starts) else [0.0]
+    start, stop, peak = (
+        np.interp([getattr(event, name) for event in events], at, seconds).tolist()
+        for name in ("start_frame", "stop_frame", "peak_frame")
+    )
+    return [
+        replace(event, start_seconds=a, stop_seconds=b, peak_seconds=c)
+        for event, a, b, c in zip(events, start, stop, peak, strict=True)
     ]
 
 

@@ -6,11 +6,16 @@ import math
 
 import numpy as np
 
-__all__ = ["along_objects", "over_crops", "over_time", "squashed"]
+__all__ = ["KEPT", "REACH", "WITHIN", "along_objects", "over_crops", "over_time", "reach_of", "squashed"]
 
-_WITHIN = 12
-_KEPT = 0.85
-_REACH = 4.0  # deviations after which a Gaussian ends
+WITHIN = 12
+"""Segments before and after in which the same object's surprise counts."""
+
+KEPT = 0.85
+"""Share of these, from the lowest, whose mean is taken."""
+
+REACH = 4.0
+"""Deviations after which a Gaussian ends."""
 
 
 def along_objects(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: bool = False) -> np.ndarray:
@@ -36,11 +41,11 @@ def along_objects(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: boo
         present = np.flatnonzero(valid[:, crop])
         for times in np.split(present, np.flatnonzero(np.diff(present) > gap + 1) + 1):
             own = surprise[times, crop]
-            first = np.searchsorted(times, times - _WITHIN)
-            last = np.arange(1, len(times) + 1) if causal else np.searchsorted(times, times + _WITHIN, side="right")
+            first = np.searchsorted(times, times - WITHIN)
+            last = np.arange(1, len(times) + 1) if causal else np.searchsorted(times, times + WITHIN, side="right")
             for at, (start, stop) in enumerate(zip(first, last, strict=True)):
-                near = np.sort(own[start:stop])
-                result[times[at], crop] = near[: math.ceil(_KEPT * len(near))].mean()
+                kept = np.sort(own[start:stop])[: math.ceil(KEPT * (stop - start))]
+                result[times[at], crop] = np.add.reduce(kept) / len(kept)  # their mean; .mean() takes twice as long
     return result
 
 
@@ -48,6 +53,11 @@ def over_crops(surprise: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     """The largest of the crops present, (T, C) -> (T,); 0 where none is: nothing is there."""
     shown = surprise if valid is None else np.where(valid, surprise, 0.0)
     return np.asarray(shown.max(axis=1, initial=0.0))
+
+
+def reach_of(sigma: float) -> int:
+    """Segments on either side that have a weight in :func:`over_time`."""
+    return math.ceil(REACH * sigma)
 
 
 def over_time(surprise: np.ndarray, sigma: float, causal: bool = False) -> np.ndarray:
@@ -61,7 +71,7 @@ def over_time(surprise: np.ndarray, sigma: float, causal: bool = False) -> np.nd
     >>> over_time(np.array([0.0, 0.0, 1.0, 0.0]), 1.0, causal=True).round(2).tolist()
     [0.0, 0.0, 0.57, 0.35]
     """
-    reach = math.ceil(min(_REACH * sigma, len(surprise) - 1))  # broken videos name millions of frames per second
+    reach = min(reach_of(sigma), len(surprise) - 1)  # broken videos name millions of frames per second
     if reach <= 0:
         return surprise.astype(np.float64)
     kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / sigma))

@@ -11,16 +11,16 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["SURPRISE_BINS", "Surprise", "value_histogram"]
+__all__ = ["SHAPE", "SURPRISE_BINS", "TAIL", "Surprise", "value_histogram"]
 
 SURPRISE_BINS = 1024
 _LIMIT = 12.0
 """Bins are equal in asinh of the value over [-12, 12], that is to 81,000 either way: fine near 0, coarse far out."""
 
-_TAIL = 0.99
+TAIL = 0.99
 """Quantile beyond which the distribution is taken to be a generalised Pareto one (Pickands 1975)."""
 
-_SHAPE = 0.5
+SHAPE = 0.5
 """Of that tail: heavier than an exponential one (0), so that one slip far out does not outweigh all that follows."""
 
 
@@ -50,16 +50,16 @@ class Surprise:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """u of (n,) values, float64, at least 0; 0 where nothing is known."""
-        edges, below, total, start, scale = self._parts
+        edges, below, total, start, scale = self.parts
         if total == 0:
             return np.zeros(len(values))
         at = np.interp(np.arcsinh(values), edges, below)
         body = np.log((total + 1) / (total - at + 1))
-        far = -math.log(1 - _TAIL) + np.log1p(np.maximum(values - start, 0.0) / scale) / _SHAPE
-        return np.where(values > start, far, np.minimum(body, -math.log(1 - _TAIL)))
+        far = -math.log(1 - TAIL) + np.log1p(np.maximum(values - start, 0.0) / scale) / SHAPE
+        return np.where(values > start, far, np.minimum(body, -math.log(1 - TAIL)))
 
     @cached_property
-    def _parts(self) -> tuple[np.ndarray, np.ndarray, int, float, float]:
+    def parts(self) -> tuple[np.ndarray, np.ndarray, int, float, float]:
         """Edges in asinh, counts below each, all counts, where the tail starts, and its mean excess."""
         edges = np.linspace(-_LIMIT, _LIMIT, SURPRISE_BINS + 1)
         below = np.concatenate(([0], np.cumsum(self.counts)))
@@ -67,7 +67,7 @@ class Surprise:
         if total == 0:
             return edges, below, 0, 0.0, 1.0
         last = int(np.flatnonzero(self.counts)[-1])
-        at = min(int(np.searchsorted(below, _TAIL * total)), last + 1)
+        at = min(int(np.searchsorted(below, TAIL * total)), last + 1)
         start = float(np.sinh(edges[at]))
         middles = np.sinh((edges[:-1] + edges[1:]) / 2)
         beyond = np.where(np.arange(SURPRISE_BINS) >= at, self.counts, 0)

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.naming import unprintable
 from ..errors import ClapError
-from ..features.naming import unprintable
 from ..features.store import FeatureStore, VideoIndex
 from ..persistence import atomic_path, read_json, write_json
 from .truth import read_frame_labels

@@ -160,7 +160,7 @@ def _finish_parts(
             "source": str(source),
             "stem": str(parts.stem(video)),
             "extractor": name,
-            "settings": tool.settings(),
+            "settings": tool.settings() | tool.machine_settings(),
         }
         for video, source in inputs.items()
         if video not in stored and parts.find(video, source) is None

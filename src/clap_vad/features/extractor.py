@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -28,7 +28,9 @@ __all__ = [
     "Extraction",
     "Extractor",
     "Setting",
+    "machine_setting",
     "make_extractor",
+    "named_extractor",
     "roles_of",
     "setting",
     "settings_of",
@@ -47,12 +49,17 @@ class Ending:
         fps: frames per second.
         truncated: what is missing, as a sentence, where the file breaks off or parts of it cannot be decoded.
         notes: further things worth telling the user.
+        times: seconds from the first frame to the first frame of each segment, by the file's own time stamps; empty
+            where ``frame / fps`` tells.
+        started: when the first frame was taken, in seconds since 1970, where the file says so.
     """
 
     frames: int
     fps: float
     truncated: str | None = None
     notes: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
+    started: float | None = None
 
 
 class Extraction:
@@ -86,7 +93,11 @@ class Extractor(ABC):
 
     segment_frames: ClassVar[int] = 16
     normalise: ClassVar[str] = "federated"
-    weights_sha256: ClassVar[str | None] = None
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Checksum of its weights; None where it has none. Features of other weights are other features."""
+        return None
 
     @property
     @abstractmethod
@@ -134,8 +145,20 @@ class Extractor(ABC):
         return Extraction(self.blocks(path))
 
     def settings(self) -> dict[str, Any]:
-        """The fields by name, fit for JSON."""
-        return asdict(self)  # type: ignore[call-overload]  # every subclass is a dataclass, this base is not
+        """The fields by name, fit for JSON, but for those that are about this machine: what the features are."""
+        return {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass, this base is not
+            if not entry.metadata.get("machine")
+        }
+
+    def machine_settings(self) -> dict[str, Any]:
+        """The other fields: where and how this machine makes the features."""
+        return {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)  # type: ignore[arg-type]  # see above
+            if entry.metadata.get("machine")
+        }
 
 
 EXTRACTORS: Registry[type[Extractor]] = Registry("extractor", "clap_vad.features.extractors")
@@ -146,9 +169,20 @@ def setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+def machine_setting(default: Any, help: str) -> Any:
+    """A field about this machine, such as the path of weights or a device: asked for anew wherever features are made.
+
+    It does not go to ``store.json`` or to a model, and sites need not agree on it.
+    """
+    return field(default=default, metadata={"help": help, "machine": True})
+
+
 @dataclass(frozen=True)
 class Setting:
-    """One setting of an extractor: name, type, choices (empty: any), whether None is allowed, default, help."""
+    """One setting of an extractor: name, type, choices (empty: any), whether None is allowed, default, help.
+
+    ``machine`` marks those about this machine, see :func:`machine_setting`.
+    """
 
     name: str
     type: type
@@ -156,12 +190,13 @@ class Setting:
     optional: bool
     default: Any
     help: str
+    machine: bool
 
 
 def settings_of(extractor: type[Extractor]) -> list[Setting]:
     """The settings of an extractor, read from its dataclass fields: int, float, str, Literal, or one of these or None.
 
-    >>> [(s.name, s.type.__name__, s.default) for s in settings_of(EXTRACTORS["motion"])][:2]
+    >>> [(s.name, s.type.__name__, s.default) for s in settings_of(EXTRACTORS["motion"])][2:4]
     [('rows', 'int', 6), ('cols', 'int', 8)]
     """
     hints = get_type_hints(extractor)
@@ -173,7 +208,9 @@ def settings_of(extractor: type[Extractor]) -> list[Setting]:
             hint = next(option for option in get_args(hint) if option is not types.NoneType)
         choices = get_args(hint) if get_origin(hint) is Literal else ()
         kind = str if choices else hint
-        found.append(Setting(entry.name, kind, choices, optional, entry.default, entry.metadata.get("help", "")))
+        about = entry.metadata
+        machine = about.get("machine", False)
+        found.append(Setting(entry.name, kind, choices, optional, entry.default, about.get("help", ""), machine))
     return found
 
 
@@ -193,6 +230,16 @@ def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
             raise ClapError(f"extractor '{name}' has no setting '{key}'; it has: {', '.join(known) or 'none'}")
         _check(name, known[key], value)
     return extractor(**settings)
+
+
+def named_extractor(text: str) -> tuple[str, dict[str, Any]]:
+    """The extractor and the setting that ``NAME`` or ``NAME:WEIGHTS`` stands for.
+
+    >>> named_extractor("hf:models/videomae")
+    ('hf', {'weights': 'models/videomae'})
+    """
+    name, colon, weights = text.partition(":")
+    return name, {"weights": weights} if colon else {}
 
 
 def roles_of(extractor: str, settings: dict[str, Any]) -> Roles:

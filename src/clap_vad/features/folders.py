@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..core.naming import natural_key
 from ..errors import ClapError
 from .lists import read_list
-from .naming import natural_key, video_name
+from .naming import video_name
 from .npyfile import NpyHeader
 
 __all__ = ["choose_videos", "common_dtype", "find_files", "group_by_video", "refuse_names"]

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
-__all__ = ["KNOWN_EXTENSIONS", "VIDEO_EXTENSIONS", "natural_key", "unprintable", "video_name"]
+from ..video.names import VIDEO_EXTENSIONS
 
-# fmt: off
-VIDEO_EXTENSIONS = frozenset([
-    "mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts", "wmv", "asf", "flv", "3gp", "ogv",
-    "vob", "h264", "264", "h265", "265", "hevc", "y4m", "mjpeg", "gif",
-])
-# fmt: on
+__all__ = ["KNOWN_EXTENSIONS", "video_name"]
+
 KNOWN_EXTENSIONS = VIDEO_EXTENSIONS | {"npy", "npz", "txt", "csv"}
 
 _SUFFIXES = re.compile(r"(.+?)(?:_i3d)?(?:__\d)?", re.DOTALL)
-
-
-def unprintable(text: str) -> bool:
-    """Whether a name holds control characters, line ends, or what UTF-8 cannot hold: nothing should be called so.
-
-    >>> unprintable("Großer Platz 3"), unprintable("a\\nb")
-    (False, True)
-    """
-    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
 
 
 def video_name(path: str) -> str:
@@ -46,13 +32,3 @@ def video_name(path: str) -> str:
         name = stem
     match = _SUFFIXES.fullmatch(name.strip())
     return match[1].strip() if match else name.strip()
-
-
-def natural_key(text: str) -> tuple[list[str | int], str]:
-    """Sort key that counts digits as numbers; the text itself settles ties, so the order is total.
-
-    >>> sorted(["clip10", "clip2", "clip02"], key=natural_key)
-    ['clip02', 'clip2', 'clip10']
-    """
-    parts = re.split(r"([0-9]+)", text)
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], text

@@ -34,7 +34,7 @@ class Part:
 class PartsFolder:
     """Hidden folder beside the store; kept when work is interrupted, removed when the store is finished.
 
-    Parts of another extractor or other settings are thrown away.
+    Parts of another extractor, other settings or other weights are thrown away.
     """
 
     def __init__(self, store: Path, name: str, extractor: Extractor) -> None:
@@ -42,7 +42,7 @@ class PartsFolder:
         self._shape = (extractor.crops, extractor.dim)
         self._with_valid = extractor.with_valid
         marker = self.path / "settings.json"
-        description = {"extractor": name, "settings": extractor.settings()}
+        description = {"extractor": name, "settings": extractor.settings(), "weights": extractor.weights_sha256}
         if self.path.exists() and not (marker.exists() and read_json(marker) == description):
             shutil.rmtree(self.path)
         if not marker.exists():
@@ -62,7 +62,8 @@ class PartsFolder:
             return None
         content = read_json(file)
         ending = content["ending"]
-        part = Part(content["segments"], Ending(**{**ending, "notes": tuple(ending["notes"])}))
+        listed = {key: tuple(ending[key]) for key in ("notes", "times")}
+        part = Part(content["segments"], Ending(**{**ending, **listed}))
         crops, dim = self._shape
         features = file.with_suffix(".features")
         there = features.exists() and features.stat().st_size == part.segments * crops * dim * 4

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.regions import Region
 from ..errors import ClapError
-from ..features.video import VideoReader
+from ..video.reader import VideoReader
 
 __all__ = ["blurred", "outlined", "thumbnails"]
 
@@ -20,7 +20,12 @@ _OUTLINE = (255, 221, 51)  # RGB
 
 
 def thumbnails(
-    path: Path, frames: Iterable[int], *, blur: bool = False, regions: Mapping[int, Region] | None = None
+    path: Path,
+    frames: Iterable[int],
+    *,
+    rate: float | None = None,
+    blur: bool = False,
+    regions: Mapping[int, Region] | None = None,
 ) -> dict[int, bytes]:
     """JPEG pictures of some frames, longer side at most 480 pixels.
 
@@ -30,6 +35,7 @@ def thumbnails(
     Args:
         path: a video file or a folder of frames; a text file (tracks) has no pictures.
         frames: numbers of the frames wanted.
+        rate: frames a second that are counted, where an extractor took them evenly; None counts all.
         blur: make each picture so coarse that nobody can be recognised, see :func:`blurred`.
         regions: frame -> region to outline on its picture.
 
@@ -42,7 +48,7 @@ def thumbnails(
     found: dict[int, bytes] = {}
     reader = None
     try:
-        reader = VideoReader(path, side=_SIDE, colour=True)
+        reader = VideoReader(path, side=_SIDE, colour=True, rate=rate)
         for frame, picture in enumerate(reader):
             if frame in wanted:
                 shown = blurred(picture) if blur else picture

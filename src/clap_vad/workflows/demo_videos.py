@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.naming import natural_key
 from ..datasets.truth import read_frame_labels
 from ..errors import ClapError
 from ..features.extractor import Extractor
 from ..features.inputs import find_inputs
-from ..features.naming import natural_key, video_name
+from ..features.naming import video_name
 from ..staging.rendering import TRUTH, RenderSettings, clip_path, render_clips
 from ..staging.sites import SITES
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..features.inputs import find_inputs
 from ..persistence import save_npz
 from ..progress import progress_bar
 from ..reporting.page import Section, Text, Video, write_page
+from .export import exported_model
 from .scoring import ScoredVideo, choose_threshold, score_video, scored_section, scoring_parts
 
 __all__ = ["score"]
@@ -32,6 +33,7 @@ def score(
     videos: Sequence[Path],
     *,
     scene: str | None = None,
+    onnx: Path | None = None,
     report: Path | None = None,
     scores: Path | None = None,
     threshold: float | None = None,
@@ -40,12 +42,14 @@ def score(
     min_length: float = DEFAULT_MIN_LENGTH,
     images: bool = True,
     blur: bool = False,
+    here: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Score videos straight from their files and find events in them.
 
     Args:
         run: a run folder, or ``RUN/participants/ID`` where every participant has a model of its own.
         scene: the camera that the videos come from, where its home has adapted the model; None for the common model.
+        onnx: folder of :func:`~clap_vad.workflows.export.export`, whose graph is to score in place of the model.
         videos: files of the kind that the model's extractor reads; folders are searched.
         report: HTML page to write.
         scores: ``.npz`` to write, video -> (T,) float32.
@@ -55,15 +59,18 @@ def score(
         max_gap, min_length: seconds, see :func:`~clap_vad.core.events.find_events`.
         images: put pictures of the peaks in the report.
         blur: make everybody in them unrecognisable.
+        here: settings of the extractor that are this machine's (``weights``, ``device``), and ``rate``, frames to take
+            a second where the videos have another rate than those the model learned from.
 
     Returns:
-        A JSON-able dict: ``run``, ``scene``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``, ``videos`` (see
-        :meth:`ScoredVideo.summary`), ``skipped`` [{path, reason}], ``report``, ``scores``.
+        A JSON-able dict: ``run``, ``scene``, ``onnx``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``,
+        ``videos`` (see :meth:`ScoredVideo.summary`), ``skipped`` [{path, reason}], ``report``, ``scores``.
 
     Raises:
         ClapError: no usable model, bad options, or not a single video that can be scored.
     """
-    model, extractor = scoring_parts(run, scene)
+    model, extractor = scoring_parts(run, scene, here)
+    judge = model if onnx is None else exported_model(onnx, model)
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
     paths = _inputs(extractor, videos)
@@ -82,12 +89,13 @@ def score(
             for path in paths:
                 advance(0, note=path.name)
                 try:
-                    one = score_video(model, extractor, path, threshold=limit, max_gap=max_gap, min_length=min_length)
+                    one = score_video(judge, extractor, path, threshold=limit, max_gap=max_gap, min_length=min_length)
                 except (ClapError, OSError) as error:
                     skipped.append({"path": str(path), "reason": _reason(path, error)})
                 else:
                     if report is not None:
-                        sections.append(scored_section(one, extractor.segment_frames, limit, images=images, blur=blur))
+                        frames, rate = extractor.segment_frames, getattr(extractor, "rate", None)
+                        sections.append(scored_section(one, frames, limit, images=images, blur=blur, rate=rate))
                     done.append(one)
                 advance()
     finally:
@@ -102,6 +110,7 @@ def score(
     return {
         "run": str(run),
         "scene": scene,
+        "onnx": None if onnx is None else str(onnx),
         "threshold": limit,
         "quantile": used_quantile,
         "max_gap": max_gap,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
+from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events, timed
+from ..core.naming import natural_key, unprintable
 from ..core.regions import Region, peak_region
 from ..detector.homes import Homes
+from ..detector.judge import Judge
 from ..detector.model import Model
 from ..errors import ClapError
-from ..features.extractor import EXTRACTORS, Extractor, make_extractor
-from ..features.naming import natural_key, unprintable
+from ..features.extractor import EXTRACTORS, Extractor, make_extractor, settings_of
 from ..reporting.page import Video
 
 __all__ = [
     "ScoredVideo",
     "choose_threshold",
+    "model_of",
     "regions_of",
     "score_video",
     "scored_section",
@@ -41,6 +44,7 @@ class ScoredVideo:
         events: in order of time.
         truncated: what is missing of it, where the file breaks off or parts of it cannot be decoded.
         notes: further remarks of its reader.
+        started: when it was taken, in seconds since 1970, where the file says so.
     """
 
     video: str
@@ -51,6 +55,7 @@ class ScoredVideo:
     events: tuple[Event, ...]
     truncated: str | None = None
     notes: tuple[str, ...] = ()
+    started: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """All but the scores, fit for JSON."""
@@ -64,28 +69,39 @@ class ScoredVideo:
             "max_score": float(self.scores.max()),
             "truncated": self.truncated,
             "notes": list(self.notes),
-            "events": [asdict(event) for event in self.events],
+            "started": None if self.started is None else _written(self.started),
+            "events": [{**asdict(event), **self._clock(event)} for event in self.events],
+        }
+
+    def _clock(self, event: Event) -> dict[str, str]:
+        """Wall-clock times of an event, where the file says when it was taken."""
+        moments = {"start": event.start_seconds, "stop": event.stop_seconds, "peak": event.peak_seconds}
+        return {
+            f"{name}_time": _written(self.started + seconds)
+            for name, seconds in moments.items()
+            if self.started is not None and seconds is not None
         }
 
 
-def scoring_parts(run: Path, scene: str | None = None) -> tuple[Model, Extractor]:
+def _written(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def scoring_parts(
+    run: Path, scene: str | None = None, here: Mapping[str, Any] | None = None
+) -> tuple[Model, Extractor]:
     """The model of a run and the extractor that makes its features from files.
 
     Args:
         run: its folder.
         scene: whose home's model it is to be; None for the common one.
+        here: settings of the extractor that are this machine's (``weights``, ``device``), and ``rate``.
 
     Raises:
-        ClapError: no model there, or one that was trained on imported features.
+        ClapError: no model there, or one that was trained on imported features, or weights that are not the model's.
     """
-    if not (run / "model.json").exists() and (run / "participants").is_dir():
-        known = sorted((p.parent.name for p in (run / "participants").glob("*/model.json")), key=natural_key)
-        if known:
-            raise ClapError(
-                f"{run}: every participant has a model of its own here; give one of them, "
-                f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
-            )
-    model = _model_of(run, scene)
+    model = model_of(run, scene)
     named = model.info.get("extractor")
     if (
         not isinstance(named, dict)
@@ -99,7 +115,18 @@ def scoring_parts(run: Path, scene: str | None = None) -> tuple[Model, Extractor
             "video cannot be scored with it; import the video's features into a dataset and use 'clap evaluate RUN "
             f"--dataset DATASET', or train on features of {' or '.join(EXTRACTORS.names())}"
         )
-    extractor = make_extractor(named["name"], named.get("settings") or {})
+    own = {entry.name for entry in settings_of(EXTRACTORS[named["name"]]) if entry.machine or entry.name == "rate"}
+    given = {name: value for name, value in (here or {}).items() if value is not None}
+    if strange := sorted(given.keys() - own):
+        raise ClapError(
+            f"--{strange[0]}: {run} takes features of '{named['name']}', which has no such setting; leave it out"
+        )
+    extractor = make_extractor(named["name"], {**(named.get("settings") or {}), **given})
+    if extractor.weights_sha256 != model.info.get("weights_sha256"):
+        raise ClapError(
+            f"{run / 'model.json'}: the model takes features of weights with SHA-256 {model.info['weights_sha256']}, "
+            f"those given here have {extractor.weights_sha256}; give the same file by --weights"
+        )
     if extractor.dim != model.dim:
         raise ClapError(
             f"{run / 'model.json'}: the model takes {model.dim} floats per crop, extractor '{named['name']}' gives "
@@ -108,13 +135,21 @@ def scoring_parts(run: Path, scene: str | None = None) -> tuple[Model, Extractor
     return model, extractor
 
 
-def _model_of(run: Path, scene: str | None) -> Model:
+def model_of(run: Path, scene: str | None) -> Model:
+    """The model of a run, or of a scene's home in it; arguments and errors as of :func:`scoring_parts`."""
+    if not (run / "model.json").exists() and (run / "participants").is_dir():
+        known = sorted((p.parent.name for p in (run / "participants").glob("*/model.json")), key=natural_key)
+        if known:
+            raise ClapError(
+                f"{run}: every participant has a model of its own here; give one of them, "
+                f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
+            )
     homes = Homes.load(run)
     if scene is None:
         return homes.common
     if scene not in homes.own:
-        known = ", ".join(sorted(homes.own, key=natural_key)) or "none"
-        raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {known}; leave out --scene")
+        scenes = ", ".join(sorted(homes.own, key=natural_key)) or "none"
+        raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {scenes}; leave out --scene")
     return homes.own[scene]
 
 
@@ -144,7 +179,7 @@ def choose_threshold(
 
 
 def score_video(
-    model: Model,
+    model: Judge,
     extractor: Extractor,
     path: Path,
     *,
@@ -184,8 +219,11 @@ def score_video(
         max_gap=max_gap,
         min_length=min_length,
     )
-    located = with_regions(events, model.shown(evidence, present), extractor)
-    return ScoredVideo(name, path, found, ending.frames, fps, tuple(located), ending.truncated, ending.notes)
+    if ending.times and fps:
+        events = timed(events, ending.times, frames=ending.frames, fps=fps, segment_frames=extractor.segment_frames)
+    located = tuple(with_regions(events, model.shown(evidence, present), extractor))
+    told = ending.truncated, ending.notes, ending.started
+    return ScoredVideo(name, path, found, ending.frames, fps, located, *told)
 
 
 def with_regions(events: Sequence[Event], shown: np.ndarray, extractor: Extractor) -> list[Event]:
@@ -205,7 +243,15 @@ def regions_of(events: Sequence[Event]) -> dict[int, Region]:
     return {event.peak_frame: event.region for event in events if event.region is not None}
 
 
-def scored_section(one: ScoredVideo, segment_frames: int, threshold: float, *, images: bool, blur: bool) -> Video:
+def scored_section(
+    one: ScoredVideo,
+    segment_frames: int,
+    threshold: float,
+    *,
+    images: bool,
+    blur: bool,
+    rate: float | None = None,
+) -> Video:
     """A scored video as a section of a page; its pictures are decoded here."""
     # matplotlib and the decoder are wanted for a report only
     from ..reporting.thumbnails import thumbnails
@@ -220,6 +266,6 @@ def scored_section(one: ScoredVideo, segment_frames: int, threshold: float, *, i
         segment_frames=segment_frames,
         threshold=threshold,
         events=one.events,
-        pictures=thumbnails(one.path, wanted, blur=blur, regions=regions_of(one.events)) if images else None,
+        pictures=thumbnails(one.path, wanted, rate=rate, blur=blur, regions=regions_of(one.events)) if images else None,
         remarks=(*([f"read in part: {one.truncated}"] if one.truncated else []), *one.notes),
     )

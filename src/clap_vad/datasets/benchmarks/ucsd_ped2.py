@@ -13,7 +13,7 @@ from ...features.store import FeatureStore
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
 from ..published import given_labels, given_truth
-from ..stores import extract_store
+from ..stores import extract_store, link_store
 from ..truth import length_differences
 
 __all__ = ["UcsdPed2"]
@@ -32,6 +32,7 @@ class UcsdPed2(Benchmark):
         default="a", metadata={"help": "ucsd-ped2: a trains on Train and odd Test clips, b on Train and even ones."}
     )
     extractor: str = field(default="motion", metadata={"help": "ucsd-ped2: extractor of the features."})
+    features: Path | None = field(default=None, metadata={"help": "A finished store of the clips, instead."})
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         clips = _find_clips(source)
@@ -40,7 +41,7 @@ class UcsdPed2(Benchmark):
             raise ClapError(f"{source}: no frame_labels.npz there; it holds the truth of the Test clips")
         if unknown := [clip for clip in _CLIPS if clip.startswith("Test") and clip not in given]:
             raise ClapError(f"{file}: no labels for '{unknown[0]}'; give the labels of all twelve Test clips")
-        skipped, remarks = extract_store(clips, out / "store", extractor=self.extractor, settings={}, workers=workers)
+        skipped, remarks = self._store(clips, out / "store", workers)
         records = [
             VideoRecord(clip, split, label=int(clip.startswith("Test")))
             for split in ("train", "test")
@@ -55,6 +56,14 @@ class UcsdPed2(Benchmark):
             labelled_minus_decoded_frames=length_differences(labels, FeatureStore(out / "store")),
         )
         return Contents(records, labels, truth, skipped=skipped, notes=remarks)
+
+    def _store(self, clips: dict[str, Path], out: Path, workers: int | None) -> tuple[dict[str, str], list[str]]:
+        """Extract the features or point at finished ones; tells the clips that are not among them, and remarks."""
+        if self.features is None:
+            return extract_store(clips, out, extractor=self.extractor, settings={}, workers=workers)
+        link_store(self.features, out)
+        store = FeatureStore(out)
+        return {clip: f"{self.features}: no such video in it" for clip in clips if clip not in store}, []
 
     def _split(self, clip: str) -> str:
         odd = int(clip[-3:]) % 2 == 1

@@ -16,7 +16,7 @@ import numpy as np
 from ...core.behaviour import Behaviour
 from ...core.density import Mixture
 from ...core.events import ASSUMED_FPS
-from ...core.evidence import along_objects, over_crops, over_time, squashed
+from ...core.evidence import WITHIN, along_objects, over_crops, over_time, reach_of, squashed
 from ...core.memory import NEIGHBOURS, Memory
 from ...core.moments import Normaliser
 from ...core.surprise import SURPRISE_BINS, Surprise
@@ -131,8 +131,19 @@ class MixtureModel(Model):
     def scores(
         self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
     ) -> np.ndarray:
-        sigma = SMOOTHING_SECONDS * (fps or ASSUMED_FPS) / int(self.info["segment_frames"])
-        return squashed(over_time(over_crops(self._along(evidence, valid, causal), valid), sigma, causal))
+        along = self._along(evidence, valid, causal)
+        return squashed(over_time(over_crops(along, valid), self._sigma(fps), causal))
+
+    def look_back(self, fps: float | None) -> int:
+        """As far as the smoothing reaches, and from its far end as far as an object tells of itself.
+
+        Whether a crop was another object then is seen in the segments between.
+        """
+        return reach_of(self._sigma(fps)) + (WITHIN if self.followed else 0)
+
+    def _sigma(self, fps: float | None) -> float:
+        """Of the smoothing, in segments."""
+        return SMOOTHING_SECONDS * (fps or ASSUMED_FPS) / int(self.info["segment_frames"])
 
     def shown(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         return squashed(self._along(super().shown(evidence, valid), valid, False))

@@ -51,6 +51,9 @@ class NetworkModel(Model):
         """No segment's score depends on any other."""
         return pooled_scores(evidence, None if valid is None else crop_weights(valid))
 
+    def look_back(self, fps: float | None) -> int:
+        return 0
+
     def score_videos(
         self, store: FeatureStore, entries: Sequence[VideoIndex], threads: int, causal: bool = False
     ) -> list[np.ndarray]:

@@ -7,46 +7,41 @@ score can be traced to a place in the picture. The numbers of a cell are ``flow_
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import ClapError
-from ..extractor import EXTRACTORS, Block, Ending, Extractor, setting
+from ..extractor import EXTRACTORS, setting
 from ..flow_statistics import CELL_SAMPLES, FEATURE_NAMES, segment_statistics
 from ..roles import Roles
-from ..video import VideoReader, is_video
+from ..video_extractor import VideoExtractor
 
 __all__ = ["Motion"]
 
-_BLOCK_SEGMENTS = 16  # about ten seconds of video per block
 _SMALLEST = 32  # pixels; DIS needs room for its patches, smaller pictures are enlarged
 _STRIDES = (1, 2, 4, 8, 16)
 
 
 @EXTRACTORS.register("motion")
 @dataclass(frozen=True)
-class Motion(Extractor):
+class Motion(VideoExtractor):
     """Optical flow statistics on a grid: features (T, rows * cols, 24)."""
 
     rows: int = setting(6, "Cells of the grid down the picture.")
     cols: int = setting(8, "Cells of the grid across the picture.")
     side: int = setting(320, "Pictures are shrunk until their longer side has at most this many pixels.")
     stride: int = setting(1, "Flow is taken between pictures this many frames apart: 1, 2, 4, 8 or 16.")
-    fps: float = setting(25.0, "Frames per second where the input does not say (folders of frames).")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (1 <= self.rows <= 64 and 1 <= self.cols <= 64):
             raise ClapError(f"motion: a grid of {self.rows} x {self.cols} cells; 1 to 64 each way are needed")
         if not _SMALLEST <= self.side <= 4096:
             raise ClapError(f"motion: side is {self.side}; {_SMALLEST} to 4096 pixels are needed")
         if self.stride not in _STRIDES:
             raise ClapError(f"motion: stride is {self.stride}; one of 1, 2, 4, 8, 16 is needed")
-        if not 0 < self.fps < 1000:
-            raise ClapError(f"motion: fps is {self.fps}; a positive number of frames per second is needed")
 
     @property
     def crops(self) -> int:
@@ -69,27 +64,12 @@ class Motion(Extractor):
         names = ("speed mean", "speed 90th percentile", "horizontal speed mean", "share of moving samples")
         return Roles(behaviour=tuple(FEATURE_NAMES.index(name) for name in names))
 
-    def accepts(self, path: Path) -> bool:
-        return is_video(path)
+    @property
+    def picture_side(self) -> int:
+        return self.side
 
-    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
-        reader = VideoReader(path, side=self.side)
-        fps = reader.fps or self.fps
-        segment = _Segment(self, fps)
-        rows: list[np.ndarray] = []
-        frames = 0
-        for picture in reader:
-            if frames and frames % self.segment_frames == 0:
-                rows.append(segment.finish())
-                if len(rows) == _BLOCK_SEGMENTS:
-                    yield np.stack(rows), None
-                    rows = []
-            if frames % self.stride == 0:
-                segment.add(picture)
-            frames += 1
-        rows.append(segment.finish())
-        yield np.stack(rows), None
-        return Ending(frames, fps, reader.truncated)
+    def maker(self, fps: float) -> _Segment:
+        return _Segment(self, fps)
 
 
 class _Segment:
@@ -106,6 +86,7 @@ class _Segment:
         self._flow.setPatchStride(6)
         self._grid = (settings.rows, settings.cols)
         self._samples = (settings.cols * CELL_SAMPLES, settings.rows * CELL_SAMPLES)
+        self._stride, self._taken = settings.stride, 0
         self._rate = fps / settings.stride
         self._before: np.ndarray | None = None
         self._velocity_before: np.ndarray | None = None
@@ -113,6 +94,9 @@ class _Segment:
 
     def add(self, picture: np.ndarray) -> None:
         """Take in the next picture (H, W) uint8."""
+        self._taken += 1
+        if (self._taken - 1) % self._stride:
+            return
         picture = _enlarge(picture)
         velocity, change, difference, gradient = self._collected
         gradient.append(self._shrink(_gradient(picture)))

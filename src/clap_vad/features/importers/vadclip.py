@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.naming import natural_key
 from ...errors import ClapError
 from ..folders import choose_videos, common_dtype, find_files, refuse_names
 from ..importing import IMPORTERS, ForeignFeatures, ForeignVideo
-from ..naming import natural_key, video_name
+from ..naming import video_name
 from ..npyfile import NpyHeader, map_npy, read_npy_header
 
 __all__ = ["per_crop"]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from clap_vad.errors import ClapError
-from clap_vad.features.video import VideoReader, frame_files, is_video
+from clap_vad.video.names import frame_files, is_video
+from clap_vad.video.reader import VideoReader
 
 
 def decoded_by_ffmpeg(path: Path, format: str = "gray") -> list[np.ndarray]:
@@ -104,7 +105,7 @@ def test_folder_of_frames_in_order_of_numbers(tmp_path):
     assert [file.name for file in frame_files(folder)][:3] == ["frame1.png", "frame2.png", "frame3.png"]
     reader = VideoReader(folder)
     assert [int(picture[0, 0]) for picture in reader] == [20 * k for k in range(1, 12)]
-    assert reader.fps is None
+    assert (reader.fps, reader.stated) == (25, False)
 
 
 def test_broken_picture_repeats_the_one_before_so_that_frame_numbers_agree(tmp_path):

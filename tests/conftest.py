@@ -25,9 +25,11 @@ def _render(
     times: Iterable[int] | None = None,
     rotation: int = 0,
     muxer: dict[str, str] | None = None,
+    metadata: dict[str, str] | None = None,
 ) -> Path:
     stamps = iter(times) if times is not None else None
     with av.open(str(path), "w", options=muxer or {}) as container:
+        container.metadata.update(metadata or {})
         stream = None
         for picture in pictures:
             if stream is None:
@@ -65,7 +67,7 @@ def _moving(
 
 @pytest.fixture(scope="session")
 def render() -> Render:
-    """render(path, pictures, fps=, codec=, pix_fmt=, options=, times=, rotation=, muxer=) -> path."""
+    """render(path, pictures, fps=, codec=, pix_fmt=, options=, times=, rotation=, muxer=, metadata=) -> path."""
     return _render
 
 

@@ -1,0 +1,27 @@
+"""Names for people: which can be printed, and in which order they stand."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["natural_key", "unprintable"]
+
+
+def unprintable(text: str) -> bool:
+    """Whether a name holds control characters, line ends, or what UTF-8 cannot hold: nothing should be called so.
+
+    >>> unprintable("Großer Platz 3"), unprintable("a\\nb")
+    (False, True)
+    """
+    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+
+
+def natural_key(text: str) -> tuple[list[str | int], str]:
+    """Sort key that counts digits as numbers; the text itself settles ties, so the order is total.
+
+    >>> sorted(["clip10", "clip2", "clip02"], key=natural_key)
+    ['clip02', 'clip2', 'clip10']
+    """
+    parts = re.split(r"([0-9]+)", text)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], text

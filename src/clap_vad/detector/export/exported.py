@@ -1,0 +1,79 @@
+"""An exported graph as what scores videos: onnxruntime in the place of numpy and torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from ...errors import ClapError
+from ..judge import Judge
+from ..model import Model
+from .files import read_export
+from .graph import cut
+
+__all__ = ["ExportedModel"]
+
+
+class ExportedModel(Judge):
+    """``model.onnx``, cut at the evidence, so that a video goes through block by block.
+
+    Args:
+        folder: of the export.
+        model: of which it must be.
+
+    Raises:
+        ClapError: see :func:`~clap_vad.detector.export.files.read_export`; or the graph is none that onnxruntime runs.
+    """
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        content, data = read_export(folder, model)
+        self.causal = bool(content["causal"])
+        self._folder, self._dim = folder, model.dim
+        try:
+            whole = onnx.load_model_from_string(data)
+            self._front = _session(cut(whole, ["features", "valid"], ["evidence"]))
+            self._back = _session(cut(whole, ["evidence", "valid", "fps"], ["scores", "shown"]))
+        except Exception as error:  # protobuf, onnx and onnxruntime have no common one
+            told = str(error).split("\n")[0]
+            raise ClapError(f"{folder / 'model.onnx'}: not a graph that can be run ({told}); export again") from None
+
+    @property
+    def dim(self) -> int:
+        return self._dim
+
+    def evidence(self, x: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        present = np.ones(x.shape[:2], bool) if valid is None else valid
+        return _run(self._front, "evidence", features=np.asarray(x, np.float32), valid=present)
+
+    def scores(
+        self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
+    ) -> np.ndarray:
+        if causal != self.causal:
+            said = "looks back only" if self.causal else "looks at whole videos"
+            raise ClapError(f"{self._folder}: this graph {said}; export {'with' if causal else 'without'} --causal")
+        return self._judged("scores", evidence, valid, fps)
+
+    def shown(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        return self._judged("shown", evidence, valid, None)
+
+    def _judged(self, output: str, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None) -> np.ndarray:
+        present = np.ones(evidence.shape, bool) if valid is None else valid
+        rate = np.array(fps or 0.0, np.float64)
+        return _run(self._back, output, evidence=evidence, valid=present, fps=rate)
+
+
+def _session(model: onnx.ModelProto) -> Any:
+    """On one thread, so that a score never depends on how many there are."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; the rest is on how it could run faster
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: Any, output: str, **inputs: np.ndarray) -> np.ndarray:
+    found: np.ndarray = session.run([output], inputs)[0]
+    return found

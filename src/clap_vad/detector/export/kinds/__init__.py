@@ -1,0 +1,1 @@
+"""How a kind of model becomes a graph; each file registers one."""

@@ -1,0 +1,145 @@
+"""Densities, and perhaps a memory, as a graph: what ``detector/models/mixture`` and ``core/`` compute, step by step.
+
+In double precision where squares of far rows cancel; what lies behind the surprise is smooth and small.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ....core.behaviour import CUT
+from ....core.memory import NEIGHBOURS
+from ....core.surprise import SHAPE, SURPRISE_BINS, TAIL, Surprise
+from ....features.roles import SAME_WITHIN
+from ...models.mixture import BROAD_VARIANCE, SMOOTHING_SECONDS, Density, MixtureModel, Remembered
+from ..evidence import along_objects, largest, smoothed, squashed
+from ..graph import Graph, Value
+from ..kind import EXPORTERS, Exporter, finite, whole
+
+__all__ = ["MixtureExporter"]
+
+_BLOCK = 256
+"""Crops judged at once: it bounds memory, whatever the video's length."""
+
+
+@EXPORTERS.register("mixture")
+class MixtureExporter(Exporter):
+    """Every expert's surprise, their mean; along objects, over crops, over time."""
+
+    model: MixtureModel
+
+    @property
+    def width(self) -> int:
+        return self.model.behaviour.dim
+
+    @property
+    def preparation(self) -> str:
+        projected = "" if self.model.behaviour.projection is None else ", times the projection"
+        return (
+            f"the columns{projected}, (x - mean) * scale, cut at {CUT:g} either way; NaN for what is not finite; "
+            "the arrays of model.safetensors"
+        )
+
+    @property
+    def remembered(self) -> int:
+        return sum(len(expert.rows) for expert in self.model.experts if isinstance(expert, Remembered))
+
+    def detector(self, graph: Graph, rows: Value) -> Value:
+        """In blocks: the last is filled up with zeros, which make sure that there is one."""
+        size = rows.shape(0)
+        block = graph.op("Min", size + 1, _BLOCK)
+        blocks = size / block + 1
+        fill = graph.op("Concat", [0, 0], blocks * block - size, [0], axis=0, dtype=np.int64)
+        cube = graph.op("Concat", blocks, block, [self.width], axis=0)
+        judged = graph.each(
+            graph.op("Reshape", graph.op("Pad", rows, fill), cube), lambda part: self._judged(graph, part)
+        )
+        return graph.op("Reshape", judged, [-1]).part(0, size)
+
+    def evidence(self, graph: Graph, x: Value, valid: Value) -> Value:
+        """Crops that are absent are not even looked at, most are where many may come."""
+        flat = graph.op("Reshape", valid, [-1])
+        rows = graph.op("Compress", graph.op("Reshape", x, [-1, self.model.dim]), flat, axis=0)
+        found = self.detector(graph, self._prepared(graph, rows))
+        at = graph.op("Transpose", graph.op("NonZero", flat, dtype=np.int64), perm=[1, 0])
+        none = flat.to(np.float32) * 0
+        return graph.op("Reshape", graph.op("ScatterND", none, at, found), x.shape(0, 1))
+
+    def scores(self, graph: Graph, evidence: Value, valid: Value, fps: Value, causal: bool) -> tuple[Value, Value]:
+        found = along_objects(graph, evidence, valid, SAME_WITHIN, causal) if self.model.followed else evidence
+        frames = int(self.model.info["segment_frames"])
+        scores = smoothed(graph, largest(graph, found), fps, SMOOTHING_SECONDS, frames, causal)
+        return squashed(graph, scores), squashed(graph, found)
+
+    def _prepared(self, graph: Graph, rows: Value) -> Value:
+        """(n, D) -> (n, d) float32, :meth:`~clap_vad.core.behaviour.Behaviour.rows`."""
+        behaviour = self.model.behaviour
+        assert behaviour.normaliser is not None  # no model is without
+        found = rows.columns(behaviour.columns)
+        if behaviour.projection is not None:
+            found = graph.op("MatMul", found, behaviour.projection)
+        constants = behaviour.normaliser
+        standardised = (found - graph.constant(constants.mean)) * graph.constant(constants.scale)
+        clipped = graph.op("Clip", standardised, graph.constant(-CUT, np.float32), graph.constant(CUT, np.float32))
+        known = finite(found) & graph.op("Not", graph.op("IsNaN", standardised, dtype=bool))
+        return graph.where(known, clipped, math.nan)
+
+    def _judged(self, graph: Graph, rows: Value) -> Value:
+        """(n, d) float32 -> (n,) float32, NaN for what is not finite."""
+        wide = graph.where(finite(rows), rows, 0.0).to(np.float64)
+        total = sum(expert.share for expert in self.model.experts)
+        found = None
+        for expert in self.model.experts:
+            told = self._surprise(graph, wide, expert) * (expert.share / total)
+            found = told if found is None else found + told
+        assert found is not None  # no model is without experts
+        return graph.where(whole(rows), found.to(np.float32), math.nan)
+
+    def _surprise(self, graph: Graph, rows: Value, expert: Density | Remembered) -> Value:
+        if isinstance(expert, Remembered):
+            return _surprise(graph, _distance(graph, rows, expert.rows), Surprise(expert.counts))
+        return _surprise(graph, _unlikeliness(graph, rows, expert), Surprise(expert.counts))
+
+
+def _unlikeliness(graph: Graph, rows: Value, expert: Density) -> Value:
+    """(n,) of (n, d) rows, :func:`~clap_vad.detector.models.mixture.unlikeliness`."""
+    table = expert.mixture.logarithm
+    own = rows.columns(expert.columns)
+    i, j = np.triu_indices(expert.mixture.dim)
+    monomials = graph.op("Concat", own, own.columns(i) * own.columns(j), axis=1)
+    logs = graph.op("MatMul", monomials, table[1:]) + graph.constant(table[0])
+    top = logs.max(1, keepdims=1)
+    each = graph.op("Log", graph.op("Exp", logs - top).sum(1)) + graph.op("Squeeze", top, [1])
+    return each * -1 - (own * own).sum(1) / (2 * BROAD_VARIANCE)
+
+
+def _distance(graph: Graph, rows: Value, remembered: np.ndarray) -> Value:
+    """(n,) of (n, d) rows, :class:`~clap_vad.core.memory.Memory`."""
+    known = graph.constant(remembered).to(np.float64)
+    squares = np.square(remembered.astype(np.float64)).sum(axis=1)
+    apart = graph.op("MatMul", rows, graph.op("Transpose", known, perm=[1, 0])) * -2 + graph.constant(squares)
+    apart = apart + graph.op("Unsqueeze", (rows * rows).sum(1), [1])
+    near = graph.first("TopK", apart, [NEIGHBOURS], outputs=2, axis=1, largest=0, sorted=0)
+    return graph.op("Sqrt", graph.op("Max", near, 0.0)).sum(1) / NEIGHBOURS
+
+
+def _surprise(graph: Graph, values: Value, surprise: Surprise) -> Value:
+    """(n,) of (n,) values, :class:`~clap_vad.core.surprise.Surprise`: its edges are equally far apart in asinh."""
+    edges, below, total, start, scale = surprise.parts
+    if total == 0:
+        return values * 0
+    size = graph.op("Abs", values)
+    asinh = graph.op("Sign", values) * graph.op("Log", size + graph.op("Sqrt", size * size + 1))
+    place = (asinh - float(edges[0])) * (SURPRISE_BINS / float(edges[-1] - edges[0]))
+    place = graph.op("Clip", place, graph.constant(0.0), graph.constant(float(SURPRISE_BINS)))
+    left = graph.op("Min", place.to(np.int64), SURPRISE_BINS - 1)
+    table = np.append(below, below[-1]).astype(np.float64)
+    low, high = (graph.op("Gather", graph.constant(table), at, axis=0, dtype=np.float64) for at in (left, left + 1))
+    at = low + (high - low) * (place - left.to(np.float64))
+    most = -math.log(1 - TAIL)
+    body = graph.op("Log", graph.constant(float(total + 1)) / (at * -1 + float(total + 1)))
+    beyond = graph.op("Max", values - start, 0.0) / scale
+    far = graph.op("Log", beyond + 1) / SHAPE + most
+    return graph.op("Where", graph.constant(start) < values, far, graph.op("Min", body, most), dtype=np.float64)

@@ -1,0 +1,116 @@
+"""Extractors that look at pictures: what they share, whether a file is read or a camera watched.
+
+A subclass says how large its pictures are to be and makes, for each video, a :class:`SegmentMaker` that takes in one
+picture after the other. Sampling, time stamps and blocks are done here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from array import array
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from ..core.events import ASSUMED_FPS
+from ..errors import ClapError
+from ..video.ahead import ahead
+from ..video.names import is_video
+from ..video.reader import VideoReader
+from ..video.times import check_rate
+from .extractor import Block, Ending, Extractor, setting
+
+__all__ = ["SegmentMaker", "VideoExtractor"]
+
+_BLOCK_SEGMENTS = 16  # about ten seconds of video per block
+_UNEVEN = 0.5  # pictures by which a segment may start earlier or later than its number says
+
+
+class SegmentMaker(Protocol):
+    """Makes the features of one segment after the other of one video."""
+
+    def add(self, picture: np.ndarray) -> None:
+        """Take in the next picture, (H, W) or, in colour, (H, W, 3) uint8, all of a video of one size."""
+
+    def finish(self) -> np.ndarray:
+        """Features (C, D) float32 of what was taken in since the last call: 1 to ``segment_frames`` pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoExtractor(Extractor):
+    """Base of extractors that read videos, folders of frames and cameras."""
+
+    colour: ClassVar[bool] = False
+    """Whether it looks at RGB pictures."""
+
+    lead: ClassVar[int] = 0
+    """Pictures that may be decoded ahead, in a thread, while features are made; 0 for none."""
+
+    rate: float | None = setting(None, "Take so many pictures a second, whatever the video has; by default all.")
+    fps: float = setting(ASSUMED_FPS, "Frames per second where the input does not say (folders of frames).")
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+        if not 0 < self.fps < 1000:
+            raise ClapError(f"fps is {self.fps}; a positive number of frames per second is needed")
+
+    @property
+    def picture_side(self) -> int | None:
+        """Pictures are shrunk until their longer side has at most this many pixels; None keeps their size."""
+        return None
+
+    @abstractmethod
+    def maker(self, fps: float) -> SegmentMaker:
+        """What makes the features of one video, whose pictures come ``fps`` a second."""
+
+    def accepts(self, path: Path) -> bool:
+        return is_video(path)
+
+    def settings(self) -> dict[str, Any]:
+        """As for all, but for a ``rate`` that is not set: features made before it existed are the same features."""
+        found = super().settings()
+        if self.rate is None:
+            del found["rate"]
+        return found
+
+    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+        reader = VideoReader(path, side=self.picture_side, colour=self.colour, rate=self.rate, fps=self.fps)
+        maker = self.maker(reader.fps)
+        starts = array("d")
+        rows: list[np.ndarray] = []
+        frames = 0
+        with closing(ahead(_timed(reader), self.lead)) as pictures:
+            for seconds, picture in pictures:
+                if frames % self.segment_frames == 0:
+                    if frames:
+                        rows.append(maker.finish())
+                    starts.append(seconds)
+                    if len(rows) == _BLOCK_SEGMENTS:
+                        yield np.stack(rows), None
+                        rows = []
+                maker.add(picture)
+                frames += 1
+        rows.append(maker.finish())
+        yield np.stack(rows), None
+        times = _uneven(np.frombuffer(starts), self.segment_frames, reader.fps) if reader.stated else ()
+        notes = (_UNEVEN_NOTE,) if times and self.rate is None else ()
+        return Ending(frames, reader.fps, reader.truncated, notes, times, reader.started)
+
+
+_UNEVEN_NOTE = "its frames are not evenly spaced in time; --rate takes them evenly"
+
+
+def _timed(reader: VideoReader) -> Iterator[tuple[float, np.ndarray]]:
+    for picture in reader:
+        yield reader.seconds, picture
+
+
+def _uneven(starts: Iterable[float], segment_frames: int, fps: float) -> tuple[float, ...]:
+    """The starts of segments in seconds where their numbers do not tell, else nothing."""
+    found = np.asarray(starts)
+    told = np.arange(len(found)) * (segment_frames / fps)
+    return tuple(found.tolist()) if (np.abs(found - told) > _UNEVEN / fps).any() else ()

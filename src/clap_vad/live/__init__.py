@@ -1,0 +1,1 @@
+"""What is kept and told of a stream while it is watched."""

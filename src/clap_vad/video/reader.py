@@ -1,0 +1,222 @@
+"""Pictures of a video, one after the other, from a file (decoded by FFmpeg through PyAV) or a folder of frames.
+
+Nothing is held but the present picture, so a week of video needs no more memory than a minute. Decoding uses one
+thread: parallel work is several videos at once.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.events import ASSUMED_FPS
+from ..errors import ClapError
+from .names import frame_files
+from .pictures import Shaper
+from .recorder import Recorder
+from .times import Clock, at_rate, check_rate
+
+__all__ = ["VideoReader", "moving_picture", "reason_of", "stated_fps"]
+
+MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
+
+_Timed = Iterator[tuple[float, np.ndarray]]
+
+
+class VideoReader:
+    """Iterates over the pictures of one video, once.
+
+    Args:
+        path: a video file or a folder of numbered pictures.
+        side: pictures are shrunk until their longer side is at most this; None keeps their size.
+        colour: RGB pictures (H, W, 3) instead of grey ones (H, W), uint8.
+        rate: take so many pictures a second by their times, see :func:`~clap_vad.video.times.at_rate`; None takes
+            every picture.
+        fps: pictures a second where the source does not say (folders of frames, raw streams).
+
+    Attributes:
+        fps: pictures a second as they are given out: ``rate``, or the source's average, or the argument ``fps``.
+        stated: whether the source or ``rate`` says so.
+        seconds: time of the present picture since the first one, by the file's own time stamps.
+        started: when the first picture was taken, in seconds since 1970, where the file says so.
+        shape: height and width of the source picture as shown (after rotation), once the first one was read.
+        truncated: what is missing, as a sentence, once all was read.
+
+    Pictures that differ in size from the first are scaled to it, rotation noted in the file is undone, a picture that
+    cannot be decoded is left out (a broken file in a folder of frames repeats the one before, so numbers still agree).
+
+    Raises:
+        ClapError: the file is missing, empty, not a video, holds no picture, or none of it can be decoded.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        side: int | None = None,
+        colour: bool = False,
+        rate: float | None = None,
+        fps: float = ASSUMED_FPS,
+    ) -> None:
+        check_rate(rate)
+        self.path = path
+        self.seconds = 0.0
+        self.started: float | None = None
+        self.truncated: str | None = None
+        self._colour = colour
+        self._shaper = Shaper(side, colour)
+        self._container: Any = None
+        self._recorder: Recorder | None = None
+        own: float | None = None
+        if not path.is_dir():
+            self._container = self._open()
+            self._stream = moving_picture(self._container, path)
+            own = stated_fps(self._stream)
+            self.started = _creation_time(self._container)
+        self.stated = bool(own or rate)
+        pictures = self._from_folder(fps) if path.is_dir() else self._from_file(Clock(own or fps))
+        self._pictures = at_rate(pictures, rate) if rate else pictures
+        self.fps = rate or own or fps
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        return self._shaper.shape
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        count = 0
+        try:
+            for seconds, picture in self._pictures:
+                self.seconds = seconds
+                count += 1
+                yield picture
+        finally:
+            self.close()
+        if count == 0:
+            raise ClapError(f"{self.path}: no picture in it can be decoded; the file is damaged or cut short")
+
+    def tap(self, recorder: Recorder) -> None:
+        """Give ``recorder`` every packet of the file, at its time in seconds since ``started`` or the first picture."""
+        self._recorder = recorder
+        recorder.connected(self._stream)
+
+    def close(self) -> None:
+        """Release the file; iterating to the end does it too."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _open(self) -> Any:
+        import av
+
+        if not self.path.exists():
+            raise ClapError(f"{self.path}: no such file")
+        if self.path.stat().st_size == 0:
+            raise ClapError(f"{self.path}: the file is empty; fetch it again")
+        try:
+            # "file:" keeps names like "cam:1.mp4" from being taken for an address, the list keeps play lists local
+            name = f"file:{self.path.resolve()}"
+            return av.open(name, options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace")
+        except (av.FFmpegError, ValueError) as error:
+            raise ClapError(f"{self.path}: cannot be read as a video ({reason_of(error)})") from None
+
+    def _from_file(self, clock: Clock) -> _Timed:
+        import av
+
+        stream, packets, failed, in_a_row, end = self._stream, 0, 0, 0, None
+        demuxer = self._container.demux(stream)
+        while True:
+            try:
+                packet = next(demuxer)
+                packets += packet.size > 0
+                if self._recorder is not None and packet.size:
+                    self._recorder.add((self.started or 0.0) + self.seconds, packet)
+                frames = packet.decode()
+            except StopIteration:
+                break
+            except (av.FFmpegError, ValueError) as error:
+                if isinstance(error, av.EOFError):
+                    break
+                failed, in_a_row = failed + 1, in_a_row + 1
+                if in_a_row > MAX_ERRORS:
+                    break
+                continue
+            for frame in frames:
+                in_a_row = 0
+                end = frame.time if frame.time is not None else end
+                yield clock(frame.time), self._shaper.decoded(frame)
+        self.truncated = self._missing(packets, failed, end)
+
+    def _missing(self, packets: int, failed: int, end: float | None) -> str | None:
+        """What a file announces and does not hold."""
+        parts = []
+        announced, duration = self._stream.frames, self._container.duration
+        if packets < announced:
+            parts.append(f"{packets} of {announced} announced frames are there")
+        elif not announced and duration and end is not None and duration / 1e6 - end > max(2.0, 0.05 * duration / 1e6):
+            parts.append(f"it ends at {end:.1f} of {duration / 1e6:.1f} announced seconds")
+        if failed:
+            parts.append(f"{failed} {'packet' if failed == 1 else 'packets'} could not be decoded")
+        return " and ".join(parts) or None
+
+    def _from_folder(self, fps: float) -> _Timed:
+        import cv2
+
+        files = frame_files(self.path)
+        if not files:
+            raise ClapError(f"{self.path}: no numbered pictures in this folder; give frames like 0001.jpg, 0002.jpg")
+        broken: list[Path] = []
+        picture = None
+        for number, file in enumerate(files):
+            data = np.fromfile(file, np.uint8)
+            flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
+            try:
+                decoded = cv2.imdecode(data, flag) if data.size else None
+            except cv2.error:  # more pixels than OpenCV takes
+                decoded = None
+            if decoded is None:
+                broken.append(file)
+            else:
+                picture = self._shaper.fitted(decoded[:, :, ::-1] if self._colour else decoded)
+            if picture is not None:
+                yield number / fps, picture
+        if broken:
+            noun = "picture" if len(broken) == 1 else "pictures"
+            self.truncated = f"{len(broken)} {noun} could not be read, the first is {broken[0].name}"
+
+
+def stated_fps(stream: Any) -> float | None:
+    """Pictures a second that a stream announces; None where that is missing or absurd."""
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate and 0 < rate < 1000 else None
+
+
+def reason_of(error: Exception) -> str:
+    """What FFmpeg says of a failure."""
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def moving_picture(container: Any, name: Path | str) -> Any:
+    """The first video stream that is no cover of an album, set to decode on one thread."""
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+    if not streams or streams[0].codec_context is None:
+        container.close()
+        raise ClapError(f"{name}: holds no video stream; give a file with a moving picture")
+    streams[0].codec_context.thread_count = 1
+    return streams[0]
+
+
+def _creation_time(container: Any) -> float | None:
+    text = container.metadata.get("creation_time")
+    try:
+        taken = datetime.datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    # cameras without a clock write the year 1904 or 1970
+    return taken.timestamp() if taken is not None and taken.tzinfo is not None and taken.year > 1980 else None

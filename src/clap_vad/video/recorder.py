@@ -1,0 +1,175 @@
+"""Clips of a running stream, cut from what it sent: nothing is encoded again, and the past seconds are at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..persistence import atomic_path
+
+__all__ = ["Recorder"]
+
+_LONGEST_PAST = 60.0  # seconds that are kept for the sake of a key frame
+_LARGEST_PAST = 64 << 20  # bytes
+_IN_MP4 = {"h264", "hevc", "mpeg4", "av1", "mjpeg"}
+
+
+@dataclass
+class _Clip:
+    """One file that is being written."""
+
+    until: float | None = None
+    container: Any = None
+    stream: Any = None
+    files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    first: int | None = None
+
+
+class Recorder:
+    """Keeps the last packets of a stream and writes clips of it.
+
+    Packets are added by the thread that reads the stream, clips are begun and ended by another one.
+
+    Args:
+        past: seconds to keep; since a clip starts with a key frame, up to a minute is kept to reach one.
+        failed: told a sentence when a clip cannot be written; watching goes on.
+    """
+
+    def __init__(self, past: float, failed: Callable[[str], None]) -> None:
+        self._past, self._failed = past, failed
+        self._kept: deque[tuple[float, Any]] = deque()
+        self._bytes = 0
+        self._template: Any = None
+        self._clips: dict[Path, _Clip] = {}
+        self._lock = threading.Lock()
+
+    def connected(self, stream: Any) -> None:
+        """A stream starts (again)."""
+        with self._lock:
+            self._template = stream
+            self._kept.clear()
+            self._bytes = 0
+
+    def add(self, seconds: float, packet: Any) -> None:
+        """Take in the next packet, which arrived at this time."""
+        with self._lock:
+            self._kept.append((seconds, packet))
+            self._bytes += packet.size
+            self._forget(seconds)
+            for path in list(self._clips):
+                clip = self._clips[path]
+                if clip.until is not None and seconds > clip.until:
+                    self._finish(path)
+                else:
+                    self._guarded(path, clip, partial(_write, clip, packet))
+
+    def lost(self) -> None:
+        """The stream broke off: what is being written ends here."""
+        with self._lock:
+            for path in list(self._clips):
+                self._finish(path)
+            self._template = None
+            self._kept.clear()
+
+    def begin(self, folder: Path, name: str, since: float) -> Path | None:
+        """Start ``folder/name.mp4`` (``.mkv`` where MP4 does not hold it) with the key frame before ``since``.
+
+        Returns:
+            The file, there as soon as the clip has ended; None where nothing can be recorded now.
+        """
+        with self._lock:
+            if self._template is None or not self._kept:
+                return None
+            path = folder / f"{name}{'.mp4' if self._template.codec_context.name in _IN_MP4 else '.mkv'}"
+            clip = self._clips[path] = _Clip()
+            keys = [at for at, (_, packet) in enumerate(self._kept) if packet.is_keyframe]
+            if not keys:
+                del self._clips[path]
+                return None
+            before = [at for at in keys if self._kept[at][0] <= since]
+            packets = list(self._kept)[before[-1] if before else keys[0] :]
+
+            def write() -> None:
+                _open(clip, path, self._template)
+                for _, packet in packets:
+                    _write(clip, packet)
+
+            self._guarded(path, clip, write)
+            return path if path in self._clips else None
+
+    def end(self, path: Path, until: float) -> None:
+        """Let a clip go on until this time, then finish it."""
+        with self._lock:
+            if path in self._clips:
+                self._clips[path].until = until
+                if self._kept and self._kept[-1][0] > until:
+                    self._finish(path)
+
+    def close(self) -> None:
+        """Finish whatever is being written."""
+        self.lost()
+
+    def _forget(self, now: float) -> None:
+        """Drop what no clip can need: all before the last key frame that is old enough."""
+        while len(self._kept) > 1:
+            start = next(
+                (at for at, (when, packet) in enumerate(self._kept) if at and packet.is_keyframe), len(self._kept)
+            )
+            reaches = start < len(self._kept) and self._kept[start][0] <= now - self._past
+            too_much = now - self._kept[0][0] > self._past + _LONGEST_PAST or self._bytes > _LARGEST_PAST
+            if not reaches and not too_much:
+                return
+            for _ in range(start if reaches else 1):
+                self._bytes -= self._kept.popleft()[1].size
+
+    def _guarded(self, path: Path, clip: _Clip, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # a disk that is full, packets that do not go into the container
+            del self._clips[path]
+            with contextlib.suppress(Exception):
+                clip.container.close()
+            clip.files.__exit__(type(error), error, None)
+            self._failed(f"{path}: this clip cannot be written ({error})")
+
+    def _finish(self, path: Path) -> None:
+        clip = self._clips[path]
+
+        def close() -> None:
+            clip.container.close()
+            clip.files.close()
+
+        self._guarded(path, clip, close)
+        self._clips.pop(path, None)
+
+
+def _open(clip: _Clip, path: Path, template: Any) -> None:
+    import av
+
+    temporary = clip.files.enter_context(atomic_path(path))
+    form, options = ("mp4", {"movflags": "+faststart"}) if path.suffix == ".mp4" else ("matroska", {})
+    clip.container = av.open(f"file:{temporary.absolute()}", "w", format=form, options=options)
+    clip.stream = clip.container.add_stream_from_template(template)
+
+
+def _write(clip: _Clip, packet: Any) -> None:
+    """Add a packet, its time counted from the first one; the packet itself stays as it is."""
+    import av
+
+    if packet.dts is None and packet.pts is None:
+        return
+    if clip.first is None:
+        clip.first = packet.dts if packet.dts is not None else packet.pts
+    copy = av.Packet(bytes(packet))
+    copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+    copy.pts = None if packet.pts is None else packet.pts - clip.first
+    copy.dts = None if packet.dts is None else packet.dts - clip.first
+    copy.duration = packet.duration
+    copy.stream = clip.stream
+    clip.container.mux(copy)

@@ -1,0 +1,58 @@
+"""A run's model for where neither Python nor torch is: ``clap export``, and scoring by what it wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..detector.export import require_onnx
+from ..detector.judge import Judge
+from ..detector.model import Model
+from ..errors import ClapError
+from .scoring import model_of
+
+__all__ = ["export", "exported_model"]
+
+_FORMATS = ("onnx",)
+
+
+def export(
+    run: Path, out: Path, *, format: str = "onnx", scene: str | None = None, causal: bool = False
+) -> dict[str, Any]:
+    """Write a run's model as graphs that other programs run.
+
+    Args:
+        run: a run folder, or ``RUN/participants/ID`` where every participant has a model of its own.
+        out: folder for ``detector.onnx`` (prepared crops -> evidence), ``model.onnx`` (raw features of a video ->
+            scores) and ``export.json``, which says what goes in and comes out.
+        format: ``onnx``.
+        scene: the camera whose home's model it is to be; None for the common one.
+        causal: let no score depend on a later segment, as a live stream demands.
+
+    Returns:
+        A JSON-able dict: ``run``, ``out``, and what ``export.json`` holds.
+
+    Raises:
+        ClapError: no usable model, an unknown format, ``out`` is a file, or the extra 'export' is not installed.
+    """
+    if format not in _FORMATS:
+        raise ClapError(f"--format {format}: known: {', '.join(_FORMATS)}")
+    run, out = Path(run), Path(out)
+    require_onnx()
+    from ..detector.export.files import write_export
+
+    model = model_of(run, scene)
+    if out.exists() and not out.is_dir():
+        raise ClapError(f"{out}: a file is in the way; choose another --out")
+    return {"run": str(run), "out": str(out), **write_export(model, out, causal=causal, scene=scene)}
+
+
+def exported_model(folder: Path, model: Model) -> Judge:
+    """What scores whole videos by the graph in ``folder``; raises :class:`ClapError` where it is not this model's."""
+    require_onnx()
+    from ..detector.export.exported import ExportedModel
+
+    judge = ExportedModel(folder, model)
+    if judge.causal:
+        raise ClapError(f"{folder}: this graph looks back only, a file is judged as a whole; export without --causal")
+    return judge

@@ -1,0 +1,236 @@
+"""The journal holds what happened, after a kill, beside other cameras, behind a lock and on a full disk."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clap_vad.core.ongoing import OngoingEvent
+from clap_vad.errors import ClapError
+from clap_vad.live.journal import Journal, Watch
+from clap_vad.live.schema import open_database, open_to_read
+from clap_vad.live.timeline import Timeline, TimelineRow
+
+NOW = 1_790_000_000.0
+SOURCE = "rtsp://admin:s3cret@10.0.0.5/cam"
+GATE = Watch("gate", SOURCE, "run", "ab" * 32, "motion", 0.5, "wall")
+ROW = TimelineRow(NOW, 10.0, 15, 0.75, 0.25, 240, 3, 0.125, 0.5)
+BOX = (0.0, 0.25, 0.5, 1.0)
+
+
+def event(number=0, stop=NOW + 4, score=0.8):
+    return OngoingEvent(number, NOW, stop, NOW + 1, score, BOX)
+
+
+def rows(path, query):
+    with open_to_read(path) as db:
+        return db.execute(query).fetchall()
+
+
+EVENTS = "SELECT watch, number, start_time, stop_time, peak_score, state, clip FROM events"
+
+
+def test_a_watch_leaves_its_events_outages_and_timeline_and_no_login(tmp_path):
+    path = tmp_path / "watch.db"
+    journal = Journal(path, GATE, NOW, pytest.fail)
+    assert journal.event(event(), "open")
+    assert rows(path, EVENTS) == [(1, 0, NOW, NOW + 4, 0.8, "open", None)]  # at once, for other processes too
+    assert journal.event(event(stop=NOW + 9, score=0.9), "closed")
+    assert journal.clip(0, "clips/gate-0.mp4")
+    assert journal.event(replace(event(1), region=None), "closed")
+    assert journal.outage(0, NOW + 20, None, f"refused: '{SOURCE}'")
+    assert journal.outage(0, NOW + 20, NOW + 25, f"refused: '{SOURCE}'")
+    assert journal.timeline(ROW) and journal.alive(NOW + 30)
+    journal.close(NOW + 31, "stopped by SIGTERM")
+
+    assert rows(path, EVENTS) == [
+        (1, 0, NOW, NOW + 9, 0.9, "closed", "clips/gate-0.mp4"),
+        (1, 1, NOW, NOW + 4, 0.8, "closed", None),
+    ]
+    regions = "SELECT region_left, region_top, region_right, region_bottom FROM events"
+    assert rows(path, regions) == [BOX, (None,) * 4]
+    assert rows(path, "SELECT * FROM timeline") == [(1, NOW, 10.0, 15, 0.75, 0.25, 240, 3, 0.125, 0.5)]
+    address = "rtsp://10.0.0.5/cam"
+    assert rows(path, "SELECT * FROM outages") == [(1, 1, 0, NOW + 20, NOW + 25, f"refused: '{address}'")]
+    told = ("gate", address, "run", "ab" * 32, "motion", 0.5, "wall", NOW, NOW + 31, NOW + 31, "stopped by SIGTERM")
+    assert rows(path, "SELECT * FROM watches") == [(1, *told)]
+    assert b"s3cret" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from test_journal import GATE, NOW, event
+from clap_vad.live.journal import Journal
+journal = Journal(Path(sys.argv[1]), GATE, NOW, print)
+journal.event(event(), "open")
+journal.event(event(stop=NOW + 7), "open")
+journal.outage(0, NOW + 10, None, "no frames")
+journal.alive(NOW + 12)
+print("watching", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_watch_left_open_is_closed_by_the_next_one_of_its_camera(tmp_path):
+    path = tmp_path / "watch.db"
+    environment = {"PYTHONPATH": ":".join(p for p in (str(__file__.rpartition("/")[0]), *sys.path) if p)}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (-9, "watching\n"), done.stderr
+    other = Journal(path, replace(GATE, camera="yard"), NOW + 50, pytest.fail)
+    assert rows(path, "SELECT state FROM events") == [("open",)]  # not this camera's business
+    journal = Journal(path, GATE, NOW + 100, pytest.fail)
+    assert rows(path, EVENTS) == [(1, 0, NOW, NOW + 7, 0.8, "interrupted", None)]
+    assert rows(path, "SELECT start_time, stop_time FROM outages") == [(NOW + 10, NOW + 12)]
+    ended = rows(path, "SELECT camera, stopped, reason FROM watches")
+    assert ended == [("gate", NOW + 12, "interrupted"), ("yard", None, None), ("gate", None, None)]
+    assert journal.event(event(), "open")  # number 0 of another watch
+    for one in (journal, other):
+        one.close(NOW + 101, "end")
+    assert rows(path, "SELECT watch, state FROM events") == [(1, "interrupted"), (3, "interrupted")]
+
+
+def test_a_camera_is_watched_once_at_a_time(tmp_path):
+    path = tmp_path / "watch.db"
+    journal = Journal(path, GATE, NOW, pytest.fail)
+    with pytest.raises(ClapError, match="camera 'gate' is being watched already"):
+        Journal(path, GATE, NOW, pytest.fail)
+    journal.close(NOW, "end")
+    Journal(path, GATE, NOW, pytest.fail).close(NOW, "end")
+
+
+def test_a_locked_database_makes_rows_wait_and_only_the_newest_state_of_each(tmp_path):
+    path, told = tmp_path / "watch.db", []
+    journal = Journal(path, GATE, NOW, told.append, most=4, busy_seconds=0.01)
+    other = open_database(path, 0.1)
+    other.execute("BEGIN IMMEDIATE")
+    for stop in range(1, 6):
+        assert not journal.event(event(stop=NOW + stop), "open")
+    for number in range(1, 6):
+        journal.event(event(number), "closed")
+    other.execute("COMMIT")
+    other.close()
+    assert journal.flush(at_once=True)
+    assert rows(path, "SELECT number FROM events") == [(2,), (3,), (4,), (5,)]
+    assert journal.lost == 2
+    assert [text.partition(": ")[2][:15] for text in told] == ["cannot be writt", "written again; "]
+    journal.close(NOW, "end")
+
+
+def test_a_full_disk_stops_nothing(tmp_path):
+    """SQLite's own limit on pages stands for the disk: the same error, at the same place."""
+    path, told = tmp_path / "watch.db", []
+    journal = Journal(path, GATE, NOW, told.append)
+    journal._db.execute("PRAGMA max_page_count = 1")  # as many as there are: none can be added
+    written = [journal.timeline(replace(ROW, start=NOW + 10 * n)) for n in range(200)]
+    assert written[0] and not written[-1] and "full" in told[0]
+    journal._db.execute("PRAGMA max_page_count = 100000")
+    journal.close(NOW, "end")
+    assert rows(path, "SELECT count(*) FROM timeline") == [(200,)]
+
+
+@pytest.mark.parametrize("content", [b"not a database, " * 100, None])
+def test_another_file_is_told_and_left_as_it_is(tmp_path, content):
+    path = tmp_path / "other.db"
+    if content is None:
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE notes (text)")
+        db.close()
+        content = path.read_bytes()
+    else:
+        path.write_bytes(content)
+    for attempt in (lambda: Journal(path, GATE, NOW, pytest.fail), lambda: open_to_read(path)):
+        with pytest.raises(ClapError, match=str(path)):
+            attempt()
+    with open_or_none(path) as db:
+        assert db is None or db.execute("SELECT name FROM sqlite_schema").fetchall() == [("notes",)]
+    with pytest.raises(ClapError, match="no such file"):
+        open_to_read(tmp_path / "nothing.db")
+
+
+class open_or_none:  # noqa: N801  # a context manager
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        try:
+            self.db = sqlite3.connect(self.path)
+            self.db.execute("SELECT 1 FROM sqlite_schema")
+        except sqlite3.DatabaseError:
+            return None
+        return self.db
+
+    def __exit__(self, *_):
+        self.db.close()
+
+
+@pytest.mark.parametrize("clock", ["wall", "file"])
+def test_rows_older_than_a_day_become_one_a_minute(tmp_path, clock):
+    path, rng = tmp_path / "watch.db", np.random.default_rng(0)
+    begun = NOW if clock == "wall" else 0.0
+    journal = Journal(path, replace(GATE, clock=clock), NOW, pytest.fail)
+    before = []
+    for n in range(700):  # 1 h 57 min
+        segments, latency = int(rng.integers(1, 16)), (None if n % 3 else float(rng.random()))
+        values = (10.0, segments, float(rng.random()), float(rng.random()), 16 * segments, int(rng.integers(3)))
+        before.append(TimelineRow(begun + 10 * n, *values, latency, latency and 2 * latency))
+    journal._waiting = {("timeline", row.start): journal_row(journal, row) for row in before}  # one transaction
+    journal.flush()
+    last = replace(ROW, start=begun + 86400 + 3605)  # a day and an hour on
+    journal.timeline(last)
+    journal.close(NOW, "end")
+
+    limit = (last.start - 86400) // 60 * 60
+    whole = "SELECT start_time, seconds, segments, max_score, mean_score, frames, dropped_frames, latency_mean, "
+    found = rows(path, whole + "latency_max FROM timeline ORDER BY start_time")
+    expected = []
+    for minute in dict.fromkeys(row.start // 60 for row in before if row.start < limit):
+        own = [row for row in before if row.start // 60 == minute]
+        timed = [row for row in own if row.latency_mean is not None]
+        weights = [row.segments for row in own]
+        mean = np.average([row.latency_mean for row in timed], weights=[row.segments for row in timed])
+        expected.append(
+            (
+                *(own[0].start, 10.0 * len(own), sum(weights), max(row.max_score for row in own)),
+                *(np.average([row.mean_score for row in own], weights=weights), sum(row.frames for row in own)),
+                *(sum(row.dropped_frames for row in own), mean, max(row.latency_max for row in timed)),
+            )
+        )
+    assert 58 < len(expected) < 63
+    np.testing.assert_allclose(np.array(found[: len(expected)], float), np.array(expected, float), rtol=1e-12)
+    assert len(found) == len(expected) + sum(row.start >= limit for row in before) + 1
+
+
+def journal_row(journal, row):
+    latency = (row.latency_mean, row.latency_max)
+    values = (row.start, row.seconds, row.segments, row.max_score, row.mean_score, row.frames, row.dropped_frames)
+    return f"INSERT INTO timeline VALUES ({', '.join('?' * 10)})", (journal.watch, *values, *latency)
+
+
+def test_segments_become_rows_at_the_clocks_tens():
+    timeline, rng = Timeline(), np.random.default_rng(0)
+    scores = rng.random(100)
+    found = []
+    for n, score in enumerate(scores):
+        timeline.drop(n % 2)
+        found.append(timeline.add(NOW + 0.64 * n, NOW + 0.64 * (n + 1), float(score), 16, None if n < 50 else n / 100))
+    found = [row for row in [*found, timeline.finish()] if row]
+    assert timeline.finish() is None
+    tens = (NOW + 0.64 * np.arange(100)) // 10
+    assert len(found) == len(np.unique(tens))
+    for row, ten in zip(found, np.unique(tens), strict=True):
+        own = np.flatnonzero(tens == ten)
+        assert (row.start, row.segments, row.frames) == (NOW + 0.64 * own[0], len(own), 16 * len(own))
+        assert row.seconds == pytest.approx(0.64 * len(own))
+        assert (row.max_score, row.mean_score) == (scores[own].max(), pytest.approx(scores[own].mean()))
+        timed = own[own >= 50] / 100
+        assert row.latency_max == (timed.max() if len(timed) else None)
+        assert row.latency_mean == (pytest.approx(timed.mean()) if len(timed) else None)
+    assert sum(row.dropped_frames for row in found) == 50
+    assert math.isclose(sum(row.seconds for row in found), 64.0)

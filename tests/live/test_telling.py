@@ -1,0 +1,222 @@
+"""Lines, webhook, waits and addresses: what is told arrives, whatever fails, and no secret is in it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import resource
+import signal
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clap_vad.core.logins import hide_login, without_login
+from clap_vad.errors import ClapError
+from clap_vad.live.backoff import Backoff
+from clap_vad.live.lines import EventLines
+from clap_vad.live.webhook import Webhook
+
+# Waits.
+
+
+@settings(max_examples=30)
+@given(key=st.text(), other=st.text())
+def test_waits_double_up_to_half_a_minute_and_are_the_same_for_a_key(key, other):
+    one, same, another = Backoff(key), Backoff(key), Backoff(other)
+    found = [one.wait(0.0) for _ in range(70)]
+    assert found == [same.wait(0.0) for _ in range(70)]
+    assert (found == [another.wait(0.0) for _ in range(70)]) == (key == other)
+    for number, seconds in enumerate(found):
+        assert 0.8 * min(30, 2**number) <= seconds <= min(30, 2**number)
+
+
+def test_waits_begin_anew_after_a_good_minute_only():
+    backoff = Backoff("gate")
+    first, second = backoff.wait(0.0), backoff.wait(1.0)
+    backoff.succeeded(10.0)
+    assert backoff.wait(69.0) > second > first
+    backoff.succeeded(100.0)
+    assert backoff.wait(160.0) == first
+    assert backoff.wait(500.0) == second  # no success in between
+
+
+# Addresses.
+
+CAMERAS = {
+    "rtsp://10.0.0.5/cam": "rtsp://10.0.0.5/cam",
+    "rtsp://admin:s3cret@10.0.0.5:554/cam?channel=1&subtype=0": "rtsp://10.0.0.5:554/cam?channel=1&subtype=0",
+    "RTSP://admin:s3cret@cam": "RTSP://cam",
+    "rtsps://admin:p@s3cret/x?y#z@cam/1": "rtsps://cam/1",
+    "http://cam/video.cgi?user=admin&pwd=s3cret&fps=5": "http://cam/video.cgi?user=...&pwd=...&fps=5",
+    "http://cam/stream?Auth_Token=s3cret#a": "http://cam/stream?Auth_Token=...#a",
+    "/dev/video0": "/dev/video0",
+    "videos/gate@night.mp4": "videos/gate@night.mp4",
+}
+
+
+@pytest.mark.parametrize("source", CAMERAS)
+def test_an_address_is_shown_without_its_secrets(source):
+    assert without_login(source) == CAMERAS[source]
+    message = hide_login(f"[Errno 1] refused: '{source}' for admin:s3cret", source)
+    assert CAMERAS[source] in message
+    if "admin:" in source and "?y" not in source:
+        assert "s3cret" not in message
+
+
+# Lines.
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"n": 9', b'{"n": "' + b"x" * 200_000])
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_a_torn_last_line_is_cut_off_when_the_file_is_opened_again(tmp_path, before, torn):
+    path = tmp_path / "deep" / "events.jsonl"
+    first = EventLines(path, pytest.fail)
+    assert all(first.append({"n": n}) for n in range(before))
+    first.close()
+    path.write_bytes(path.read_bytes() + torn)
+    again = EventLines(path, pytest.fail)
+    again.append({"n": before})
+    again.close()
+    assert lines(path) == [{"n": n} for n in range(before + 1)]
+
+
+def test_a_full_disk_makes_lines_wait_and_leaves_no_part_of_one(tmp_path):
+    """The system's limit on the size of a file stands for the disk: the write ends in the midst of a line alike."""
+    told, path = [], tmp_path / "events.jsonl"
+    found = EventLines(path, told.append, most=3)
+    found.append({"n": 0})
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12, before[1]))
+    try:
+        assert [found.append({"n": n}) for n in range(1, 6)] == [False] * 5
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert lines(path) == [{"n": 0}]
+    assert found.append({"n": 6})
+    assert lines(path) == [{"n": n} for n in (0, 4, 5, 6)]
+    assert (found.lost, len(told)) == (3, 1) and str(path) in told[0]
+    found.close()
+
+
+# The webhook, before a real server that does what it is told to.
+
+
+class Receiver:
+    """A web server on loopback; ``answers`` are the next statuses, 200 afterwards."""
+
+    def __init__(self, port=0):
+        self.answers, self.received, self.headers, self.hang = [], [], [], threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):  # the library's name
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if outer.hang.is_set():
+                    time.sleep(1.0)
+                    return
+                status = outer.answers.pop(0) if outer.answers else 200
+                outer.received.append((status, json.loads(body)["n"]))
+                outer.headers.append((self.path, self.headers["Authorization"]))
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", f"http://127.0.0.1:{outer.port}/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    found = Receiver()
+    yield found
+    with contextlib.suppress(OSError):
+        found.stop()
+
+
+def hook(receiver, told, **options):
+    options = {"timeout": 0.2, "first": 0.02, **options}
+    return Webhook(f"http://viewer:s3%21cret@127.0.0.1:{receiver.port}/hooks/T0P?x=1", told.append, **options)
+
+
+def eventually(condition):
+    limit = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def test_messages_are_posted_in_order_and_tried_again_where_that_may_help(receiver):
+    told = []
+    receiver.answers = [500, 429, 200, 302, 404, 200]
+    webhook = hook(receiver, told)
+    for n in range(4):
+        webhook.send({"n": n})
+    assert webhook.close(10) == 0
+    assert receiver.received == [(500, 0), (429, 0), (200, 0), (302, 1), (404, 2), (200, 3)]
+    assert (webhook.sent, webhook.refused, webhook.dropped) == (2, 2, 0)
+    login = "Basic " + base64.b64encode(b"viewer:s3!cret").decode()
+    assert set(receiver.headers) == {("/hooks/T0P?x=1", login)}
+    assert len(told) == 4  # failing, works again, two refused
+    assert not any("cret" in text or "T0P" in text or "viewer" in text for text in told)
+
+
+def test_a_receiver_that_hangs_dies_and_comes_back_loses_only_the_oldest_and_never_blocks(receiver):
+    told, slowest = [], 0.0
+    webhook = hook(receiver, told, most=5)
+    receiver.hang.set()
+    webhook.send({"n": 0})
+    eventually(lambda: told)  # the timeout
+    receiver.stop()
+    for n in range(1, 20):
+        before = time.monotonic()
+        webhook.send({"n": n})
+        slowest = max(slowest, time.monotonic() - before)
+    assert slowest < 0.1
+    back = Receiver(receiver.port)
+    eventually(lambda: webhook.sent == 5)
+    back.stop()
+    assert back.received == [(200, n) for n in range(15, 20)]
+    assert webhook.dropped == 15 and webhook.close() == 0
+
+
+def test_closing_waits_no_longer_than_asked(receiver):
+    with socket.socket() as deaf:  # takes connections and says nothing
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        told = []
+        webhook = Webhook(f"http://127.0.0.1:{deaf.getsockname()[1]}/", told.append, timeout=0.3)
+        webhook.send({"n": 0})
+        before = time.monotonic()
+        assert webhook.close(0.5) == 1
+        assert time.monotonic() - before < 1.5
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://host/s3cret", "https:///s3cret", "http://h:99999/s3cret", "http://h/s3 cret", "http://h/s3crét"]
+)
+def test_what_is_no_url_is_told_without_repeating_it(url):
+    with pytest.raises(ClapError, match="webhook: not a URL") as error:
+        Webhook(url, pytest.fail)
+    assert "s3" not in str(error.value)

@@ -1,0 +1,86 @@
+"""Clock and even sampling, against slow loops and by what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clap_vad.errors import ClapError
+from clap_vad.video.reader import VideoReader
+from clap_vad.video.times import Clock, at_rate
+
+STEPS = st.lists(st.floats(0.001, 9.0), min_size=1, max_size=60)
+
+
+def numbered(times):
+    return [(float(t), np.array(k)) for k, t in enumerate(times)]
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e5, 1e5)), min_size=1, max_size=50))
+def test_the_clock_starts_at_zero_and_never_runs_backwards(stamps):
+    clock = Clock(10.0)
+    seconds = [clock(stamp) for stamp in stamps]
+    assert seconds[0] == 0
+    assert (np.diff(seconds) >= 0).all()
+
+
+def test_the_clock_keeps_what_a_file_says_and_goes_on_where_stamps_begin_anew():
+    clock = Clock(25.0)
+    stamps = [100.0, 100.04, 100.5, 0.0, 0.04, 3.0]
+    assert [clock(s) for s in stamps] == pytest.approx([0, 0.04, 0.5, 0.54, 0.58, 3.54])
+
+
+@given(STEPS, st.floats(0.5, 60.0))
+def test_even_sampling_equals_a_slow_look_at_every_slot(steps, rate):
+    times = np.concatenate(([0.0], np.cumsum(steps)))
+    found = [(t, int(p)) for t, p in at_rate(numbered(times), rate)]
+    seconds = np.array([t for t, _ in found])
+    np.testing.assert_allclose(seconds, np.arange(len(found)) / rate, atol=1e-9)
+    for count, (_, number) in enumerate(found):
+        limit = (count + 0.5) / rate
+        due = [k for k, t in enumerate(times) if t < limit - 1e-9]
+        near = [k for k, t in enumerate(times) if abs(t - limit) <= 1e-9]
+        assert number == due[-1] or number in near
+
+
+@given(st.floats(1.0, 60.0), st.integers(0, 2**31))
+def test_jitter_drops_and_repeats_nothing(rate, seed):
+    jitter = np.random.default_rng(seed).uniform(-0.49, 0.49, 200)
+    jitter[0] = 0  # times count from the first picture
+    found = [int(number) for _, number in at_rate(numbered((np.arange(200) + jitter) / rate), rate)]
+    assert found == list(range(200))
+
+
+def test_a_hole_is_left_open():
+    times = [0.0, 0.1, 0.2, 3600.0, 3600.1]
+    found = [(round(t, 3), int(p)) for t, p in at_rate(numbered(times), 10.0)]
+    assert found == [(0.0, 0), (0.1, 1), (0.2, 2), (3600.0, 3), (3600.1, 4)]
+
+
+@pytest.mark.parametrize(("fps", "rate", "count"), [(30, 10.0, 20), (10, 25.0, 150), (25, 25.0, 60)])
+def test_a_file_read_at_another_rate(tmp_path, render, moving, fps, rate, count):
+    path = render(tmp_path / "a.mp4", moving(60, 48, 64), fps=fps)
+    reader = VideoReader(path, rate=rate)
+    times = []
+    for _ in reader:
+        times.append(reader.seconds)
+    assert reader.fps == rate
+    assert abs(len(times) - count) <= 2
+    np.testing.assert_allclose(times, np.arange(len(times)) / rate, atol=1e-6)
+
+
+def test_uneven_frames_are_given_at_their_own_times(tmp_path, render, moving):
+    stamps = [0, 1, 2, 10, 11, 25, 26, 40, 41, 50]
+    reader = VideoReader(render(tmp_path / "a.mp4", moving(10), times=stamps))
+    seconds = []
+    for _ in reader:
+        seconds.append(reader.seconds)
+    np.testing.assert_allclose(seconds, np.array(stamps) / 25, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1e6, float("nan")])
+def test_absurd_rates_are_refused(tmp_path, rate):
+    with pytest.raises(ClapError, match="pictures a second"):
+        VideoReader(tmp_path / "a.mp4", rate=rate)
