@@ -28,13 +28,16 @@ _FOOTER = (
 )
 
 
-def write_watch_page(database: Path, page: Path, pictures: dict[str, bytes] | None = None) -> None:
+def write_watch_page(database: Path, page: Path, pictures: dict[str, bytes] | None = None) -> list[Section]:
     """Write the page of all cameras in a database of ``clap watch``.
 
     Args:
         database: see ``docs/watch.md``.
         page: HTML file.
         pictures: clip -> JPEG of its peak, kept between calls so that a clip is read once; None for a fresh one.
+
+    Returns:
+        What is on it.
 
     Raises:
         ClapError: not a database of watches.
@@ -47,6 +50,7 @@ def write_watch_page(database: Path, page: Path, pictures: dict[str, bytes] | No
     for number, camera in enumerate(cameras, 1):
         sections += _camera(camera, f"camera-{number}", database.parent, kept)
     write_page(page, "Watched cameras", _subtitle(cameras), sections, _FOOTER)
+    return sections
 
 
 class PageKeeper:

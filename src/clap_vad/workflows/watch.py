@@ -20,6 +20,7 @@ from ..errors import ClapError
 from ..features.extractor import EXTRACTORS
 from ..features.video_extractor import VideoExtractor
 from ..live.backoff import Backoff
+from ..live.files import DATABASE, LINES, PAGE
 from ..live.journal import Journal, Watch
 from ..live.lines import EventLines
 from ..live.page import PageKeeper
@@ -33,9 +34,7 @@ from ..video.live import Connected, Dropped, Ended, LiveReader, Lost
 from ..video.recorder import Recorder
 from .scoring import choose_threshold, scoring_parts
 
-__all__ = ["DATABASE", "LINES", "PAGE", "watch"]
-
-DATABASE, LINES, PAGE = "watch.db", "events.jsonl", "report.html"
+__all__ = ["watch"]
 
 _IDLE = 1.0  # seconds after which it is looked whether an event has ended because nothing comes
 _SIGN_OF_LIFE = 10.0
