@@ -2,7 +2,7 @@
 
     python benchmarks/watch_outage.py RUN VIDEO... --out DIR [--seconds 180] [--kill 70] [--start 90]
 
-The videos, joined, are served in a loop by GStreamer's server (see tests/live/rtsp_server.py), at their own rate. Prints
+The videos, joined, are served in a loop at their own rate by GStreamer (see tests/live/rtsp_server.py). Prints
 what ``clap watch --json`` says, the outages and events it wrote down, and resident memory over time.
 """
 

@@ -6,12 +6,13 @@ import datetime
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import ClapError
 from ..reporting.durations import clock as file_clock
 from ..reporting.durations import duration
-from ..reporting.page import Picture, Plot, Section, Stat, Stats, Table, Text, Video, write_page
+from ..reporting.page import Link, Picture, Plot, Section, Stat, Stats, Table, Text, Video, write_page
 from ..reporting.thumbnails import thumbnail_at
 from ..video.recorder import START
 from .summary import CameraSummary, OutageRow, StoredEvent, read_summary
@@ -43,8 +44,8 @@ def write_watch_page(database: Path, page: Path, pictures: dict[str, bytes] | No
     sections: list[Section] = [_headline(cameras)]
     if len(cameras) > 1:
         sections.append(_overview(cameras))
-    for camera in cameras:
-        sections += _camera(camera, database.parent, kept)
+    for number, camera in enumerate(cameras, 1):
+        sections += _camera(camera, f"camera-{number}", database.parent, kept)
     write_page(page, "Watched cameras", _subtitle(cameras), sections, _FOOTER)
 
 
@@ -91,7 +92,7 @@ def _headline(cameras: Sequence[CameraSummary]) -> Stats:
     return Stats(
         "So far",
         (
-            Stat("Events", str(events), f"{3600 * events / seen:.2g} an hour" if seen else ""),
+            Stat("Events", str(events), f"{_an_hour(events, seen)} an hour"),
             Stat("Seen", duration(seen), f"{len(cameras)} camera{'s' * (len(cameras) != 1)}"),
             Stat("No picture", duration(lost), _count(sum(len(camera.outages) for camera in cameras), "outage")),
             Stat(
@@ -105,15 +106,15 @@ def _headline(cameras: Sequence[CameraSummary]) -> Stats:
 
 def _overview(cameras: Sequence[CameraSummary]) -> Table:
     columns = ("Camera", "Seen", "Events", "Events an hour", "Highest score", "Last event", "Outages", "State")
-    rows = []
-    for camera in cameras:
+    rows: list[tuple[str | Link, ...]] = []
+    for number, camera in enumerate(cameras, 1):
         highest = max((event.score for event in camera.newest), default=None)
         rows.append(
             (
-                camera.camera,
+                Link(camera.camera, f"camera-{number}") if camera.seconds else camera.camera,
                 duration(camera.seconds),
                 str(camera.events),
-                f"{3600 * camera.events / camera.seconds:.2g}" if camera.seconds else "-",
+                _an_hour(camera.events, camera.seconds),
                 "-" if highest is None else f"{highest:.3f}",
                 _moment(camera.newest[0].start, camera) if camera.newest else "-",
                 str(len(camera.outages)),
@@ -123,13 +124,14 @@ def _overview(cameras: Sequence[CameraSummary]) -> Table:
     return Table("Cameras", columns, tuple(rows), prose=True)
 
 
-def _camera(camera: CameraSummary, folder: Path, kept: dict[str, bytes]) -> list[Section]:
+def _camera(camera: CameraSummary, anchor: str, folder: Path, kept: dict[str, bytes]) -> list[Section]:
     from ..reporting.timeline import camera_timeline  # matplotlib
 
     wall = camera.clock == "wall"
     if not camera.seconds:
         return [Text(camera.camera, (f"Nothing seen yet of {camera.source}.", *_outages(camera)))]
-    svg = camera_timeline(
+    draw = partial(
+        camera_timeline,
         camera.bins,
         camera.max_score,
         threshold=camera.threshold,
@@ -150,9 +152,12 @@ def _camera(camera: CameraSummary, folder: Path, kept: dict[str, bytes]) -> list
     for event in sorted(shown, key=lambda event: event.start):
         jpeg = _picture(event, folder, kept)
         if jpeg is not None:
-            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}"))
+            where = ", its region outlined" if event.region is not None else ""
+            told = f"{camera.camera} at the peak of an event{where}"
+            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}", told))
     description = f"Highest score of {camera.camera} over time, {_count(camera.events, 'event')}"
-    return [Video(camera.camera, ". ".join(facts) + ".", Plot(svg, description), _events(camera), tuple(pictures))]
+    plot, told = Plot(draw, description), ". ".join(facts) + "."
+    return [Video(camera.camera, told, plot, _events(camera), tuple(pictures), anchor=anchor)]
 
 
 def _events(camera: CameraSummary) -> Table | None:
@@ -206,6 +211,11 @@ def _moment(seconds: float, camera: CameraSummary) -> str:
 def _subtitle(cameras: Sequence[CameraSummary]) -> str:
     written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
     return f"{_count(len(cameras), 'camera')}; written {written}; all times are UTC or those of a file."
+
+
+def _an_hour(events: int, seconds: float) -> str:
+    rate = 3600 * events / seconds if seconds else 0.0
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,6 +12,7 @@ from ..core.ongoing import Change, OngoingEvents
 from ..core.regions import Region, peak_region
 from ..detector.model import Model
 from ..detector.stream import StreamScorer
+from ..errors import ClapError
 from ..features.video_extractor import SegmentMaker, VideoExtractor
 from ..video.live import Connected, Ended, Item, Lost, Shot
 
@@ -24,8 +25,8 @@ _HOLE = 1.0  # seconds between two pictures after which they are no neighbours
 class ScoredSegment:
     """A segment [start, stop) of the stream's clock, of so many pictures.
 
-    ``latency`` is the seconds from when its last picture was at hand to when its score was; ``score`` is NaN where a
-    feature is not finite.
+    ``latency`` is the seconds from when its last picture was at hand to when its score was; ``score`` is NaN where its
+    features are of no use.
     """
 
     start: float
@@ -91,10 +92,12 @@ class Watching:
     def _finish(self, arrived: float) -> tuple[ScoredSegment, list[Change]]:
         """Score the pictures taken in since the last segment."""
         assert self._maker is not None  # a picture has been taken in
-        features = self._maker.finish()
         if self._scorer is None:
             self._scorer = StreamScorer(self._model, self._fps)
-        score, shown = self._scorer.add(features)
+        try:
+            score, shown = self._scorer.add(self._maker.finish())
+        except ClapError:  # the network gave features of no use; the next segment may be better
+            score, shown = math.nan, np.zeros(0)
         # pictures of a stream jitter: segments that follow each other share their border
         follows = self._start - self._stop < 1.5 / self._fps
         start = self._stop if follows else self._start

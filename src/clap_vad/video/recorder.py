@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..persistence import atomic_path
+from .packets import copied
 
 __all__ = ["START", "Recorder"]
 
@@ -32,6 +33,7 @@ class _Clip:
     stream: Any = None
     files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     first: int | None = None
+    last: int = -1
 
 
 class Recorder:
@@ -164,16 +166,14 @@ def _open(clip: _Clip, path: Path, template: Any, start: float) -> None:
 
 def _write(clip: _Clip, packet: Any) -> None:
     """Add a packet, its time counted from the first one; the packet itself stays as it is."""
-    import av
-
-    if packet.dts is None and packet.pts is None:
+    own = packet.dts if packet.dts is not None else packet.pts
+    if own is None:
         return
     if clip.first is None:
-        clip.first = packet.dts if packet.dts is not None else packet.pts
-    copy = av.Packet(bytes(packet))
-    copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
-    copy.pts = None if packet.pts is None else packet.pts - clip.first
-    copy.dts = None if packet.dts is None else packet.dts - clip.first
-    copy.duration = packet.duration
+        clip.first = own
+    copy = copied(packet)
+    # times that jump back, as those of joined recordings do, would end the clip
+    clip.last = copy.dts = max(own - clip.first, clip.last + 1)
+    copy.pts = max((packet.pts if packet.pts is not None else own) - clip.first, copy.dts)
     copy.stream = clip.stream
     clip.container.mux(copy)

@@ -219,7 +219,7 @@ class _Desk:
 
     def summary(self) -> dict[str, Any]:
         known = np.array(self._latencies)
-        told = {"p50": float(np.median(known)), "p95": float(np.quantile(known, 0.95)), "max": self._worst}
+        half, most = np.quantile(known, (0.5, 0.95)).tolist() if len(known) else (None, None)
         return {
             "events": self._events,
             "segments": self._segments,
@@ -228,7 +228,7 @@ class _Desk:
             "unscored_segments": self._unscored,
             "outages": self._outages,
             "seconds": self._seconds,
-            "latency": told if len(known) else None,
+            "latency": {"p50": half, "p95": most, "max": self._worst} if len(known) else None,
         }
 
 
