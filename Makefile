@@ -1,5 +1,5 @@
 # Two commands for people: `make demo` and `make test`. Both make .venv first; nothing outside this folder is touched.
-# `make wheels` collects what a machine without a network needs to install clap-vad[deploy].
+# `make wheels` collects what a machine without a network needs to install clap-vad[deploy,deep].
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ check: $(VENV)/installed-dev
 
 wheels: | $(VENV)/bin/python
 	rm -rf wheels
-	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --constraint constraints.txt --wheel-dir wheels ".[deploy]"
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --constraint constraints.txt --wheel-dir wheels ".[deploy,deep]"
 	$(BIN)/python packaging/wheelhouse.py wheels
 
 $(VENV)/bin/python:
@@ -37,7 +37,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable ".[dev,deploy,export]"
+	$(PIP) --editable ".[dev,deploy,export,deep]"
 	touch $@
 
 clean:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .workflows.reproduce import reproduce
     from .workflows.score import score
     from .workflows.train import resume, train
+    from .workflows.watch import watch
 
 __all__ = [
     "ClapError",
@@ -61,6 +62,7 @@ __all__ = [
     "resume",
     "score",
     "train",
+    "watch",
 ]
 
 __version__ = version("clap-vad")
@@ -90,6 +92,7 @@ _HOMES = {
             "reproduce",
             "score",
             "train",
+            "watch",
         )
     },
     **{name: f"workflows.{name}" for name in ("privacy_audit", "privacy_ledger", "privacy_schemas")},

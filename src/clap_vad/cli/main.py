@@ -110,6 +110,7 @@ cli = _LazyGroup(
         "reproduce": ("reproduce", "reproduce", "Every table of the CLAP paper on a benchmark."),
         "score": ("score", "score", "Score video files and find events."),
         "export": ("export", "export", "A model as ONNX graphs."),
+        "watch": ("watch", "watch", "Watch a camera or stream and tell of events as they happen."),
         "report": ("report", "report", "One self-contained HTML page about a run."),
         "coordinator": ("main", "_COORDINATOR", "Run a federation: init, approve, revoke, start, status."),
         "site": ("main", "_SITE", "Take part in a federation: request, join, start, status."),

@@ -12,6 +12,7 @@ import numpy as np
 from ..core.regions import Region
 from .message import Clock
 from .schema import open_to_read
+from .timeline import ROW_SECONDS
 
 __all__ = ["CameraSummary", "OutageRow", "StoredEvent", "read_summary"]
 
@@ -90,7 +91,7 @@ def read_summary(
     Args:
         path: the database.
         since, until: times on the cameras' clocks; None for the first and the last that there are.
-        bins: of each timeline, at least 1.
+        bins: of each timeline at most; one is not shorter than a row of the database, 10 seconds.
         most_events: listed of each camera.
 
     Raises:
@@ -147,6 +148,7 @@ def _camera(
         "AND coalesce(stop_time, ?) >= ? ORDER BY start_time DESC",
         (stop, stop, start),
     )
+    bins = max(1, min(bins, int((stop - start) // ROW_SECONDS)))
     edges, highest, mean = _binned(np.array([row[:5] for row in timeline], float).reshape(-1, 5), start, stop, bins)
     timed = [(row[7], row[2], row[8]) for row in timeline if row[7] is not None]
     return CameraSummary(

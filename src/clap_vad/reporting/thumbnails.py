@@ -11,7 +11,7 @@ from ..core.regions import Region
 from ..errors import ClapError
 from ..video.reader import VideoReader
 
-__all__ = ["blurred", "has_pictures", "outlined", "thumbnails"]
+__all__ = ["blurred", "has_pictures", "outlined", "thumbnail_at", "thumbnails"]
 
 _SIDE = 480
 _QUALITY = 82
@@ -62,6 +62,32 @@ def thumbnails(
         if reader is not None:
             reader.close()
     return found
+
+
+def thumbnail_at(clip: Path, seconds: float, start: str, region: Region | None = None) -> bytes | None:
+    """The JPEG picture of a clip that is shown at a time of the clock that it was cut by; None where there is none.
+
+    Args:
+        clip: a video file.
+        seconds: the time.
+        start: entry of the clip's metadata that holds the time of its first picture.
+        region: to outline.
+    """
+    import av
+
+    try:
+        with av.open(f"file:{clip.resolve()}") as container:
+            offset = seconds - float(container.metadata[start])
+        reader = VideoReader(clip, side=_SIDE, colour=True)
+        shown = None
+        for picture in reader:
+            shown = picture
+            if reader.seconds >= offset:
+                break
+        reader.close()
+    except (ClapError, OSError, av.FFmpegError, KeyError, ValueError):
+        return None  # not written yet, or already deleted: the page has one picture less
+    return None if shown is None else _jpeg(shown if region is None else outlined(shown, region))
 
 
 def blurred(picture: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from ..core.logins import hide_login
 from ..errors import ClapError
 from .address import Address
 from .names import frame_files
+from .packets import whole_pictures
 from .pictures import Shaper
 from .reader import VideoReader, moving_picture, reason_of, stated_fps
 from .recorder import Recorder
@@ -227,10 +228,10 @@ class LiveReader:
         import av
 
         shaper, clock = Shaper(self._side, self._colour), Clock(stated_fps(stream) or self._fps)
-        for packet in container.demux(stream):
+        arrivals = ((time.time(), packet) for packet in container.demux(stream))
+        for now, packet in whole_pictures(arrivals):
             if self._stop.is_set():
                 return
-            now = time.time()
             if self._recorder is not None and packet.size:
                 self._recorder.add(now, packet)
             try:

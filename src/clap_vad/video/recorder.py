@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..persistence import atomic_path
+from .packets import copied
 
-__all__ = ["Recorder"]
+__all__ = ["START", "Recorder"]
+
+START = "comment"
+"""Entry of a clip's metadata: when it starts, in seconds of the stream's clock."""
 
 _LONGEST_PAST = 60.0  # seconds that are kept for the sake of a key frame
 _LARGEST_PAST = 64 << 20  # bytes
@@ -29,6 +33,7 @@ class _Clip:
     stream: Any = None
     files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     first: int | None = None
+    last: int = -1
 
 
 class Recorder:
@@ -96,7 +101,7 @@ class Recorder:
             packets = list(self._kept)[before[-1] if before else keys[0] :]
 
             def write() -> None:
-                _open(clip, path, self._template)
+                _open(clip, path, self._template, packets[0][0])
                 for _, packet in packets:
                     _write(clip, packet)
 
@@ -149,27 +154,26 @@ class Recorder:
         self._clips.pop(path, None)
 
 
-def _open(clip: _Clip, path: Path, template: Any) -> None:
+def _open(clip: _Clip, path: Path, template: Any, start: float) -> None:
     import av
 
     temporary = clip.files.enter_context(atomic_path(path))
     form, options = ("mp4", {"movflags": "+faststart"}) if path.suffix == ".mp4" else ("matroska", {})
     clip.container = av.open(f"file:{temporary.absolute()}", "w", format=form, options=options)
+    clip.container.metadata[START] = f"{start:.3f}"
     clip.stream = clip.container.add_stream_from_template(template)
 
 
 def _write(clip: _Clip, packet: Any) -> None:
     """Add a packet, its time counted from the first one; the packet itself stays as it is."""
-    import av
-
-    if packet.dts is None and packet.pts is None:
+    own = packet.dts if packet.dts is not None else packet.pts
+    if own is None:
         return
     if clip.first is None:
-        clip.first = packet.dts if packet.dts is not None else packet.pts
-    copy = av.Packet(bytes(packet))
-    copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
-    copy.pts = None if packet.pts is None else packet.pts - clip.first
-    copy.dts = None if packet.dts is None else packet.dts - clip.first
-    copy.duration = packet.duration
+        clip.first = own
+    copy = copied(packet)
+    # times that jump back, as those of joined recordings do, would end the clip
+    clip.last = copy.dts = max(own - clip.first, clip.last + 1)
+    copy.pts = max((packet.pts if packet.pts is not None else own) - clip.first, copy.dts)
     copy.stream = clip.stream
     clip.container.mux(copy)

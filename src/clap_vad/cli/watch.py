@@ -1,0 +1,84 @@
+"""``clap watch``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from ..core.ongoing import DEFAULT_MAX_LENGTH
+from .command import Output, command
+from .extractor_options import here_options
+
+__all__ = ["watch"]
+
+_FILE = click.Path(path_type=Path)
+
+
+@command(
+    "watch",
+    help="Watch SOURCE with the model of RUN: an address (rtsp://...), camera:0, a video file or a folder of frames. "
+    "Ctrl-C ends it.",
+)
+@click.argument("run", type=_FILE)
+@click.argument("source")
+@click.option("--out", type=_FILE, default=Path("watch"), show_default=True, help="Folder of what is seen.")
+@click.option("--camera", help="Its name.  [default: the scene, the address, or the file's name]")
+@click.option("--scene", help="The camera it is to the model, where its site has adapted the model to it.")
+@click.option("--threshold", type=float, help="Score from which a segment belongs to an event.")
+@click.option("--quantile", type=float, help="Instead, as for 'clap score'.  [default: the model's own, 0.99]")
+@click.option(
+    "--max-gap",
+    type=float,
+    default=DEFAULT_MAX_GAP,
+    show_default=True,
+    help="Events at most this many seconds apart are one.",
+)
+@click.option(
+    "--min-length",
+    type=float,
+    default=DEFAULT_MIN_LENGTH,
+    show_default=True,
+    help="Events shorter than this many seconds are none.",
+)
+@click.option(
+    "--max-length",
+    type=float,
+    default=DEFAULT_MAX_LENGTH,
+    show_default=True,
+    help="Seconds after which an event is closed and another begins.",
+)
+@click.option("--no-clips", "clips", is_flag=True, flag_value=False, default=True, help="Save no clips of events.")
+@click.option("--before", type=float, default=5.0, show_default=True, help="Seconds of a clip before its event.")
+@click.option("--after", type=float, default=5.0, show_default=True, help="Seconds of a clip behind its event.")
+@click.option("--webhook", envvar="CLAP_WEBHOOK", help="URL to post each event to, as JSON without pictures.")
+@click.option("--seconds", type=float, help="Stop after so many seconds.")
+@here_options
+def watch(run: Path, source: str, **options: Any) -> Output:
+    """Watch, and say in the end what was seen."""
+    from ..workflows.watch import watch as watch_source
+
+    result = watch_source(run, source, tell=lambda sentence: click.echo(f"clap: {sentence}", err=True), **options)
+    return Output(result, _text(result))
+
+
+def _text(result: dict[str, Any]) -> str:
+    latency = result["latency"]
+    lines = [
+        f"{result['camera']}: {result['ended']}",
+        f"{result['seconds']:.1f} s seen, {result['frames']} frames ({result['dropped_frames']} dropped), "
+        f"{result['events']} events, {result['outages']} outages",
+    ]
+    if result["unscored_segments"]:
+        lines.append(f"{result['unscored_segments']} segments have no score: their features are not finite")
+    if latency:
+        lines.append(
+            f"From a segment's last frame to its score: {1000 * latency['p50']:.0f} ms (median), "
+            f"{1000 * latency['p95']:.0f} ms (95 %), {1000 * latency['max']:.0f} ms (longest)"
+        )
+    if hook := result["webhook"]:
+        lines.append(f"Webhook: {hook['sent']} sent, {hook['refused']} refused, {hook['dropped']} dropped")
+    lines += [f"{name.title()}: {result[name]}" for name in ("database", "lines", "report")]
+    return "\n".join(lines)

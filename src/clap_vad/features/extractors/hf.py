@@ -1,0 +1,109 @@
+"""Vision models of Hugging Face: VideoMAE, TimeSformer, CLIP and their like, from the hub or a local folder."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ClapError
+from ..deep import DeepExtractor, Network
+from ..extractor import EXTRACTORS, machine_setting, setting
+from ..networks.hugging_face import Preprocessor, load_model, model_files, model_folder, read_json_file
+from ..networks.pictures import scaled
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["HuggingFace"]
+
+_STRIDES = (1, 2, 4, 8, 16)
+
+
+@EXTRACTORS.register("hf")
+@dataclass(frozen=True, kw_only=True)
+class HuggingFace(DeepExtractor):
+    """Features (T, 1, D): of a clip of each segment, or the mean over pictures that are looked at."""
+
+    weights: str | None = machine_setting(None, "FOLDER of a model, or OWNER/MODEL[@REVISION] of the hub.")
+    stride: int = setting(4, "Models of single pictures: look at every so many, 1, 2, 4, 8 or 16.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stride not in _STRIDES:
+            raise ClapError(f"hf: stride is {self.stride}; one of 1, 2, 4, 8, 16 is needed")
+
+    @property
+    def crops(self) -> int:
+        return 1
+
+    @property
+    def dim(self) -> int:
+        """As wide as what the model gives for a black picture: configurations do not say it in one way."""
+        return _dim(self)
+
+    @property
+    def clip(self) -> int | None:
+        """Pictures of a segment that go through the model together; None for a model of single pictures."""
+        frames = _about(self._folder())[0].get("num_frames")
+        return frames if isinstance(frames, int) else None
+
+    @property
+    def step(self) -> int:
+        return self.stride if self.clip is None else 1
+
+    def weight_files(self) -> tuple[Path, ...]:
+        return model_files(self._folder())
+
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        return _about(self._folder())[1](picture)
+
+    def views(self, pictures: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Pictures; or one clip of ``clip`` of the 16, evenly, where a short segment repeats its last picture."""
+        if self.clip is None:
+            return pictures
+        places = [(2 * number + 1) * self.segment_frames // (2 * self.clip) for number in range(self.clip)]
+        return [np.stack([pictures[min(place, len(pictures) - 1)] for place in places])]
+
+    def pool(self, features: np.ndarray) -> np.ndarray:
+        return features.mean(axis=0, keepdims=True)
+
+    def load(self, device: torch.device) -> Network:
+        model, preprocessor = load_model(self._folder(), device), _about(self._folder())[1]
+
+        def forward(views: torch.Tensor) -> torch.Tensor:
+            return model(scaled(views, preprocessor.mean, preprocessor.deviation).movedim(-1, -3))
+
+        return forward
+
+    def _folder(self) -> Path:
+        if self.weights is None:
+            raise ClapError("hf: which model? give --extractor hf:FOLDER, or hf:OWNER/MODEL of the Hugging Face hub")
+        return _found(self.weights)
+
+
+@functools.lru_cache(maxsize=1)
+def _found(weights: str) -> Path:
+    return model_folder(weights)
+
+
+@functools.lru_cache(maxsize=1)
+def _about(folder: Path) -> tuple[dict[str, Any], Preprocessor]:
+    return read_json_file(folder / "config.json"), Preprocessor.read(folder)
+
+
+@functools.lru_cache(maxsize=1)
+def _dim(extractor: HuggingFace) -> int:
+    black = extractor.prepare(np.zeros((256, 256, 3), np.uint8))
+    try:
+        return extractor.features(extractor.views([black])).shape[1]
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ClapError(
+            f"{extractor.weights}: this model does not take pictures as its preprocessor makes them ({reason}); "
+            "such a model is not known here"
+        ) from None

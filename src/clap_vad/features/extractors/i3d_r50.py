@@ -1,0 +1,38 @@
+"""I3D ResNet-50: the 2048-d features of the papers on UCF-Crime and ShanghaiTech, from a checkpoint of the user's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..deep import Network
+from ..deep_i3d import KINETICS, SYMMETRIC, I3DExtractor, Preparation
+from ..extractor import EXTRACTORS, setting
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["I3DR50"]
+
+
+@EXTRACTORS.register("i3d-r50")
+@dataclass(frozen=True, kw_only=True)
+class I3DR50(I3DExtractor):
+    """Features (T, 10, 2048), or (T, 1, 2048) of the centre crop."""
+
+    scaling: Literal["kinetics", "symmetric"] = setting(
+        "kinetics", "How pictures are prepared: as the network was trained, or 340 x 256 and -1..1."
+    )
+
+    @property
+    def dim(self) -> int:
+        return 2048
+
+    @property
+    def preparation(self) -> Preparation:
+        return KINETICS if self.scaling == "kinetics" else SYMMETRIC
+
+    def load(self, device: torch.device) -> Network:
+        from ..networks.i3d_r50 import UNUSED, I3DResNet50
+
+        return self.load_i3d(I3DResNet50, UNUSED, device)

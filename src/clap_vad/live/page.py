@@ -1,0 +1,222 @@
+"""The page of a watch: every camera with its timeline, its events and pictures of them, from the database."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from ..errors import ClapError
+from ..reporting.durations import clock as file_clock
+from ..reporting.durations import duration
+from ..reporting.page import Link, Picture, Plot, Section, Stat, Stats, Table, Text, Video, write_page
+from ..reporting.thumbnails import thumbnail_at
+from ..video.recorder import START
+from .summary import CameraSummary, OutageRow, StoredEvent, read_summary
+
+__all__ = ["PageKeeper", "write_watch_page"]
+
+_LISTED = 50
+_PICTURED = 12
+_EVERY = 60.0
+_FOOTER = (
+    "This page is complete in itself: it loads nothing from any network. It holds pictures of what was seen; pass it "
+    "on only where the videos themselves may go."
+)
+
+
+def write_watch_page(database: Path, page: Path, pictures: dict[str, bytes] | None = None) -> None:
+    """Write the page of all cameras in a database of ``clap watch``.
+
+    Args:
+        database: see ``docs/watch.md``.
+        page: HTML file.
+        pictures: clip -> JPEG of its peak, kept between calls so that a clip is read once; None for a fresh one.
+
+    Raises:
+        ClapError: not a database of watches.
+    """
+    cameras = read_summary(database)
+    kept = {} if pictures is None else pictures
+    sections: list[Section] = [_headline(cameras)]
+    if len(cameras) > 1:
+        sections.append(_overview(cameras))
+    for number, camera in enumerate(cameras, 1):
+        sections += _camera(camera, f"camera-{number}", database.parent, kept)
+    write_page(page, "Watched cameras", _subtitle(cameras), sections, _FOOTER)
+
+
+class PageKeeper:
+    """Writes the page again from time to time, in a thread that nothing waits for."""
+
+    def __init__(self, database: Path, page: Path, tell: Callable[[str], None]) -> None:
+        self._database, self._page, self._tell = database, page, tell
+        self._pictures: dict[str, bytes] = {}
+        self._wanted, self._closing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True, name="clap watch page")
+        self._thread.start()
+
+    def wanted(self) -> None:
+        """There is something new; the page follows within a minute."""
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Write it a last time."""
+        self._closing.set()
+        self._wanted.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        last = False
+        while not last:
+            self._wanted.wait()
+            self._wanted.clear()
+            last = self._closing.is_set()
+            try:
+                write_watch_page(self._database, self._page, self._pictures)
+            except (ClapError, OSError) as error:
+                self._tell(f"{self._page}: cannot be written ({error})")
+            if not last:
+                self._closing.wait(_EVERY)
+
+
+def _headline(cameras: Sequence[CameraSummary]) -> Stats:
+    seen = sum(camera.seconds for camera in cameras)
+    events = sum(camera.events for camera in cameras)
+    lost = sum(_length(outage, camera) for camera in cameras for outage in camera.outages)
+    slowest = max((camera.latency_max for camera in cameras if camera.latency_max is not None), default=None)
+    mean = [camera.latency_mean for camera in cameras if camera.latency_mean is not None]
+    return Stats(
+        "So far",
+        (
+            Stat("Events", str(events), f"{_an_hour(events, seen)} an hour"),
+            Stat("Seen", duration(seen), f"{len(cameras)} camera{'s' * (len(cameras) != 1)}"),
+            Stat("No picture", duration(lost), _count(sum(len(camera.outages) for camera in cameras), "outage")),
+            Stat(
+                "Frame to score",
+                f"{1000 * sum(mean) / len(mean):.0f} ms" if mean else "-",
+                f"{1000 * slowest:.0f} ms at most" if slowest is not None else "",
+            ),
+        ),
+    )
+
+
+def _overview(cameras: Sequence[CameraSummary]) -> Table:
+    columns = ("Camera", "Seen", "Events", "Events an hour", "Highest score", "Last event", "Outages", "State")
+    rows: list[tuple[str | Link, ...]] = []
+    for number, camera in enumerate(cameras, 1):
+        highest = max((event.score for event in camera.newest), default=None)
+        rows.append(
+            (
+                Link(camera.camera, f"camera-{number}") if camera.seconds else camera.camera,
+                duration(camera.seconds),
+                str(camera.events),
+                _an_hour(camera.events, camera.seconds),
+                "-" if highest is None else f"{highest:.3f}",
+                _moment(camera.newest[0].start, camera) if camera.newest else "-",
+                str(len(camera.outages)),
+                camera.reason or "watched",
+            )
+        )
+    return Table("Cameras", columns, tuple(rows), prose=True)
+
+
+def _camera(camera: CameraSummary, anchor: str, folder: Path, kept: dict[str, bytes]) -> list[Section]:
+    from ..reporting.timeline import camera_timeline  # matplotlib
+
+    wall = camera.clock == "wall"
+    if not camera.seconds:
+        return [Text(camera.camera, (f"Nothing seen yet of {camera.source}.", *_outages(camera)))]
+    draw = partial(
+        camera_timeline,
+        camera.bins,
+        camera.max_score,
+        threshold=camera.threshold,
+        events=[(event.start, event.stop) for event in camera.newest],
+        outages=[(outage.start, outage.start + _length(outage, camera)) for outage in camera.outages],
+        wall=wall,
+    )
+    facts = [
+        camera.source,
+        f"{_moment(camera.start, camera)} to {_moment(camera.stop, camera)}",
+        f"{duration(camera.seconds)} seen",
+        f"{camera.frames:,} frames, {camera.dropped_frames:,} dropped",
+        *_outages(camera),
+        camera.reason or "watched until now",
+    ]
+    shown = sorted(camera.newest, key=lambda event: -event.score)[:_PICTURED]
+    pictures = []
+    for event in sorted(shown, key=lambda event: event.start):
+        jpeg = _picture(event, folder, kept)
+        if jpeg is not None:
+            where = ", its region outlined" if event.region is not None else ""
+            told = f"{camera.camera} at the peak of an event{where}"
+            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}", told))
+    description = f"Highest score of {camera.camera} over time, {_count(camera.events, 'event')}"
+    plot, told = Plot(draw, description), ". ".join(facts) + "."
+    return [Video(camera.camera, told, plot, _events(camera), tuple(pictures), anchor=anchor)]
+
+
+def _events(camera: CameraSummary) -> Table | None:
+    if not camera.newest:
+        return None
+    rows = tuple(
+        (
+            _moment(event.start, camera),
+            f"{event.stop - event.start:.1f} s",
+            _moment(event.peak, camera),
+            f"{event.score:.3f}",
+            event.state,
+            event.clip or "-",
+        )
+        for event in camera.newest[:_LISTED]
+    )
+    note = f"The newest {_LISTED} of {camera.events}." if camera.events > _LISTED else ""
+    return Table("Events", ("Start", "Length", "Peak at", "Peak score", "State", "Clip"), rows, note, prose=True)
+
+
+def _outages(camera: CameraSummary) -> list[str]:
+    if not camera.outages:
+        return []
+    newest = camera.outages[0]
+    lasted = "still going on" if newest.stop is None else duration(_length(newest, camera))
+    count, when = _count(len(camera.outages), "outage"), _moment(newest.start, camera)
+    return [f"{count}, the last at {when}, {lasted}: {newest.reason}"]
+
+
+def _length(outage: OutageRow, camera: CameraSummary) -> float:
+    return max(0.0, (outage.stop if outage.stop is not None else max(camera.seen, outage.start)) - outage.start)
+
+
+def _picture(event: StoredEvent, folder: Path, kept: dict[str, bytes]) -> bytes | None:
+    if event.clip is None or event.state == "open":
+        return None
+    if event.clip not in kept:
+        jpeg = thumbnail_at(folder / event.clip, event.peak, START, event.region)
+        if jpeg is None:
+            return None
+        kept[event.clip] = jpeg
+    return kept[event.clip]
+
+
+def _moment(seconds: float, camera: CameraSummary) -> str:
+    if camera.clock == "file":
+        return file_clock(seconds)
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _subtitle(cameras: Sequence[CameraSummary]) -> str:
+    written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    return f"{_count(len(cameras), 'camera')}; written {written}; all times are UTC or those of a file."
+
+
+def _an_hour(events: int, seconds: float) -> str:
+    rate = 3600 * events / seconds if seconds else 0.0
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -1,0 +1,90 @@
+"""Whoever is told of events: the journal, lines of JSON, a webhook, and the clips beside them."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+
+from ..core.ongoing import Change, OngoingEvent
+from ..video.recorder import Recorder
+from .journal import Journal, Watch
+from .lines import EventLines
+from .message import event_message
+from .webhook import Webhook
+
+__all__ = ["Telling"]
+
+
+class Telling:
+    """Passes changes on; nothing here stops a watch.
+
+    Args:
+        folder: of the watch; clips go to ``clips/`` in it.
+        watch: what is watched.
+        journal, lines: opened for it.
+        webhook: or None.
+        recorder: makes clips, or None.
+        before, after: seconds of a clip before and behind its event.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        watch: Watch,
+        journal: Journal,
+        lines: EventLines,
+        webhook: Webhook | None,
+        recorder: Recorder | None,
+        before: float,
+        after: float,
+    ) -> None:
+        self._folder, self._watch, self._journal, self._lines = folder, watch, journal, lines
+        self._webhook, self._recorder = webhook, recorder
+        self._before, self._after = before, after
+        self._clips: dict[int, Path] = {}
+
+    def tell(self, change: Change) -> None:
+        """Write a change down and pass it on."""
+        event = change.event
+        self._journal.event(event, "closed" if change.kind == "closed" else "open")
+        if change.kind == "opened":
+            self._begin_clip(event)
+        if change.kind == "peak":
+            return
+        clip = self._clips.get(event.number)
+        told = event_message(
+            change.kind,
+            event,
+            camera=self._watch.camera,
+            watch=self._journal.watch,
+            clock=self._watch.clock,
+            threshold=self._watch.threshold,
+            clip=None if clip is None else str(clip.relative_to(self._folder)),
+        )
+        self._lines.append(told)
+        if self._webhook is not None:
+            self._webhook.send(told)
+        if change.kind == "closed" and clip is not None and self._recorder is not None:
+            self._recorder.end(clip, event.stop + self._after)
+            del self._clips[event.number]
+
+    def _begin_clip(self, event: OngoingEvent) -> None:
+        if self._recorder is None:
+            return
+        name = f"{_file_name(self._watch.camera)}-{_moment(event.start, self._watch.clock)}"
+        clip = self._recorder.begin(self._folder / "clips", name, event.start - self._before)
+        if clip is not None:
+            self._clips[event.number] = clip
+            self._journal.clip(event.number, str(clip.relative_to(self._folder)))
+
+
+def _moment(seconds: float, clock: str) -> str:
+    if clock == "file":
+        return f"{seconds:010.3f}s"
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3] + "Z"
+
+
+def _file_name(camera: str) -> str:
+    """What every file system takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", camera).strip(".-")[:60] or "camera"
