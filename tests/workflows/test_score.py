@@ -195,6 +195,54 @@ def test_report_shows_pictures_clear_blurred_or_not_at_all(run, films, tmp_path)
     assert clear == page()
 
 
+def test_annotated_videos_and_plots_are_written_by_name(run, films, tmp_path):
+    (tmp_path / "yard").mkdir()
+    other = write_video(tmp_path / "yard" / "other.mp4")
+    places = {"annotate": tmp_path / "again", "plots": tmp_path / "plots", "report": tmp_path / "r.html"}
+    result = score(run, [films / "moving.mp4", other], threshold=0.3, **places)
+    assert sorted(file.name for file in places["annotate"].iterdir()) == ["moving.mp4", "other.mp4"]
+    assert result["annotated"][str(other)] == str(places["annotate"] / "other.mp4") and not result["not_annotated"]
+    with av.open(str(places["annotate"] / "moving.mp4")) as container:
+        bright = [frame.to_ndarray(format="rgb24")[1].mean() > 60 for frame in container.decode(video=0)]
+    assert bright == [EVENT[0] <= frame < EVENT[1] for frame in range(FRAMES)]  # the frame of the event
+    assert {file.name for file in places["plots"].glob("*.png")} == {
+        "overview.png",
+        *(f"scores-{name}.png" for name in ("moving", "other")),
+    }
+    html = places["report"].read_text(encoding="utf-8")
+    assert "All events, highest first" in html and ">yard</th>" in html and f">{films.name}</th>" in html
+
+
+def test_what_cannot_be_annotated_is_said(run, films, tmp_path, monkeypatch):
+    still = films / "still.mp4"
+    for options, text in (
+        ({"annotate": still}, "is a file; name a folder for the annotated"),
+        ({"plots": still}, "is a file; name a folder for the plots"),
+        ({"annotate": films}, "would be overwritten"),
+        ({"annotate": tmp_path / "x", "annotate_side": 10}, "at least 64"),
+    ):
+        with pytest.raises(ClapError, match=text):
+            score(run, [still], **options)
+    for option in ("annotate", "plots"):
+        with pytest.raises(ClapError, match=f"same name as .* --{option} cannot keep apart"):
+            score(run, [still, tmp_path / "still.mp4"], **{option: tmp_path / "x"})
+    monkeypatch.setattr("clap_vad.reporting.annotate.has_pictures", lambda path: False)  # as of tracks
+    done = CliRunner().invoke(score_command, [str(run), str(still), "--annotate", str(tmp_path / "x")])
+    assert done.exit_code == 2 and "1 of 1 videos could not be annotated" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_interrupted_annotation_leaves_no_file_and_keeps_the_report(run, films, tmp_path, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clap_vad.reporting.overlay.Overlay.draw", stop)
+    with pytest.raises(KeyboardInterrupt):
+        score(run, [films / "moving.mp4"], report=tmp_path / "r.html", annotate=tmp_path / "x")
+    assert "moving" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "x").exists() or list((tmp_path / "x").iterdir()) == []
+
+
 def test_threshold_comes_from_the_model_a_quantile_or_a_number():
     model, run = make_model(), Path("run")
     assert choose_threshold(model, run, None, None) == (0.4, 0.99)

@@ -71,8 +71,12 @@ class Overlay:
         self._scale = 0.45 * (across / _NARROWEST) ** 0.5
         self._row = round(50 * self._scale)
         self._left = (across - self._size[0]) // 2
-        self._empty, self._full = _timelines(scored, across, round(2 * self._row))
-        self.shape = (self._size[1] + 2 * _MARGIN + self._row + len(self._empty), across)
+        empty, self._full = _timelines(scored, across, round(2 * self._row))
+        self.shape = (self._size[1] + 2 * _MARGIN + self._row + len(empty), across)
+        self._calm = np.empty((*self.shape, 3), np.uint8)
+        self._calm[:] = _rgb("paper")
+        self._calm[-len(empty) :] = empty
+        self._marked = self._framed(self._calm)
         self._starts = [event.start_frame for event in scored.events]
 
     def draw(self, picture: np.ndarray, frame: int, seconds: float) -> np.ndarray:
@@ -89,30 +93,29 @@ class Overlay:
         segment = min(frame // scored.segment_frames, len(scored.scores) - 1)
         number = self._event(frame)
         method = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_LINEAR
-        shown = (
-            picture if picture.shape[:2] == (height, width) else cv2.resize(picture, self._size, interpolation=method)
-        )
+        shown = np.asarray(cv2.resize(picture, self._size, interpolation=method))
         shown = blurred(shown) if self._blur else shown
         if number and segment in scored.regions:
             shown = outlined(shown, scored.regions[segment])
-        canvas = np.empty((*self.shape, 3), np.uint8)
-        canvas[:] = _rgb("paper")
+        canvas = (self._marked if number else self._calm).copy()
         top = height + 2 * _MARGIN
-        if number:
-            left, right = self._left - _MARGIN, self._left + width + _MARGIN
-            canvas[:top, left:right] = _rgb("limit")
-            canvas[2 : top - 2, left + 2 : right - 2] = 0
-            canvas[4 : top - 4, left + 4 : right - 4] = _rgb("limit")
         canvas[_MARGIN : _MARGIN + height, self._left : self._left + width] = shown
-        self._write(
-            canvas, top, clock(seconds) if scored.fps else f"frame {frame}", float(scored.scores[segment]), number
-        )
+        moment = clock(seconds) if scored.fps else f"frame {frame}"
+        self._write(canvas, top, moment, float(scored.scores[segment]), number)
         bar = canvas[top + self._row :]
         now = min(len(bar[0]) - 1, frame * len(bar[0]) // max(scored.frames, 1))
-        bar[:] = self._empty
         bar[:, : now + 1] = self._full[:, : now + 1]
         bar[:, max(now - 1, 0) : now + 1] = _rgb("ink")
         return canvas
+
+    def _framed(self, canvas: np.ndarray) -> np.ndarray:
+        """The canvas with the frame of an event in its margin: bright, dark, bright, seen on any picture."""
+        top, left = self._size[1] + 2 * _MARGIN, self._left - _MARGIN
+        right = left + self._size[0] + 2 * _MARGIN
+        marked = canvas.copy()
+        for inset, colour in ((0, _rgb("limit")), (2, (0, 0, 0)), (4, _rgb("limit"))):
+            marked[inset : top - inset, left + inset : right - inset] = colour
+        return marked
 
     def _event(self, frame: int) -> int:
         """Number of the event that lasts at a frame, from 1; 0 for none."""

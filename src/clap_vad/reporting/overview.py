@@ -99,7 +99,7 @@ def _counts(videos: Sequence[ListedVideo]) -> tuple[str | Link, ...]:
         f"{events:,}",
         f"{events / hours:.1f}" if hours else "–",
         f"{max(video.highest for video in videos):.3f}",
-        "none" if last is None else Link(f"{last.video}, {moment(last.events[-1].start_frame, last.fps)}", last.anchor),
+        "none" if last is None else Link(f"{last.video}, {_begin(last, last.events[-1])}", last.anchor),
     )
 
 
@@ -130,8 +130,12 @@ def _strip(video: ListedVideo, seconds: bool, several: bool) -> Strip:
 
 def _told(video: ListedVideo) -> str:
     count = len(video.events)
-    first = f", the first at {moment(video.events[0].start_frame, video.fps)}" if count else ""
+    first = f", the first at {_begin(video, video.events[0])}" if count else ""
     return f"{count or 'no'} event{'' if count == 1 else 's'}{first}"
+
+
+def _begin(video: ListedVideo, event: Event) -> str:
+    return moment(event.start_frame, video.fps, event.start_seconds)
 
 
 def _highest_events(videos: Sequence[ListedVideo], several: bool) -> Table:
@@ -140,10 +144,14 @@ def _highest_events(videos: Sequence[ListedVideo], several: bool) -> Table:
     shown = every[:MOST_EVENTS]
     rows = []
     for event, number, video in shown:
-        moments = (event.start_frame, event.stop_frame, event.peak_frame)
+        moments = (
+            moment(event.start_frame, video.fps, event.start_seconds),
+            moment(event.stop_frame, video.fps, event.stop_seconds),
+            moment(event.peak_frame, video.fps, event.peak_seconds),
+        )
         row: list[str | Link] = [Link(f"{video.video}, event {number}", video.anchor)]
         row += [video.camera] if several else []
-        row += [*(moment(frame, video.fps) for frame in moments), f"{event.peak_score:.3f}"]
+        row += [*moments, f"{event.peak_score:.3f}"]
         rows.append(tuple(row))
     columns = ("Event", *(["Camera"] if several else []), "Start", "End", "Peak at", "Peak score")
     rest = len(every) - len(shown)

@@ -28,7 +28,7 @@ THEMES = {
         "curve": "#6cc3f5",
         "limit": "#ff8f4d",
         "truth": "#f0b73d",
-        "event": "#4a9fd0",
+        "event": "#3b87b5",
         "second": "#3fc79d",
         "third": "#e3a1c6",
     },

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .canvas import STYLE, drawn, inches, legend, plain, shortened
+from .canvas import STYLE, drawn, inches, plain, shortened
 from .durations import clock
 from .palette import PALETTE
 
@@ -95,5 +95,5 @@ def _figure(strips: Sequence[Strip], seconds: bool) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=not seconds, steps=[1, 2, 3, 5, 6, 10]))
     if seconds:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock(value, tenths=longest < 10)))
-    legend(axes)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2)
     return figure

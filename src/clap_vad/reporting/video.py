@@ -77,7 +77,7 @@ def pictured(events: Sequence[Event]) -> list[Event]:
 
 
 def _picture(jpeg: bytes, title: str, event: Event, fps: float | None) -> Picture:
-    when = moment(event.peak_frame, fps)
+    when = moment(event.peak_frame, fps, event.peak_seconds)
     outlined = ", the region that stands out is outlined" if event.region is not None else ""
     return Picture(jpeg, f"{when}, score {event.peak_score:.3f}", f"Picture of {title} at {when}{outlined}")
 
@@ -89,13 +89,16 @@ def _table(events: Sequence[Event], fps: float | None) -> Table | None:
     rows = []
     for number, event in enumerate(events, 1):
         length = event.stop_frame - event.start_frame
+        seconds = length / fps if fps else 0.0
+        if event.start_seconds is not None and event.stop_seconds is not None:
+            seconds = event.stop_seconds - event.start_seconds
         rows.append(
             (
                 str(number),
-                moment(event.start_frame, fps),
-                moment(event.stop_frame, fps),
-                f"{length / fps:.1f} s" if fps else f"{length} frames",
-                moment(event.peak_frame, fps),
+                moment(event.start_frame, fps, event.start_seconds),
+                moment(event.stop_frame, fps, event.stop_seconds),
+                f"{seconds:.1f} s" if fps else f"{length} frames",
+                moment(event.peak_frame, fps, event.peak_seconds),
                 f"{event.peak_score:.3f}",
             )
         )
