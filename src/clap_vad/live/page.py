@@ -17,24 +17,51 @@ from ..reporting.thumbnails import thumbnail_at
 from ..video.recorder import START
 from .summary import CameraSummary, OutageRow, StoredEvent, read_summary
 
-__all__ = ["PageKeeper", "write_watch_page"]
+__all__ = ["ClipPictures", "PageKeeper", "write_watch_page"]
 
 _LISTED = 50
 _PICTURED = 12
 _EVERY = 60.0
+_NEWEST = 7 * 86400.0
 _FOOTER = (
     "This page is complete in itself: it loads nothing from any network. It holds pictures of what was seen; pass it "
     "on only where the videos themselves may go."
 )
 
 
-def write_watch_page(database: Path, page: Path, pictures: dict[str, bytes] | None = None) -> list[Section]:
-    """Write the page of all cameras in a database of ``clap watch``.
+class ClipPictures:
+    """Pictures of the peaks of events, from their clips; kept from one page to the next, as long as they are shown.
+
+    Args:
+        folder: of the watch.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: dict[str, bytes] = {}
+        self._used: dict[str, bytes] = {}
+
+    def of(self, event: StoredEvent) -> bytes | None:
+        """The JPEG of an event that is over and has a clip."""
+        if event.clip is None or event.state == "open":
+            return None
+        jpeg = self._kept.get(event.clip) or thumbnail_at(self._folder / event.clip, event.peak, START, event.region)
+        if jpeg is not None:
+            self._used[event.clip] = jpeg
+        return jpeg
+
+    def forget_others(self) -> None:
+        """Keep only those asked for since the last call."""
+        self._kept, self._used = self._used, {}
+
+
+def write_watch_page(database: Path, page: Path, pictures: ClipPictures | None = None) -> list[Section]:
+    """Write the page of all cameras in a database of ``clap watch``, the last seven days of each.
 
     Args:
         database: see ``docs/watch.md``.
         page: HTML file.
-        pictures: clip -> JPEG of its peak, kept between calls so that a clip is read once; None for a fresh one.
+        pictures: kept between calls so that a clip is read once; None reads all.
 
     Returns:
         What is on it.
@@ -42,13 +69,14 @@ def write_watch_page(database: Path, page: Path, pictures: dict[str, bytes] | No
     Raises:
         ClapError: not a database of watches.
     """
-    cameras = read_summary(database)
-    kept = {} if pictures is None else pictures
+    cameras = read_summary(database, newest=_NEWEST)
+    shown = pictures or ClipPictures(database.parent)
     sections: list[Section] = [_headline(cameras)]
     if len(cameras) > 1:
         sections.append(_overview(cameras))
     for number, camera in enumerate(cameras, 1):
-        sections += _camera(camera, f"camera-{number}", database.parent, kept)
+        sections += _camera(camera, f"camera-{number}", shown)
+    shown.forget_others()
     write_page(page, "Watched cameras", _subtitle(cameras), sections, _FOOTER)
     return sections
 
@@ -58,7 +86,7 @@ class PageKeeper:
 
     def __init__(self, database: Path, page: Path, tell: Callable[[str], None]) -> None:
         self._database, self._page, self._tell = database, page, tell
-        self._pictures: dict[str, bytes] = {}
+        self._pictures = ClipPictures(database.parent)
         self._wanted, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="clap watch page")
         self._thread.start()
@@ -128,7 +156,7 @@ def _overview(cameras: Sequence[CameraSummary]) -> Table:
     return Table("Cameras", columns, tuple(rows), prose=True)
 
 
-def _camera(camera: CameraSummary, anchor: str, folder: Path, kept: dict[str, bytes]) -> list[Section]:
+def _camera(camera: CameraSummary, anchor: str, clips: ClipPictures) -> list[Section]:
     from ..reporting.timeline import camera_timeline  # matplotlib
 
     wall = camera.clock == "wall"
@@ -154,7 +182,7 @@ def _camera(camera: CameraSummary, anchor: str, folder: Path, kept: dict[str, by
     shown = sorted(camera.newest, key=lambda event: -event.score)[:_PICTURED]
     pictures = []
     for event in sorted(shown, key=lambda event: event.start):
-        jpeg = _picture(event, folder, kept)
+        jpeg = clips.of(event)
         if jpeg is not None:
             where = ", its region outlined" if event.region is not None else ""
             told = f"{camera.camera} at the peak of an event{where}"
@@ -195,17 +223,6 @@ def _length(outage: OutageRow, camera: CameraSummary) -> float:
     return max(0.0, (outage.stop if outage.stop is not None else max(camera.seen, outage.start)) - outage.start)
 
 
-def _picture(event: StoredEvent, folder: Path, kept: dict[str, bytes]) -> bytes | None:
-    if event.clip is None or event.state == "open":
-        return None
-    if event.clip not in kept:
-        jpeg = thumbnail_at(folder / event.clip, event.peak, START, event.region)
-        if jpeg is None:
-            return None
-        kept[event.clip] = jpeg
-    return kept[event.clip]
-
-
 def _moment(seconds: float, camera: CameraSummary) -> str:
     if camera.clock == "file":
         return file_clock(seconds)
@@ -214,7 +231,8 @@ def _moment(seconds: float, camera: CameraSummary) -> str:
 
 def _subtitle(cameras: Sequence[CameraSummary]) -> str:
     written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    return f"{_count(len(cameras), 'camera')}; written {written}; all times are UTC or those of a file."
+    count = _count(len(cameras), "camera")
+    return f"{count}, the last seven days of each; written {written}. All times are UTC, or those of a file."
 
 
 def _an_hour(events: int, seconds: float) -> str:

@@ -84,13 +84,20 @@ class CameraSummary:
 
 
 def read_summary(
-    path: Path, *, since: float | None = None, until: float | None = None, bins: int = 240, most_events: int = 200
+    path: Path,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    newest: float | None = None,
+    bins: int = 240,
+    most_events: int = 200,
 ) -> list[CameraSummary]:
     """Every camera of a database, by name.
 
     Args:
         path: the database.
         since, until: times on the cameras' clocks; None for the first and the last that there are.
+        newest: instead of ``since``: so many seconds before the last of each camera.
         bins: of each timeline at most; one is not shorter than a row of the database, 10 seconds.
         most_events: listed of each camera.
 
@@ -102,7 +109,7 @@ def read_summary(
         db.execute("BEGIN")  # all of one moment
         watches = db.execute("SELECT camera, clock, max(id) FROM watches GROUP BY camera, clock ORDER BY camera, clock")
         return [
-            _camera(db, camera, clock, last, since, until, bins, most_events)
+            _camera(db, camera, clock, last, since, until, newest, bins, most_events)
             for camera, clock, last in watches.fetchall()
         ]
     finally:
@@ -116,6 +123,7 @@ def _camera(
     last: int,
     since: float | None,
     until: float | None,
+    newest: float | None,
     bins: int,
     most_events: int,
 ) -> CameraSummary:
@@ -127,6 +135,8 @@ def _camera(
     )
     own = f"watch IN ({', '.join(str(int(number)) for (number,) in chosen)})"
     first, end = db.execute(f"SELECT min(start_time), max(start_time + seconds) FROM timeline WHERE {own}").fetchone()
+    if since is None and newest is not None and first is not None:
+        since = max(first, end - newest)
     start = since if since is not None else (0.0 if first is None else first)
     stop = max(start, until if until is not None else (start if end is None else end))
     timeline = db.execute(

@@ -99,7 +99,7 @@ class VideoReader:
             raise ClapError(f"{self.path}: no picture in it can be decoded; the file is damaged or cut short")
 
     def tap(self, recorder: Recorder) -> None:
-        """Give ``recorder`` every packet of the file, at its time in seconds since ``started`` or the first picture."""
+        """Give ``recorder`` every packet of the file, at the time of the picture before it."""
         self._recorder = recorder
         recorder.connected(self._stream)
 
@@ -133,7 +133,7 @@ class VideoReader:
                 packet = next(demuxer)
                 packets += packet.size > 0
                 if self._recorder is not None and packet.size:
-                    self._recorder.add((self.started or 0.0) + self.seconds, packet)
+                    self._recorder.add(self.seconds, packet)
                 frames = packet.decode()
             except StopIteration:
                 break
