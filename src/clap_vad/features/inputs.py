@@ -37,7 +37,7 @@ def find_inputs(paths: Sequence[Path], extractor: Extractor, leave_out: Sequence
             empty = False
             name = extractor.video_name(entry.resolve() if entry.name in ("", "..") else entry)
             other = found.setdefault(name, entry)
-            if other.resolve() != entry.resolve():
+            if os.path.realpath(other) != os.path.realpath(entry):  # resolve() fails for a link that leads to itself
                 raise ClapError(f"{entry}: would be called '{name}' like {other}; names must be unique, rename one")
         if empty:
             raise ClapError(f"{path}: holds nothing that this extractor reads; name the files or another folder")
@@ -48,7 +48,7 @@ def find_inputs(paths: Sequence[Path], extractor: Extractor, leave_out: Sequence
 
 def _search(folder: Path, extractor: Extractor, hidden: set[Path]) -> Iterator[Path]:
     """Inputs below a folder; links to folders are followed, each real folder is searched once."""
-    seen: set[Path] = set()
+    seen = {folder.resolve()}
     for root, subfolders, files in os.walk(folder, followlinks=True):
         here = Path(root)
         subfolders.sort()

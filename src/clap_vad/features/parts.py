@@ -111,9 +111,9 @@ def write_part(stem: Path, source: Path, extraction: Extraction) -> Iterator[int
 
 
 def _fingerprint(source: Path) -> list[int]:
-    """Changes when the source does: size, time of change, number of entries of a folder; [] when it is gone."""
+    """Changes when the source does: size, time of change, number of entries of a folder; [] when it cannot be had."""
     try:
         status = source.stat()
         return [status.st_size, status.st_mtime_ns, sum(1 for _ in source.iterdir()) if source.is_dir() else 1]
-    except FileNotFoundError:
+    except OSError:  # its reader says why, in words
         return []

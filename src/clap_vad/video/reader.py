@@ -20,7 +20,7 @@ from .pictures import Shaper
 from .recorder import Recorder
 from .times import Clock, at_rate, check_rate
 
-__all__ = ["VideoReader", "moving_picture", "reason_of", "stated_fps"]
+__all__ = ["VideoReader", "moving_picture", "reason_of", "stated_fps", "without_times"]
 
 MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
 
@@ -113,7 +113,8 @@ class VideoReader:
         import av
 
         if not self.path.exists():
-            raise ClapError(f"{self.path}: no such file")
+            told = "a link that leads to no file; mend or remove it" if self.path.is_symlink() else "no such file"
+            raise ClapError(f"{self.path}: {told}")
         if self.path.stat().st_size == 0:
             raise ClapError(f"{self.path}: the file is empty; fetch it again")
         try:
@@ -121,12 +122,14 @@ class VideoReader:
             name = f"file:{self.path.resolve()}"
             return av.open(name, options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
-            raise ClapError(f"{self.path}: cannot be read as a video ({reason_of(error)})") from None
+            told = f"cannot be read as a video ({reason_of(error)}); play it, or fetch it again from where it was made"
+            raise ClapError(f"{self.path}: {told}") from None
 
     def _from_file(self, clock: Clock) -> _Timed:
         import av
 
         stream, packets, failed, in_a_row, end = self._stream, 0, 0, 0, None
+        timed = not without_times(stream)
         demuxer = self._container.demux(stream)
         while True:
             try:
@@ -147,7 +150,7 @@ class VideoReader:
             for frame in frames:
                 in_a_row = 0
                 end = frame.time if frame.time is not None else end
-                yield clock(frame.time), self._shaper.decoded(frame)
+                yield clock(frame.time if timed else None), self._shaper.decoded(frame)
         self.truncated = self._missing(packets, failed, end)
 
     def _missing(self, packets: int, failed: int, end: float | None) -> str | None:
@@ -190,8 +193,15 @@ class VideoReader:
 
 def stated_fps(stream: Any) -> float | None:
     """Pictures a second that a stream announces; None where that is missing or absurd."""
-    rate = stream.average_rate or stream.guessed_rate
+    rate = stream.guessed_rate if without_times(stream) else stream.average_rate or stream.guessed_rate
     return float(rate) if rate and 0 < rate < 1000 else None
+
+
+def without_times(stream: Any) -> bool:
+    """Whether it is a raw stream, to whose pictures FFmpeg gives times of 25 a second, whatever the stream says."""
+    import av
+
+    return bool(stream.container.format.flags & av.format.Flags.no_timestamps.value)
 
 
 def reason_of(error: Exception) -> str:
@@ -206,7 +216,10 @@ def moving_picture(container: Any, name: Path | str) -> Any:
     cover = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & cover]
     if not streams or streams[0].codec_context is None:
+        sound = bool(container.streams)
         container.close()
+        if not sound:
+            raise ClapError(f"{name}: no stream can be found in it; it is cut short or damaged, fetch it again")
         raise ClapError(f"{name}: holds no video stream; give a file with a moving picture")
     streams[0].codec_context.thread_count = 1
     return streams[0]

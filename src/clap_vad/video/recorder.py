@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import threading
 from collections import deque
@@ -52,16 +53,25 @@ class Recorder:
         self._past, self._failed = past, failed
         self._kept: deque[tuple[float, Any]] = deque()
         self._bytes = 0
-        self._template: Any = None
+        self._codec = ""
+        self._template: Any = None  # a stream of a file in memory, which outlives the stream that packets come from
+        self._holder: Any = None
         self._clips: dict[Path, _Clip] = {}
         self._lock = threading.Lock()
 
     def connected(self, stream: Any) -> None:
-        """A stream starts (again)."""
+        """A stream starts (again); one that no file can hold is told, and not recorded."""
+        import av
+
         with self._lock:
-            self._template = stream
-            self._kept.clear()
-            self._bytes = 0
+            self._break_off()
+            self._codec = stream.codec_context.name
+            holder = av.open(io.BytesIO(), "w", format="nut")
+            try:
+                self._template = holder.add_stream_from_template(stream)
+                self._holder = holder
+            except (av.FFmpegError, ValueError) as error:
+                self._failed(f"{self._codec}: no clip can be made of this kind of stream ({error})")
 
     def add(self, seconds: float, packet: Any) -> None:
         """Take in the next packet, which arrived at this time."""
@@ -81,10 +91,7 @@ class Recorder:
     def lost(self) -> None:
         """The stream broke off: what is being written ends here."""
         with self._lock:
-            for path in list(self._clips):
-                self._finish(path)
-            self._template = None
-            self._kept.clear()
+            self._break_off()
 
     def begin(self, folder: Path, name: str, since: float) -> Path | None:
         """Start ``folder/name.mp4`` (``.mkv`` where MP4 does not hold it) with the key frame before ``since``.
@@ -95,7 +102,7 @@ class Recorder:
         with self._lock:
             if self._template is None or not self._kept:
                 return None
-            path = folder / f"{name}{'.mp4' if self._template.codec_context.name in _IN_MP4 else '.mkv'}"
+            path = folder / f"{name}{'.mp4' if self._codec in _IN_MP4 else '.mkv'}"
             clip = self._clips[path] = _Clip()
             keys = [at for at, (_, packet) in enumerate(self._kept) if packet.is_keyframe]
             if not keys:
@@ -122,6 +129,13 @@ class Recorder:
         """Finish whatever is being written."""
         self.lost()
 
+    def _break_off(self) -> None:
+        for path in list(self._clips):
+            self._finish(path)
+        self._template = self._holder = None
+        self._kept.clear()
+        self._bytes = 0
+
     def _forget(self, now: float) -> None:
         """Drop what no clip can need: all before the last key frame that is old enough."""
         while len(self._kept) > 1:
@@ -142,7 +156,8 @@ class Recorder:
             del self._clips[path]
             with contextlib.suppress(Exception):
                 clip.container.close()
-            clip.files.__exit__(type(error), error, None)
+            with contextlib.suppress(Exception):  # removes the file, and says again what went wrong
+                clip.files.__exit__(type(error), error, None)
             self._failed(f"{path}: this clip cannot be written ({error})")
 
     def _finish(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -88,7 +89,7 @@ def score(
     for file in (report, scores):
         if file is not None and file.is_dir():
             raise ClapError(f"{file}: is a folder; name a file in it")
-        if file is not None and file.resolve() in {path.resolve() for path in paths}:
+        if file is not None and os.path.realpath(file) in {os.path.realpath(path) for path in paths}:
             raise ClapError(f"{file}: is one of the videos and would be overwritten; name another file")
     done: list[ScoredVideo] = []
     skipped: list[dict[str, str]] = []

@@ -1,0 +1,151 @@
+"""Both commands over a folder of broken and odd videos: what each gives, and that none spoils the others."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from odd_videos import KINDS, make
+
+from clap_vad.cli.main import cli
+from clap_vad.core.moments import Normaliser
+from clap_vad.detector.models.network import NetworkModel
+from clap_vad.detector.network import initial_weights
+from clap_vad.features.extractor import make_extractor
+
+SETTINGS = {"rows": 2, "cols": 2, "side": 96}
+UNEVEN = ["its frames are not evenly spaced in time; --rate takes them evenly"]
+
+WHOLE = {  # video -> frames, pictures a second, seconds of its event
+    "plain": (120, 20, [(2.4, 4.8)]),
+    "rotated": (120, 20, [(2.4, 4.8)]),
+    "odd_size": (120, 20, [(2.4, 4.8)]),
+    "size_changes": (120, 20, [(2.4, 4.8)]),
+    "stamps_restart": (120, 20, [(2.4, 4.8)]),
+    "motion_jpeg": (120, 20, [(2.4, 4.8)]),
+    "ten_bits": (120, 20, [(2.4, 4.8)]),
+    "interlaced": (120, 20, [(2.4, 4.8)]),
+    "frames_one_broken": (120, 25, [(1.92, 3.84)]),  # a folder does not say its rate
+    "huge": (20, 20, [(0.0, 1.0)]),
+    "one_frame": (1, 20, []),
+    "time_hole": (120, 120 / 66, None),
+    "variable_rate": (120, 10, None),
+}
+IN_PART = {  # video -> its frames lie in here, what is told, when its event starts
+    "cut_short": (range(60, 90), "of 120 announced frames are there", 2.4),
+    "cut_short_mkv": (range(50, 80), "of 6.0 announced seconds", 2.4),
+    "damaged": (range(114, 120), "of 120 announced frames are there", 2.4),
+}
+SKIPPED = {
+    "no_index.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
+    "frames_all_broken": "no picture in it can be decoded; the file is damaged or cut short",
+    "sound_only.mp4": "holds no video stream; give a file with a moving picture",
+    "empty.mp4": "the file is empty; fetch it again",
+    "zeros.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
+    "a_text.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
+    "a_playlist.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it",
+    "link_to_itself.mp4": "a link that leads to no file; mend or remove it",
+    "link_to_nothing.mp4": "a link that leads to no file; mend or remove it",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("recorder") / "videos")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A detector that adds up all features: 0.12 where nothing moves, more with motion."""
+    extractor = make_extractor("motion", SETTINGS)
+    weights = {name: np.zeros_like(array) for name, array in initial_weights(extractor.dim, 0).items()}
+    weights["layer1.weight"][0] = weights["layer2.weight"][0, 0] = 1.0
+    weights["layer3.weight"][0, 0], weights["layer3.bias"][0] = 0.15, -2.0
+    described = {
+        "extractor": {"name": "motion", "settings": extractor.settings()},
+        "segment_frames": 16,
+        "dim": extractor.dim,
+    }
+    normaliser = Normaliser(np.zeros(extractor.dim, np.float32), np.ones(extractor.dim, np.float32))
+    out = tmp_path_factory.mktemp("run")
+    NetworkModel(weights, normaliser, {**described, "calibration": {}}).save(out)
+    return out
+
+
+def told(*words: object) -> tuple[int, dict, str]:
+    done = CliRunner().invoke(cli, [*map(str, words), "--json"])
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.exit_code, json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_extraction_keeps_what_can_be_read_and_names_the_rest(folder, tmp_path):
+    code, result, errors = told(
+        *("features", "extract", folder, "--extractor", "motion", "--out", tmp_path / "store", "--workers", 1),
+        *(part for name, value in SETTINGS.items() for part in (f"--{name}", value)),
+    )
+    assert code == 2 and "Traceback" not in errors
+    with (tmp_path / "store" / "index.csv").open() as file:
+        rows = {row["video"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == WHOLE.keys() | IN_PART.keys()
+    for video, row in rows.items():
+        frames = int(row["frames"])
+        assert int(row["stop"]) - int(row["start"]) == -(-frames // 16), video
+        assert frames in (IN_PART[video][0] if video in IN_PART else WHOLE[video][:1]), video
+    assert result["truncated"].keys() == {*IN_PART, "frames_one_broken"}
+    assert all(sentence in result["truncated"][video] for video, (_, sentence, _) in IN_PART.items())
+    assert result["notes"] == dict.fromkeys(("damaged", "time_hole", "variable_rate"), UNEVEN)
+    assert result["skipped"].keys() == {str(folder / name) for name in SKIPPED}
+    for name, sentence in SKIPPED.items():
+        assert result["skipped"][str(folder / name)].startswith(f"{folder / name}: {sentence}")
+    assert len(rows) + len(SKIPPED) == len(KINDS)
+
+
+def test_scoring_finds_the_event_in_whatever_can_be_read(folder, run):
+    code, result, errors = told("score", run, folder, "--threshold", 0.3)
+    assert code == 2 and "Traceback" not in errors
+    videos = {entry["video"]: entry for entry in result["videos"]}
+    assert videos.keys() == WHOLE.keys() | IN_PART.keys()
+    for name, (frames, fps, events) in WHOLE.items():
+        found = videos[name]
+        assert (found["frames"], found["fps"]) == (frames, pytest.approx(fps)), name
+        if events is not None:
+            spans = [(event["start_seconds"], event["stop_seconds"]) for event in found["events"]]
+            assert spans == [pytest.approx(span) for span in events], name
+    for name, (frames, sentence, start) in IN_PART.items():
+        assert videos[name]["frames"] in frames and sentence in videos[name]["truncated"]
+        assert [event["start_seconds"] for event in videos[name]["events"]] == [pytest.approx(start)]
+    assert videos["frames_one_broken"]["truncated"] == "1 picture could not be read, the first is 0061.png"
+    assert videos["plain"]["events"][0]["start_time"] == "2024-03-01T12:00:02.400+00:00"
+    reasons = {Path(entry["path"]).name: entry["reason"] for entry in result["skipped"]}
+    assert reasons.keys() == SKIPPED.keys()
+    assert all(reasons[name].startswith(f"{folder / name}: {sentence}") for name, sentence in SKIPPED.items())
+    assert all(name in errors for name in SKIPPED)
+
+
+def test_the_rate_of_the_model_serves_videos_of_uneven_rate(folder, run):
+    odd = [folder / f"{name}.mp4" for name in ("variable_rate", "time_hole")]
+    code, result, _ = told("score", run, *odd, "--rate", 20, "--threshold", 0.3)
+    assert code == 0
+    variable, hole = ([event["start_seconds"] for event in video["events"]] for video in result["videos"])
+    # frame 48 comes at 3.6 s, in a segment of 0.8 s; in the other video at 2.4 s, before the hole
+    assert variable[0] == pytest.approx(3.6, abs=0.8) and hole == [pytest.approx(2.4)]
+    assert all(video["fps"] == 20 and video["notes"] == [] for video in result["videos"])
+
+
+def test_a_huge_picture_needs_bounded_memory(folder):
+    """Grey it is 33 MB, with colour 50; the decoder holds a few, we two."""
+    program = (
+        "import sys; from pathlib import Path; from clap_vad.features.extraction import extract_one\n"
+        "def peak(name):\n"
+        f"    [None for _ in extract_one('motion', {SETTINGS}, Path(sys.argv[1]) / name)]\n"
+        "    return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+        "plain = peak('plain.mp4'); print((peak('huge.mp4') - plain) / 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True)
+    assert 33 < float(done.stdout) < 400
