@@ -21,7 +21,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -301,14 +301,20 @@ def tools(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Vide
                 yield case, tool
 
 
-def markdown(rows: Iterable[dict[str, Any]]) -> str:
-    text = "| extractor | picture | precision | decode alone, frames/s | frames/s | x real time (25 fps) | of decode "
-    text += "| seconds per segment | peak GPU memory, MiB |\n|---|---|---|---|---|---|---|---|---|\n"
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each row; precision and memory where a GPU was used."""
+    gpu = any(row["peak_gpu_mib"] is not None for row in rows)
+    heads = ["extractor", "picture", "decode alone, frames/s", "frames/s", "x real time", "of decode alone"]
+    heads += ["seconds per segment", *(["precision", "GPU memory, MiB"] if gpu else [])]
+    text = "".join(f"| {head} " for head in heads) + "|\n" + "|---" * len(heads) + "|\n"
     for row in rows:
-        memory = "" if row["peak_gpu_mib"] is None else f"{row['peak_gpu_mib']:.0f}"
-        text += f"| {row['extractor']} | {row['picture']} | {row['precision']} | {row['decode_frames_per_second']:.0f} "
+        text += f"| {row['extractor']} | {row['picture']} | {row['decode_frames_per_second']:.0f} "
         text += f"| {row['frames_per_second']:.3g} | {row['real_time_factor']:.2g} | {row['share_of_decode']:.2g} "
-        text += f"| {row['seconds_per_segment']:.2g} | {memory} |\n"
+        text += f"| {row['seconds_per_segment']:.2g} |"
+        if gpu:
+            memory = row["peak_gpu_mib"]
+            text += f" {row['precision']} | {'' if memory is None else format(memory, '.0f')} |"
+        text += "\n"
     return text
 
 
