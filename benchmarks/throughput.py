@@ -21,7 +21,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,8 +142,8 @@ def comet_model(tool: VideoExtractor) -> MixtureModel:
     density = Density(mixture, np.arange(d), value_histogram(unlikeliness(mixture, rows)), 1.0)
     memory = Remembered(rows, value_histogram(rng.exponential(size=500)), 1.0)
     constants = Normaliser(np.zeros(d, np.float32), np.ones(d, np.float32))
-    info = {"dim": tool.dim, "segment_frames": tool.segment_frames}
-    model = MixtureModel(behaviour.standardised_by(constants), (density, density, memory), tool.roles.followed, info)
+    info, experts = {"dim": tool.dim, "segment_frames": tool.segment_frames}, (density, density, memory)
+    model = MixtureModel(behaviour.standardised_by(constants), experts, tool.roles.followed, info)
     model.score(np.zeros((1, tool.crops, tool.dim), np.float32))  # what is computed once and kept
     return model
 
@@ -190,8 +190,8 @@ def in_stages(tool: VideoExtractor, timed: Timed) -> VideoExtractor:
 
     own = type(tool)
     members: dict[str, Any] = {"lead": 0, "maker": maker}
-    if isinstance(tool, DeepExtractor):
-        members |= {"views": within("prepare", type(tool).views), "features": within("network", type(tool).features)}
+    if issubclass(own, DeepExtractor):
+        members |= {"views": within("prepare", own.views), "features": within("network", own.features)}
     return type(own.__name__, (own,), members)(**tool.settings(), **tool.machine_settings())
 
 
@@ -231,11 +231,9 @@ def extracted(
 
 def decoded(tool: VideoExtractor, path: Path, budget: float, clock: Callable[[], float]) -> float:
     """Frames per second of decoding alone, as the extractor asks for it."""
-    read = list[int]()
-    started = clock()
-    for _ in reader_of(budget, clock, lambda stage: nullcontext(), read)(
-        path, side=tool.picture_side, colour=tool.colour
-    ):
+    read, started = list[int](), clock()
+    reader = reader_of(budget, clock, lambda stage: nullcontext(), read)
+    for _ in reader(path, side=tool.picture_side, colour=tool.colour):
         pass
     return read[0] / (clock() - started)
 
@@ -301,14 +299,18 @@ def tools(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Vide
                 yield case, tool
 
 
-def markdown(rows: Iterable[dict[str, Any]]) -> str:
-    text = "| extractor | picture | precision | decode alone, frames/s | frames/s | x real time (25 fps) | of decode "
-    text += "| seconds per segment | peak GPU memory, MiB |\n|---|---|---|---|---|---|---|---|---|\n"
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each row; precision and memory where a GPU was used."""
+    gpu = any(row["peak_gpu_mib"] is not None for row in rows)
+    heads = ["extractor", "picture", "decode alone, frames/s", "frames/s", "x real time", "of decode alone"]
+    heads += ["seconds per segment", *(["precision", "GPU memory, MiB"] if gpu else [])]
+    text = "".join(f"| {head} " for head in heads) + "|\n" + "|---" * len(heads) + "|\n"
     for row in rows:
-        memory = "" if row["peak_gpu_mib"] is None else f"{row['peak_gpu_mib']:.0f}"
-        text += f"| {row['extractor']} | {row['picture']} | {row['precision']} | {row['decode_frames_per_second']:.0f} "
+        text += f"| {row['extractor']} | {row['picture']} | {row['decode_frames_per_second']:.0f} "
         text += f"| {row['frames_per_second']:.3g} | {row['real_time_factor']:.2g} | {row['share_of_decode']:.2g} "
-        text += f"| {row['seconds_per_segment']:.2g} | {memory} |\n"
+        text += f"| {row['seconds_per_segment']:.2g} |"
+        memory = "" if row["peak_gpu_mib"] is None else f"{row['peak_gpu_mib']:.0f}"
+        text += f" {row['precision']} | {memory} |\n" if gpu else "\n"
     return text
 
 
@@ -327,8 +329,8 @@ def draw(rows: Sequence[dict[str, Any]], file: Path) -> None:
         for panel, group in zip(panels, groups, strict=True):
             _bars(panel, group, [total(row) for row in group])
         panels[-1].set_xlabel("milliseconds per frame, each panel in its own scale")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(LOOKS), handlelength=2.5)
+        legend = {"loc": "outside upper center", "ncols": len(LOOKS), "handlelength": 2.5}
+        figure.legend(*panels[0].get_legend_handles_labels(), **legend)
         with atomic_path(file) as temporary:
             temporary.write_bytes(drawn(figure, file.suffix[1:]))
 
@@ -343,18 +345,22 @@ def _bars(panel: Any, group: Sequence[dict[str, Any]], totals: Sequence[float]) 
             if width > 0.06 * most:
                 box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
                 middle = {"ha": "center", "va": "center_baseline", "fontsize": 7, "bbox": box}
-                panel.text(start + width / 2, place, f"{width:.2g}", **middle)
+                panel.text(start + width / 2, place, _shown(width), **middle)
         left = left + widths
     for place, whole in zip(places, totals, strict=True):
-        panel.text(whole + 0.01 * most, place, f"{whole:.3g} ms", va="center", fontsize=8)
+        panel.text(whole + 0.01 * most, place, f"{_shown(whole)} ms", va="center", fontsize=8)
     if most > 1000 / FPS:
         panel.axvline(1000 / FPS, color=PALETTE["ink"], linestyle="--", linewidth=1)
         panel.text(1000 / FPS, -0.75, " 40 ms: real time at 25 fps", fontsize=8, va="center")
     mixed = any(row["precision"] != "float32" for row in group)
     names = [f"{r['extractor']} · {r['picture']}" + (f" · {r['precision']}" if mixed else "") for r in group]
     panel.set_yticks(places, names)
-    panel.set(ylim=(len(group) - 0.5, -1.1 if most > 1000 / FPS else -0.6), xlim=(0, 1.09 * most))
+    panel.set(ylim=(len(group) - 0.5, -1.1 if most > 1000 / FPS else -0.6), xlim=(0, 1.1 * most))
     panel.grid(visible=False, axis="y")
+
+
+def _shown(milliseconds: float) -> str:
+    return f"{milliseconds:.1f}" if milliseconds < 20 else f"{milliseconds:.0f}"
 
 
 def main() -> None:
