@@ -18,7 +18,7 @@ from clap_vad.features.extraction import ExtractionReport, extract_features
 from clap_vad.features.store import FeatureStore
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "video"))
-from odd_videos import KINDS, make  # noqa: E402  # beside the tests, which assert what is printed here
+from odd_videos import KINDS, make  # beside the tests, which assert what is printed here
 
 
 def given(kind: str, report: ExtractionReport, frames: dict[str, int]) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from odd_videos import KINDS, make
 
 from clap_vad.cli.main import cli
 from clap_vad.core.moments import Normaliser
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.features.extractor import make_extractor
+from odd_videos import KINDS, make
 
 SETTINGS = {"rows": 2, "cols": 2, "side": 96}
 UNEVEN = ["its frames are not evenly spaced in time; --rate takes them evenly"]

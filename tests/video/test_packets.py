@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 from fractions import Fraction
 
 import av
 import pytest
 
 from clap_vad.video.packets import copied, whole_pictures
-
 
 STREAM = av.open(io.BytesIO(), "w", format="nut").add_stream("libx264", rate=25)
 
@@ -66,7 +66,7 @@ def test_an_encoders_slices_decode_to_its_pictures(tmp_path, render, moving, sli
             nals = bytes(whole).split(b"\x00\x00\x01")
             vcl = [at for at, nal in enumerate(nals) if nal and nal[0] & 31 in (1, 5)]
             cuts = [0, *vcl[1:], len(nals)]
-            for a, b in zip(cuts, cuts[1:], strict=False):
+            for a, b in itertools.pairwise(cuts):
                 data = b"".join(b"\x00\x00\x01" + nal for nal in nals[a:b] if nal)
                 units.append(packet(data, 3600 * number, whole.is_keyframe))
     assert len(units) == 30 * slices

@@ -47,7 +47,8 @@ class VideoReader:
         truncated: what is missing, as a sentence, once all was read.
 
     Pictures that differ in size from the first are scaled to it, rotation noted in the file is undone, a picture that
-    cannot be decoded is left out (a broken file in a folder of frames repeats the one before, or the first good one, so numbers still agree).
+    cannot be decoded is left out (a broken file in a folder of frames repeats the one before, at its start the first
+    good one, so numbers still agree).
 
     Raises:
         ClapError: the file is missing, empty, not a video, holds no picture, or none of it can be decoded.
