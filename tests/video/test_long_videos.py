@@ -16,7 +16,8 @@ from clap_vad.features.extraction import extract_one
 def peak(path):
     extraction = extract_one("motion", {"rows": 2, "cols": 2, "side": 32, "rate": 1.0}, path)
     segments = sum(len(block) for block, _ in extraction)
-    return extraction.ending.frames, segments, int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+    kilobytes = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
+    return extraction.ending.frames, segments, int(kilobytes) / 1024
 
 short, long = (peak(Path(name)) for name in sys.argv[1:])
 print(*short, *long)
