@@ -92,6 +92,7 @@ _HOMES = {
             "reproduce",
             "score",
             "train",
+            "watch",
         )
     },
     **{name: f"workflows.{name}" for name in ("privacy_audit", "privacy_ledger", "privacy_schemas")},

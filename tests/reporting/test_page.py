@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
@@ -46,7 +47,7 @@ class Reader(HTMLParser):
 
 
 def whole_page(name: str) -> str:
-    curve = score_curve(np.array([0.1, 0.9]), frames=32, fps=25.0, threshold=0.5, events=[(0, 16)])
+    curve = partial(score_curve, np.array([0.1, 0.9]), frames=32, fps=25.0, threshold=0.5, events=[(0, 16)])
     line = (np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.8, 1.0]))
     events = Table("Events", ("Event", "Start"), (("1", name),), note=name)
     sections = [
@@ -54,8 +55,8 @@ def whole_page(name: str) -> str:
         Text(name, (name, name)),
         Table(name, (name, "b"), ((name, "1"), ("x", "2")), strong=0),
         Table(name, (name, "b"), ((name, "1"),), prose=True, folded=True),
-        Plots(name, (Plot(roc_curves({name: line}), name, name), Plot(curve, name)), name, small=True),
-        Video(name, name, Plot(curve, name), events, (Picture(b"\xff\xd8", name),), name),
+        Plots(name, (Plot(partial(roc_curves, {name: line}), name, name), Plot(curve, name)), name, small=True),
+        Video(name, name, Plot(curve, name), events, (Picture(b"\xff\xd8", name, name),), name),
     ]
     return render_page(name, name, sections, name)
 

@@ -96,7 +96,7 @@ def test_nothing_is_clipped_at_the_edges(name):
     picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
     edges = [picture[:, :4], picture[:, -4:], picture[:4], picture[-4:]]
     assert all((edge == 255).all() for edge in edges)
-    assert picture.shape[1] == 1400
+    assert picture.shape[1] == 2100  # 7 inches
 
 
 def test_a_png_shows_the_colours_in_proportion():

@@ -133,6 +133,15 @@ def test_the_page_is_written_into_the_run_and_names_no_path_of_this_machine(whol
     assert "Run a run" in html and "clip 3" in html
 
 
+def test_the_plots_of_a_run_are_saved_under_names_of_what_they_show(whole_run, tmp_path):
+    report(whole_run, plots=tmp_path / "plots")
+    names = {file.stem for file in (tmp_path / "plots").glob("*.png")}
+    assert names >= {"roc-curve", "scores-clip 4", "rounds-loss", "rounds-bytes"}
+    assert names == {file.stem for file in (tmp_path / "plots").glob("*.svg")}
+    with pytest.raises(ClapError, match="is a file; name a folder"):
+        report(whole_run, plots=whole_run / "config.json")
+
+
 def test_the_roc_curve_is_that_of_the_frames(whole_run):
     (section,) = roc_plots(read_run(whole_run))
     labels, scores = [], []

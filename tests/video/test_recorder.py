@@ -119,6 +119,9 @@ def test_times_that_begin_anew_go_on_in_the_clip(tmp_path, render, told):
             recorder.add(number / FPS, packet)
             if number == 5:
                 clips.append(recorder.begin(tmp_path, "clip", 0.0))
+            if number == 70:  # in the third recording
+                recorder.end(clips[0], 80 / FPS)
+        assert clips[0].exists()  # ended in time
     recorder.close()
     with av.open(str(clips[0])) as container:
         times = [frame.time for frame in container.decode(video=0)]

@@ -10,57 +10,16 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from moving_films import EVENT, FPS, FRAMES, make_model, write_video
 from random_models import mixture_model
 
 from clap_vad.cli.export import export as export_command
 from clap_vad.cli.score import score as score_command
-from clap_vad.core.moments import Normaliser
 from clap_vad.detector.homes import Homes
-from clap_vad.detector.models.network import NetworkModel
-from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
-from clap_vad.features.extractor import Ending, Extractor, make_extractor
+from clap_vad.features.extractor import Ending, Extractor
 from clap_vad.workflows.score import score
 from clap_vad.workflows.scoring import choose_threshold, score_video, scoring_parts
-
-SETTINGS = {"rows": 2, "cols": 2, "side": 96}
-FRAMES, FPS = 120, 20
-MOVES, EVENT = (50, 94), (48, 96)  # the event is the three segments in which something moves
-
-
-def write_video(path: Path, moves: tuple[int, int] = MOVES, frames: int = FRAMES, quarter: bool = False) -> Path:
-    """A still texture that slides to the right while ``moves`` lasts, all of it or its lower right quarter."""
-    texture = np.kron(np.random.default_rng(0).integers(40, 216, (12, 400)), np.ones((8, 8))).astype(np.uint8)
-    shift = 0
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
-        for number in range(frames):
-            shift += 3 * (moves[0] <= number < moves[1])
-            picture = np.array(texture[:, shift : shift + 96])
-            if quarter:
-                picture[:48], picture[48:, :48] = texture[:48, :96], texture[48:, :48]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")))
-        container.mux(stream.encode())
-    return path
-
-
-def make_model(**info) -> NetworkModel:
-    """A detector that adds up all features: near 0.12 where nothing moves, higher with motion."""
-    extractor = make_extractor("motion", SETTINGS)
-    dim = extractor.dim
-    weights = {name: np.zeros_like(array) for name, array in initial_weights(dim, 0).items()}
-    weights["layer1.weight"][0] = 1.0
-    weights["layer2.weight"][0, 0] = 1.0
-    weights["layer3.weight"][0, 0] = 0.15
-    weights["layer3.bias"][0] = -2.0
-    described = {
-        "extractor": {"name": "motion", "settings": extractor.settings()},
-        "segment_frames": 16,
-        "dim": dim,
-        "calibration": {"quantile": 0.99, "threshold": 0.4, "quantiles": {"0.5": 0.2, "0.9": 0.3, "0.99": 0.4}},
-    }
-    return NetworkModel(weights, Normaliser(np.zeros(dim, np.float32), np.ones(dim, np.float32)), {**described, **info})
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +193,54 @@ def test_report_shows_pictures_clear_blurred_or_not_at_all(run, films, tmp_path)
     assert "meant to stay here" in clear and "nobody can be recognised" in blurred
     assert "data:image" not in without and "00:02.4" in without
     assert clear == page()
+
+
+def test_annotated_videos_and_plots_are_written_by_name(run, films, tmp_path):
+    (tmp_path / "yard").mkdir()
+    other = write_video(tmp_path / "yard" / "other.mp4")
+    places = {"annotate": tmp_path / "again", "plots": tmp_path / "plots", "report": tmp_path / "r.html"}
+    result = score(run, [films / "moving.mp4", other], threshold=0.3, **places)
+    assert sorted(file.name for file in places["annotate"].iterdir()) == ["moving.mp4", "other.mp4"]
+    assert result["annotated"][str(other)] == str(places["annotate"] / "other.mp4") and not result["not_annotated"]
+    with av.open(str(places["annotate"] / "moving.mp4")) as container:
+        bright = [frame.to_ndarray(format="rgb24")[1].mean() > 60 for frame in container.decode(video=0)]
+    assert bright == [EVENT[0] <= frame < EVENT[1] for frame in range(FRAMES)]  # the frame of the event
+    assert {file.name for file in places["plots"].glob("*.png")} == {
+        "overview.png",
+        *(f"scores-{name}.png" for name in ("moving", "other")),
+    }
+    html = places["report"].read_text(encoding="utf-8")
+    assert "All events, highest first" in html and ">yard</th>" in html and f">{films.name}</th>" in html
+
+
+def test_what_cannot_be_annotated_is_said(run, films, tmp_path, monkeypatch):
+    still = films / "still.mp4"
+    for options, text in (
+        ({"annotate": still}, "is a file; name a folder for the annotated"),
+        ({"plots": still}, "is a file; name a folder for the plots"),
+        ({"annotate": films}, "would be overwritten"),
+        ({"annotate": tmp_path / "x", "annotate_side": 10}, "at least 64"),
+    ):
+        with pytest.raises(ClapError, match=text):
+            score(run, [still], **options)
+    for option in ("annotate", "plots"):
+        with pytest.raises(ClapError, match=f"same name as .* --{option} cannot keep apart"):
+            score(run, [still, tmp_path / "still.mp4"], **{option: tmp_path / "x"})
+    monkeypatch.setattr("clap_vad.reporting.annotate.has_pictures", lambda path: False)  # as of tracks
+    done = CliRunner().invoke(score_command, [str(run), str(still), "--annotate", str(tmp_path / "x")])
+    assert done.exit_code == 2 and "1 of 1 videos could not be annotated" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_interrupted_annotation_leaves_no_file_and_keeps_the_report(run, films, tmp_path, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clap_vad.reporting.overlay.Overlay.draw", stop)
+    with pytest.raises(KeyboardInterrupt):
+        score(run, [films / "moving.mp4"], report=tmp_path / "r.html", annotate=tmp_path / "x")
+    assert "moving" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "x").exists() or list((tmp_path / "x").iterdir()) == []
 
 
 def test_threshold_comes_from_the_model_a_quantile_or_a_number():

@@ -18,9 +18,13 @@ __all__ = ["report"]
     type=click.Path(path_type=Path),
     help="Dataset of the test videos, where it is not at the place the run remembers.",
 )
-def report(run: Path, dataset: Path | None) -> Output:
+@click.option(
+    "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Folder for its plots: PNG (300 dpi) and SVG."
+)
+def report(run: Path, dataset: Path | None, plots: Path | None) -> Output:
     """Write the page and say where it is."""
     from ..workflows.report import report as write_report
 
-    page = write_report(run, dataset)
-    return Output({"run": str(run), "report": str(page)}, f"Report: {page}")
+    page = write_report(run, dataset, plots)
+    told = f"Report: {page}" if plots is None else f"Report: {page}\nPlots: {plots}"
+    return Output({"run": str(run), "report": str(page), "plots": None if plots is None else str(plots)}, told)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from ..reporting.annotate import DEFAULT_SIDE
 from .command import Output, command
 from .extractor_options import here_options
 
@@ -26,6 +27,17 @@ _FILE = click.Path(path_type=Path)
 @click.option("--onnx", type=_FILE, help="Folder of 'clap export': its graph scores, in onnxruntime.")
 @click.option("--report", type=_FILE, help="HTML page to write: curves, events, pictures of their peaks.")
 @click.option("--scores", type=_FILE, help="NPZ file to write: video -> one score per segment.")
+@click.option(
+    "--annotate", type=_FILE, metavar="DIR", help="Folder for each video again, its score and events drawn on (MP4)."
+)
+@click.option(
+    "--annotate-side",
+    type=int,
+    default=DEFAULT_SIDE,
+    show_default=True,
+    help="Longer side of annotated pictures, in pixels, at most.",
+)
+@click.option("--plots", type=_FILE, metavar="DIR", help="Folder for the plots of the report: PNG (300 dpi) and SVG.")
 @click.option("--threshold", type=float, help="Score from which a segment belongs to an event.")
 @click.option(
     "--quantile",
@@ -67,6 +79,8 @@ def _warning(result: dict[str, Any]) -> str | None:
         parts.append(f"{len(skipped)} of {total} videos could not be scored: {'; '.join(skipped)}")
     if partly:
         parts.append(f"{len(partly)} of {total} videos could be read in part only: {'; '.join(partly)}")
+    if without := [entry["reason"] for entry in result["not_annotated"]]:
+        parts.append(f"{len(without)} of {total} videos could not be annotated: {'; '.join(without)}")
     return "; ".join(parts) or None
 
 
@@ -83,7 +97,8 @@ def _text(result: dict[str, Any]) -> RenderableType:
             parts += [_table(video["events"], video["fps"]), Text("")]
     quantile = f", the {100 * result['quantile']:g} % quantile of the training scores" if result["quantile"] else ""
     parts.append(Text(f"Threshold {result['threshold']:.4g}{quantile}."))
-    parts += [Text(f"{name.title()}: {result[name]}") for name in ("report", "scores") if result[name]]
+    parts += [Text(f"{name.title()}: {result[name]}") for name in ("report", "scores", "plots") if result[name]]
+    parts += [Text(f"Annotated: {file}") for file in result["annotated"].values()]
     return Group(*parts)
 
 

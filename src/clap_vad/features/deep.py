@@ -173,7 +173,7 @@ def _checksum(stamps: _Stamps) -> str:
     return sha256("".join(f"{name} {sums[name]}\n" for name in sorted(sums)).encode()).hexdigest()
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _loaded(extractor: DeepExtractor, stamps: _Stamps) -> tuple[Network, torch.device]:
     device = _device(extractor.device)
     return extractor.load(device), device

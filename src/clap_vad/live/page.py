@@ -6,46 +6,79 @@ import datetime
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import ClapError
 from ..reporting.durations import clock as file_clock
 from ..reporting.durations import duration
-from ..reporting.page import Picture, Plot, Section, Stat, Stats, Table, Text, Video, write_page
+from ..reporting.page import Link, Picture, Plot, Section, Stat, Stats, Table, Text, Video, write_page
 from ..reporting.thumbnails import thumbnail_at
 from ..video.recorder import START
 from .summary import CameraSummary, OutageRow, StoredEvent, read_summary
 
-__all__ = ["PageKeeper", "write_watch_page"]
+__all__ = ["ClipPictures", "PageKeeper", "write_watch_page"]
 
 _LISTED = 50
 _PICTURED = 12
 _EVERY = 60.0
+_NEWEST = 7 * 86400.0
 _FOOTER = (
     "This page is complete in itself: it loads nothing from any network. It holds pictures of what was seen; pass it "
     "on only where the videos themselves may go."
 )
 
 
-def write_watch_page(database: Path, page: Path, pictures: dict[str, bytes] | None = None) -> None:
-    """Write the page of all cameras in a database of ``clap watch``.
+class ClipPictures:
+    """Pictures of the peaks of events, from their clips; kept from one page to the next, as long as they are shown.
+
+    Args:
+        folder: of the watch.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: dict[str, bytes] = {}
+        self._used: dict[str, bytes] = {}
+
+    def of(self, event: StoredEvent) -> bytes | None:
+        """The JPEG of an event that is over and has a clip."""
+        if event.clip is None or event.state == "open":
+            return None
+        jpeg = self._kept.get(event.clip) or thumbnail_at(self._folder / event.clip, event.peak, START, event.region)
+        if jpeg is not None:
+            self._used[event.clip] = jpeg
+        return jpeg
+
+    def forget_others(self) -> None:
+        """Keep only those asked for since the last call."""
+        self._kept, self._used = self._used, {}
+
+
+def write_watch_page(database: Path, page: Path, pictures: ClipPictures | None = None) -> list[Section]:
+    """Write the page of all cameras in a database of ``clap watch``, the last seven days of each.
 
     Args:
         database: see ``docs/watch.md``.
         page: HTML file.
-        pictures: clip -> JPEG of its peak, kept between calls so that a clip is read once; None for a fresh one.
+        pictures: kept between calls so that a clip is read once; None reads all.
+
+    Returns:
+        What is on it.
 
     Raises:
         ClapError: not a database of watches.
     """
-    cameras = read_summary(database)
-    kept = {} if pictures is None else pictures
+    cameras = read_summary(database, newest=_NEWEST)
+    shown = pictures or ClipPictures(database.parent)
     sections: list[Section] = [_headline(cameras)]
     if len(cameras) > 1:
         sections.append(_overview(cameras))
-    for camera in cameras:
-        sections += _camera(camera, database.parent, kept)
+    for number, camera in enumerate(cameras, 1):
+        sections += _camera(camera, f"camera-{number}", shown)
+    shown.forget_others()
     write_page(page, "Watched cameras", _subtitle(cameras), sections, _FOOTER)
+    return sections
 
 
 class PageKeeper:
@@ -53,7 +86,7 @@ class PageKeeper:
 
     def __init__(self, database: Path, page: Path, tell: Callable[[str], None]) -> None:
         self._database, self._page, self._tell = database, page, tell
-        self._pictures: dict[str, bytes] = {}
+        self._pictures = ClipPictures(database.parent)
         self._wanted, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="clap watch page")
         self._thread.start()
@@ -91,7 +124,7 @@ def _headline(cameras: Sequence[CameraSummary]) -> Stats:
     return Stats(
         "So far",
         (
-            Stat("Events", str(events), f"{3600 * events / seen:.2g} an hour" if seen else ""),
+            Stat("Events", str(events), f"{_an_hour(events, seen)} an hour"),
             Stat("Seen", duration(seen), f"{len(cameras)} camera{'s' * (len(cameras) != 1)}"),
             Stat("No picture", duration(lost), _count(sum(len(camera.outages) for camera in cameras), "outage")),
             Stat(
@@ -105,15 +138,15 @@ def _headline(cameras: Sequence[CameraSummary]) -> Stats:
 
 def _overview(cameras: Sequence[CameraSummary]) -> Table:
     columns = ("Camera", "Seen", "Events", "Events an hour", "Highest score", "Last event", "Outages", "State")
-    rows = []
-    for camera in cameras:
+    rows: list[tuple[str | Link, ...]] = []
+    for number, camera in enumerate(cameras, 1):
         highest = max((event.score for event in camera.newest), default=None)
         rows.append(
             (
-                camera.camera,
+                Link(camera.camera, f"camera-{number}") if camera.seconds else camera.camera,
                 duration(camera.seconds),
                 str(camera.events),
-                f"{3600 * camera.events / camera.seconds:.2g}" if camera.seconds else "-",
+                _an_hour(camera.events, camera.seconds),
                 "-" if highest is None else f"{highest:.3f}",
                 _moment(camera.newest[0].start, camera) if camera.newest else "-",
                 str(len(camera.outages)),
@@ -123,13 +156,14 @@ def _overview(cameras: Sequence[CameraSummary]) -> Table:
     return Table("Cameras", columns, tuple(rows), prose=True)
 
 
-def _camera(camera: CameraSummary, folder: Path, kept: dict[str, bytes]) -> list[Section]:
+def _camera(camera: CameraSummary, anchor: str, clips: ClipPictures) -> list[Section]:
     from ..reporting.timeline import camera_timeline  # matplotlib
 
     wall = camera.clock == "wall"
     if not camera.seconds:
         return [Text(camera.camera, (f"Nothing seen yet of {camera.source}.", *_outages(camera)))]
-    svg = camera_timeline(
+    draw = partial(
+        camera_timeline,
         camera.bins,
         camera.max_score,
         threshold=camera.threshold,
@@ -148,11 +182,14 @@ def _camera(camera: CameraSummary, folder: Path, kept: dict[str, bytes]) -> list
     shown = sorted(camera.newest, key=lambda event: -event.score)[:_PICTURED]
     pictures = []
     for event in sorted(shown, key=lambda event: event.start):
-        jpeg = _picture(event, folder, kept)
+        jpeg = clips.of(event)
         if jpeg is not None:
-            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}"))
+            where = ", its region outlined" if event.region is not None else ""
+            told = f"{camera.camera} at the peak of an event{where}"
+            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}", told))
     description = f"Highest score of {camera.camera} over time, {_count(camera.events, 'event')}"
-    return [Video(camera.camera, ". ".join(facts) + ".", Plot(svg, description), _events(camera), tuple(pictures))]
+    plot, told = Plot(draw, description), ". ".join(facts) + "."
+    return [Video(camera.camera, told, plot, _events(camera), tuple(pictures), anchor=anchor)]
 
 
 def _events(camera: CameraSummary) -> Table | None:
@@ -186,17 +223,6 @@ def _length(outage: OutageRow, camera: CameraSummary) -> float:
     return max(0.0, (outage.stop if outage.stop is not None else max(camera.seen, outage.start)) - outage.start)
 
 
-def _picture(event: StoredEvent, folder: Path, kept: dict[str, bytes]) -> bytes | None:
-    if event.clip is None or event.state == "open":
-        return None
-    if event.clip not in kept:
-        jpeg = thumbnail_at(folder / event.clip, event.peak, START, event.region)
-        if jpeg is None:
-            return None
-        kept[event.clip] = jpeg
-    return kept[event.clip]
-
-
 def _moment(seconds: float, camera: CameraSummary) -> str:
     if camera.clock == "file":
         return file_clock(seconds)
@@ -205,7 +231,13 @@ def _moment(seconds: float, camera: CameraSummary) -> str:
 
 def _subtitle(cameras: Sequence[CameraSummary]) -> str:
     written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    return f"{_count(len(cameras), 'camera')}; written {written}; all times are UTC or those of a file."
+    count = _count(len(cameras), "camera")
+    return f"{count}, the last seven days of each; written {written}. All times are UTC, or those of a file."
+
+
+def _an_hour(events: int, seconds: float) -> str:
+    rate = 3600 * events / seconds if seconds else 0.0
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _count(number: int, noun: str) -> str:

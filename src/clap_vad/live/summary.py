@@ -12,6 +12,7 @@ import numpy as np
 from ..core.regions import Region
 from .message import Clock
 from .schema import open_to_read
+from .timeline import ROW_SECONDS
 
 __all__ = ["CameraSummary", "OutageRow", "StoredEvent", "read_summary"]
 
@@ -83,14 +84,21 @@ class CameraSummary:
 
 
 def read_summary(
-    path: Path, *, since: float | None = None, until: float | None = None, bins: int = 240, most_events: int = 200
+    path: Path,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    newest: float | None = None,
+    bins: int = 240,
+    most_events: int = 200,
 ) -> list[CameraSummary]:
     """Every camera of a database, by name.
 
     Args:
         path: the database.
         since, until: times on the cameras' clocks; None for the first and the last that there are.
-        bins: of each timeline, at least 1.
+        newest: instead of ``since``: so many seconds before the last of each camera.
+        bins: of each timeline at most; one is not shorter than a row of the database, 10 seconds.
         most_events: listed of each camera.
 
     Raises:
@@ -101,7 +109,7 @@ def read_summary(
         db.execute("BEGIN")  # all of one moment
         watches = db.execute("SELECT camera, clock, max(id) FROM watches GROUP BY camera, clock ORDER BY camera, clock")
         return [
-            _camera(db, camera, clock, last, since, until, bins, most_events)
+            _camera(db, camera, clock, last, since, until, newest, bins, most_events)
             for camera, clock, last in watches.fetchall()
         ]
     finally:
@@ -115,6 +123,7 @@ def _camera(
     last: int,
     since: float | None,
     until: float | None,
+    newest: float | None,
     bins: int,
     most_events: int,
 ) -> CameraSummary:
@@ -126,6 +135,8 @@ def _camera(
     )
     own = f"watch IN ({', '.join(str(int(number)) for (number,) in chosen)})"
     first, end = db.execute(f"SELECT min(start_time), max(start_time + seconds) FROM timeline WHERE {own}").fetchone()
+    if since is None and newest is not None and first is not None:
+        since = max(first, end - newest)
     start = since if since is not None else (0.0 if first is None else first)
     stop = max(start, until if until is not None else (start if end is None else end))
     timeline = db.execute(
@@ -147,6 +158,7 @@ def _camera(
         "AND coalesce(stop_time, ?) >= ? ORDER BY start_time DESC",
         (stop, stop, start),
     )
+    bins = max(1, min(bins, int((stop - start) // ROW_SECONDS)))
     edges, highest, mean = _binned(np.array([row[:5] for row in timeline], float).reshape(-1, 5), start, stop, bins)
     timed = [(row[7], row[2], row[8]) for row in timeline if row[7] is not None]
     return CameraSummary(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..core.ongoing import Change, OngoingEvent
 from ..video.recorder import Recorder
+from .files import CLIPS
 from .journal import Journal, Watch
 from .lines import EventLines
 from .message import event_message
@@ -73,7 +74,7 @@ class Telling:
         if self._recorder is None:
             return
         name = f"{_file_name(self._watch.camera)}-{_moment(event.start, self._watch.clock)}"
-        clip = self._recorder.begin(self._folder / "clips", name, event.start - self._before)
+        clip = self._recorder.begin(self._folder / CLIPS, name, event.start - self._before)
         if clip is not None:
             self._clips[event.number] = clip
             self._journal.clip(event.number, str(clip.relative_to(self._folder)))

@@ -29,6 +29,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "grid.color": PALETTE["rule"],
     "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
     "xtick.color": PALETTE["ink"],
     "ytick.color": PALETTE["ink"],
     "xtick.major.size": 0,
@@ -75,11 +76,14 @@ def inches(texts: Sequence[str], size: float) -> float:
 
 
 def drawn(figure: Figure, form: str = "svg") -> bytes:
-    """The figure as ``svg``, transparent for any page, or as ``png`` on white; equal figures give equal bytes."""
+    """The figure as ``svg``, transparent for any page, or as ``png`` on white with 300 dots an inch, as journals ask.
+
+    Equal figures give equal bytes.
+    """
     buffer = io.BytesIO()
     # no date, no program version: equal input gives equal bytes
     if form == "svg":
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     else:
-        figure.savefig(buffer, format=form, dpi=200, facecolor="white", metadata={"Software": None})
+        figure.savefig(buffer, format=form, dpi=300, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()

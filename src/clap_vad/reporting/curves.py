@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ..core.metrics import roc_auc, roc_curve
@@ -33,7 +35,7 @@ def roc_plots(run: RunFiles) -> list[Section]:
     picked = sorted({0, (len(curves) - 1) // 2, len(curves) - 1})
     named = {f"{curves[i][1] or 'this run'}, AUC {100 * curves[i][0]:.2f} %": curves[i][2] for i in picked}
     note = "" if len(curves) == 1 else "The participants with the lowest, the median and the highest AUC."
-    plot = Plot(roc_curves(named), "ROC curve over all test frames: " + "; ".join(named))
+    plot = Plot(partial(roc_curves, named), "ROC curve over all test frames: " + "; ".join(named), name="roc-curve")
     return [Plots("ROC curve", (plot,), note, small=True)]
 
 
@@ -93,9 +95,12 @@ def _score_plot(
         segment_frames, frames, fps = store.segment_frames, entry.frames, entry.fps
         truth = run.dataset.frame_labels(video)
         scene = run.dataset.videos[video].scene
-    svg = score_curve(scores, frames=frames, fps=fps, segment_frames=segment_frames, truth=truth, limits=limits)
+    draw = partial(
+        score_curve, scores, frames=frames, fps=fps, segment_frames=segment_frames, truth=truth, limits=limits
+    )
     abnormal = int(np.count_nonzero(truth)) if truth is not None else 0
     facts = f"{scene}, " if scene and not video.startswith(scene) else ""
     marked = f", {abnormal} of {len(truth)} frames abnormal" if truth is not None else ""
     description = f"Scores of {video} over time, highest {scores.max():.3f}{marked}"
-    return Plot(svg, description, f"{video}  ({facts}highest score {scores.max():.3f}, rank {rank} of {total}{marked})")
+    caption = f"{video}  ({facts}highest score {scores.max():.3f}, rank {rank} of {total}{marked})"
+    return Plot(draw, description, caption, f"scores-{video}")

@@ -22,12 +22,14 @@ def clock(seconds: float, *, tenths: bool = True) -> str:
     return f"{text}.{tenth}" if tenths else text
 
 
-def moment(frame: int, fps: float | None) -> str:
-    """A moment as ``mm:ss.s``, or as a frame number where the rate is unknown.
+def moment(frame: int, fps: float | None, seconds: float | None = None) -> str:
+    """A moment as ``mm:ss.s``, by its own time where that is known, or as a frame number where there is no rate either.
 
-    >>> moment(750, 25.0), moment(750, None)
-    ('00:30.0', 'frame 750')
+    >>> moment(750, 25.0), moment(750, 25.0, 31.5), moment(750, None)
+    ('00:30.0', '00:31.5', 'frame 750')
     """
+    if seconds is not None:
+        return clock(seconds)
     return clock(frame / fps) if fps else f"frame {frame}"
 
 

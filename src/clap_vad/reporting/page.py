@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -18,9 +18,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..persistence import write_text
-from .palette import PALETTE
+from .palette import PALETTE, THEMES
 
 __all__ = [
+    "Link",
     "Picture",
     "Plot",
     "Plots",
@@ -63,6 +64,14 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Link:
+    """Text that leads to another place of the page: the anchor of a video."""
+
+    text: str
+    target: str
+
+
+@dataclass(frozen=True)
 class Table:
     """A table; the first column names the row, the others are set as numbers unless ``prose``.
 
@@ -78,7 +87,7 @@ class Table:
     template: ClassVar[str] = "table.html"
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str | Link, ...], ...]
     note: str = ""
     strong: int | None = None
     prose: bool = False
@@ -87,17 +96,25 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot: what :mod:`clap_vad.reporting.plots` returned, and what it shows in words.
+    """A plot, and what it shows in words.
 
     Attributes:
-        svg: the plot's bytes.
+        draw: a function of :mod:`clap_vad.reporting.plots` or another that gives the bytes for ``form="svg"`` or
+            ``"png"``.
         description: read out in place of the picture.
         caption: printed above.
+        name: of its file, where plots are saved, see :mod:`clap_vad.reporting.plot_files`.
+        svg: what the page shows, drawn at once, so that a page can be written quickly after an interruption.
     """
 
-    svg: bytes
+    draw: Callable[..., bytes]
     description: str
     caption: str = ""
+    name: str = "plot"
+    svg: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "svg", self.draw(form="svg"))
 
     @property
     def inline(self) -> Markup:
@@ -118,10 +135,11 @@ class Plots:
 
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG and the words below it."""
+    """A JPEG, the words below it, and what it shows for those who cannot see it."""
 
     jpeg: bytes
     caption: str
+    description: str
 
     @property
     def uri(self) -> str:
@@ -131,7 +149,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Video:
-    """A scored video: its curve, its events and pictures of their peaks."""
+    """A scored video: its curve, its events and pictures of their peaks.
+
+    Attributes:
+        anchor: where links to it lead.
+        folded: closed until the reader opens it.
+    """
 
     template: ClassVar[str] = "video.html"
     title: str
@@ -140,6 +163,8 @@ class Video:
     events: Table | None = None
     pictures: tuple[Picture, ...] = ()
     pictures_note: str = ""
+    anchor: str = ""
+    folded: bool = False
 
 
 Section = Stats | Text | Table | Plots | Video
@@ -153,7 +178,7 @@ def render_page(title: str, subtitle: str, sections: Sequence[Section], footer: 
     (True, False)
     """
     template = _environment().get_template("page.html")
-    return template.render(title=title, subtitle=subtitle, sections=sections, footer=footer)
+    return template.render(title=title, subtitle=subtitle, sections=sections, footer=footer, themes=THEMES)
 
 
 def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section], footer: str = "") -> None:
@@ -177,7 +202,7 @@ def _inline(svg: bytes, description: str) -> Markup:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>\s*", "", text, flags=re.DOTALL)
     # names that nothing refers to would only collide with those of the next plot
-    text = re.sub(r' id="(?!p[0-9a-f]{10}"|m[0-9a-f]{10}")[^"]*"', "", text)
+    text = re.sub(r' id="(?![hmp][0-9a-f]{10}")[^"]*"', "", text)
     text = text.replace("; font-family: 'DejaVu Sans', sans-serif", "")
     for role, color in PALETTE.items():
         text = text.replace(color, f"var(--{role}, {color})")
@@ -185,6 +210,8 @@ def _inline(svg: bytes, description: str) -> Markup:
     view = re.search(r'viewBox="([^"]*)"', text)
     if opening is None or view is None:
         raise ValueError("the plot is not an SVG with a view box")
-    head = Markup('<svg class="plot" viewBox="{}" role="img" aria-label="{}">').format(view[1], description)
     body = text[opening.end() :].replace("xlink:href", "href")
+    # what is inside a picture cannot be reached by keyboard or screen reader, what is inside a group can
+    role = "group" if "<a " in body else "img"
+    head = Markup('<svg class="plot" viewBox="{}" role="{}" aria-label="{}">').format(view[1], role, description)
     return head + Markup(re.sub(r"\n\s*", "\n", body))

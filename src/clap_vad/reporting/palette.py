@@ -1,8 +1,8 @@
-"""The colours of plots and pages."""
+"""The colours of plots, pages and annotated videos: those of Okabe and Ito, told apart with any colour vision."""
 
 from __future__ import annotations
 
-__all__ = ["PALETTE"]
+__all__ = ["PALETTE", "THEMES"]
 
 #: Role -> colour. The page replaces them by style-sheet variables of the same names, so that plots follow its theme.
 PALETTE = {
@@ -14,4 +14,22 @@ PALETTE = {
     "event": "#56b4e9",
     "second": "#009e73",
     "third": "#cc79a7",
+}
+
+#: Theme of a page -> role -> colour; ``soft`` is the ink of notes, ``paper`` and ``panel`` are what text stands on.
+THEMES = {
+    "light": {"paper": "#ffffff", "panel": "#f5f7f9", "soft": "#55616e", **PALETTE},
+    "dark": {
+        "paper": "#14191f",
+        "panel": "#1d242c",
+        "soft": "#a3b0bd",
+        "ink": "#e6ebf0",
+        "rule": "#3a4652",
+        "curve": "#6cc3f5",
+        "limit": "#ff8f4d",
+        "truth": "#f0b73d",
+        "event": "#3b87b5",
+        "second": "#3fc79d",
+        "third": "#e3a1c6",
+    },
 }

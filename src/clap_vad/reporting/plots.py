@@ -1,4 +1,4 @@
-"""Plots as SVG bytes: a video's score curve, ROC curves, a quantity per round.
+"""Plots as SVG or PNG bytes: a video's score curve, ROC curves, a quantity per round.
 
 Each function draws on a figure of its own (no global pyplot state) and gives the same bytes for the same input.
 Colours are those of Okabe and Ito, told apart by readers with any colour vision; lines differ in dash as well.
@@ -23,6 +23,10 @@ from .palette import PALETTE
 __all__ = ["envelope", "roc_curves", "round_curve", "score_curve"]
 
 _LINES = ((PALETTE["curve"], "-"), (PALETTE["limit"], "--"), (PALETTE["second"], "-."), (PALETTE["third"], ":"))
+_SHADES = {
+    "truth": (PALETTE["truth"], r"\\\\", "anomaly (truth)"),
+    "event": (PALETTE["event"], "////", "event"),
+}
 _COLUMNS = 1000
 
 
@@ -36,6 +40,7 @@ def score_curve(
     events: Iterable[tuple[int, int]] = (),
     truth: np.ndarray | None = None,
     limits: tuple[float, float] | None = None,
+    form: str = "svg",
 ) -> bytes:
     """One video's scores over time.
 
@@ -48,12 +53,13 @@ def score_curve(
         events: (start, stop) frames to shade.
         truth: 1 at abnormal frames, shape (frames,); shaded.
         limits: lowest and highest score of the axis, to make several curves comparable.
+        form: ``svg`` or ``png``.
     """
     unit = 1.0 if fps is None else 1.0 / fps
     with mpl.rc_context(STYLE):
         figure, axes = _axes(10.0, 2.1)
-        _shade(axes, [] if truth is None else runs(truth).tolist(), unit, PALETTE["truth"], "anomaly (truth)")
-        _shade(axes, list(events), unit, PALETTE["event"], "event")
+        _shade(axes, [] if truth is None else runs(truth).tolist(), unit, "truth")
+        _shade(axes, list(events), unit, "event")
         places, values = envelope(np.asarray(scores, dtype=np.float64), segment_frames, frames)
         axes.plot(places * unit, values, color=PALETTE["curve"], linewidth=1.3, label="score")
         if threshold is not None:
@@ -69,10 +75,10 @@ def score_curve(
         if fps is not None:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, tenths=frames < 10 * fps)))
         legend(axes)
-        return drawn(figure)
+        return drawn(figure, form)
 
 
-def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, form: str = "svg") -> bytes:
     """ROC curves, name -> (false positive rate, true positive rate), on a square with the diagonal of chance."""
     with mpl.rc_context(STYLE):
         figure, axes = _axes(4.4, 4.32)
@@ -86,11 +92,16 @@ def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
         axes.set_xlabel("false positive rate (frames)")
         axes.set_ylabel("true positive rate (frames)")
         axes.legend(loc="lower right")
-        return drawn(figure)
+        return drawn(figure, form)
 
 
 def round_curve(
-    rounds: Sequence[int], series: Mapping[str, Sequence[float | None]], label: str, *, from_zero: bool = False
+    rounds: Sequence[int],
+    series: Mapping[str, Sequence[float | None]],
+    label: str,
+    *,
+    from_zero: bool = False,
+    form: str = "svg",
 ) -> bytes:
     """Quantities over rounds, name -> one value a round (None where a round has none); the axis may start at zero."""
     with mpl.rc_context(STYLE):
@@ -108,7 +119,7 @@ def round_curve(
             axes.set_ylim(0, 1.15 * tallest or 1)
         if len(series) > 1:
             legend(axes)
-        return drawn(figure)
+        return drawn(figure, form)
 
 
 def envelope(scores: np.ndarray, segment_frames: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,20 +147,16 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _shade(axes: Any, stretches: Sequence[Sequence[int]], unit: float, color: str, label: str) -> None:
+def _shade(axes: Any, stretches: Sequence[Sequence[int]], unit: float, kind: str) -> None:
+    """Stretches from the bottom to the top, told apart by their hatching where colours are not seen."""
     if stretches:
+        color, hatch, label = _SHADES[kind]
         spans = [(start * unit, (stop - start) * unit) for start, stop in stretches]
         # a height in axes coordinates: the shade reaches from the bottom to the top whatever the scores are
-        axes.broken_barh(
-            spans,
-            (0, 1),
-            transform=axes.get_xaxis_transform(),
-            facecolor=color,
-            edgecolor=color,
-            linewidth=0.5,
-            alpha=0.3,
-            label=label,
-        )
+        place: dict[str, Any] = {"yrange": (0, 1), "transform": axes.get_xaxis_transform()}
+        axes.broken_barh(spans, facecolor=color, alpha=0.25, linewidth=0, **place)
+        # SVG would make the hatching as pale as the face if one shape had both
+        axes.broken_barh(spans, facecolor="none", edgecolor=color, hatch=hatch, linewidth=0.8, label=label, **place)
 
 
 def _cycle(count: int) -> list[tuple[str, str]]:

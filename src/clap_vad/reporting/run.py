@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,19 +152,21 @@ def _rounds(run: RunFiles) -> list[Section]:
     plots = []
     loss = _series(lines, "loss")
     if any(value is not None for value in loss):
-        svg = round_curve(rounds, {"loss": loss}, "training loss")
-        plots.append(Plot(svg, f"Training loss over {len(rounds)} rounds", "Training loss, mean over participants"))
+        draw = partial(round_curve, rounds, {"loss": loss}, "training loss")
+        told = f"Training loss over {len(rounds)} rounds"
+        plots.append(Plot(draw, told, "Training loss, mean over participants", "rounds-loss"))
     areas = _series(lines, "frame_auc")
     if any(area is not None for area in areas):
         shares = [None if area is None else 100 * area for area in areas]
-        svg = round_curve(rounds, {"frame AUC": shares}, "frame AUC %")
+        draw = partial(round_curve, rounds, {"frame AUC": shares}, "frame AUC %")
         caption = "Frame AUC on the test videos; the last round is the result"
-        plots.append(Plot(svg, f"Frame AUC over {len(rounds)} rounds", caption))
+        plots.append(Plot(draw, f"Frame AUC over {len(rounds)} rounds", caption, "rounds-frame-auc"))
     up, down = _series(lines, "bytes_up"), _series(lines, "bytes_down")
     if any(value for value in up + down):
         series = {"sent": [_mega(value) for value in up], "received": [_mega(value) for value in down]}
-        svg = round_curve(rounds, series, "MB", from_zero=True)
-        plots.append(Plot(svg, "Megabytes sent and received per round", "Sent and received by all sites"))
+        draw = partial(round_curve, rounds, series, "MB", from_zero=True)
+        told = "Megabytes sent and received per round"
+        plots.append(Plot(draw, told, "Sent and received by all sites", "rounds-bytes"))
     return [Plots("Round by round", tuple(plots), small=True)] if plots else []
 
 

@@ -11,7 +11,7 @@ from ..core.regions import Region
 from ..errors import ClapError
 from ..video.reader import VideoReader
 
-__all__ = ["blurred", "outlined", "thumbnail_at", "thumbnails"]
+__all__ = ["blurred", "has_pictures", "outlined", "thumbnail_at", "thumbnails"]
 
 _SIDE = 480
 _QUALITY = 82
@@ -43,7 +43,7 @@ def thumbnails(
         Frame -> JPEG; frames that cannot be decoded are missing.
     """
     wanted = sorted(set(frames))
-    if not wanted or (path.is_file() and _is_text(path)):
+    if not wanted or not has_pictures(path):
         return {}
     found: dict[int, bytes] = {}
     reader = None
@@ -129,6 +129,9 @@ def _jpeg(picture: np.ndarray) -> bytes:
     return encoded.tobytes()
 
 
-def _is_text(path: Path) -> bool:
+def has_pictures(path: Path) -> bool:
+    """Whether there may be pictures in a file or folder: in all but text files, which hold tracks."""
+    if not path.is_file():
+        return True
     with path.open("rb") as handle:
-        return b"\0" not in handle.read(4096)
+        return b"\0" in handle.read(4096)

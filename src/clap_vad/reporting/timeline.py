@@ -26,8 +26,9 @@ def camera_timeline(
     events: Sequence[tuple[float, float]],
     outages: Sequence[tuple[float, float]],
     wall: bool,
+    form: str = "svg",
 ) -> bytes:
-    """The SVG of a timeline.
+    """The timeline as SVG or PNG.
 
     Args:
         edges: (n + 1,) times of bins, in seconds; since 1970, shown in UTC, where ``wall``.
@@ -37,7 +38,7 @@ def camera_timeline(
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 1.9))
-        axes = figure.add_axes((0.06, 0.2, 0.92, 0.66))
+        axes = figure.add_axes((0.06, 0.2, 0.89, 0.66))
         known = np.isfinite(highest)
         top = max(threshold * 1.25, float(highest[known].max(initial=0.0)) * 1.08)
         axes.stairs(
@@ -67,7 +68,7 @@ def camera_timeline(
         axes.set_xticks(ticks, [_tick(float(t), span, wall) for t in ticks])
         axes.grid(axis="x", visible=False)
         legend(axes)
-        return drawn(figure)
+        return drawn(figure, form)
 
 
 def _tick(seconds: float, span: float, wall: bool) -> str:

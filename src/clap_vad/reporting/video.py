@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -46,27 +47,39 @@ def video_section(
     count = f"{len(events)} event{'' if len(events) == 1 else 's'}" if events else "no event"
     facts = ". ".join((f"{length}, {count}, highest score {highest:.3f}", *(r.rstrip(".") for r in remarks))) + "."
     spans = [(event.start_frame, event.stop_frame) for event in events]
-    svg = score_curve(
-        scores, frames=frames, fps=fps, segment_frames=segment_frames, threshold=threshold, events=spans, truth=truth
+    draw = partial(
+        score_curve,
+        scores,
+        frames=frames,
+        fps=fps,
+        segment_frames=segment_frames,
+        threshold=threshold,
+        events=spans,
+        truth=truth,
     )
     shown = pictured(events)
     found = [
-        Picture(pictures[event.peak_frame], f"{moment(event.peak_frame, fps)}, score {event.peak_score:.3f}")
+        _picture(pictures[event.peak_frame], title, event, fps)
         for event in shown
         if pictures is not None and event.peak_frame in pictures
     ]
     note = f"The {len(shown)} highest peaks of {len(events)}." if found and len(shown) < len(events) else ""
     if pictures is not None and events and not found:
         note = "No pictures: this input has none that could be decoded."
-    return Video(
-        title, facts, Plot(svg, f"Scores of {title} over time, {count}"), _table(events, fps), tuple(found), note
-    )
+    told = f"Scores of {title} over time, {count}, highest score {highest:.3f}, threshold {threshold:.3f}"
+    return Video(title, facts, Plot(draw, told, name=f"scores-{title}"), _table(events, fps), tuple(found), note)
 
 
 def pictured(events: Sequence[Event]) -> list[Event]:
     """The events that get a picture: the twelve highest peaks, in order of time."""
     highest = sorted(events, key=lambda event: (-event.peak_score, event.start_frame))[:MOST_PICTURES]
     return sorted(highest, key=lambda event: event.start_frame)
+
+
+def _picture(jpeg: bytes, title: str, event: Event, fps: float | None) -> Picture:
+    when = moment(event.peak_frame, fps, event.peak_seconds)
+    outlined = ", the region that stands out is outlined" if event.region is not None else ""
+    return Picture(jpeg, f"{when}, score {event.peak_score:.3f}", f"Picture of {title} at {when}{outlined}")
 
 
 def _table(events: Sequence[Event], fps: float | None) -> Table | None:
@@ -76,13 +89,16 @@ def _table(events: Sequence[Event], fps: float | None) -> Table | None:
     rows = []
     for number, event in enumerate(events, 1):
         length = event.stop_frame - event.start_frame
+        seconds = length / fps if fps else 0.0
+        if event.start_seconds is not None and event.stop_seconds is not None:
+            seconds = event.stop_seconds - event.start_seconds
         rows.append(
             (
                 str(number),
-                moment(event.start_frame, fps),
-                moment(event.stop_frame, fps),
-                f"{length / fps:.1f} s" if fps else f"{length} frames",
-                moment(event.peak_frame, fps),
+                moment(event.start_frame, fps, event.start_seconds),
+                moment(event.stop_frame, fps, event.stop_seconds),
+                f"{seconds:.1f} s" if fps else f"{length} frames",
+                moment(event.peak_frame, fps, event.peak_seconds),
                 f"{event.peak_score:.3f}",
             )
         )

@@ -15,9 +15,9 @@ from ..cores import available_cores
 from ..errors import ClapError
 from ..persistence import read_json, save_npz, write_json
 from ..progress import progress_bar
+from ..video.writer import write_video
 from .clip import ClipPlan, frames, stage, truth
 from .sites import SITES
-from .video import write_video
 
 __all__ = ["TRUTH", "RenderSettings", "clip_path", "plan_clips", "render_clip", "render_clips"]
 
@@ -68,8 +68,7 @@ def render_clip(plan: ClipPlan, path: Path) -> None:
 
     cv2.setNumThreads(1)  # clips are rendered side by side, one core each
     clip = stage(plan)
-    camera = clip.site.camera
-    write_video(path, frames(clip), width=camera.width, height=camera.height, fps=clip.site.fps)
+    write_video(path, frames(clip), clip.site.fps)
 
 
 def render_clips(folder: Path, settings: RenderSettings, workers: int | None = None) -> list[ClipPlan]:

@@ -160,8 +160,10 @@ class LiveReader:
             form = self._address.device
             with av.open(self._address.text, format=form, options=options, timeout=patience) as container:
                 self._pass_on(self._live(container))
-        except (av.FFmpegError, ValueError, ClapError) as error:
+        except (av.FFmpegError, ClapError) as error:
             reason = str(error) if isinstance(error, ClapError) else reason_of(error)
+        except Exception as error:  # a library may raise anything on what is sent; watching goes on
+            reason = f"{type(error).__name__}: {error}"
         finally:
             if self._recorder is not None:
                 self._recorder.lost()
@@ -184,11 +186,10 @@ class LiveReader:
         self._all_of(VideoReader(self._path, side=self._side, colour=self._colour, rate=self._rate, fps=self._fps))
 
     def _all_of(self, reader: VideoReader) -> None:
-        started = reader.started or 0.0
-        self._put(Connected(started, reader.fps), sure=True)
+        self._put(Connected(0.0, reader.fps), sure=True)
         pictures = iter(reader)
         for picture in pictures:
-            if not self._put(Shot(started + reader.seconds, time.monotonic(), picture), sure=True):
+            if not self._put(Shot(reader.seconds, time.monotonic(), picture), sure=True):
                 pictures.close()  # type: ignore[attr-defined]  # a generator
                 return
         self._put(Ended(reader.truncated), sure=True)

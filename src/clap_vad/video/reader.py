@@ -100,7 +100,7 @@ class VideoReader:
             raise ClapError(f"{self.path}: no picture in it can be decoded; the file is damaged or cut short")
 
     def tap(self, recorder: Recorder) -> None:
-        """Give ``recorder`` every packet of the file, at its time in seconds since ``started`` or the first picture."""
+        """Give ``recorder`` every packet of the file, at its time in seconds since the first picture."""
         self._recorder = recorder
         recorder.connected(self._stream)
 
@@ -142,7 +142,7 @@ class VideoReader:
                     shift = -stamp if shift is None and stamp is not None else shift
                     # it is at hand before its picture is shown; where stamps begin anew, that picture must tell
                     at = max(self.seconds, stamp + shift) if stamp is not None and shift is not None else self.seconds
-                    self._recorder.add((self.started or 0.0) + at, packet)
+                    self._recorder.add(at, packet)
                 frames = packet.decode()
             except StopIteration:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class _Clip:
     files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     first: int | None = None
     last: int = -1
+    latest: float = -math.inf
 
 
 class Recorder:
@@ -82,7 +84,9 @@ class Recorder:
             self._forget(seconds)
             for path in list(self._clips):
                 clip = self._clips[path]
-                if clip.until is not None and seconds > clip.until:
+                # where pictures are sent before those they look ahead of, a clip ends when all of them are there
+                whole = packet.pts is None or packet.pts > clip.latest
+                if clip.until is not None and seconds > clip.until and whole:
                     self._finish(path)
                 else:
                     self._guarded(path, clip, partial(_write, clip, packet))
@@ -123,8 +127,6 @@ class Recorder:
         with self._lock:
             if path in self._clips:
                 self._clips[path].until = until
-                if self._kept and self._kept[-1][0] > until:
-                    self._finish(path)
 
     def close(self) -> None:
         """Finish whatever is being written."""
@@ -184,6 +186,8 @@ def _open(clip: _Clip, path: Path, template: Any, start: float) -> None:
 
 def _write(clip: _Clip, packet: Any) -> None:
     """Add a packet, its time counted from the first one; the packet itself stays as it is."""
+    if packet.pts is not None:
+        clip.latest = max(clip.latest, packet.pts)
     own = packet.dts if packet.dts is not None else packet.pts
     if own is None:
         return
@@ -192,6 +196,7 @@ def _write(clip: _Clip, packet: Any) -> None:
         clip.first = own
     elif (clip.first + clip.last - own) * packet.time_base > _RESTART:  # joined recordings: go on where they were
         clip.first = own - clip.last - (packet.duration or 1)
+        clip.latest = own
     # smaller steps back would end the clip
     clip.last = copy.dts = max(own - clip.first, clip.last + 1)
     copy.pts = max((packet.pts if packet.pts is not None else own) - clip.first, copy.dts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
     if marks:
         for form in ("svg", "png"):
             write_bytes(out / f"table.{form}", comparison_marks(marks, _AXIS, form))
-        picture = comparison_marks(marks, _AXIS)
-        sections.append(Plots("In a picture", (Plot(picture, f"{_AXIS} of the {len(marks)} rows above"),)))
+        draw = partial(comparison_marks, marks, _AXIS)
+        sections.append(Plots("In a picture", (Plot(draw, f"{_AXIS} of the {len(marks)} rows above"),)))
     if published:
         sources = "Source: " + "; ".join(dict.fromkeys(entry["source"] for entry in table["published"])) + "."
         parts += ["## Published", text_table(PUBLISHED_COLUMNS, published), sources]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import ClapError
+from ..live.files import DATABASE, PAGE
+from ..live.page import write_watch_page
 from ..reporting.page import write_page
+from ..reporting.plot_files import save_plots
 from ..reporting.run import run_sections, run_subtitle
 from ..reporting.run_files import read_run
 
@@ -16,13 +20,15 @@ _FOOTER = (
 )
 
 
-def report(run: Path, dataset: Path | None = None) -> Path:
+def report(run: Path, dataset: Path | None = None, plots: Path | None = None) -> Path:
     """Write ``RUN/report.html``: results, baselines, scenes, curves, what left the sites, provenance.
 
     Args:
-        run: a run folder; one without metrics (no truth) gives a page as well.
+        run: a run folder; one without metrics (no truth) gives a page as well. Or a folder of ``clap watch``, whose
+            page is written anew from its database.
         dataset: the dataset whose test videos were scored, for frame rates and truth; by default the one named in the
             run's ``config.json`` if it still exists.
+        plots: folder that gets every plot of the page as PNG and SVG.
 
     Returns:
         Path of the page.
@@ -30,7 +36,17 @@ def report(run: Path, dataset: Path | None = None) -> Path:
     Raises:
         ClapError: there is no run, one of its files is broken, or the given dataset is not one.
     """
+    if plots is not None and plots.exists() and not plots.is_dir():
+        raise ClapError(f"{plots}: is a file; name a folder for the plots")
+    page = run / PAGE
+    if (run / DATABASE).exists():
+        sections = write_watch_page(run / DATABASE, page)
+        if plots is not None:
+            save_plots(plots, sections)
+        return page
     found = read_run(run, dataset)
-    page = run / "report.html"
-    write_page(page, f"Run {run.resolve().name}", run_subtitle(found), run_sections(found), _FOOTER)
+    sections = run_sections(found)
+    write_page(page, f"Run {run.resolve().name}", run_subtitle(found), sections, _FOOTER)
+    if plots is not None:
+        save_plots(plots, sections)
     return page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def write_reproduction(out: Path, content: Mapping[str, Any]) -> None:
     parts += ["## Who holds what", *(_picture(out, held) for held in content["participants"])]
     plots = tuple(
         Plot(
-            participant_bars(held["participants"]),
+            partial(participant_bars, held["participants"]),
             f"Videos per participant, protocol {held['protocol']}",
             held["protocol"],
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,14 @@ from ..features.extractor import Extractor
 from ..features.inputs import find_inputs
 from ..persistence import save_npz
 from ..progress import progress_bar
-from ..reporting.page import Section, Text, Video, write_page
+from ..reporting.annotate import DEFAULT_SIDE
+from ..reporting.page import Video
+from .annotate import annotate_scored, check_annotating
 from .export import exported_model
+from .score_page import save_score_plots, write_score_page
 from .scoring import ScoredVideo, choose_threshold, score_video, scored_section, scoring_parts
 
 __all__ = ["score"]
-
-_PICTURES_STAY = (
-    "This page holds pictures taken from the videos. It was made on this site and is meant to stay here: "
-    "pass it on only where the videos themselves may go. The options --blur and --no-images make everybody "
-    "unrecognisable or leave the pictures out."
-)
-_PICTURES_BLURRED = "The pictures on this page are averaged so coarsely that nobody can be recognised."
 
 
 def score(
@@ -37,6 +34,9 @@ def score(
     onnx: Path | None = None,
     report: Path | None = None,
     scores: Path | None = None,
+    annotate: Path | None = None,
+    annotate_side: int = DEFAULT_SIDE,
+    plots: Path | None = None,
     threshold: float | None = None,
     quantile: float | None = None,
     max_gap: float = DEFAULT_MAX_GAP,
@@ -54,18 +54,22 @@ def score(
         videos: files of the kind that the model's extractor reads; folders are searched.
         report: HTML page to write.
         scores: ``.npz`` to write, video -> (T,) float32.
+        annotate: folder that gets each video again as MP4 with its score and events drawn on.
+        annotate_side: longer side of these pictures, at most.
+        plots: folder that gets every plot of the report as PNG and SVG.
         threshold: score from which a segment belongs to an event.
         quantile: instead, the threshold at this quantile of the scores of the unlabelled training segments; the
             default is the one that the model was calibrated with (0.99).
         max_gap, min_length: seconds, see :func:`~clap_vad.core.events.find_events`.
         images: put pictures of the peaks in the report.
-        blur: make everybody in them unrecognisable.
+        blur: make everybody in them, and in annotated videos, unrecognisable.
         here: settings of the extractor that are this machine's (``weights``, ``device``), and ``rate``, frames to take
             a second where the videos have another rate than those the model learned from.
 
     Returns:
         A JSON-able dict: ``run``, ``scene``, ``onnx``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``,
-        ``videos`` (see :meth:`ScoredVideo.summary`), ``skipped`` [{path, reason}], ``report``, ``scores``.
+        ``videos`` (see :meth:`ScoredVideo.summary`), ``skipped`` [{path, reason}], ``report``, ``scores``, ``plots``,
+        ``annotated`` (path of a video -> file), ``not_annotated`` [{path, reason}].
 
     Raises:
         ClapError: no usable model, bad options, or not a single video that can be scored.
@@ -75,8 +79,13 @@ def score(
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
     paths = _inputs(extractor, videos)
-    if scores is not None:
-        _refuse_equal_names(extractor, paths)
+    for option, wanted in (("--scores", scores), ("--annotate", annotate), ("--plots", plots)):
+        if wanted is not None:
+            _refuse_equal_names(extractor, paths, option)
+    if annotate is not None:
+        check_annotating(annotate, annotate_side, extractor, paths)
+    if plots is not None and plots.exists() and not plots.is_dir():
+        raise ClapError(f"{plots}: is a file; name a folder for the plots")
     for file in (report, scores):
         if file is not None and file.is_dir():
             raise ClapError(f"{file}: is a folder; name a file in it")
@@ -85,6 +94,8 @@ def score(
     done: list[ScoredVideo] = []
     skipped: list[dict[str, str]] = []
     sections: list[Video] = []
+    annotated: dict[str, str] = {}
+    not_annotated: list[dict[str, str]] = []
     try:
         with progress_bar("scoring", len(paths)) as advance:
             for path in paths:
@@ -94,18 +105,27 @@ def score(
                 except (ClapError, OSError) as error:
                     skipped.append({"path": str(path), "reason": _reason(path, error)})
                 else:
-                    if report is not None:
+                    if report is not None or plots is not None:
                         frames, rate = extractor.segment_frames, getattr(extractor, "rate", None)
                         sections.append(scored_section(one, frames, limit, images=images, blur=blur, rate=rate))
                     done.append(one)
+                    if annotate is not None:
+                        look: dict[str, Any] = {"side": annotate_side, "blur": blur, "told": partial(advance, 0)}
+                        try:
+                            annotated[str(path)] = str(annotate_scored(one, extractor, limit, annotate, **look))
+                        except ClapError as error:
+                            not_annotated.append({"path": str(path), "reason": _reason(path, error)})
                 advance()
     finally:
         # also after Ctrl-C: what was scored is not lost
         if done and scores is not None:
             save_npz(scores, {one.video: one.scores for one in done})
         if done and report is not None:
-            note = _PICTURES_BLURRED if blur else _PICTURES_STAY
-            _write_report(report, sections, skipped, _subtitle(done, limit, used_quantile), note)
+            reasons = [entry["reason"] for entry in skipped]
+            subtitle = _subtitle(done, limit, used_quantile)
+            write_score_page(report, done, sections, reasons, subtitle, scene=scene, blur=blur)
+        if done and plots is not None:
+            save_score_plots(plots, done, sections, scene)
     if not done:
         raise ClapError("; ".join(entry["reason"] for entry in skipped))
     return {
@@ -120,6 +140,9 @@ def score(
         "skipped": skipped,
         "report": None if report is None else str(report),
         "scores": None if scores is None else str(scores),
+        "plots": None if plots is None else str(plots),
+        "annotated": annotated,
+        "not_annotated": not_annotated,
     }
 
 
@@ -133,24 +156,12 @@ def _inputs(extractor: Extractor, videos: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _refuse_equal_names(extractor: Extractor, paths: Sequence[Path]) -> None:
+def _refuse_equal_names(extractor: Extractor, paths: Sequence[Path], option: str) -> None:
     owner: dict[str, Path] = {}
     for path in paths:
         first = owner.setdefault(extractor.video_name(path), path)
         if first != path:
-            raise ClapError(f"{path}: same name as {first}, which --scores cannot keep apart; score them one by one")
-
-
-def _write_report(
-    file: Path,
-    sections: Sequence[Video],
-    skipped: Sequence[dict[str, str]],
-    subtitle: str,
-    pictures_note: str,
-) -> None:
-    before: list[Section] = [Text("", (pictures_note,))] if any(section.pictures for section in sections) else []
-    after: list[Section] = [Text("Not scored", tuple(entry["reason"] for entry in skipped))] if skipped else []
-    write_page(file, "Scored videos", subtitle, [*before, *sections, *after])
+            raise ClapError(f"{path}: same name as {first}, which {option} cannot keep apart; score them one by one")
 
 
 def _subtitle(done: Sequence[ScoredVideo], threshold: float, quantile: float | None) -> str:

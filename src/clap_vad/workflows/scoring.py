@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class ScoredVideo:
         truncated: what is missing of it, where the file breaks off or parts of it cannot be decoded.
         notes: further remarks of its reader.
         started: when it was taken, in seconds since 1970, where the file says so.
+        regions: segment that reaches the threshold -> what stands out in it.
     """
 
     video: str
@@ -56,6 +57,7 @@ class ScoredVideo:
     truncated: str | None = None
     notes: tuple[str, ...] = ()
     started: float | None = None
+    regions: Mapping[int, Region] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """All but the scores, fit for JSON."""
@@ -221,9 +223,12 @@ def score_video(
     )
     if ending.times and fps:
         events = timed(events, ending.times, frames=ending.frames, fps=fps, segment_frames=extractor.segment_frames)
-    located = tuple(with_regions(events, model.shown(evidence, present), extractor))
+    shown, places = model.shown(evidence, present), extractor.places
+    located = tuple(with_regions(events, shown, extractor))
+    high = np.flatnonzero(found >= threshold).tolist()
+    regions = {} if places is None else {segment: peak_region(shown[segment], places) for segment in high}
     told = ending.truncated, ending.notes, ending.started
-    return ScoredVideo(name, path, found, ending.frames, fps, located, *told)
+    return ScoredVideo(name, path, found, ending.frames, fps, located, *told, regions)
 
 
 def with_regions(events: Sequence[Event], shown: np.ndarray, extractor: Extractor) -> list[Event]:

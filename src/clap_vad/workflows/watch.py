@@ -6,26 +6,24 @@ import contextlib
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
-from ..core.ongoing import DEFAULT_MAX_LENGTH, Change, OngoingEvents
+from ..core.ongoing import DEFAULT_MAX_LENGTH, OngoingEvents
 from ..detector.threads import fixed_threads
 from ..errors import ClapError
 from ..features.extractor import EXTRACTORS
 from ..features.video_extractor import VideoExtractor
 from ..live.backoff import Backoff
+from ..live.desk import Desk
+from ..live.files import DATABASE, LINES, PAGE
 from ..live.journal import Journal, Watch
 from ..live.lines import EventLines
 from ..live.page import PageKeeper
 from ..live.telling import Telling
-from ..live.timeline import Timeline
-from ..live.watching import ScoredSegment, Watching
+from ..live.watching import Watching
 from ..live.webhook import Webhook
 from ..progress import progress_bar
 from ..video.address import Address
@@ -33,13 +31,9 @@ from ..video.live import Connected, Dropped, Ended, LiveReader, Lost
 from ..video.recorder import Recorder
 from .scoring import choose_threshold, scoring_parts
 
-__all__ = ["DATABASE", "LINES", "PAGE", "watch"]
-
-DATABASE, LINES, PAGE = "watch.db", "events.jsonl", "report.html"
+__all__ = ["watch"]
 
 _IDLE = 1.0  # seconds after which it is looked whether an event has ended because nothing comes
-_SIGN_OF_LIFE = 10.0
-_LATENCIES = 10_000  # newest that the summary tells of
 
 
 def watch(
@@ -113,7 +107,7 @@ def watch(
     recorder = Recorder(before, tell) if clips else None
     backoff = Backoff(named)
     page = PageKeeper(out / DATABASE, out / PAGE, tell)
-    desk = _Desk(about, journal, Telling(out, about, journal, lines, hook, recorder, before, after), backoff, page)
+    desk = Desk(about, journal, Telling(out, about, journal, lines, hook, recorder, before, after), backoff, page)
     reader = LiveReader(
         address,
         side=extractor.picture_side,
@@ -150,92 +144,10 @@ def watch(
     }
 
 
-class _Desk:
-    """Where what is seen is written down and counted."""
-
-    def __init__(self, about: Watch, journal: Journal, telling: Telling, backoff: Backoff, page: PageKeeper) -> None:
-        self.by_the_wall = about.clock == "wall"
-        self._journal, self._telling = journal, telling
-        self._backoff, self._page = backoff, page
-        self._timeline = Timeline()
-        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
-        self._worst = 0.0
-        self._events = self._segments = self._frames = self._dropped = self._unscored = self._outages = 0
-        self._seconds = 0.0
-        self._lost_at: float | None = None
-        self._reason = ""
-        self._alive = 0.0
-        self.last = ""
-
-    def connected(self, item: Connected) -> None:
-        self._backoff.succeeded(time.monotonic())
-        if self._lost_at is not None:
-            self._journal.outage(self._outages - 1, self._lost_at, max(item.seconds, self._lost_at), self._reason)
-            self._lost_at = None
-
-    def lost(self, item: Lost) -> None:
-        if self._lost_at is None:
-            self._lost_at = item.seconds
-            self._outages += 1
-        self._reason = item.reason
-        self._journal.outage(self._outages - 1, self._lost_at, None, item.reason)
-
-    def dropped(self, count: int) -> None:
-        self._dropped += count
-        self._timeline.drop(count)
-
-    def scored(self, segment: ScoredSegment) -> None:
-        self._segments += 1
-        self._frames += segment.frames
-        self._seconds += segment.stop - segment.start
-        self._latencies.append(segment.latency)
-        self._worst = max(self._worst, segment.latency)
-        if not np.isfinite(segment.score):
-            self._unscored += 1
-            return
-        self.last = f"score {segment.score:.3f}, {self._events} events, {1000 * segment.latency:.0f} ms behind"
-        row = self._timeline.add(segment.start, segment.stop, segment.score, segment.frames, segment.latency)
-        if row is not None:
-            self._journal.timeline(row)
-
-    def changed(self, changes: list[Change]) -> None:
-        for change in changes:
-            self._events += change.kind == "opened"
-            self._telling.tell(change)
-            if change.kind == "closed":
-                self._page.wanted()
-
-    def alive(self) -> None:
-        now = time.monotonic()
-        if now - self._alive >= _SIGN_OF_LIFE:
-            self._alive = now
-            self._journal.alive(time.time())
-            self._page.wanted()
-
-    def close(self) -> None:
-        row = self._timeline.finish()
-        if row is not None:
-            self._journal.timeline(row)
-
-    def summary(self) -> dict[str, Any]:
-        known = np.array(self._latencies)
-        told = {"p50": float(np.median(known)), "p95": float(np.quantile(known, 0.95)), "max": self._worst}
-        return {
-            "events": self._events,
-            "segments": self._segments,
-            "frames": self._frames,
-            "dropped_frames": self._dropped,
-            "unscored_segments": self._unscored,
-            "outages": self._outages,
-            "seconds": self._seconds,
-            "latency": told if len(known) else None,
-        }
-
-
 def _loop(
     reader: LiveReader,
     watching: Watching,
-    desk: _Desk,
+    desk: Desk,
     stop: threading.Event,
     seconds: float | None,
     advance: Callable[..., None],
