@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clap_vad.errors import ClapError
@@ -32,6 +32,7 @@ def test_the_clock_keeps_what_a_file_says_and_goes_on_where_stamps_begin_anew():
     assert [clock(s) for s in stamps] == pytest.approx([0, 0.04, 0.5, 0.54, 0.58, 3.54])
 
 
+@settings(deadline=None, max_examples=30)  # the slow look takes its time
 @given(STEPS, st.floats(0.5, 60.0))
 def test_even_sampling_equals_a_slow_look_at_every_slot(steps, rate):
     times = np.concatenate(([0.0], np.cumsum(steps)))

@@ -52,7 +52,7 @@ class Address:
         if scheme in _STREAMS:
             return cls(source, without_login(source), True)
         path = Path(source)
-        if scheme or not path.exists():
+        if scheme or not source or not path.exists():
             kinds = ", ".join(f"{name}://" for name in _STREAMS[:6])
             raise ClapError(
                 f"{without_login(source)}: no such file, and no address of a stream; give a file, "

@@ -23,7 +23,7 @@ from .address import Address
 from .names import frame_files
 from .packets import whole_pictures
 from .pictures import Shaper
-from .reader import VideoReader, moving_picture, reason_of, stated_fps
+from .reader import VideoReader, moving_picture, reason_of, stated_fps, without_times
 from .recorder import Recorder
 from .times import Clock, at_rate
 from .walltime import WallTime
@@ -174,15 +174,11 @@ class LiveReader:
         self._stop.wait(again)
 
     def _read_file(self) -> None:
-        """A file, all of it; its packets go to the recorder too."""
+        """A file, all of it; its packets go to the recorder too, which keeps the last ones for events told later."""
         reader = VideoReader(self._path, side=self._side, colour=self._colour, rate=self._rate, fps=self._fps)
         if self._recorder is not None:
             reader.tap(self._recorder)
-        try:
-            self._all_of(reader)
-        finally:
-            if self._recorder is not None:
-                self._recorder.lost()
+        self._all_of(reader)
 
     def _read_folder(self) -> None:
         if not frame_files(self._path):
@@ -229,6 +225,7 @@ class LiveReader:
         import av
 
         shaper, clock = Shaper(self._side, self._colour), Clock(stated_fps(stream) or self._fps)
+        timed = not without_times(stream)
         arrivals = ((time.time(), packet) for packet in container.demux(stream))
         for now, packet in whole_pictures(arrivals):
             if self._stop.is_set():
@@ -242,7 +239,7 @@ class LiveReader:
                     return
                 continue
             for frame in frames:
-                yield clock(frame.time), Shot(now, time.monotonic(), shaper.decoded(frame))
+                yield clock(frame.time if timed else now), Shot(now, time.monotonic(), shaper.decoded(frame))
 
     def _put(self, item: Item, *, sure: bool) -> bool:
         """Hand over, waiting for room where it has to be ``sure``; else what finds no room is dropped, and counted.

@@ -14,7 +14,8 @@ def whole_pictures(packets: Iterable[tuple[float, Any]]) -> Iterator[tuple[float
     A packet is given out when the next one has come, for only then it is known to be whole.
 
     Args:
-        packets: (when it arrived, packet); the first may lack its time, it is then part of the second.
+        packets: (when it arrived, packet); the first may lack its time. Where both it and the second hold a key frame,
+            it is part of the second; else it gets the time before that of the second.
 
     Yields:
         (when its first part arrived, packet).
@@ -22,14 +23,31 @@ def whole_pictures(packets: Iterable[tuple[float, Any]]) -> Iterator[tuple[float
     held: list[tuple[float, Any]] = []
     first = True
     for when, packet in packets:
-        before = held[-1][1].pts if held else None
-        same = held and packet.pts is not None and (before == packet.pts or (first and before is None))
-        if held and not same:
-            yield held[0][0], _joined([part for _, part in held])
+        if held and not _one_picture(held[-1][1], packet, first):
+            whole = _joined([part for _, part in held])
+            yield held[0][0], _timed(whole, packet) if first else whole
             held, first = [], False
         held.append((when, packet))
     if held:
         yield held[0][0], _joined([part for _, part in held])
+
+
+def _one_picture(before: Any, packet: Any, first: bool) -> bool:
+    if packet.pts is None or not packet.size:
+        return False
+    return before.pts == packet.pts or (
+        first and before.pts is None and bool(before.is_keyframe and packet.is_keyframe)
+    )
+
+
+def _timed(packet: Any, following: Any) -> Any:
+    """The packet, at the time before the following one if it has none: a clip could not hold it without."""
+    if packet.pts is not None or following.pts is None:
+        return packet
+    timed = copied(packet)
+    timed.pts = timed.dts = following.pts - (following.duration or 1)
+    timed.stream = packet.stream
+    return timed
 
 
 def copied(packet: Any, data: bytes | None = None) -> Any:

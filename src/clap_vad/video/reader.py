@@ -47,7 +47,8 @@ class VideoReader:
         truncated: what is missing, as a sentence, once all was read.
 
     Pictures that differ in size from the first are scaled to it, rotation noted in the file is undone, a picture that
-    cannot be decoded is left out (a broken file in a folder of frames repeats the one before, so numbers still agree).
+    cannot be decoded is left out (a broken file in a folder of frames repeats the one before, at its start the first
+    good one, so numbers still agree).
 
     Raises:
         ClapError: the file is missing, empty, not a video, holds no picture, or none of it can be decoded.
@@ -99,7 +100,7 @@ class VideoReader:
             raise ClapError(f"{self.path}: no picture in it can be decoded; the file is damaged or cut short")
 
     def tap(self, recorder: Recorder) -> None:
-        """Give ``recorder`` every packet of the file, at the time of the picture before it."""
+        """Give ``recorder`` every packet of the file, at its time in seconds since the first picture."""
         self._recorder = recorder
         recorder.connected(self._stream)
 
@@ -129,14 +130,19 @@ class VideoReader:
         import av
 
         stream, packets, failed, in_a_row, end = self._stream, 0, 0, 0, None
-        timed = not without_times(stream)
+        timed, shift = not without_times(stream), None  # from the file's time stamps to ours
         demuxer = self._container.demux(stream)
         while True:
             try:
                 packet = next(demuxer)
                 packets += packet.size > 0
                 if self._recorder is not None and packet.size:
-                    self._recorder.add(self.seconds, packet)
+                    own = packet.pts if packet.is_keyframe or packet.dts is None else packet.dts
+                    stamp = float(own * packet.time_base) if timed and own is not None else None
+                    shift = -stamp if shift is None and stamp is not None else shift
+                    # it is at hand before its picture is shown; where stamps begin anew, that picture must tell
+                    at = max(self.seconds, stamp + shift) if stamp is not None and shift is not None else self.seconds
+                    self._recorder.add(at, packet)
                 frames = packet.decode()
             except StopIteration:
                 break
@@ -150,7 +156,9 @@ class VideoReader:
             for frame in frames:
                 in_a_row = 0
                 end = frame.time if frame.time is not None else end
-                yield clock(frame.time if timed else None), self._shaper.decoded(frame)
+                seconds = clock(frame.time if timed else None)
+                shift = shift if frame.time is None else seconds - frame.time
+                yield seconds, self._shaper.decoded(frame)
         self.truncated = self._missing(packets, failed, end)
 
     def _missing(self, packets: int, failed: int, end: float | None) -> str | None:
@@ -172,7 +180,7 @@ class VideoReader:
         if not files:
             raise ClapError(f"{self.path}: no numbered pictures in this folder; give frames like 0001.jpg, 0002.jpg")
         broken: list[Path] = []
-        picture = None
+        picture, given = None, 0
         for number, file in enumerate(files):
             data = np.fromfile(file, np.uint8)
             flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
@@ -185,7 +193,9 @@ class VideoReader:
             else:
                 picture = self._shaper.fitted(decoded[:, :, ::-1] if self._colour else decoded)
             if picture is not None:
-                yield number / fps, picture
+                while given <= number:  # also for broken ones at the start, so that numbers still agree
+                    yield given / fps, picture
+                    given += 1
         if broken:
             noun = "picture" if len(broken) == 1 else "pictures"
             self.truncated = f"{len(broken)} {noun} could not be read, the first is {broken[0].name}"

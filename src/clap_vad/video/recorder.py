@@ -21,6 +21,8 @@ __all__ = ["START", "Recorder"]
 START = "comment"
 """Entry of a clip's metadata: when it starts, in seconds of the stream's clock."""
 
+_LATE = 10.0  # seconds by which the past is asked for late: an event is known when its first segments are
+_RESTART = 1  # seconds backwards after which time stamps count as begun anew
 _LONGEST_PAST = 60.0  # seconds that are kept for the sake of a key frame
 _LARGEST_PAST = 64 << 20  # bytes
 _IN_MP4 = {"h264", "hevc", "mpeg4", "av1", "mjpeg"}
@@ -45,12 +47,13 @@ class Recorder:
     Packets are added by the thread that reads the stream, clips are begun and ended by another one.
 
     Args:
-        past: seconds to keep; since a clip starts with a key frame, up to a minute is kept to reach one.
+        past: seconds before an event to have at hand; since that is known late and a clip starts with a key frame,
+            more is kept, at most 64 MB.
         failed: told a sentence when a clip cannot be written; watching goes on.
     """
 
     def __init__(self, past: float, failed: Callable[[str], None]) -> None:
-        self._past, self._failed = past, failed
+        self._past, self._failed = past + _LATE, failed
         self._kept: deque[tuple[float, Any]] = deque()
         self._bytes = 0
         self._codec = ""
@@ -188,10 +191,13 @@ def _write(clip: _Clip, packet: Any) -> None:
     own = packet.dts if packet.dts is not None else packet.pts
     if own is None:
         return
+    copy = copied(packet)
     if clip.first is None:
         clip.first = own
-    copy = copied(packet)
-    # times that jump back, as those of joined recordings do, would end the clip
+    elif (clip.first + clip.last - own) * packet.time_base > _RESTART:  # joined recordings: go on where they were
+        clip.first = own - clip.last - (packet.duration or 1)
+        clip.latest = own
+    # smaller steps back would end the clip
     clip.last = copy.dts = max(own - clip.first, clip.last + 1)
     copy.pts = max((packet.pts if packet.pts is not None else own) - clip.first, copy.dts)
     copy.stream = clip.stream
