@@ -156,7 +156,7 @@ def test_bad_usage(tmp_path):
             extract_features(paths, tmp_path / "s", extractor="tracks")
     with pytest.raises(ClapError, match="workers is 0"):
         extract_features([tracks], tmp_path / "s", extractor="tracks", workers=0)
-    with pytest.raises(ClapError, match="unknown extractor 'i3d'; known: .*i3d-r50, motion, tracks"):
+    with pytest.raises(ClapError, match=r"unknown extractor 'i3d'; known: .*i3d-r50, motion, tracks"):
         extract_features([tracks], tmp_path / "s", extractor="i3d")
     extract_features([tracks, tracks], tmp_path / "s", extractor="tracks")
     with pytest.raises(ClapError, match="finished feature store"):
