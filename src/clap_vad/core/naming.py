@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["natural_key", "unprintable"]
+__all__ = ["natural_key", "storable", "unprintable"]
 
 
 def unprintable(text: str) -> bool:
@@ -15,6 +15,15 @@ def unprintable(text: str) -> bool:
     (False, True)
     """
     return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+
+
+def storable(text: str) -> str:
+    """What a text is where only UTF-8 is taken: names of files may hold any bytes.
+
+    >>> storable("gate-\\udcff")
+    'gate-?'
+    """
+    return text.encode("utf-8", "replace").decode()
 
 
 def natural_key(text: str) -> tuple[list[str | int], str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core.naming import storable
 from ..cores import available_cores
 from ..errors import ClapError
 from ..processes import DIED, ONE_THREAD, PROGRESS, Task, run_tasks
@@ -210,15 +211,10 @@ def _take(
         else:
             parts.drop_rows(video)
     if isinstance(outcome, str):
-        report.skipped[_printable(str(source))] = _printable(outcome)
+        report.skipped[storable(str(source))] = storable(outcome)
         return
     report.videos.append(video)
     if outcome is not None and outcome.ending.truncated:
         report.truncated[video] = outcome.ending.truncated
     if outcome is not None and outcome.ending.notes:
         report.notes[video] = list(outcome.ending.notes)
-
-
-def _printable(text: str) -> str:
-    """File names need not be UTF-8; reports are."""
-    return text.encode("utf-8", "replace").decode()

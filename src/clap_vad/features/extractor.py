@@ -115,6 +115,11 @@ class Extractor(ABC):
         return False
 
     @property
+    def rate(self) -> float | None:
+        """Pictures a second that it takes; None where it takes all, or looks at none."""
+        return None
+
+    @property
     def places(self) -> np.ndarray | None:
         """(C, 4) left, top, right, bottom of each crop, 0..1 of the picture; None where crops are no fixed places."""
         return None

@@ -24,7 +24,7 @@ from ..video.reader import VideoReader
 from ..video.times import check_rate
 from .extractor import Block, Ending, Extractor, setting
 
-__all__ = ["SegmentMaker", "VideoExtractor"]
+__all__ = ["SegmentMaker", "VideoExtractor", "check_stride"]
 
 _BLOCK_SEGMENTS = 16  # about ten seconds of video per block
 _UNEVEN = 0.5  # pictures by which a segment may start earlier or later than its number says
@@ -99,6 +99,12 @@ class VideoExtractor(Extractor):
         times = _uneven(np.frombuffer(starts), self.segment_frames, reader.fps) if reader.stated else ()
         notes = (_UNEVEN_NOTE,) if times and self.rate is None else ()
         return Ending(frames, reader.fps, reader.truncated, notes, times, reader.started)
+
+
+def check_stride(extractor: str, stride: int) -> None:
+    """Raise :class:`ClapError` for a stride, in pictures, that does not divide a segment's 16."""
+    if stride not in (1, 2, 4, 8, 16):
+        raise ClapError(f"{extractor}: stride is {stride}; one of 1, 2, 4, 8, 16 is needed")
 
 
 _UNEVEN_NOTE = "its frames are not evenly spaced in time; --rate takes them evenly"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.logins import hide_login, without_login
+from ..core.naming import storable
 from ..core.ongoing import OngoingEvent
 from ..errors import ClapError
 from .backoff import Backoff
@@ -199,7 +200,7 @@ class Journal:
         return self.flush()
 
     def _begin(self, watch: Watch, now: float) -> int:
-        db, camera = self._db, _storable(watch.camera)
+        db, camera = self._db, storable(watch.camera)
         db.execute("BEGIN IMMEDIATE")
         open_ones = db.execute("SELECT id FROM watches WHERE camera = ? AND stopped IS NULL", (camera,)).fetchall()
         for (killed,) in open_ones:
@@ -213,7 +214,7 @@ class Journal:
             "INSERT INTO watches (camera, source, run, model_sha256, extractor, threshold, clock, started, seen) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(camera, _storable(without_login(watch.source)), _storable(watch.run)),
+                *(camera, storable(without_login(watch.source)), storable(watch.run)),
                 *(watch.model_sha256, watch.extractor),
                 *(watch.threshold, watch.clock, now, now),
             ),
@@ -222,7 +223,7 @@ class Journal:
         return int(added.lastrowid or 0)
 
     def _shown(self, reason: str) -> str:
-        return _storable(hide_login(reason, self._source))
+        return storable(hide_login(reason, self._source))
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:  # SQLite has rolled back a full disk by itself
@@ -230,11 +231,6 @@ class Journal:
                 self._db.execute("ROLLBACK")
             except sqlite3.Error as error:
                 self._tell(f"{self._path}: {error}")
-
-
-def _storable(text: str) -> str:
-    """What a file's name of any bytes is in a database of Unicode."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _lock(path: Path, camera: str) -> int:

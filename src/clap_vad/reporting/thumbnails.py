@@ -73,19 +73,15 @@ def thumbnail_at(clip: Path, seconds: float, start: str, region: Region | None =
         start: entry of the clip's metadata that holds the time of its first picture.
         region: to outline.
     """
-    import av
-
     try:
-        with av.open(f"file:{clip.resolve()}") as container:
-            offset = seconds - float(container.metadata[start])
         reader = VideoReader(clip, side=_SIDE, colour=True)
-        shown = None
+        offset, shown = seconds - float(reader.metadata[start]), None
         for picture in reader:
             shown = picture
             if reader.seconds >= offset:
                 break
         reader.close()
-    except (ClapError, OSError, av.FFmpegError, KeyError, ValueError):
+    except (ClapError, OSError, KeyError, ValueError):
         return None  # not written yet, or already deleted: the page has one picture less
     return None if shown is None else _jpeg(shown if region is None else outlined(shown, region))
 

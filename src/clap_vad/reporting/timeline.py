@@ -39,11 +39,8 @@ def camera_timeline(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 1.9))
         axes = figure.add_axes((0.06, 0.2, 0.89, 0.66))
-        known = np.isfinite(highest)
-        top = max(threshold * 1.25, float(highest[known].max(initial=0.0)) * 1.08)
-        axes.stairs(
-            np.where(known, highest, np.nan), edges, color=PALETTE["curve"], linewidth=1.2, label="highest score"
-        )
+        top = max(threshold * 1.25, float(np.nanmax(highest, initial=0.0)) * 1.08)
+        axes.stairs(highest, edges, color=PALETTE["curve"], linewidth=1.2, label="highest score")
         axes.axhline(threshold, color=PALETTE["limit"], linestyle="--", linewidth=1, label="threshold")
         span = max(float(edges[-1] - edges[0]), 1e-9)
         for number, (start, stop) in enumerate(outages):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..core.logins import without_login
 from ..errors import ClapError
+from .names import as_address
 
 __all__ = ["Address"]
 
@@ -58,12 +59,10 @@ class Address:
                 f"{without_login(source)}: no such file, and no address of a stream; give a file, "
                 f"camera:0, or one of {kinds}..."
             )
-        return cls(f"file:{path.resolve()}", source, False, path=path)
+        return cls(as_address(path), source, False, path=path)
 
     def options(self, patience: float) -> dict[str, str]:
         """What FFmpeg is told when it opens this, so that a dead connection is noticed within ``patience`` seconds."""
-        if self.path is not None:
-            return {"protocol_whitelist": "file,crypto,data"}
         if self.device is not None:
             return {}
         options = {"protocol_whitelist": _NETWORK}

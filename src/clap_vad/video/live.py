@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,10 +144,8 @@ class LiveReader:
             if self._address.live:
                 while not self._stop.is_set():
                     self._watch()
-            elif self._address.path is not None and self._address.path.is_dir():
-                self._read_folder()
-            else:
-                self._read_file()
+            elif self._address.path is not None:
+                self._read(self._address.path)
         except BaseException as error:
             self._error = error
 
@@ -173,19 +172,13 @@ class LiveReader:
         self._put(Lost(time.time(), hide_login(reason, self._address.text), again), sure=True)
         self._stop.wait(again)
 
-    def _read_file(self) -> None:
+    def _read(self, path: Path) -> None:
         """A file, all of it; its packets go to the recorder too, which keeps the last ones for events told later."""
-        reader = VideoReader(self._path, side=self._side, colour=self._colour, rate=self._rate, fps=self._fps)
-        if self._recorder is not None:
+        if path.is_dir() and not frame_files(path):
+            raise ClapError(f"{path}: no numbered pictures in this folder; give a file, a camera or a stream")
+        reader = VideoReader(path, side=self._side, colour=self._colour, rate=self._rate, fps=self._fps)
+        if self._recorder is not None and not path.is_dir():
             reader.tap(self._recorder)
-        self._all_of(reader)
-
-    def _read_folder(self) -> None:
-        if not frame_files(self._path):
-            raise ClapError(f"{self._path}: no numbered pictures in this folder; give a file, a camera or a stream")
-        self._all_of(VideoReader(self._path, side=self._side, colour=self._colour, rate=self._rate, fps=self._fps))
-
-    def _all_of(self, reader: VideoReader) -> None:
         self._put(Connected(0.0, reader.fps), sure=True)
         pictures = iter(reader)
         for picture in pictures:
@@ -257,10 +250,6 @@ class LiveReader:
                 self._items.put(item, timeout=_POLL)
                 return True
         return False
-
-    @property
-    def _path(self) -> Any:
-        return self._address.path
 
 
 def _measured(stamps: list[float], stated: float | None) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..core.naming import natural_key
 
-__all__ = ["VIDEO_EXTENSIONS", "frame_files", "is_video"]
+__all__ = ["VIDEO_EXTENSIONS", "as_address", "frame_files", "is_video"]
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset([
@@ -42,3 +42,12 @@ def frame_files(folder: Path) -> list[Path]:
         if file.suffix.lower() in _IMAGE_SUFFIXES and file.stem[-1:].isdigit() and not file.name.startswith(".")
     ]
     return sorted(pictures, key=lambda file: natural_key(file.name))
+
+
+def as_address(path: Path) -> str:
+    """A file as FFmpeg is told of it, which would take a name like ``cam:1.mp4`` for an address.
+
+    >>> as_address(Path("/videos/cam:1.mp4"))
+    'file:/videos/cam:1.mp4'
+    """
+    return f"file:{path.absolute()}"

@@ -7,7 +7,7 @@ thread: parallel work is several videos at once.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.events import ASSUMED_FPS
 from ..errors import ClapError
-from .names import frame_files
+from .names import as_address, frame_files
 from .pictures import Shaper
 from .recorder import Recorder
 from .times import Clock, at_rate, check_rate
@@ -42,6 +42,7 @@ class VideoReader:
         fps: pictures a second as they are given out: ``rate``, or the source's average, or the argument ``fps``.
         stated: whether the source or ``rate`` says so.
         seconds: time of the present picture since the first one, by the file's own time stamps.
+        metadata: of the file, as FFmpeg tells it.
         started: when the first picture was taken, in seconds since 1970, where the file says so.
         shape: height and width of the source picture as shown (after rotation), once the first one was read.
         truncated: what is missing, as a sentence, once all was read.
@@ -66,6 +67,7 @@ class VideoReader:
         check_rate(rate)
         self.path = path
         self.seconds = 0.0
+        self.metadata: dict[str, str] = {}
         self.started: float | None = None
         self.truncated: str | None = None
         self._colour = colour
@@ -77,7 +79,8 @@ class VideoReader:
             self._container = self._open()
             self._stream = moving_picture(self._container, path)
             own = stated_fps(self._stream)
-            self.started = _creation_time(self._container)
+            self.metadata = dict(self._container.metadata)
+            self.started = _creation_time(self.metadata)
         self.stated = bool(own or rate)
         pictures = self._from_folder(fps) if path.is_dir() else self._from_file(Clock(own or fps))
         self._pictures = at_rate(pictures, rate) if rate else pictures
@@ -119,9 +122,8 @@ class VideoReader:
         if self.path.stat().st_size == 0:
             raise ClapError(f"{self.path}: the file is empty; fetch it again")
         try:
-            # "file:" keeps names like "cam:1.mp4" from being taken for an address, the list keeps play lists local
-            name = f"file:{self.path.resolve()}"
-            return av.open(name, options={"protocol_whitelist": "file,crypto,data"}, metadata_errors="replace")
+            options = {"protocol_whitelist": "file,crypto,data"}  # keeps play lists local
+            return av.open(as_address(self.path), options=options, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
             told = f"cannot be read as a video ({reason_of(error)}); play it, or fetch it again from where it was made"
             raise ClapError(f"{self.path}: {told}") from None
@@ -235,8 +237,8 @@ def moving_picture(container: Any, name: Path | str) -> Any:
     return streams[0]
 
 
-def _creation_time(container: Any) -> float | None:
-    text = container.metadata.get("creation_time")
+def _creation_time(metadata: Mapping[str, str]) -> float | None:
+    text = metadata.get("creation_time")
     try:
         taken = datetime.datetime.fromisoformat(text) if text else None
     except ValueError:

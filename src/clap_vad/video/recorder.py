@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..persistence import atomic_path
+from .names import as_address
 from .packets import copied
 
 __all__ = ["START", "Recorder"]
@@ -179,7 +180,7 @@ def _open(clip: _Clip, path: Path, template: Any, start: float) -> None:
 
     temporary = clip.files.enter_context(atomic_path(path))
     form, options = ("mp4", {"movflags": "+faststart"}) if path.suffix == ".mp4" else ("matroska", {})
-    clip.container = av.open(f"file:{temporary.absolute()}", "w", format=form, options=options)
+    clip.container = av.open(as_address(temporary), "w", format=form, options=options)
     clip.container.metadata[START] = f"{start:.3f}"
     clip.stream = clip.container.add_stream_from_template(template)
 

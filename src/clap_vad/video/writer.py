@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ClapError
 from ..persistence import atomic_path
+from .names import as_address
 
 __all__ = ["VideoWriter", "write_video"]
 
@@ -97,9 +98,7 @@ class VideoWriter:
         import av
 
         temporary = self._opened.enter_context(atomic_path(self.path))
-        # "file:" keeps names like "cam:1.mp4" from being taken for an address
-        name = f"file:{temporary.absolute()}"
-        self._container = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
+        self._container = av.open(as_address(temporary), "w", format="mp4", options={"movflags": "+faststart"})
         # reordered pictures at uneven times would cost the file its true length
         options = {"preset": "superfast", "crf": "23", **({"bf": "0"} if self._timed else {})}
         self._stream = self._container.add_stream("libx264", rate=self.rate, options=options)

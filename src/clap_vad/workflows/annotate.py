@@ -57,7 +57,7 @@ def annotate_scored(
         one.path,
         file,
         ScoredFrames(*known),
-        rate=getattr(extractor, "rate", None),
+        rate=extractor.rate,
         side=side,
         blur=blur,
         shown=lambda count: told(f"{one.path.name}, annotating {count} of {one.frames}"),

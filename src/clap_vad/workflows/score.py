@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, find_events
+from ..core.naming import storable
 from ..errors import ClapError
 from ..features.extractor import Extractor
 from ..features.inputs import find_inputs
@@ -106,7 +107,7 @@ def score(
                     skipped.append({"path": str(path), "reason": _reason(path, error)})
                 else:
                     if report is not None or plots is not None:
-                        frames, rate = extractor.segment_frames, getattr(extractor, "rate", None)
+                        frames, rate = extractor.segment_frames, extractor.rate
                         sections.append(scored_section(one, frames, limit, images=images, blur=blur, rate=rate))
                     done.append(one)
                     if annotate is not None:
@@ -175,4 +176,4 @@ def _subtitle(done: Sequence[ScoredVideo], threshold: float, quantile: float | N
 
 def _reason(path: Path, error: ClapError | OSError) -> str:
     told = str(error) if isinstance(error, ClapError) else f"{path}: {error.strerror or error}"
-    return told.encode("utf-8", "replace").decode()  # file names need not be UTF-8, a report is
+    return storable(told)

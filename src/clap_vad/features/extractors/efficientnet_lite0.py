@@ -18,6 +18,7 @@ from ...errors import ClapError
 from ..deep import DeepExtractor, Network
 from ..extractor import EXTRACTORS, setting
 from ..networks.pictures import BICUBIC, resize, scaled
+from ..video_extractor import check_stride
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,6 @@ __all__ = ["EfficientNetLite0"]
 
 _SIDE = 224
 _MEAN, _DEVIATION = [127.0] * 3, [128.0] * 3  # of the grey levels 0..255, as all Lite variants were trained
-_STRIDES = (1, 2, 4, 8, 16)
 _INSTALL = "pip install -c constraints.txt 'clap-vad[deep]'"
 
 
@@ -39,8 +39,7 @@ class EfficientNetLite0(DeepExtractor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.stride not in _STRIDES:
-            raise ClapError(f"efficientnet-lite0: stride is {self.stride}; one of 1, 2, 4, 8, 16 is needed")
+        check_stride("efficientnet-lite0", self.stride)
 
     @property
     def crops(self) -> int:

@@ -15,13 +15,12 @@ from ..deep import DeepExtractor, Network
 from ..extractor import EXTRACTORS, machine_setting, setting
 from ..networks.hugging_face import Preprocessor, load_model, model_files, model_folder, read_json_file
 from ..networks.pictures import scaled
+from ..video_extractor import check_stride
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["HuggingFace"]
-
-_STRIDES = (1, 2, 4, 8, 16)
 
 
 @EXTRACTORS.register("hf")
@@ -34,8 +33,7 @@ class HuggingFace(DeepExtractor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.stride not in _STRIDES:
-            raise ClapError(f"hf: stride is {self.stride}; one of 1, 2, 4, 8, 16 is needed")
+        check_stride("hf", self.stride)
 
     @property
     def crops(self) -> int:

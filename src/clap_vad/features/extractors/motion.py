@@ -16,12 +16,11 @@ from ...errors import ClapError
 from ..extractor import EXTRACTORS, setting
 from ..flow_statistics import CELL_SAMPLES, FEATURE_NAMES, segment_statistics
 from ..roles import Roles
-from ..video_extractor import VideoExtractor
+from ..video_extractor import VideoExtractor, check_stride
 
 __all__ = ["Motion"]
 
 _SMALLEST = 32  # pixels; DIS needs room for its patches, smaller pictures are enlarged
-_STRIDES = (1, 2, 4, 8, 16)
 
 
 @EXTRACTORS.register("motion")
@@ -40,8 +39,7 @@ class Motion(VideoExtractor):
             raise ClapError(f"motion: a grid of {self.rows} x {self.cols} cells; 1 to 64 each way are needed")
         if not _SMALLEST <= self.side <= 4096:
             raise ClapError(f"motion: side is {self.side}; {_SMALLEST} to 4096 pixels are needed")
-        if self.stride not in _STRIDES:
-            raise ClapError(f"motion: stride is {self.stride}; one of 1, 2, 4, 8, 16 is needed")
+        check_stride("motion", self.stride)
 
     @property
     def crops(self) -> int:
