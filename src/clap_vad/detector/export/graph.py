@@ -45,7 +45,7 @@ class Value:
     def __and__(self, other: Value) -> Value:
         return self.graph.op("And", self, other)
 
-    def __eq__(self, other: object) -> Value:  # type: ignore[override]
+    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # a node that compares, as with numpy
         return self.graph.op("Equal", self, other, dtype=bool)
 
     def __le__(self, other: Value | float) -> Value:
