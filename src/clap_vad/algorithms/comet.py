@@ -1,63 +1,91 @@
-"""COMET: a common mixture exchanged by sums and adapted at home.
+"""COMET: a common mixture exchanged by noisy sums and adapted at home.
 
-What people usually do is common knowledge: sites fit one density of it by expectation-maximisation on sums. Each site
-then adapts it to its own cameras, sets a memory of its own beside it, and judges its videos by both. No label is read.
+What people usually do is common knowledge: sites fit one density of it by expectation-maximisation on sums, each with
+noise that hides any one crop (or, under ``--dp video``, any one video). Each site then adapts it to its own cameras,
+sets a memory of its own beside it, and judges its videos by both; these models never leave it. No label is read.
 ``docs/methods/comet.md`` derives it and says how every constant was chosen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core import bounded_rows
 from ..core.behaviour import Behaviour
-from ..core.density import COMPONENTS, Mixture, MixtureSums, maximised, reseeded, starting_mixture
+from ..core.bounded_density import BoundedSums, Fit, components_for, least_mass, next_fit, radius_for
+from ..core.density import COMPONENTS, Mixture, reseeded, starting_mixture
+from ..core.histogram import BINS
 from ..core.randomness import keyed_generator
 from ..detector.model import Model
 from ..detector.models.mixture import Density, MixtureModel
-from ..federation.ask import Ask, Reply, State, Steps
-from ..federation.messages import Message
-from .comet_site import CometSite, mixture_of, placeless_columns
+from ..federation.ask import Ask, State, Steps
+from ..federation.messages import ACKNOWLEDGEMENT, Message
+from .comet_site import CometSite, mixture_of, placeless_columns, unit_share
 from .method import METHODS, Method
+from .noisy_sums import NoisySums
 from .plan import Plan, SiteData
-from .rounds import RoundMeter, drawn_participants, federated_normalisation, normaliser_of
+from .rounds import RoundMeter, drawn_participants, normaliser_of
 
 __all__ = ["Comet"]
 
 _SETTLING = 8
-"""Last rounds, in which no component is moved any more."""
+"""Last rounds, or half of all where these are fewer, in which no component is moved and noisy steps are averaged."""
+
+_STATISTICS = 4
+"""Noisy statistics of a run: sizes, moments, scales, peaks."""
+
+_RESOLUTION = 1000
+"""What a unit counts in the whole numbers of a histogram that is read from noisy sums."""
 
 
 @METHODS.register("comet")
 @dataclass(frozen=True)
 class Comet(Method):
-    """COMET has no settings: its constants are the same on every dataset."""
+    """COMET has no settings: its constants are the same on every dataset, or follow from the noise."""
 
     trains_by_sgd = False
     aggregates_updates = False
     judges_each_round = False
     labels_by_training = True
     has_homes = True
+    private_units: ClassVar[tuple[str, ...]] = ("crop", "video")
+
+    def private_statistics(self) -> int:
+        """Sizes, moments, scales, peaks."""
+        return _STATISTICS
+
+    def private_rounds(self, rounds: int) -> int:
+        """The first step of EM, about all crops as one component, comes before the rounds."""
+        return rounds + 1
+
+    def usual_rounds(self, unit: str | None) -> int:
+        """Fewer under the noise that hides a whole video."""
+        return 8 if unit == "video" else 20
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
-        """Normalisation, EM in rounds, then the common scales of surprise and of scores."""
+        """Normalisation, EM in rounds, then the common scale of surprise and the threshold of the common model."""
         behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
         state["dim"] = np.array(behaviour.dim)
-        yield from federated_normalisation(behaviour.dim, state)
-        yield from _start(behaviour.dim, plan.seed, state)
+        sums = NoisySums(plan, state)
+        yield from _normalisation(state, sums)
+        yield from _start(behaviour.dim, plan, state, sums)
         while state["round"] < plan.rounds:
-            yield from _round(plan, state, log)
+            yield from _round(plan, state, sums, log)
         if "counts.common" not in state:
-            replies = yield Ask("settle", reply="surprise_histograms", payload=_question(mixture_of(state)))
-            for name in replies[0].message:
-                state[f"counts.{name}"] = np.sum([np.asarray(reply.message[name]) for reply in replies], axis=0)
+            replies = yield Ask("settle", reply="row_scales", payload=_question(mixture_of(state)))
+            for name, total in sums.total(replies).items():
+                deviation = sums.deviation()
+                state[f"counts.{name}"] = bounded_rows.read_scale(total, deviation, _RESOLUTION)
         if "score_histogram" not in state:
             counts: Message = {name: state[name] for name in state if name.startswith("counts.")}
-            replies = yield Ask("calibrate", reply="score_histogram", payload=counts)
-            state["score_histogram"] = np.sum([np.asarray(reply.message["counts"]) for reply in replies], axis=0)
+            replies = yield Ask("calibrate", reply="segment_peaks", payload=counts)
+            total = sums.total(replies)["bins"] / unit_share(plan)
+            deviation = sums.deviation() / unit_share(plan)
+            state["score_histogram"] = bounded_rows.read_peaks(total, deviation, BINS, _RESOLUTION)
 
     def site(self, plan: Plan, data: SiteData) -> CometSite:
         """The site's side."""
@@ -77,46 +105,81 @@ class Comet(Method):
         return {}
 
 
-def _start(dim: int, seed: int, state: State) -> Steps:
-    """A step of a mixture with one component in use gives the mean and covariance of all rows."""
+def _normalisation(state: State, sums: NoisySums) -> Steps:
+    """How large each number is, then mean and deviation in that unit."""
+    if "sizes" not in state:
+        replies = yield Ask("sizes", reply="row_sizes")
+        total, deviation = sums.total(replies)["bins"], sums.deviation()
+        state["sizes"] = bounded_rows.read_sizes(total, deviation)
+        most = bounded_rows.most_lengths(bounded_rows.units_in(total), deviation, len(total))
+        state["sizes.most"] = np.array(most)
+    if "normaliser.mean" not in state:
+        sizes, most = state["sizes"], float(state["sizes.most"])
+        replies = yield Ask("moments", "row_moments", {"sizes": sizes, "most": most}, lasting=False)
+        total = sums.total(replies)
+        found = bounded_rows.read_normaliser(**total, deviation=sums.deviation(), sizes=sizes, most=most)
+        state["units"] = np.array(bounded_rows.counted(total["count"]))
+        state["normaliser.mean"], state["normaliser.scale"] = found.mean, found.scale
+    if "normaliser.known" not in state:
+        known: Message = {"mean": state["normaliser.mean"], "scale": state["normaliser.scale"]}
+        yield Ask("normalise", ACKNOWLEDGEMENT, known)
+        state["normaliser.known"] = np.array(True)
+
+
+def _start(dim: int, plan: Plan, state: State, sums: NoisySums) -> Steps:
+    """A step with one component in use gives the mean and covariance of all rows, about which centres are drawn."""
     if "mixture.weights" in state:
         return
-    first = np.eye(COMPONENTS)[0]
-    unit = Mixture(first, np.zeros((COMPONENTS, dim)), np.tile(np.eye(dim), (COMPONENTS, 1, 1)))
-    replies = yield Ask("expect", reply="density_statistics", payload=_question(unit), lasting=False)
-    pooled = maximised(_total(replies))
-    rng = keyed_generator(seed, 0, "", "centres")
-    _keep(starting_mixture(pooled.means[0], pooled.covariances[0], COMPONENTS, rng), state)
+    unit = Mixture(np.eye(COMPONENTS)[0], np.zeros((COMPONENTS, dim)), np.tile(np.eye(dim), (COMPONENTS, 1, 1)))
+    replies = yield Ask("expect", "row_density", {"round": 0, **_question(unit)}, lasting=False)
+    deviation = sums.deviation("training")
+    radius = radius_for(dim, deviation > 0)
+    pooled = next_fit(Fit.begun(unit), BoundedSums(**sums.total(replies)), radius, deviation, average=False).mixture
+    asked = sums.deviation("training", plan.per_round(len(plan.participants)))
+    count = components_for(float(state["units"]), asked, dim, COMPONENTS)
+    rng = keyed_generator(plan.seed, 0, "", "centres")
+    started = starting_mixture(pooled.means[0], pooled.covariances[0], count, rng)
+    _keep(Fit.begun(started), state)
     state["round"] = np.array(0)
 
 
-def _round(plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
+def _round(plan: Plan, state: State, sums: NoisySums, log: Callable[[dict[str, Any]], None]) -> Steps:
     number = int(state["round"]) + 1
-    meter = RoundMeter(state)
-    payload: Message = {"round": number, **_question(mixture_of(state))}
-    targets = drawn_participants(plan, number)
-    replies = yield Ask("expect", "density_statistics", payload, targets=targets, lasting=False)
-    sums = _total(replies)
-    mixture = maximised(sums)
-    if number <= plan.rounds - _SETTLING:
-        mixture = reseeded(mixture, sums.mass, keyed_generator(plan.seed, number, "", "moved components"))
-    _keep(mixture, state)
+    meter, fit = RoundMeter(state), _kept(state)
+    used, dim = fit.mixture.means.shape
+    payload: Message = {"round": number, **_question(fit.mixture)}
+    replies = yield Ask("expect", "row_density", payload, targets=drawn_participants(plan, number), lasting=False)
+    deviation = sums.deviation("training")
+    total = BoundedSums(**{name: entry[:used] for name, entry in sums.total(replies).items()})
+    settling = number > plan.rounds - min(_SETTLING, plan.rounds // 2)
+    # Noise falls where steps are averaged; without noise each step says all.
+    fit = next_fit(fit, total, radius_for(dim, deviation > 0), deviation, average=settling and deviation > 0)
+    if not settling:
+        rng = keyed_generator(plan.seed, number, "", "moved components")
+        fit = replace(fit, mixture=reseeded(fit.mixture, fit.mass, least_mass(deviation), rng))
+    _keep(fit, state)
     state["round"] = np.array(number)
-    log(meter.record(number, len(replies), loss=-sums.likelihood / max(sums.count, 1)))
-
-
-def _total(replies: list[Reply]) -> MixtureSums:
-    parts = []
-    for message in (reply.message for reply in replies):
-        mass, summed, outer = (np.asarray(message[name]) for name in ("mass", "sum", "outer"))
-        parts.append(MixtureSums(mass, summed, outer, float(message["likelihood"]), int(message["count"])))
-    return MixtureSums.total(parts)
+    log(meter.record(number, len(replies)))
 
 
 def _question(mixture: Mixture) -> Message:
-    return {"weights": mixture.weights, "means": mixture.means, "covariances": mixture.covariances}
+    """The mixture as a question; components that are not in use have no weight."""
+    used, dim = mixture.means.shape
+    weights, means = np.zeros(COMPONENTS), np.zeros((COMPONENTS, dim))
+    covariances = np.tile(np.eye(dim), (COMPONENTS, 1, 1))
+    weights[:used], means[:used], covariances[:used] = mixture.weights, mixture.means, mixture.covariances
+    return {"weights": weights, "means": means, "covariances": covariances}
 
 
-def _keep(mixture: Mixture, state: State) -> None:
-    state["mixture.weights"], state["mixture.means"] = mixture.weights, mixture.means
-    state["mixture.covariances"] = mixture.covariances
+_SUMS = ("mass", "first", "second")
+
+
+def _keep(fit: Fit, state: State) -> None:
+    for name in ("weights", "means", "covariances"):
+        state[f"mixture.{name}"] = getattr(fit.mixture, name)
+    state.update({f"fit.{name}": getattr(fit, name) for name in _SUMS})
+    state["fit.averaged"] = np.array(fit.averaged)
+
+
+def _kept(state: State) -> Fit:
+    return Fit(mixture_of(state), *(state[f"fit.{name}"] for name in _SUMS), averaged=int(state["fit.averaged"]))

@@ -2,44 +2,55 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..core.behaviour import Behaviour
-from ..core.density import COMPONENTS, Mixture, adapted, expectation
-from ..core.histogram import score_histogram
+from ..core.bounded_density import bounded_sums, radius_for
+from ..core.bounded_rows import PEAK_BINS, moment_sums, peak_sums, scale_sums, size_sums
+from ..core.density import COMPONENTS, Mixture, adapted
+from ..core.evidence import over_crops, squashed
+from ..core.histogram import score_bins, score_histogram
 from ..core.memory import NEIGHBOURS, Memory, most_remembered
-from ..core.moments import Moments, Normaliser
+from ..core.moments import Normaliser
 from ..core.randomness import keyed_generator
 from ..core.surprise import SURPRISE_BINS, value_histogram
 from ..detector.homes import Homes
-from ..detector.models.mixture import Density, MixtureModel, Remembered, unlikeliness
+from ..detector.models.mixture import Density, MixtureModel, Remembered, log_likelihood_ratio
 from ..detector.threads import fixed_threads
-from ..errors import ClapError
-from ..features.crops import crop_rows, present_crops
+from ..features.crops import crop_rows, drawn_crops
 from ..features.roles import Roles
+from ..features.store import VideoIndex
+from ..features.streaming import blocks
 from ..federation.ask import State
-from ..federation.messages import Message
+from ..federation.messages import ACKNOWLEDGEMENT, Message
+from ..federation.policy import RefusalError
+from ..federation.privacy import KEY
+from ..protection.noise import gaussian_noise, keyed_digest
 from .method_site import MethodSite
 from .plan import Plan, SiteData
 
-__all__ = ["CometSite", "mixture_of", "placeless_columns"]
+__all__ = ["CometSite", "mixture_of", "placeless_columns", "unit_share"]
 
 _MOST_ROWS = 1 << 17
-"""Crops that a site's statistics are over at most, drawn once: bounds memory and time however much it holds."""
+"""Crops that a site's statistics are over, about, at most: bounds memory and time however much it holds."""
 
-_LEAST_MASS = 5.0
-"""Crops that a component's sums must be over at the site to leave it."""
+_MOST_OF_VIDEO = 2048
+"""Crops of one video that count, where the unit of privacy is the video."""
+
+_RATE_SHARE = 0.4
+"""Part of the norm that the site's own noisy count of crops has, by which it chooses its sampling rate; the rest of the
+first release has what is left."""
 
 _ENOUGH = 1000.0
 """Crops of a home at which its own say has half the weight that it has at most."""
 
-_SCALES = ("common", "whole", "placeless", "memory")
-"""What surprise is measured against: a histogram each, summed over the sites."""
-
 _PRIOR, _WEIGHT_PRIOR, _STEPS = 50.0, 500.0, 2
+_LARGEST = 1e6
 
 
 def mixture_of(state: Mapping[str, np.ndarray | int | float]) -> Mixture:
@@ -54,6 +65,11 @@ def placeless_columns(behaviour: Behaviour, roles: Roles) -> np.ndarray:
     return np.flatnonzero(~np.isin(behaviour.columns, roles.position))
 
 
+def unit_share(plan: Plan) -> float:
+    """What a segment's peak counts in a sum: one crop may move its segment from one bin to another, which is sqrt(2)."""
+    return 1 / math.sqrt(2) if plan.privacy is None or plan.privacy.unit == "crop" else 1.0
+
+
 class CometSite(MethodSite):
     """A home is a scene of the site's training videos; the site is one where they name none."""
 
@@ -65,75 +81,78 @@ class CometSite(MethodSite):
         self._placeless = placeless_columns(self._behaviour, plan.roles)
         self._scenes = sorted(set(data.scenes))
         self.dim = self._behaviour.dim
+        self._unit = plan.privacy.unit if plan.privacy is not None else "crop"
+        self._noisy = plan.privacy is not None and plan.privacy.noise_training > 0
         self.steps |= {
-            "moments": (self._moments, "feature_moments"),
-            "normalise": (self._normalise, "segment_count"),
-            "expect": (self._expect, "density_statistics"),
-            "settle": (self._settle, "surprise_histograms"),
-            "calibrate": (self._calibrate, "score_histogram"),
+            "sizes": (self._sizes, "row_sizes"),
+            "moments": (self._moments, "row_moments"),
+            "normalise": (self._normalise, ACKNOWLEDGEMENT),
+            "expect": (self._expect, "row_density"),
+            "settle": (self._settle, "row_scales"),
+            "calibrate": (self._calibrate, "segment_peaks"),
         }
+
+    def _sizes(self, payload: Message, state: State) -> Message:
+        state["rate"] = np.array(self._rate(np.asarray(payload[KEY]).tobytes()))
+        rows = self._rows(self._behaviour, state)
+        return {"bins": size_sums(rows.rows, rows.weights) * math.sqrt(1 - _RATE_SHARE**2)}
 
     def _moments(self, payload: Message, state: State) -> Message:
-        moments = Moments.of(self._rows(self._behaviour)[0])
-        return {"count": moments.count, "sum": moments.sum, "sumsq": moments.sumsq}
+        sizes, most = np.asarray(payload["sizes"]), np.asarray(payload["most"])
+        if sizes.shape != (self.dim,) or sizes.dtype != np.float64 or most.shape != () or most.dtype != np.float64:
+            raise RefusalError("the sizes sent to this site are of another shape or type than its features; refused")
+        if not (np.isfinite(sizes).all() and (sizes > 0).all() and 0 < most < _LARGEST):
+            raise RefusalError("the sizes sent to this site are not finite numbers above 0; refused")
+        rows = self._rows(self._behaviour, state)
+        return dict(moment_sums(rows.rows, rows.weights, sizes, float(most)))
 
     def _normalise(self, payload: Message, state: State) -> Message:
-        mean, scale = (np.asarray(payload[name], np.float32) for name in ("mean", "scale"))
-        fit = mean.shape == scale.shape == (self.dim,)
-        if not (fit and np.isfinite(mean).all() and np.isfinite(scale).all()):
-            raise ClapError(
-                f"participant '{self.data.participant}': the constants sent to it are not for its features; refused"
-            )
+        mean, scale = (np.asarray(payload[name]) for name in ("mean", "scale"))
+        if not all(value.shape == (self.dim,) and value.dtype == np.float32 for value in (mean, scale)):
+            raise RefusalError("the normalisation sent to this site is not for its features; refused")
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale >= 0).all()):
+            raise RefusalError("the normalisation sent to this site is not finite, or has a negative scale; refused")
         state["normaliser.mean"], state["normaliser.scale"] = mean, scale
-        state["rows"], state["rows.home"] = self._rows(self._behaviour.standardised_by(Normaliser(mean, scale)))
-        return {"count": len(state["rows"])}
+        rows = self._rows(self._behaviour.standardised_by(Normaliser(mean, scale)), state)
+        state["rows"], state["rows.home"], state["rows.weight"] = rows.rows, rows.homes, rows.weights
+        return {}
 
     def _expect(self, payload: Message, state: State) -> Message:
+        radius = radius_for(self.dim, self._noisy)
         with fixed_threads(self.plan.threads):
-            sums = expectation(self._asked(payload), state["rows"]).of_at_least(_LEAST_MASS)
-        return {
-            "mass": sums.mass,
-            "sum": sums.sum,
-            "outer": sums.outer,
-            "likelihood": sums.likelihood,
-            "count": sums.count,
-        }
+            sums = bounded_sums(self._asked(payload), state["rows"], state["rows.weight"], radius)
+        return {"mass": sums.mass, "first": sums.first, "second": sums.second}
 
     def _settle(self, payload: Message, state: State) -> Message:
-        mixture = self._asked(payload)
+        """How surprising the site's crops are to the common density; nothing of the homes' own models leaves it."""
+        mixture = self._asked(payload).in_use()
         state["mixture.weights"], state["mixture.means"] = mixture.weights, mixture.means
         state["mixture.covariances"] = mixture.covariances
-        counts = {name: np.zeros(SURPRISE_BINS, np.int64) for name in _SCALES}
-        kept = self._placeless
+        rows, kept = state["rows"], self._placeless
         with fixed_threads(self.plan.threads):
-            common = mixture.marginal(kept)
-            for rows in self._at_homes(state):
-                whole, placeless = self._adapted(mixture, rows)
-                counts["common"] += value_histogram(unlikeliness(common, rows[:, kept]))
-                counts["whole"] += value_histogram(unlikeliness(whole, rows))
-                counts["placeless"] += value_histogram(unlikeliness(placeless, rows[:, kept]))
-                remembered = self._remembered(rows)
-                if remembered is not None:
-                    counts["memory"] += value_histogram(Memory(remembered).distances_within())
-        return dict(counts)
+            values = {
+                "common": log_likelihood_ratio(mixture.marginal(kept), rows[:, kept]),
+                "whole": log_likelihood_ratio(mixture, rows),
+            }
+        return {name: scale_sums(value, state["rows.weight"]) / math.sqrt(2) for name, value in values.items()}
 
     def _calibrate(self, payload: Message, state: State) -> Message:
-        for name in _SCALES:
+        for name in ("common", "whole"):
             counts = np.asarray(payload[f"counts.{name}"])
             if counts.shape != (SURPRISE_BINS,) or counts.dtype != np.int64 or (counts < 0).any():
-                raise ClapError(f"participant '{self.data.participant}': a scale of another release; refused")
+                raise RefusalError("the scale of surprise sent to this site is not one of this release; refused")
             state[f"counts.{name}"] = counts
-        state["score_histogram"] = score_histogram(np.concatenate(self._scores(state)))
-        return {"counts": state["score_histogram"]}
+        state["score_histogram"] = score_histogram(np.concatenate(self._scores(state)))  # stays at the site
+        return {"bins": self._peaks(state) * unit_share(self.plan)}
 
     def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
         """The common density, and one adapted to each home with the home's memory."""
         known = {"dim": self.plan.dim, "segment_frames": self.data.store.segment_frames, **info}
         behaviour = self._behaviour.standardised_by(Normaliser(state["normaliser.mean"], state["normaliser.scale"]))
         mixture, kept, followed = mixture_of(state), self._placeless, self.plan.roles.followed
-        common = Density(mixture.marginal(kept), kept, state["counts.common"], 1.0)
         own = {}
-        for scene, rows in zip(self._scenes, self._at_homes(state), strict=True):
+        for number, scene in enumerate(self._scenes):
+            rows = state["rows"][state["rows.home"] == number]
             weight = len(rows) / (len(rows) + _ENOUGH)
             whole, placeless = self._adapted(mixture, rows)
             here = weight / 2 if len(kept) < self.dim else 1.0
@@ -141,12 +160,19 @@ class CometSite(MethodSite):
             if here > 0:
                 experts.append(Density(whole, np.arange(self.dim), state["counts.whole"], here))
             if here < 1:
-                experts.append(Density(placeless, kept, state["counts.placeless"], 1 - here))
+                experts.append(Density(placeless, kept, state["counts.common"], 1 - here))
             remembered = self._remembered(rows)
             if remembered is not None:
-                experts.append(Remembered(remembered, state["counts.memory"], weight))
+                distances = value_histogram(Memory(remembered).distances_within())
+                experts.append(Remembered(remembered, distances, weight))
             own[scene] = MixtureModel(behaviour, tuple(experts), followed, known)
-        return Homes(MixtureModel(behaviour, (common,), followed, known), own)
+        return Homes(self._common(state, known), own)
+
+    def _common(self, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> MixtureModel:
+        """The model of a camera that nobody has adapted to."""
+        behaviour = self._behaviour.standardised_by(Normaliser(state["normaliser.mean"], state["normaliser.scale"]))
+        common = Density(mixture_of(state).marginal(self._placeless), self._placeless, state["counts.common"], 1.0)
+        return MixtureModel(behaviour, (common,), self.plan.roles.followed, info)
 
     def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """The scores, which are soft labels."""
@@ -159,22 +185,53 @@ class CometSite(MethodSite):
             for scene, entry in zip(data.scenes, data.entries, strict=True)
         ]
 
-    def _rows(self, behaviour: Behaviour) -> tuple[np.ndarray, np.ndarray]:
-        """The crops that the site works on, (n, d) float32, and the home of each, (n,) int64.
+    def _peaks(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """How many segments have their largest surprise under the common density in each bin, (PEAK_BINS,).
 
-        Of a video that is known to hold an anomaly none is taken for what usually happens.
+        Each segment by itself, not smoothed over time: so one crop moves one segment from one bin to another.
         """
         store = self.data.store
-        learned = [number for number, label in enumerate(self.data.labels) if label != 1]
-        entries = [self.data.entries[number] for number in learned]
-        rng = keyed_generator(self.plan.seed, 0, self.data.participant, "crops")
-        rows, videos = crop_rows(store, entries, present_crops(store, entries, _MOST_ROWS, rng), behaviour.rows)
-        homes = np.array([self._scenes.index(self.data.scenes[number]) for number in learned], np.int64)
-        return rows, homes[videos]
+        model = self._common(state, {"dim": self.plan.dim, "segment_frames": store.segment_frames})
+        total = np.zeros(PEAK_BINS)
+        for entry in self._learned():
+            largest = [over_crops(model.evidence(x, valid), valid) for _, x, valid in blocks(store, entry)]
+            if not largest:
+                continue
+            bins = score_bins(squashed(np.concatenate(largest)))
+            each = 1.0 if self._unit == "crop" else 1 / len(bins)
+            total += peak_sums(bins, np.full(len(bins), each))
+        return total
 
-    def _at_homes(self, state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Rows of each scene, in order."""
-        return [state["rows"][state["rows.home"] == number] for number in range(len(self._scenes))]
+    def _learned(self) -> list[VideoIndex]:
+        """The videos that are learned from: of one that is known to hold an anomaly nothing is taken for usual."""
+        return [entry for entry, label in zip(self.data.entries, self.data.labels, strict=True) if label != 1]
+
+    def _rate(self, key: bytes) -> float:
+        """With which probability a crop counts, 1 or a power of two below it, from a count of all that has noise too:
+        else one crop more could change which others are drawn."""
+        most = 1 if self._unit == "crop" else _MOST_OF_VIDEO
+        deviation = self.plan.privacy.noise_statistics if self.plan.privacy is not None else 0.0
+        count = np.array([sum(len(at) for at in self._present(1.0)) / most * _RATE_SHARE])
+        rows = float(gaussian_noise(keyed_digest(key, "rate"), count, deviation)[0]) / _RATE_SHARE * most
+        return 2.0 ** -max(0, math.ceil(math.log2(max(rows, 1.0) / _MOST_ROWS)))
+
+    def _present(self, rate: float) -> list[np.ndarray]:
+        """Of each video that is learned from, positions of the crops that count, ascending."""
+        found = []
+        for entry in self._learned():
+            rng = keyed_generator(self.plan.seed, 0, self.data.participant, f"crops of {entry.video}")
+            most = None if self._unit == "crop" else _MOST_OF_VIDEO
+            found.append(drawn_crops(self.data.store, entry, rate, most, rng))
+        return found
+
+    def _rows(self, behaviour: Behaviour, state: Mapping[str, np.ndarray]) -> _Rows:
+        """The crops that the site works on."""
+        scenes = [scene for scene, label in zip(self.data.scenes, self.data.labels, strict=True) if label != 1]
+        at = self._present(float(state["rate"]))
+        rows = crop_rows(self.data.store, self._learned(), at, behaviour.rows)
+        homes = np.repeat([self._scenes.index(scene) for scene in scenes], [len(own) for own in at])
+        each = [np.full(len(own), 1.0 if self._unit == "crop" else 1 / max(len(own), 1)) for own in at]
+        return _Rows(rows, homes.astype(np.int64), np.concatenate([np.zeros(0), *each]))
 
     def _adapted(self, mixture: Mixture, rows: np.ndarray) -> tuple[Mixture, Mixture]:
         """The density of all numbers and of those without position, adapted to a home."""
@@ -194,11 +251,20 @@ class CometSite(MethodSite):
         return rows
 
     def _asked(self, payload: Message) -> Mixture:
-        """The density in a question."""
+        """The density in a question; raises :class:`RefusalError` for one that no M-step gives."""
         mixture = Mixture(*(np.asarray(payload[name]) for name in ("weights", "means", "covariances")))
-        if not mixture.sound() or mixture.means.shape != (COMPONENTS, self.dim):
-            raise ClapError(
-                f"participant '{self.data.participant}': the density sent to it is impossible, not for its features, "
-                "or so narrow that it would single crops out; refused"
+        if mixture.means.shape != (COMPONENTS, self.dim) or not mixture.possible():
+            raise RefusalError(
+                "the density sent to this site is not one that a step of EM gives for its features: of another shape, "
+                "not finite, or too narrow, too wide or too far out; refused"
             )
         return mixture
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Crops: (n, d) float32, the home of each, how much each counts."""
+
+    rows: np.ndarray
+    homes: np.ndarray
+    weights: np.ndarray

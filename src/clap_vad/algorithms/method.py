@@ -40,6 +40,9 @@ class Method(ABC):
     has_homes: ClassVar[bool] = False
     """Whether a site adapts the model to what it holds itself."""
 
+    private_units: ClassVar[tuple[str, ...]] = ("video",)
+    """What its form under differential privacy, if it has one, can hide one of."""
+
     @property
     def epochs_per_round(self) -> int:
         """Passes over a site's segments in a round."""
@@ -55,6 +58,14 @@ class Method(ABC):
         Under ``plan.privacy`` its sites' steps then reply with schemas that are noised or bare, and nothing else.
         """
         return 0
+
+    def private_rounds(self, rounds: int) -> int:
+        """How many noisy releases its training makes in so many rounds."""
+        return rounds
+
+    def usual_rounds(self, unit: str | None) -> int:
+        """Rounds where nobody says how many, under differential privacy of this unit, or without."""
+        return 20 if unit is None else 100
 
     @abstractmethod
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:

@@ -21,10 +21,10 @@ from ..core.windows import LABEL_SHARE
 from ..detector.network import LAYERS, last_layers
 from ..detector.prior import far_is_suspicious
 from ..federation.ask import Ask, Reply, State, Steps
-from ..federation.coordinator import ANSWERED
 from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
 from ..federation.strategy import Contribution
 from ..protection.session import least_members
+from .noisy_sums import NoisySums
 from .plan import Plan
 from .rounds import RoundMeter, begin_training, drawn_participants, global_weights, set_weights
 
@@ -55,7 +55,7 @@ def private_steps(
         normal_cluster: which component of the mixture is normal.
         momentum: of the steps that rounds make.
     """
-    sums = _Sums(plan, terms, state)
+    sums = _Sums(plan, state)
     yield from _normalisation(state, sums)
     yield from _segregation(state, sums, plan.dim, normal_cluster)
     yield from _rounds(plan, terms, state, sums, log, momentum)
@@ -64,26 +64,13 @@ def private_steps(
         state["score_histogram"] = finer(np.maximum(sums.read(replies, "private_scores"), 0.0))
 
 
-class _Sums:
-    """What the coordinator reads from noisy replies, and knows of their noise."""
-
-    def __init__(self, plan: Plan, terms: Terms, state: State) -> None:
-        self._plan, self._terms, self._state = plan, terms, state
+class _Sums(NoisySums):
+    """With what is known of the number of videos."""
 
     def read(self, replies: Sequence[Reply], name: str) -> np.ndarray:
         """Sum of the replies in their order, one vector in the order of the schema's entries."""
-        fields = schema(name).fields
-        rows = [np.concatenate([np.ravel(reply.message[field]) for field in fields]) for reply in replies]
-        return np.asarray(np.sum(rows, axis=0))
-
-    def answered(self) -> int:
-        """Participants that are in the last sum."""
-        return int(self._state.get(ANSWERED, np.ones(len(self._plan.participants))).sum())
-
-    def deviation(self) -> float:
-        """Standard deviation of the noise on each entry of the last sum, as it is when nobody has dropped out."""
-        sites = least_members(len(self._plan.participants)) if self._plan.secure else 1
-        return self._terms.noise_statistics * math.sqrt(self.answered() / sites)
+        total = self.total(replies)
+        return np.concatenate([np.ravel(total[field]) for field in schema(name).fields])
 
     def count(self, videos: float) -> float:
         """Take in a noisy number of all videos; returns the mean of all there were, at least 1."""

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from ..errors import ClapError
-from ..workflows.privacy_terms import UNITS, Privacy
+from ..core.accounting import UNITS
+from ..workflows.privacy_terms import Privacy
 
 __all__ = ["privacy_options"]
 
-_ROUNDS, _PRIVATE_ROUNDS = 20, 100
 _DEFAULTS = Privacy(math.inf)
 _NAMES = ("epsilon", "delta", "dp_clip", "dp_sampling", "dp_lr", "dp_seed")
 
@@ -23,16 +23,21 @@ def privacy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options and ``--rounds``; the function is given ``privacy`` and ``rounds``."""
 
     @functools.wraps(function)
-    def run(dp: str | None, rounds: int | None, **arguments: Any) -> Any:
+    def run(dp: str | None, **arguments: Any) -> Any:
         given = {name: arguments.pop(name) for name in _NAMES}
-        privacy = _privacy(dp, given)
-        usual = _ROUNDS if privacy is None else _PRIVATE_ROUNDS
-        return function(privacy=privacy, rounds=usual if rounds is None else rounds, **arguments)
+        return function(privacy=_privacy(dp, given), **arguments)
 
     for option in (
-        click.option("--rounds", type=int, help=f"[{_ROUNDS}; {_PRIVATE_ROUNDS}, of one step each, under --dp]"),
         click.option(
-            "--dp", type=click.Choice(UNITS), help="Differential privacy, whose unit is the video; with --epsilon."
+            "--rounds",
+            type=int,
+            help="Rounds of training. [default: 20; under --dp video 8 for comet and 100 for clap]",
+        ),
+        click.option(
+            "--dp",
+            type=click.Choice(UNITS),
+            help="Differential privacy: hide any one crop or any one video. Needs --epsilon. [default: crop for comet, "
+            "with epsilon 8 and delta 1e-6; none for other methods]",
         ),
         click.option("--epsilon", type=float, help="--dp: of the whole run; inf clips but adds no noise."),
         click.option("--delta", type=float, help=f"--dp: of the whole run [{_DEFAULTS.delta:g}]."),
@@ -54,9 +59,9 @@ def privacy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _privacy(unit: str | None, given: dict[str, Any]) -> Privacy | None:
     if unit is None:
         if odd := [name for name, value in given.items() if value is not None]:
-            raise ClapError(f"--{odd[0].replace('_', '-')} is an option of differential privacy; give --dp video too")
+            raise ClapError(f"--{odd[0].replace('_', '-')} is an option of differential privacy; give --dp crop or --dp video too")
         return None
     if given["epsilon"] is None:
         raise ClapError("--dp needs --epsilon, the privacy that the whole run may cost")
     chosen = {name.removeprefix("dp_"): value for name, value in given.items() if value is not None}
-    return Privacy(**chosen)
+    return Privacy(unit=unit, **chosen)

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 
 from ..errors import ClapError
 
-__all__ = ["Terms", "calibrated", "epsilon_of"]
+__all__ = ["UNITS", "Terms", "calibrated", "epsilon_of"]
+
+UNITS = ("crop", "video")
+"""What differential privacy can hide one of."""
 
 _INTERVAL = 1e-3
 """Step of the discretised privacy loss, rounded up: a thousand times the speed of finer ones for 0.1 % of epsilon."""
@@ -31,7 +34,7 @@ class Terms:
     """What a run under differential privacy promises, and the noise that keeps the promise.
 
     Attributes:
-        epsilon, delta: of the whole run, for one video added to or removed from one participant. None for no noise at
+        epsilon, delta: of the whole run, for one unit added to or removed from one participant. None for no noise at
             all: a run to compare with, which promises nothing.
         clip: C, the largest L2 norm of a video's gradient.
         sampling: q, probability with which a video takes part in a round.
@@ -43,6 +46,8 @@ class Terms:
         noise_statistics, noise_training: noise multipliers.
         seed: draw all noise from this number, so that an experiment can be repeated; who knows it can take the noise
             off. None for noise from a secret.
+        unit: what one may be added or removed of: ``video``, or ``crop``, a person or a place in the picture during
+            one segment.
 
     Raises:
         ClapError: numbers outside their ranges.
@@ -59,9 +64,12 @@ class Terms:
     noise_statistics: float
     noise_training: float
     seed: int | None = None
+    unit: str = "video"
 
     def __post_init__(self) -> None:
         numbers = (self.statistics, self.rounds, self.spare)
+        if self.unit not in UNITS:
+            raise ClapError(f"--dp is {self.unit!r}; one of {', '.join(UNITS)} is needed")
         if any(type(number) is not int for number in numbers) or max(numbers) > _MOST_RELEASES:
             raise ClapError(f"a run under differential privacy has at most {_MOST_RELEASES} releases of a kind")
         if self.epsilon is not None and not 0 < self.epsilon <= _MOST_EPSILON:
@@ -130,6 +138,7 @@ def calibrated(
     rounds: int,
     spare: int = 0,
     seed: int | None = None,
+    unit: str = "video",
 ) -> Terms:
     """The terms with the least noise that keeps the promise.
 
@@ -137,7 +146,7 @@ def calibrated(
 
     Args:
         epsilon: infinity for no noise.
-        delta, clip, sampling, lr, statistics, rounds, spare, seed: as in :class:`Terms`.
+        delta, clip, sampling, lr, statistics, rounds, spare, seed, unit: as in :class:`Terms`.
 
     Raises:
         ClapError: numbers outside their ranges.
@@ -147,13 +156,13 @@ def calibrated(
     True
     """
     if epsilon == math.inf:
-        return Terms(None, delta, clip, sampling, lr, statistics, rounds, spare, 0.0, 0.0, seed)
+        return Terms(None, delta, clip, sampling, lr, statistics, rounds, spare, 0.0, 0.0, seed, unit)
     Terms(epsilon, delta, clip, sampling, lr, statistics, rounds, spare, 1.0, 1.0)  # refuses what is out of range
     times, repeats = statistics + spare, rounds + spare
     share = _STATISTICS_SHARE * epsilon
     alone = _least_noise(lambda noise: _epsilon(delta, sampling, (noise, times), (0.0, 0)), share)
     whole = _least_noise(lambda noise: _epsilon(delta, sampling, (alone, times), (noise, repeats)), epsilon)
-    return Terms(epsilon, delta, clip, sampling, lr, statistics, rounds, spare, alone, whole, seed)
+    return Terms(epsilon, delta, clip, sampling, lr, statistics, rounds, spare, alone, whole, seed, unit)
 
 
 def _least_noise(cost: Callable[[float], float], budget: float) -> float:

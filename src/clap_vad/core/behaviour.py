@@ -6,16 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .density import CUT
 from .moments import Normaliser
 from .randomness import keyed_generator
 
-__all__ = ["CUT", "MOST_DIMENSIONS", "Behaviour"]
+__all__ = ["MOST_DIMENSIONS", "Behaviour"]
 
 MOST_DIMENSIONS = 32
 """Of a density; wider features are projected at random, which keeps distances (Johnson and Lindenstrauss 1984)."""
-
-CUT = 15.0
-"""Standard deviations beyond which a number counts as so many."""
 
 
 @dataclass(frozen=True)

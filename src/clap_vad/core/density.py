@@ -1,28 +1,30 @@
-"""A mixture of many Gaussians, fitted by expectation-maximisation on sums, so that its data can lie anywhere.
+"""A mixture of many Gaussians: its density, where EM begins, and its adaptation to one place.
 
-EM needs its data only through sums over it (Dempster, Laird and Rubin 1977): places add up their own rows, the sums are
-added up, and the step is the one that all rows together would have given. Adaptation to one place is the maximum a
-posteriori form (Gauvain and Lee, IEEE Trans. Speech and Audio Processing 1994), the common mixture being the prior.
+Sites fit it together on bounded, noisy sums (:mod:`clap_vad.core.bounded_density`). Adaptation to one place needs its
+rows through sums (Dempster, Laird and Rubin 1977) that never leave it; it is the maximum a posteriori form (Gauvain and
+Lee, IEEE Trans. Speech and Audio Processing 1994), the common mixture being the prior.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 
 import numpy as np
 
 __all__ = [
     "COMPONENTS",
+    "CUT",
     "LEAST_VARIANCE",
     "Mixture",
     "MixtureSums",
     "adapted",
     "expectation",
-    "maximised",
+    "posteriors",
     "reseeded",
+    "row_blocks",
     "starting_mixture",
     "triangle",
 ]
@@ -33,8 +35,9 @@ COMPONENTS = 64
 LEAST_VARIANCE = 0.02
 """Added to every variance: of standardised features, so a component is never narrower than a seventh of a deviation."""
 
-_PRIOR_ROWS, _PRIOR_VARIANCE = 20.0, 0.1
-_DEAD = 5.0  # rows; a component with less is moved
+CUT = 15.0
+"""Standard deviations beyond which a number of a row counts as so many."""
+
 _APART = 0.7  # standard deviations, between the halves of a component that is split
 _BLOCK_ROWS = 4096
 _LARGEST = 1e6  # of standardised features, cut at 15; squares of far larger numbers would overflow
@@ -78,6 +81,20 @@ class Mixture:
             return False
         return bool(np.linalg.eigvalsh(self.covariances).min() >= least_variance * (1 - 1e-6))
 
+    def possible(self) -> bool:
+        """Whether a step of EM could have given it from standardised rows, which are cut at 15 deviations: sound, no
+        mean beyond the cut, no variance wider than the cut allows.
+        """
+        if not self.sound():
+            return False
+        widest = np.linalg.eigvalsh(self.covariances).max()
+        return bool(np.abs(self.means).max() <= CUT and widest <= CUT**2 * (1 + 1e-6) + LEAST_VARIANCE)
+
+    def in_use(self) -> Mixture:
+        """Without the components that have no weight."""
+        used = self.weights > 0
+        return Mixture(self.weights[used], self.means[used], self.covariances[used])
+
     def log_density(self, rows: np.ndarray) -> np.ndarray:
         """ln p of (n, d) rows, (n,) float64, in blocks of bounded size.
 
@@ -85,7 +102,7 @@ class Mixture:
         >>> bool(np.isclose(one.log_density(np.zeros((1, 2)))[0], -math.log(2 * math.pi)))
         True
         """
-        parts = [_normalised(self, block)[1] for block in _blocks(rows)]
+        parts = [_normalised(self, block)[1] for _, block in row_blocks(rows)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def marginal(self, columns: Sequence[int] | np.ndarray) -> Mixture:
@@ -108,46 +125,17 @@ class Mixture:
 
 @dataclass(frozen=True)
 class MixtureSums:
-    """What a step needs of the rows, with r the responsibility of a component; ``a + b`` adds places up.
+    """What a step needs of the rows, with r the responsibility of a component.
 
     Attributes:
         mass: (K,) ``sum_n r``.
         sum: (K, d) ``sum_n r x``.
         outer: (K, d(d+1)/2) upper triangle of ``sum_n r x x^T``, row by row.
-        likelihood: ``sum_n ln p(x)``.
-        count: n.
     """
 
     mass: np.ndarray
     sum: np.ndarray
     outer: np.ndarray
-    likelihood: float
-    count: int
-
-    @classmethod
-    def total(cls, parts: Iterable[MixtureSums]) -> MixtureSums:
-        """Sum of one part or more, in their order."""
-        return reduce(MixtureSums.__add__, parts)
-
-    def __add__(self, other: MixtureSums) -> MixtureSums:
-        return MixtureSums(
-            self.mass + other.mass,
-            self.sum + other.sum,
-            self.outer + other.outer,
-            self.likelihood + other.likelihood,
-            self.count + other.count,
-        )
-
-    def of_at_least(self, rows: float) -> MixtureSums:
-        """The same without what it says of components that hold fewer rows: such sums would speak of single rows."""
-        kept = self.mass >= rows
-        return MixtureSums(
-            np.where(kept, self.mass, 0.0),
-            np.where(kept[:, None], self.sum, 0.0),
-            np.where(kept[:, None], self.outer, 0.0),
-            self.likelihood,
-            self.count,
-        )
 
 
 def triangle(d: int) -> int:
@@ -159,25 +147,19 @@ def triangle(d: int) -> int:
     return d * (d + 1) // 2
 
 
+def posteriors(mixture: Mixture, block: np.ndarray) -> np.ndarray:
+    """Responsibility of each component for each of (n, d) rows, (n, K); rows sum to 1."""
+    logs, each = _normalised(mixture, block)
+    return np.asarray(np.exp(logs - each[:, None]))
+
+
 def expectation(mixture: Mixture, rows: np.ndarray) -> MixtureSums:
     """E-step over (n, d) rows; zeros for none of them."""
     k, d = mixture.means.shape
-    total, likelihood = np.zeros((k, 1 + d + triangle(d))), 0.0
-    for block in _blocks(rows):
-        logs, each = _normalised(mixture, block)
-        total += np.exp(logs - each[:, None]).T @ _monomials(block)
-        likelihood += float(each.sum())
-    return MixtureSums(total[:, 0], total[:, 1 : 1 + d], total[:, 1 + d :], likelihood, len(rows))
-
-
-def maximised(sums: MixtureSums) -> Mixture:
-    """M-step, regularised: 20 rows of variance 0.1 are added to every component, and 0.02 to every variance."""
-    mass = sums.mass + 1e-9
-    means, covariances = _moments(mass, sums)
-    d = means.shape[1]
-    weight = sums.mass[:, None, None]
-    spread = (weight * covariances + _PRIOR_ROWS * _PRIOR_VARIANCE * np.eye(d)) / (weight + _PRIOR_ROWS)
-    return Mixture((sums.mass + 1) / (sums.mass + 1).sum(), means, spread + LEAST_VARIANCE * np.eye(d))
+    total = np.zeros((k, 1 + d + triangle(d)))
+    for _, block in row_blocks(rows):
+        total += posteriors(mixture, block).T @ _monomials(block)
+    return MixtureSums(total[:, 0], total[:, 1 : 1 + d], total[:, 1 + d :])
 
 
 def starting_mixture(mean: np.ndarray, covariance: np.ndarray, components: int, rng: np.random.Generator) -> Mixture:
@@ -194,19 +176,20 @@ def starting_mixture(mean: np.ndarray, covariance: np.ndarray, components: int, 
     return Mixture(np.full(components, 1 / components), centres, np.tile(spread, (components, 1, 1)))
 
 
-def reseeded(mixture: Mixture, mass: np.ndarray, rng: np.random.Generator) -> Mixture:
-    """Move components that hold fewer than 5 rows: each to where it halves one of the heaviest.
+def reseeded(mixture: Mixture, mass: np.ndarray, least: float, rng: np.random.Generator) -> Mixture:
+    """Move components that hold fewer rows than ``least``: each to where it halves one of the heaviest.
 
     Args:
         mixture: after an M-step.
         mass: (K,) rows of each component in that step.
+        least: rows.
         rng: draws the direction in which a component is halved.
     """
-    dead = np.flatnonzero(mass < _DEAD)
+    dead = np.flatnonzero(mass < least)
     heaviest = np.argsort(-mass, kind="stable")[: len(dead)]
     weights, means, covariances = mixture.weights.copy(), mixture.means.copy(), mixture.covariances.copy()
     for to, origin in zip(dead, heaviest, strict=True):
-        if mass[origin] < 2 * _DEAD:
+        if mass[origin] < 2 * least:
             break
         step = _APART * np.linalg.cholesky(mixture.covariances[origin]) @ rng.standard_normal(mixture.dim)
         means[to], means[origin] = mixture.means[origin] + step, mixture.means[origin] - step
@@ -234,7 +217,7 @@ def adapted(mixture: Mixture, rows: np.ndarray, *, prior: float, weight_prior: f
     for _ in range(steps if len(rows) else 0):
         own = expectation(result, rows)
         mass = own.mass + prior
-        joined = MixtureSums(mass, own.sum + prior * mixture.means, own.outer + prior * outer, 0.0, 0)
+        joined = MixtureSums(mass, own.sum + prior * mixture.means, own.outer + prior * outer)
         means, covariances = _moments(mass, joined)
         weights = own.mass + weight_prior * mixture.weights
         result = Mixture(weights / weights.sum(), means, covariances + least)
@@ -264,6 +247,7 @@ def _monomials(block: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones((len(block), 1)), block, block[:, i] * block[:, j]], axis=1)
 
 
-def _blocks(rows: np.ndarray) -> Iterable[np.ndarray]:
+def row_blocks(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(first row, float64 block) of (n, d) rows, in blocks of bounded size."""
     for start in range(0, len(rows), _BLOCK_ROWS):
-        yield rows[start : start + _BLOCK_ROWS].astype(np.float64)
+        yield start, rows[start : start + _BLOCK_ROWS].astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BINS", "bin_edges", "finer", "logit", "score_histogram", "score_quantile"]
+__all__ = ["BINS", "bin_edges", "finer", "logit", "score_bins", "score_histogram", "score_quantile"]
 
 BINS = 4096
 _LIMIT = 16.0
@@ -29,6 +29,12 @@ def logit(scores: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(s) - np.log1p(-s))
 
 
+def score_bins(scores: np.ndarray) -> np.ndarray:
+    """Number of the fixed bin of each of (n,) scores in [0, 1], int64."""
+    bins = np.floor((logit(scores) + _LIMIT) * (BINS / (2 * _LIMIT))).astype(np.int64)
+    return np.clip(bins, 0, BINS - 1)
+
+
 def score_histogram(scores: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Counts of scores in ``BINS`` fixed bins; histograms of several sites simply add up.
 
@@ -39,8 +45,7 @@ def score_histogram(scores: np.ndarray, counts: np.ndarray | None = None) -> np.
     Returns:
         (BINS,) int64.
     """
-    bins = np.floor((logit(scores) + _LIMIT) * (BINS / (2 * _LIMIT))).astype(np.int64)
-    counted = np.bincount(np.clip(bins, 0, BINS - 1), weights=counts, minlength=BINS)
+    counted = np.bincount(score_bins(scores), weights=counts, minlength=BINS)
     return counted.astype(np.int64)  # exact: sums of whole numbers below 2^53
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["SHAPE", "SURPRISE_BINS", "TAIL", "Surprise", "value_histogram"]
+__all__ = ["SHAPE", "SURPRISE_BINS", "TAIL", "Surprise", "value_bins", "value_histogram"]
 
 SURPRISE_BINS = 1024
 _LIMIT = 12.0
@@ -24,10 +24,15 @@ SHAPE = 0.5
 """Of that tail: heavier than an exponential one (0), so that one slip far out does not outweigh all that follows."""
 
 
+def value_bins(values: np.ndarray) -> np.ndarray:
+    """Number of the fixed bin of each of (n,) finite values, int64."""
+    at = np.floor((np.arcsinh(values) + _LIMIT) * (SURPRISE_BINS / (2 * _LIMIT))).astype(np.int64)
+    return np.clip(at, 0, SURPRISE_BINS - 1)
+
+
 def value_histogram(values: np.ndarray) -> np.ndarray:
     """Counts of (n,) finite values in the fixed bins, (SURPRISE_BINS,) int64."""
-    at = np.floor((np.arcsinh(values) + _LIMIT) * (SURPRISE_BINS / (2 * _LIMIT))).astype(np.int64)
-    return np.bincount(np.clip(at, 0, SURPRISE_BINS - 1), minlength=SURPRISE_BINS)
+    return np.bincount(value_bins(values), minlength=SURPRISE_BINS)
 
 
 @dataclass(frozen=True)

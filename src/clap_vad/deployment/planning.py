@@ -14,7 +14,7 @@ from ..features.description import describe
 from ..federation.encoding import check_update_encoding
 from ..workflows.choices import check_choices, check_secure, threads_for
 from ..workflows.configuration import RunConfig, check_test_videos, labelled_part
-from ..workflows.privacy_terms import Privacy
+from ..workflows.privacy_terms import Privacy, default_privacy
 from .agreement import Agreement
 
 __all__ = ["agree", "deployed_config", "test_dataset"]
@@ -27,7 +27,7 @@ def deployed_config(
     method: str,
     supervision: str,
     strategy: str,
-    rounds: int,
+    rounds: int | None,
     seed: int,
     threads: int,
     normalise: str,
@@ -77,10 +77,12 @@ def deployed_config(
     )
     if secure_aggregation:
         check_secure(made, aggregation, len(sites), fraction)
-    terms = None
+    if rounds is None:
+        rounds = made.usual_rounds(None if privacy is None else privacy.unit)
+    if privacy is not None and privacy.seed is not None:
+        raise ClapError("--dp-seed is for experiments in one process; sites draw their noise themselves")
+    privacy, terms = privacy or default_privacy(made, "collaborative", None), None
     if privacy is not None:
-        if privacy.seed is not None:
-            raise ClapError("--dp-seed is for experiments in one process; sites draw their noise themselves")
         terms = replace(privacy, repeats=True).terms(
             made,
             aggregation,

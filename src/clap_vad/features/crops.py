@@ -10,60 +10,60 @@ from ..errors import ClapError
 from .store import FeatureStore, VideoIndex
 from .streaming import blocks
 
-__all__ = ["crop_rows", "present_crops"]
+__all__ = ["crop_rows", "drawn_crops"]
 
 
-def present_crops(
-    store: FeatureStore, entries: Sequence[VideoIndex], most: int, rng: np.random.Generator
+def drawn_crops(
+    store: FeatureStore, entry: VideoIndex, rate: float, most: int | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """Positions of the crops present, ascending, segment by segment in the order of the videos.
+    """Positions of a video's crops that are present and drawn, ascending.
+
+    What is drawn depends on the video's length and on ``rng`` alone: one crop more changes no other.
 
     Args:
         store: where the features lie.
-        entries: the videos.
-        most: of more, so many are drawn alike.
+        entry: the video.
+        rate: probability with which a crop is drawn.
+        most: of more, so many are kept; None for all.
         rng: draws them.
 
     Returns:
-        (n,) int64; crop c of the t-th segment of all is at ``t * C + c``.
+        (n,) int64; crop c of the t-th segment is at ``t * C + c``.
     """
-    if store.valid is None:
-        total = sum(entry.segments for entry in entries) * store.crops
-        return np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
-    masks = [np.asarray(store.valid[entry.start : entry.stop]).ravel() for entry in entries]
-    present = np.flatnonzero(np.concatenate(masks)) if masks else np.zeros(0, np.int64)
-    return present if len(present) <= most else np.sort(rng.choice(present, most, replace=False))
+    count = entry.segments * store.crops
+    chosen = np.ones(count, bool) if store.valid is None else np.array(store.valid[entry.start : entry.stop]).ravel()
+    draw = rng.random(count) if rate < 1 or most is not None else np.zeros(count)
+    found = np.flatnonzero(chosen & (draw < rate))
+    if most is not None and len(found) > most:
+        found = np.sort(found[np.argsort(draw[found], kind="stable")[:most]])
+    return found
 
 
 def crop_rows(
     store: FeatureStore,
     entries: Sequence[VideoIndex],
-    positions: np.ndarray,
+    positions: Sequence[np.ndarray],
     transform: Callable[[np.ndarray], np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """The crops at these positions, transformed block by block.
+) -> np.ndarray:
+    """The crops at these positions of each video, transformed block by block, (n, d) float32 in the videos' order.
 
     Args:
-        store, entries: as for :func:`present_crops`.
-        positions: (n,) ascending.
+        store: where the features lie.
+        entries: the videos.
+        positions: of each video, ascending, as from :func:`drawn_crops`.
         transform: (k, D) float32 -> (k, d) float32.
-
-    Returns:
-        rows (n, d) float32, and the number of each one's video, (n,) int64.
 
     Raises:
         ClapError: a row that is not finite; the sentence names video and segment.
     """
     rows = [transform(np.zeros((0, store.dim), np.float32))]
-    bounds = np.cumsum([0, *(entry.segments * store.crops for entry in entries)])
-    videos = np.searchsorted(bounds, positions, side="right") - 1
-    for number, entry in enumerate(entries):
+    for entry, wanted in zip(entries, positions, strict=True):
         for offset, x, _ in blocks(store, entry):
-            first = bounds[number] + offset * store.crops
-            begin, end = np.searchsorted(positions, [first, first + len(x) * store.crops])
+            first = offset * store.crops
+            begin, end = np.searchsorted(wanted, [first, first + len(x) * store.crops])
             if begin == end:
                 continue
-            own = positions[begin:end] - first
+            own = wanted[begin:end] - first
             found = transform(x.reshape(-1, store.dim)[own])
             if not np.isfinite(found).all():
                 at = offset + int(own[np.flatnonzero(~np.isfinite(found).all(axis=1))[0]]) // store.crops
@@ -72,4 +72,4 @@ def crop_rows(
                     "or far too large; 'clap features info' counts them, extract or import this video again"
                 )
             rows.append(found)
-    return np.concatenate(rows), videos
+    return np.concatenate(rows)

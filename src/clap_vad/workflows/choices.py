@@ -10,7 +10,6 @@ from ..errors import ClapError
 from ..federation.strategy import STRATEGIES, Strategy, make_strategy
 from ..protection.session import LEAST_COHORT
 from ..settings import setting_names
-from .privacy_terms import Privacy
 
 __all__ = [
     "MOST_THREADS",
@@ -39,7 +38,6 @@ def chosen_method(
     strategy: str,
     options: Mapping[str, Any],
     *,
-    privacy: Privacy | None = None,
     update_encoding: str = "float32",
     stragglers: float = 0.0,
     test_each_round: bool = False,
@@ -52,7 +50,7 @@ def chosen_method(
     if method is not None:
         return method
     lacks = set(options) - set(setting_names(METHODS[DEFAULT_METHOD]))
-    trains = strategy != "fedavg" or privacy is not None or update_encoding != "float32"
+    trains = strategy != "fedavg" or update_encoding != "float32"
     return _TRAINING if lacks or trains or stragglers or test_each_round else DEFAULT_METHOD
 
 
@@ -61,7 +59,7 @@ def check_choices(
     setting: str,
     supervision: str,
     strategy: str,
-    rounds: int,
+    rounds: int | None,
     seed: int,
     threads: int,
     normalise: str,
@@ -122,8 +120,8 @@ def check_secure(method: Method, strategy: Strategy, participants: int, fraction
         )
 
 
-def _check_numbers(rounds: int, seed: int, threads: int, fraction: float, stragglers: float) -> None:
-    if rounds < 1 or threads < 0 or seed < 0:
+def _check_numbers(rounds: int | None, seed: int, threads: int, fraction: float, stragglers: float) -> None:
+    if (rounds is not None and rounds < 1) or threads < 0 or seed < 0:
         raise ClapError("--rounds must be at least 1, --threads and --seed at least 0")
     if threads > MOST_THREADS or seed >= _SEEDS:
         raise ClapError(f"--threads must be at most {MOST_THREADS}, --seed below {_SEEDS}")

@@ -23,7 +23,7 @@ from ..federation.strategy import make_strategy
 from ..persistence import read_json
 from .choices import SETTINGS, check_choices, check_secure, check_share, threads_for
 from .federate import Federation
-from .privacy_terms import Privacy
+from .privacy_terms import Privacy, default_privacy
 
 __all__ = ["RunConfig", "check_test_videos", "labelled_part", "participants_of"]
 
@@ -99,7 +99,7 @@ class RunConfig:
         supervision: str,
         strategy: str,
         protocol: str | None,
-        rounds: int,
+        rounds: int | None,
         seed: int,
         threads: int,
         normalise: str,
@@ -132,6 +132,9 @@ class RunConfig:
             raise ClapError("--secure-aggregation hides participants in their sum; it is for --setting collaborative")
         if not dataset.train_videos:
             raise ClapError(f"{dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
+        if rounds is None:
+            rounds = made.usual_rounds(None if privacy is None else privacy.unit)
+        privacy = privacy or default_privacy(made, setting, seed)
         terms = None
         if privacy is not None:
             terms = privacy.terms(

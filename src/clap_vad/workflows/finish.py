@@ -81,7 +81,7 @@ def finish(
     hashes, bytes_up, bytes_down = [], 0, 0
     for folder, state in states.items():
         info = {**model_info(features, state), "provenance": provenance(config)}
-        own = {scene: model.described(info) for scene, model in homes.get(folder, {}).items()}
+        own = {scene: model.described({**info, **model.info}) for scene, model in homes.get(folder, {}).items()}
         models = Homes(method.model(plan, state, info), own)
         hashes.append(models.save(folder))
         if dataset is not None:
@@ -118,7 +118,7 @@ def finish(
         "update_encoding": config.update_encoding,
         "secure_aggregation": config.secure_aggregation,
         "clipped": sum(int(state.get("clipped", np.array(0))) for state in states.values()),
-        **privacy_figures(config.privacy),
+        **privacy_figures(config.privacy, config.setting),
         "baselines": baselines,
         "resumed": resumed,
         "seconds": seconds,

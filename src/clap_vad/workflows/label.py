@@ -54,7 +54,7 @@ def label(
         supervision=supervision,
         strategy="fedavg",
         protocol=protocol,
-        rounds=1,
+        rounds=_ROUNDS,
         seed=seed,
         threads=2,
         normalise=normalise,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,8 @@ from ..core.accounting import Terms, calibrated, epsilon_of
 from ..errors import ClapError
 from ..federation.strategy import Strategy
 
-__all__ = ["UNITS", "Privacy", "privacy_figures"]
+__all__ = ["Privacy", "default_privacy", "privacy_figures"]
 
-UNITS = ("video",)
 _OF_LOCAL_STEPS = ("lr", "nesterov", "weight_decay", "min_steps", "epoch_share", "lr_milestones", "density")
 _SPARE = 2
 """Repeats that the terms of a run over real sites leave room for: a site may vanish within a masked sum."""
@@ -28,6 +28,7 @@ class Privacy:
         epsilon: infinity for clipping and sampling without noise, to compare with.
         delta, clip, sampling, lr, seed: as in :class:`~clap_vad.core.accounting.Terms`.
         repeats: whether sums may have to be asked again with new noise.
+        unit: ``video`` or ``crop``.
     """
 
     epsilon: float
@@ -37,6 +38,7 @@ class Privacy:
     lr: float = 0.1
     seed: int | None = None
     repeats: bool = False
+    unit: str = "video"
 
     def terms(
         self,
@@ -53,15 +55,18 @@ class Privacy:
         if not statistics:
             raise ClapError(
                 "--dp: with this method and these settings one video can move more than its noise covers; train with "
-                "--method clap --segregation federated (and --refine-model, --refine-mode at their defaults)"
+                "--method comet, or --method clap --segregation federated (and --refine-model, --refine-mode at their "
+                "defaults)"
             )
+        if self.unit not in method.private_units:
+            raise ClapError(f"--dp {self.unit}: this method can promise it for a {' or '.join(method.private_units)}")
         local = type(strategy).correction is not Strategy.correction
         if strategy.needs_each or local:
             raise ClapError(
                 "--dp: this strategy needs updates one by one, or several local steps; choose fedavg, fedavgm, fedadam "
                 "or fedyogi"
             )
-        if normalise == "none":
+        if normalise == "none" and method.trains_by_sgd:
             raise ClapError("--dp: bounds are in standardised units; leave --normalise at auto or federated")
         if update_encoding != "float32":
             raise ClapError("--dp: noisy sums leave as they are, leave out --update-encoding")
@@ -78,24 +83,46 @@ class Privacy:
             self.epsilon,
             self.delta,
             clip=self.clip,
-            sampling=self.sampling,
+            sampling=self.sampling if method.trains_by_sgd else 1.0,
             lr=self.lr,
             statistics=statistics,
-            rounds=rounds,
+            rounds=method.private_rounds(rounds),
             spare=spare,
             seed=self.seed,
+            unit=self.unit,
         )
 
 
-def privacy_figures(privacy: Mapping[str, Any]) -> dict[str, Any]:
+_CROP_EPSILON, _CROP_DELTA = 8.0, 1e-6
+
+
+def default_privacy(method: Method, setting: str, seed: int | None) -> Privacy | None:
+    """What a run promises where nobody asks for anything; None for nothing.
+
+    A method whose exact sums would open single crops (COMET) has noise that hides any one. In a setting in which
+    nothing leaves a participant it bounds what it adds up, without noise.
+
+    Args:
+        method, setting: of the run.
+        seed: of the noise, in a simulation, where one process holds all data and results are to be repeatable.
+    """
+    if "crop" not in method.private_units:
+        return None
+    epsilon = _CROP_EPSILON if setting == "collaborative" else math.inf
+    return Privacy(epsilon, _CROP_DELTA, seed=seed, unit="crop")
+
+
+def privacy_figures(privacy: Mapping[str, Any], setting: str) -> dict[str, Any]:
     """Entries of ``metrics.json`` for terms as ``config.json`` has them; nothing without differential privacy."""
     if not privacy:
         return {}
     terms = Terms(**privacy)
+    if setting != "collaborative" and terms.epsilon is None:
+        return {}  # nothing left a participant, and nothing was promised
     spent = None if terms.epsilon is None else round(epsilon_of(terms), 6)
     return {
         "privacy": {
-            "unit": "video",
+            "unit": terms.unit,
             "epsilon": spent,
             "delta": terms.delta,
             "promised": terms.epsilon,

@@ -32,7 +32,7 @@ def train(
     supervision: str = "us",
     strategy: str = "fedavg",
     protocol: str | None = None,
-    rounds: int = 20,
+    rounds: int | None = None,
     seed: int = 0,
     threads: int = 0,
     normalise: str = "auto",
@@ -58,7 +58,7 @@ def train(
         strategy: a registered aggregation strategy; ignored but for setting collaborative, which alone aggregates.
         protocol: name of a file in ``participants/``, made where it can be derived; by default ``scene`` where the
             videos have scenes, else ``random``. Ignored for centralized, but for whose videos ``mixed`` labels.
-        rounds: rounds of training.
+        rounds: rounds of training; None for what is usual for the method.
         seed: of initial weights, shuffling and dropout.
         threads: processor threads of a site's step; part of the result's identity, so 0 takes 1 or 2 by the width of
             the features and never by the machine.
@@ -70,7 +70,8 @@ def train(
             also names the round that is best on the test labels, as releases select it: never the result.
         secure_aggregation: let nothing that depends on videos leave a participant but under masks that cancel in the
             sum over all.
-        privacy: the differential privacy that is asked for; None for none.
+        privacy: the differential privacy that is asked for; None for what the method has by default (COMET hides any
+            one crop, others nothing).
         update_encoding: ``int8`` lets updates leave participants in 8 bits instead of 32, from the second round on.
         baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
             already; they depend on nothing else.
@@ -88,7 +89,6 @@ def train(
             method,
             strategy,
             options,
-            privacy=privacy,
             update_encoding=update_encoding,
             stragglers=stragglers,
             test_each_round=test_each_round,

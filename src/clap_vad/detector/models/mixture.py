@@ -24,7 +24,7 @@ from ...errors import ClapError
 from ...features.roles import SAME_WITHIN
 from ..model import MODELS, Model
 
-__all__ = ["BROAD_VARIANCE", "SMOOTHING_SECONDS", "Density", "MixtureModel", "Remembered", "unlikeliness"]
+__all__ = ["BROAD_VARIANCE", "SMOOTHING_SECONDS", "Density", "MixtureModel", "Remembered", "log_likelihood_ratio"]
 
 BROAD_VARIANCE = 16.0
 """Of the broad Gaussian that a density is compared with, in standardised units."""
@@ -32,7 +32,7 @@ BROAD_VARIANCE = 16.0
 SMOOTHING_SECONDS = 4 / 3
 
 
-def unlikeliness(mixture: Mixture, rows: np.ndarray) -> np.ndarray:
+def log_likelihood_ratio(mixture: Mixture, rows: np.ndarray) -> np.ndarray:
     """``ln q - ln p`` of (n, d) rows, (n,): how much likelier than the mixture a broad Gaussian q makes them.
 
     Less than ``-ln p`` alone it rewards mere distance, of which slips of a tracker have plenty.
@@ -47,7 +47,7 @@ class Density:
     Attributes:
         mixture: of some of the d dimensions.
         columns: (m,) int64, which.
-        counts: (SURPRISE_BINS,) int64, what the unlikeliness is compared with.
+        counts: (SURPRISE_BINS,) int64, what the log-likelihood ratio is compared with.
         share: its weight, beside those of others.
     """
 
@@ -58,7 +58,7 @@ class Density:
 
     def surprise(self, rows: np.ndarray) -> np.ndarray:
         """u of (n, d) rows."""
-        return self._surprise(unlikeliness(self.mixture, rows[:, self.columns]))
+        return self._surprise(log_likelihood_ratio(self.mixture, rows[:, self.columns]))
 
     @cached_property
     def _surprise(self) -> Surprise:

@@ -1,34 +1,59 @@
-"""COMET's sums over crops: its common density, step by step, and the scale of unlikeliness."""
+"""COMET's sums over crops or videos, all with noise: sizes, moments, a density step by step, scales, peaks."""
 
 from __future__ import annotations
 
-from ...core.density import COMPONENTS
-from ...core.surprise import SURPRISE_BINS
-from ..schema import Field, Schema
-from .statistics import COUNT
+from collections.abc import Mapping
 
-__all__ = ["SCHEMAS"]
+from ...core.bounded_rows import PEAK_BINS, SCALE_BINS, SIZE_BINS
+from ...core.density import COMPONENTS
+from ..schema import Field, Schema
+
+__all__ = ["RETIRED", "SCHEMAS"]
+
+RETIRED = ("density_statistics", "surprise_histograms")
+"""Exact sums of former releases: nothing sends them any more; policies that name them stay readable."""
+
+_NOISED = 2.0**24
+"""Of sums over units of numbers of at most 1, with their noise."""
+
+
+def _sums(name: str, sizes: Mapping[str, tuple[int | str, ...]], noised: str, purpose: str) -> Schema:
+    fields = {key: Field(shape, bound=_NOISED) for key, shape in sizes.items()}
+    return Schema(name, fields, True, f"common density, noisy sums over crops or videos: {purpose}", noised=noised)
+
 
 SCHEMAS = (
-    Schema(
-        "density_statistics",
-        {
-            "mass": Field((COMPONENTS,), low=0, bound=2.0**30),
-            "sum": Field((COMPONENTS, "D"), bound=2.0**34),
-            "outer": Field((COMPONENTS, "DD"), bound=2.0**38),
-            "likelihood": Field((), bound=2.0**38),
-            "count": COUNT,
-        },
-        True,
-        "common density, a step of EM: of each of its components the summed responsibility for the site's crops, the "
-        "sum and the sum of products of their few standardised numbers weighted by it, nothing of one that holds fewer "
-        "than 5 of them; the log likelihood and the number of all",
+    _sums(
+        "row_sizes",
+        {"bins": ("D", SIZE_BINS)},
+        "statistics",
+        "how many of each of the few numbers of a crop lie between two powers of 2",
     ),
-    Schema(
-        "surprise_histograms",
-        {name: Field((SURPRISE_BINS,), "int64", low=0) for name in ("common", "whole", "placeless", "memory")},
-        True,
-        "common scale: how many of the site's crops lie in each of the fixed bins of unlikeliness under the common "
-        "density, under the site's own with and without positions, and of distance from the site's memory",
+    _sums(
+        "row_moments",
+        {"count": (1,), "mean": ("D",), "square": ("D",)},
+        "statistics",
+        "1, each number, its square, of crops that are shortened to a bounded length",
+    ),
+    _sums(
+        "row_density",
+        {"mass": (COMPONENTS,), "first": (COMPONENTS, "D"), "second": (COMPONENTS, "DD")},
+        "training",
+        "a step of EM: of each component of the density the responsibility for the site's crops, and the crops and "
+        "their products weighted by it, in the component's own units and shortened to a bounded length",
+    ),
+    _sums(
+        "row_scales",
+        {"common": (SCALE_BINS,), "whole": (SCALE_BINS,)},
+        "statistics",
+        "how many crops lie in each of the fixed bins of log-likelihood ratio under the common density, without and "
+        "with their place in the picture",
+    ),
+    _sums(
+        "segment_peaks",
+        {"bins": (PEAK_BINS,)},
+        "statistics",
+        "alarm threshold of cameras that no site holds: how many segments have their largest surprise under the common "
+        "density in each of 64 bins",
     ),
 )

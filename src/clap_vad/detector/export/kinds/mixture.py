@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ....core.behaviour import CUT
+from ....core.density import CUT
 from ....core.memory import NEIGHBOURS
 from ....core.surprise import SHAPE, SURPRISE_BINS, TAIL, Surprise
 from ....features.roles import SAME_WITHIN
@@ -100,11 +100,11 @@ class MixtureExporter(Exporter):
     def _surprise(self, graph: Graph, rows: Value, expert: Density | Remembered) -> Value:
         if isinstance(expert, Remembered):
             return _surprise(graph, _distance(graph, rows, expert.rows), Surprise(expert.counts))
-        return _surprise(graph, _unlikeliness(graph, rows, expert), Surprise(expert.counts))
+        return _surprise(graph, _log_likelihood_ratio(graph, rows, expert), Surprise(expert.counts))
 
 
-def _unlikeliness(graph: Graph, rows: Value, expert: Density) -> Value:
-    """(n,) of (n, d) rows, :func:`~clap_vad.detector.models.mixture.unlikeliness`."""
+def _log_likelihood_ratio(graph: Graph, rows: Value, expert: Density) -> Value:
+    """(n,) of (n, d) rows, :func:`~clap_vad.detector.models.mixture.log_likelihood_ratio`."""
     table = expert.mixture.logarithm
     own = rows.columns(expert.columns)
     i, j = np.triu_indices(expert.mixture.dim)
