@@ -66,7 +66,7 @@ def placeless_columns(behaviour: Behaviour, roles: Roles) -> np.ndarray:
 
 
 def unit_share(plan: Plan) -> float:
-    """What a segment's peak counts in a sum: one crop may move its segment from one bin to another, which is sqrt(2)."""
+    """What a segment's peak counts in a sum: one crop may move its segment to another bin, a change of sqrt(2)."""
     return 1 / math.sqrt(2) if plan.privacy is None or plan.privacy.unit == "crop" else 1.0
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from ..errors import ClapError
 from ..core.accounting import UNITS
+from ..errors import ClapError
 from ..workflows.privacy_terms import Privacy
 
 __all__ = ["privacy_options"]
@@ -59,7 +59,9 @@ def privacy_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _privacy(unit: str | None, given: dict[str, Any]) -> Privacy | None:
     if unit is None:
         if odd := [name for name, value in given.items() if value is not None]:
-            raise ClapError(f"--{odd[0].replace('_', '-')} is an option of differential privacy; give --dp crop or --dp video too")
+            raise ClapError(
+                f"--{odd[0].replace('_', '-')} is an option of differential privacy; give --dp crop or --dp video too"
+            )
         return None
     if given["epsilon"] is None:
         raise ClapError("--dp needs --epsilon, the privacy that the whole run may cost")
