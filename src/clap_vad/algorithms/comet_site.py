@@ -21,6 +21,7 @@ from ..errors import ClapError
 from ..features.crops import crop_rows, present_crops
 from ..features.roles import Roles
 from ..federation.ask import State
+from ..federation.conversation import Turn
 from ..federation.messages import Message
 from .method_site import MethodSite
 from .plan import Plan, SiteData
@@ -72,6 +73,13 @@ class CometSite(MethodSite):
             "settle": (self._settle, "surprise_histograms"),
             "calibrate": (self._calibrate, "score_histogram"),
         }
+        self.order = (
+            Turn(("moments",)),
+            Turn(("normalise",), lasting=True),
+            Turn(("expect",), plan.rounds + 1, "round", first=0),
+            Turn(("settle",), lasting=True),
+            Turn(("calibrate",), lasting=True),
+        )
 
     def _moments(self, payload: Message, state: State) -> Message:
         moments = Moments.of(self._rows(self._behaviour)[0])
