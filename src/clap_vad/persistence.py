@@ -25,6 +25,7 @@ __all__ = [
     "atomic_path",
     "file_sha256",
     "fsync_folder",
+    "held_file",
     "load_arrays",
     "locked_folder",
     "open_npz",
@@ -101,6 +102,17 @@ def append_line(path: Path, line: str, durable: bool = False) -> None:
         if durable:
             handle.flush()
             os.fsync(handle.fileno())
+
+
+@contextlib.contextmanager
+def held_file(path: Path) -> Iterator[None]:
+    """Hold a file, made where there is none, for this process; waits while another one holds it.
+
+    What is read and then appended to is so never appended to by two at once. A killed process lets go of it.
+    """
+    with _naming(path), path.open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from clap_vad.engines.inprocess import InProcessEngine
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, Reply
 from clap_vad.federation.checkpoint import Checkpoint, SiteState
+from clap_vad.federation.conversation import Turn
 from clap_vad.federation.coordinator import coordinate
 from clap_vad.federation.encoding import SiteEncoding, check_update_encoding
 from clap_vad.federation.engine import Quorum
@@ -52,6 +53,7 @@ class Program:
     """Replies with its update of the question's number, and counts its answers."""
 
     dim = DIM
+    order = (Turn(("tell",), 99),)
 
     def __init__(self, participant: str, update: Callable[[str, int], dict] = update_of) -> None:
         self.steps = {"tell": (self._tell, "model_update")}
@@ -99,7 +101,7 @@ class Losing(InProcessEngine):
 
 def make_site(folder: Path, participant: str, secure=False, update=update_of, policy=None, encodes=True) -> Site:
     protection = SiteProtection(participant, list(COUNTS), UnauthenticatedSigner(), 3) if secure else None
-    states, ledger = SiteState(folder / participant), Ledger(folder / f"{participant}.jsonl")
+    states, ledger = SiteState(folder / participant / "state"), Ledger(folder / participant / "ledger.jsonl")
     encoding = SiteEncoding(participant, seed=4) if encodes else None
     return Site(participant, Program(participant, update), states, ledger, policy, protection, None, encoding)
 
@@ -256,7 +258,7 @@ def question(**changes) -> Ask:
 def test_questions_whose_steps_are_none_are_refused(tmp_path, changes, says):
     with pytest.raises(RefusalError, match=says):
         make_site(tmp_path, "ada").handle(question(**changes))
-    assert not (tmp_path / "ada.jsonl").exists() and not (tmp_path / "ada").exists()
+    assert not (tmp_path / "ada" / "ledger.jsonl").exists() and not (tmp_path / "ada" / "state").exists()
 
 
 def test_8_bits_leave_a_site_only_where_they_are_agreed_and_permitted(tmp_path):
@@ -330,7 +332,7 @@ def test_numbers_of_another_kind_shape_or_size_do_not_leave(tmp_path, monkeypatc
     monkeypatch.setattr(SiteEncoding, "encode", lambda *arguments: {**encode(*arguments), **change})
     with pytest.raises(ClapError, match=says):
         make_site(tmp_path, "ada").handle(question())
-    assert not (tmp_path / "ada.jsonl").exists()
+    assert not (tmp_path / "ada" / "ledger.jsonl").exists()
 
 
 def test_every_schema_with_float32_numbers_has_a_twin_and_no_other():

@@ -15,6 +15,7 @@ from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask
 from clap_vad.federation.checkpoint import Checkpoint, RoundLog, SiteState
+from clap_vad.federation.conversation import Turn
 from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import check_message, message_bytes, schema, schemas
 from clap_vad.federation.site import Site
@@ -25,6 +26,7 @@ class Echo:
     """A site program whose reply the test chooses."""
 
     dim = 4
+    order = (Turn(("count",), 9),)
 
     def __init__(self, reply):
         self.steps = {"count": (lambda payload, state: reply, "segment_count")}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask
 from clap_vad.federation.checkpoint import SiteState
+from clap_vad.federation.conversation import Turn
 from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import schemas
 from clap_vad.federation.policy import Policy, RefusalError
@@ -34,6 +35,7 @@ class Counting:
     """A site program that notes what it was made to do."""
 
     dim = 4
+    order = (Turn(("count", "describe"), 9),)
 
     def __init__(self) -> None:
         self.done: list[str] = []

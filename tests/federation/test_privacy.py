@@ -17,6 +17,7 @@ from clap_vad.detector.network import last_layers, weight_shapes
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, SecureSum
 from clap_vad.federation.checkpoint import SiteState
+from clap_vad.federation.conversation import Turn
 from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import Message, schema
 from clap_vad.federation.policy import RefusalError
@@ -37,6 +38,7 @@ class Program:
     """Sums that are all zero, or what the site was told last; remembers what it was asked and keyed with."""
 
     dim = DIM
+    order = (Turn(("scales", "calibrate", "train", "tell", "bare"), 99),)
 
     def __init__(self) -> None:
         self.keys: list[bytes] = []

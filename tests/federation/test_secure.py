@@ -21,6 +21,7 @@ from clap_vad.engines.inprocess import InProcessEngine
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, Reply, SecureSum
 from clap_vad.federation.checkpoint import Checkpoint, SiteState
+from clap_vad.federation.conversation import Turn
 from clap_vad.federation.coordinator import ANSWERED, coordinate
 from clap_vad.federation.engine import Quorum, TooFewRepliesError
 from clap_vad.federation.ledger import Ledger
@@ -42,6 +43,7 @@ class Program:
     """Replies with a message of any schema that the test chose."""
 
     dim = DIM
+    order = (Turn(("tell",), 9),)
 
     def __init__(self, name: str, message: dict) -> None:
         self.calls = 0

@@ -17,16 +17,24 @@ from ..core.mixture import NORMAL_CLUSTER, anomalous_videos, common_density, nor
 from ..core.windows import LABEL_SHARE, SHORT_VIDEOS, refine, window_labels
 from ..features.streaming import ENTROPIES, all_video_statistics
 from ..federation.ask import Ask, State, Steps
+from ..federation.conversation import Turn
 from ..federation.messages import Message
 from ..federation.policy import RefusalError
-from .federated_segregation import common_mixture, judged_anomalous, mixture_fit, mixture_statistics, summary_moments
+from .federated_segregation import (
+    MIXTURE_FIT,
+    common_mixture,
+    judged_anomalous,
+    mixture_fit,
+    mixture_statistics,
+    summary_moments,
+)
 from .method import METHODS, option
 from .plan import Plan, SiteData
 from .private_coordinator import STATISTICS, private_steps
 from .private_site import PrivateSite
 from .rounds import calibration, labelling, normalisation, training_rounds
 from .sgd_method import SgdMethod
-from .site import DetectorSite
+from .site import LABELLING, DetectorSite
 
 __all__ = ["Clap", "ClapSite"]
 
@@ -117,7 +125,9 @@ class ClapSite(DetectorSite):
     """Labels made and refined at home; what leaves is a Gaussian of magnitudes, then model updates."""
 
     def __init__(self, settings: Clap, plan: Plan, data: SiteData) -> None:
-        super().__init__(plan, data, settings.sgd(), settings.milestones())
+        fit = MIXTURE_FIT if settings.federated else ()
+        labelling = (*fit, Turn(("segregate",), lasting=True), LABELLING)
+        super().__init__(plan, data, settings.sgd(), settings.milestones(), labelling)
         self._settings = settings
         self.steps["segregate"] = (self._segregate, settings.gaussian)
         self.steps["label"] = (self._label, "segment_count")
@@ -127,7 +137,8 @@ class ClapSite(DetectorSite):
         if plan.privacy is not None:
             if not settings.private_statistics():
                 raise RefusalError("a private run with settings under which one video moves another's labels; refused")
-            self.steps = PrivateSite(self, plan.privacy, settings.sgd()).steps
+            private = PrivateSite(self, plan.privacy, settings.sgd())
+            self.steps, self.order = private.steps, private.order
 
     def summaries(self, state: State) -> np.ndarray:
         """(V, 2), kept beside the magnitudes: features are read once, whichever question comes first."""

@@ -116,9 +116,9 @@ def _normalisation(state: State, sums: NoisySums) -> Steps:
     if "normaliser.mean" not in state:
         sizes, most = state["sizes"], float(state["sizes.most"])
         replies = yield Ask("moments", "row_moments", {"sizes": sizes, "most": most}, lasting=False)
-        total = sums.total(replies)
-        found = bounded_rows.read_normaliser(**total, deviation=sums.deviation(), sizes=sizes, most=most)
-        state["units"] = np.array(bounded_rows.counted(total["count"]))
+        moments = sums.total(replies)
+        found = bounded_rows.read_normaliser(**moments, deviation=sums.deviation(), sizes=sizes, most=most)
+        state["units"] = np.array(bounded_rows.counted(moments["count"]))
         state["normaliser.mean"], state["normaliser.scale"] = found.mean, found.scale
     if "normaliser.known" not in state:
         known: Message = {"mean": state["normaliser.mean"], "scale": state["normaliser.scale"]}
@@ -182,4 +182,5 @@ def _keep(fit: Fit, state: State) -> None:
 
 
 def _kept(state: State) -> Fit:
-    return Fit(mixture_of(state), *(state[f"fit.{name}"] for name in _SUMS), averaged=int(state["fit.averaged"]))
+    mass, first, second = (state[f"fit.{name}"] for name in _SUMS)
+    return Fit(mixture_of(state), mass, first, second, int(state["fit.averaged"]))

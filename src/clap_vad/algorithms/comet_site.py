@@ -27,6 +27,7 @@ from ..features.roles import Roles
 from ..features.store import VideoIndex
 from ..features.streaming import blocks
 from ..federation.ask import State
+from ..federation.conversation import Turn
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from ..federation.policy import RefusalError
 from ..federation.privacy import KEY
@@ -91,6 +92,14 @@ class CometSite(MethodSite):
             "settle": (self._settle, "row_scales"),
             "calibrate": (self._calibrate, "segment_peaks"),
         }
+        self.order = (
+            Turn(("sizes",), lasting=True),
+            Turn(("moments",)),
+            Turn(("normalise",), lasting=True),
+            Turn(("expect",), plan.rounds + 1, "round", first=0),
+            Turn(("settle",), lasting=True),
+            Turn(("calibrate",), lasting=True),
+        )
 
     def _sizes(self, payload: Message, state: State) -> Message:
         state["rate"] = np.array(self._rate(np.asarray(payload[KEY]).tobytes()))

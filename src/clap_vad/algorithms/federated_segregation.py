@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..core.federated_mixture import (
+    MAX_STEPS,
     STARTS,
     Fit,
     Mixtures,
@@ -27,9 +28,13 @@ from ..core.federated_mixture import (
 )
 from ..errors import ClapError
 from ..federation.ask import Ask, State, Steps
+from ..federation.conversation import Turn
 from ..federation.messages import Message
 
-__all__ = ["common_mixture", "judged_anomalous", "mixture_fit", "mixture_statistics", "summary_moments"]
+__all__ = ["MIXTURE_FIT", "common_mixture", "judged_anomalous", "mixture_fit", "mixture_statistics", "summary_moments"]
+
+MIXTURE_FIT = (Turn(("summarise",)), Turn(("mixture",), MAX_STEPS))
+"""What a site is asked."""
 
 _OURS = "mixture."
 """Entries of the coordinator's state begin with it."""

@@ -24,12 +24,13 @@ from ..detector.training import TrainingResult
 from ..errors import ClapError
 from ..features.streaming import segment_changes
 from ..federation.ask import Ask, State, Steps
+from ..federation.conversation import Turn
 from ..federation.messages import Message
 from .method import METHODS, option
 from .plan import Plan, SiteData
 from .rounds import WEIGHTS, calibration, global_weights, labelling, normalisation, set_weights, training_rounds
 from .sgd_method import SgdMethod
-from .site import DetectorSite
+from .site import LABELLING, DetectorSite
 
 __all__ = ["Gcl", "GclSite"]
 
@@ -102,7 +103,8 @@ class GclSite(DetectorSite):
     update = "cooperative_update"
 
     def __init__(self, settings: Gcl, plan: Plan, data: SiteData) -> None:
-        super().__init__(plan, data, settings.sgd(), settings.milestones())
+        pretraining = (Turn(("pretrain",), settings.pretrain_rounds, "pretrain"),) if settings.pretrain_rounds else ()
+        super().__init__(plan, data, settings.sgd(), settings.milestones(), (LABELLING, *pretraining))
         self._settings = settings
         self.shapes |= generator_shapes(plan.dim)
         self.steps["label"] = (self._count, "segment_count")

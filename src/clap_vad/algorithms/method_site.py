@@ -10,6 +10,7 @@ import numpy as np
 
 from ..detector.homes import Homes
 from ..detector.source import video_slices
+from ..federation.conversation import Turn
 from ..federation.messages import Message
 from ..federation.site import Handler
 from .plan import Plan, SiteData
@@ -26,6 +27,7 @@ class MethodSite(ABC):
 
     Attributes:
         steps: what it is willing to do: step name -> (handler, schema of its reply).
+        order: in which order and how often its coordinator asks for them; it answers nothing that is not in it.
         dim: the size that its messages call D.
         slices: each video's segments among all, in order.
     """
@@ -36,6 +38,7 @@ class MethodSite(ABC):
     def __init__(self, plan: Plan, data: SiteData) -> None:
         self.plan, self.data, self.dim = plan, data, plan.dim
         self.steps: dict[str, tuple[Handler, str]] = {}
+        self.order: tuple[Turn, ...] = ()
         self.slices = video_slices(data.entries)
 
     @abstractmethod

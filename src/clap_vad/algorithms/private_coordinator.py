@@ -26,12 +26,12 @@ from ..federation.strategy import Contribution
 from ..protection.session import least_members
 from .noisy_sums import NoisySums
 from .plan import Plan
+from .private_site import MIXTURE_STEPS
 from .rounds import RoundMeter, begin_training, drawn_participants, global_weights, set_weights
 
 __all__ = ["STATISTICS", "private_steps"]
 
-_MIXTURE_STEPS = 4
-STATISTICS = 5 + _MIXTURE_STEPS
+STATISTICS = 5 + MIXTURE_STEPS
 """Noisy statistics of a run: scales, moments, centre, steps of EM, Gaussian, scores."""
 _OURS = "private."
 """Entries of the coordinator's state begin with it."""
@@ -111,7 +111,7 @@ def _segregation(state: State, sums: _Sums, dim: int, normal_cluster: str) -> St
         state[_OURS + "centre"] = private.read_centre(total, videos, sums.deviation())
         _keep(private.first_mixture(), 0, state)
         state[_OURS + "sums"] = private.expected_sums(private.first_mixture(), videos)
-    while (step := int(state[_OURS + "step"])) < _MIXTURE_STEPS:
+    while (step := int(state[_OURS + "step"])) < MIXTURE_STEPS:
         replies = yield Ask("mixture", "private_mixture", _mixture(state), lasting=False)
         # Online EM (Cappe and Moulines 2009): sums are the mean of all so far, and noise that of none by itself.
         before = state[_OURS + "sums"]

@@ -20,6 +20,7 @@ from ..detector.training import SgdSettings
 from ..errors import ClapError
 from ..features.streaming import all_video_moments
 from ..federation.ask import State
+from ..federation.conversation import Turn
 from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
 from ..federation.policy import RefusalError
 from ..federation.privacy import KEY
@@ -27,7 +28,10 @@ from ..federation.site import Handler
 from ..protection.noise import secret_generator
 from .plan import Plan, SiteData
 
-__all__ = ["LabellingSite", "PrivateSite"]
+__all__ = ["MIXTURE_STEPS", "LabellingSite", "PrivateSite"]
+
+MIXTURE_STEPS = 4
+"""Of EM, from a fixed start."""
 
 _MOST_WEIGHT = 1e6
 
@@ -85,6 +89,18 @@ class PrivateSite:
             "label": (self._label, ACKNOWLEDGEMENT),
             "calibrate": (self._calibrate, "private_scores"),
         }
+        training = tuple(f"train_{layers}" for layers in range(1, LAYERS + 1))
+        self.order = (
+            Turn(("scales",)),
+            Turn(("moments",)),
+            Turn(("normalise",), lasting=True),
+            Turn(("summarise",)),
+            Turn(("mixture",), MIXTURE_STEPS),
+            Turn(("segregate",), lasting=True),
+            Turn(("label",), lasting=True),
+            *((Turn(training, site.plan.rounds, "round"),) if site.plan.rounds else ()),
+            Turn(("calibrate",)),
+        )
         for layers in range(1, LAYERS + 1):
             self.steps[f"train_{layers}"] = (partial(self._train, layers), f"private_gradient_{layers}")
 

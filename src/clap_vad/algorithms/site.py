@@ -21,12 +21,16 @@ from ..detector.training import SgdSettings, TrainingResult, local_sgd
 from ..errors import ClapError
 from ..features.streaming import feature_moments
 from ..federation.ask import State
+from ..federation.conversation import Turn
 from ..federation.messages import Message
 from .method_site import MethodSite
 from .plan import Plan, SiteData
 from .rounds import WEIGHTS, global_weights, normaliser_of
 
-__all__ = ["DetectorSite"]
+__all__ = ["LABELLING", "DetectorSite"]
+
+LABELLING = Turn(("label",), lasting=True)
+"""Every site makes its labels, once."""
 
 
 class DetectorSite(MethodSite):
@@ -40,12 +44,20 @@ class DetectorSite(MethodSite):
         data: what the participant holds.
         sgd: optimiser settings of a round before any milestone.
         milestones: epochs, counted over the whole run, at which the learning rate falls to a tenth.
+        labelling: what is asked between normalisation and rounds.
     """
 
     update: ClassVar[str] = "model_update"
     """Schema of the update of all that the method trains, where the strategy does not ask for more."""
 
-    def __init__(self, plan: Plan, data: SiteData, sgd: SgdSettings, milestones: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        data: SiteData,
+        sgd: SgdSettings,
+        milestones: tuple[int, ...] = (),
+        labelling: tuple[Turn, ...] = (LABELLING,),
+    ) -> None:
         super().__init__(plan, data)
         self._sgd, self._milestones = sgd, milestones
         self.shapes = weight_shapes(plan.dim)
@@ -55,6 +67,13 @@ class DetectorSite(MethodSite):
             "train": (self._train, plan.strategy.reply or self.update),
             "calibrate": (self._calibrate, "score_histogram"),
         }
+        normalisation = (Turn(("moments",)), Turn(("normalise",), lasting=True))
+        training = (Turn(("train",), plan.rounds, "round"), Turn(("calibrate",)))
+        self.order = (
+            *(normalisation if plan.normalise != "none" else ()),
+            *labelling,
+            *(training if plan.rounds else ()),
+        )
 
     def source(self, state: Mapping[str, np.ndarray]) -> SegmentSource:
         """The site's segments, standardised as the federation agreed."""

@@ -20,6 +20,7 @@ from ..evaluation.scoring import score_test_videos
 from ..features.description import describe
 from ..federation.ask import Ask, State
 from ..federation.checkpoint import SiteState
+from ..federation.conversation import Turn
 from ..federation.encoding import SiteEncoding
 from ..federation.ledger import Ledger
 from ..federation.messages import ACKNOWLEDGEMENT, Message
@@ -110,15 +111,18 @@ class _Program:
             "describe": (self._describe, "features_description"),
             "begin": (self._begin, ACKNOWLEDGEMENT),
         }
+        self.order: tuple[Turn, ...] = (Turn(("describe",)), Turn(("begin",), lasting=True))
         self.dim = 0
         if agreement is not None:
             agreed = Agreement.from_array(agreement)
             self._method = self._make(agreed)
             self.dim = self._method.dim
             self.steps |= self._method.steps
+            self.order += self._method.order
             self.terms = agreed.plan().privacy
             if self.terms is None:  # counts of frames have no noise
                 self.steps["evaluate"] = (self._evaluate, "evaluation_histogram")
+                self.order += (Turn(("evaluate",)),)
             if agreed.secure:
                 self.protection = SiteProtection(name, agreed.participants, signer(), policy.minimum_cohort)
             if agreed.update_encoding == "int8":

@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ClapError
-from ..persistence import append_line, load_arrays, save_arrays, write_text
+from ..persistence import append_line, load_arrays, read_json, save_arrays, write_json, write_text
 from .ask import Ask, State
 
-__all__ = ["Checkpoint", "RoundLog", "SiteState", "read_rounds"]
+__all__ = ["Checkpoint", "Cohort", "RoundLog", "SiteState", "read_rounds"]
 
 _CHECKSUM = "sha256"
 _NAMES = "question"
 """Entry of a kept question that holds the names of its step and of its reply's schema."""
+_COHORT = "cohort.json"
 
 
 def _save(file: Path, state: State) -> None:
@@ -44,6 +46,19 @@ def _checksum(state: State) -> np.ndarray:
         digest.update(f"{name}\0{value.dtype.str}\0{value.shape}\0".encode())
         digest.update(value.reshape(-1).view(np.uint8).data)
     return np.frombuffer(digest.digest(), np.uint8)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What a secure sum was over, as far as it came: sites answer the same question again for that sum alone.
+
+    Attributes:
+        participants: who was asked.
+        members: whose masked numbers were to be opened; empty where it did not come to that.
+    """
+
+    participants: tuple[str, ...]
+    members: tuple[str, ...] = ()
 
 
 class Checkpoint:
@@ -79,6 +94,18 @@ class Checkpoint:
                 payload = _load(file)
                 step, reply = json.loads(payload.pop(_NAMES).tobytes())
                 yield Ask(step, reply, dict(payload), sequence=number)
+
+    def keep_cohort(self, sequence: int, cohort: Cohort) -> None:
+        """Keep what the secure sum of this question is over, in place of that of the question before."""
+        write_json(self._folder / _COHORT, {"sequence": sequence, **asdict(cohort)})
+
+    def cohort(self, sequence: int) -> Cohort | None:
+        """What the secure sum of this question was over; None where nobody has masked an answer to it."""
+        file = self._folder / _COHORT
+        kept = read_json(file) if file.exists() else {}
+        if kept.get("sequence") != sequence:
+            return None
+        return Cohort(tuple(kept["participants"]), tuple(kept["members"]))
 
 
 class SiteState:

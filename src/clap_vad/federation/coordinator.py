@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -113,8 +114,13 @@ class _Driver:
 
     def _secure_replies(self, ask: Ask) -> tuple[list[Reply], set[str]]:
         """One reply that stands for all, and who is in it."""
+        # With noise, the same question has other noise when it is asked again, and may be over others.
+        before = None if schema(ask.reply).noised else self.checkpoint.cohort(ask.sequence)
+        if before is not None:
+            ask = replace(ask, targets=before.participants)
         cohort = max(LEAST_COHORT, min(self.quorum.sites, len(ask.targets or ())))
-        summed = secure_sum(ask, self.engine, int(self.state["dim"]), cohort, self._accepted())
+        keep = partial(self.checkpoint.keep_cohort, ask.sequence)
+        summed = secure_sum(ask, self.engine, int(self.state["dim"]), cohort, self._accepted(), before, keep)
         self._count(summed.bytes_down, summed.bytes_up)
         self.state["clipped"] = self.state["clipped"] + summed.clipped
         self._accept(ask.sequence, summed.members)

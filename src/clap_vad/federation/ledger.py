@@ -20,10 +20,13 @@ class Ledger:
     """Appends one JSON line per outgoing message to a file that stays at the site.
 
     A message sent again after a restart stands there again: it did leave again.
+
+    Attributes:
+        folder: in which it lies; of the run at the site.
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self._file, self.folder = file, file.parent
         file.parent.mkdir(parents=True, exist_ok=True)
 
     def record(self, ask: Ask, schema: str, message: Message, protection: str, peer: str = "coordinator") -> None:

@@ -15,8 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +22,6 @@ from pathlib import Path
 import numpy as np
 
 from ..core.accounting import Terms
-from ..errors import ClapError
 from ..persistence import append_line
 from ..protection.noise import gaussian_noise, keyed_digest
 from ..protection.packing import digest
@@ -34,12 +31,12 @@ from .messages import Message
 from .messages import schema as schema_of
 from .policy import RefusalError
 from .question import question_digest
+from .secret import site_secret
 
 __all__ = ["KEY", "Noted", "SitePrivacy"]
 
 KEY = "privacy.key"
 """Entry that a step finds in its question under differential privacy: what its draws are keyed by, (32,) uint8."""
-_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class SitePrivacy:
         self._participant, self._terms, self._one_process = participant, terms, one_process
         self._file = folder / "privacy.jsonl"
         if terms.seed is None:
-            self._secret = _secret(folder / "privacy.key")
+            self._secret = site_secret(folder)
         else:
             self._secret = digest("clap-vad seeded noise", terms.seed, participant)
         self._noted: list[Noted] | None = None
@@ -173,25 +170,3 @@ class SitePrivacy:
     def _note(self, noted: Noted) -> None:
         append_line(self._file, json.dumps(asdict(noted)), durable=not self._one_process)
         self._read().append(noted)
-
-
-def _secret(file: Path) -> bytes:
-    """The secret in this file, made where there is none; readable by its owner alone.
-
-    Raises:
-        ClapError: it is not as long as one.
-    """
-    if not file.exists():
-        fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(secrets.token_bytes(_SECRET_BYTES))
-            opened.flush()
-            os.fsync(opened.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, file)  # whole, or not at all
-        fresh.unlink()
-    secret = file.read_bytes()
-    if len(secret) != _SECRET_BYTES:
-        raise ClapError(f"{file}: not the secret of a run; restore it, or begin another run")
-    return secret

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ..protection.coordinator import SecureCoordinator
 from ..protection.session import SEALED_BYTES, Session
 from .ask import Ask, Reply, SecureSum
+from .checkpoint import Cohort
 from .engine import Engine, TooFewRepliesError
 from .messages import Message, message_bytes
 from .question import question_digest
@@ -37,7 +38,15 @@ class Summed:
     bytes_down: int
 
 
-def secure_sum(ask: Ask, engine: Engine, dim: int, cohort: int, accepted: Mapping[str, int]) -> Summed:
+def secure_sum(
+    ask: Ask,
+    engine: Engine,
+    dim: int,
+    cohort: int,
+    accepted: Mapping[str, int],
+    before: Cohort | None,
+    keep: Callable[[Cohort], None],
+) -> Summed:
     """Ask the targets a question and learn the sum of their replies alone.
 
     Sites may drop out in any phase as long as the threshold, two thirds of the targets, remains; what one sent is in
@@ -49,6 +58,8 @@ def secure_sum(ask: Ask, engine: Engine, dim: int, cohort: int, accepted: Mappin
         dim: D.
         cohort: sites that the sum must be over at least.
         accepted: per participant the last question whose answer counted.
+        before: what the sum was over when this question was asked before; the targets are its participants.
+        keep: called with what the sum is over, before sites are asked for what they will not say of another one.
 
     Raises:
         TooFewRepliesError: nothing of this question has been learnt, and it can be asked again.
@@ -61,12 +72,21 @@ def secure_sum(ask: Ask, engine: Engine, dim: int, cohort: int, accepted: Mappin
     layout = layout_of(ask.reply, dim, len(targets))
     asking = _Asking(ask, engine, secure, session_of(secure, layout), accepted)
     coordinator = SecureCoordinator(asking.session)
-    question = coordinator.advertised(asking.phase("advertise", {}, coordinator.members))
+    opened = before.members if before else ()
+    question = coordinator.advertised(asking.phase("advertise", {}, opened or coordinator.members))
     sealed = coordinator.shared(asking.phase("share", question, coordinator.members))
     present = next(iter(sealed.values()))["present"]
     masks = {"secure.present": present, "secure.ciphertexts": _matrix(sealed, targets)}
+    if before is None:
+        keep(Cohort(tuple(targets)))
     question = coordinator.masked(asking.phase("mask", {**ask.payload, **masks}, coordinator.members))
     members = coordinator.members
+    if opened and members != opened:
+        raise TooFewRepliesError(
+            f"step '{ask.step}': its sum was lost as it was opened, and sites open no other of the same answers; "
+            f"{', '.join(name for name in opened if name not in members)} must be there"
+        )
+    keep(Cohort(tuple(targets), members))
     narrow, wide = coordinator.unmasked(asking.phase("unmask", question, members))
     message, clipped = read_sum(secure, layout, narrow, wide)
     return Summed(message, members, clipped, asking.bytes_up, asking.bytes_down)

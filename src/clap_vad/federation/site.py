@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ClapError
 from .ask import Ask, State
 from .checkpoint import SiteState
+from .conversation import Conversation, Turn
 from .encoding import SiteEncoding
 from .ledger import Ledger
 from .messages import ACKNOWLEDGEMENT, Message, check_message, encoded
@@ -34,6 +35,10 @@ class SiteProgram(Protocol):
         """What the site is willing to do: step name -> (handler, schema of its reply)."""
 
     @property
+    def order(self) -> Sequence[Turn]:
+        """In which order and how often an honest run asks for them."""
+
+    @property
     def dim(self) -> int:
         """D of its features."""
 
@@ -45,7 +50,7 @@ class Site:
         participant: its id.
         program: the algorithm's side.
         states: where the state is kept between questions.
-        ledger: where outgoing messages are recorded.
+        ledger: where outgoing messages are recorded; what was asked is noted beside it.
         policy: what the site permits; by default all that is declared.
         protection: its side of secure aggregation, in a run that promises it.
         privacy: its side of differential privacy, in a run that promises it.
@@ -71,22 +76,23 @@ class Site:
         self._protection = protection
         self._privacy = privacy
         self._encoding = encoding
+        self._conversation = Conversation(participant, program.order, ledger.folder)
 
     def handle(self, ask: Ask) -> Message:
         """Answer one question.
 
-        Nothing leaves the site but what this returns, and that only if the step is one the site knows, its schema is
-        the one asked for and permitted by the site's policy, and the message is within the schema. In a run that
-        promises secure aggregation, only under masks, in one that promises differential privacy, only with noise, but
-        for what depends on no video.
+        Nothing leaves the site but what this returns, and that only if the step is one the site knows and in its turn,
+        its schema is the one asked for and permitted by the site's policy, and the message is within the schema. In a
+        run that promises secure aggregation, only under masks, in one that promises differential privacy, only with
+        noise, but for what depends on no video. Asked the same again, it answers the same or not at all; with noise,
+        with noise of its own, which counts.
         """
         if ask.secure is not None and ask.secure.phase != "mask":
             return self._answer_phase(ask)
         if ask.step not in self._program.steps:
             raise RefusalError(f"participant '{self.participant}': asked for the unknown step '{ask.step}'; refused")
-        handler, schema = self._program.steps[ask.step]
-        if ask.silent:
-            schema = ACKNOWLEDGEMENT
+        handler, declared = self._program.steps[ask.step]
+        schema = ACKNOWLEDGEMENT if ask.silent else declared
         masked = ask.secure is not None
         plain, asked = schema, (ask.secure.schema if ask.secure is not None else ask.reply)
         if self._encoding is not None and asked == encoded(plain):
@@ -102,6 +108,7 @@ class Site:
         noised = schema_of(schema).noised
         if bool(noised) != (self._privacy is not None and not schema_of(schema).bare):
             raise RefusalError(f"schema '{schema}' {'with' if noised else 'without'} noise; refused in this run")
+        self._conversation.ask(ask, declared)
         payload = ask.payload if self._privacy is None else self._privacy.enter(ask, schema)
         accepted = ask.accepted.get(self.participant, -1)
         state = dict(self._states.before(accepted + 1))
@@ -122,6 +129,8 @@ class Site:
             check_message(schema, message, self._program.dim, self.participant)
         for array in state.values():
             array.flags.writeable = False  # states are compared by identity, so nobody may write into one
+        if self._privacy is None and not ask.silent:
+            self._conversation.answer(ask, message)
         if self._protection is not None and masked:
             message = self._protection.mask(ask, message, self._program.dim)
         self._states.save(ask.sequence, accepted, state)
@@ -136,6 +145,8 @@ class Site:
         assert ask.secure is not None  # see handle
         self._policy.check_question(replace(ask, reply=ask.secure.schema))
         message = self._protection.answer(ask, self._program.dim)
+        if ask.secure.phase == "unmask" and self._privacy is None:
+            self._conversation.open(ask.secure, np.asarray(ask.payload["present"]))
         self._ledger.record(ask, PHASE_SCHEMAS[ask.secure.phase], message, "none")
         return message
 

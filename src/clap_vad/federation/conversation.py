@@ -1,0 +1,231 @@
+"""What may be asked in a run, in which order and how often: as an honest run does it, and no more.
+
+A sum tells little; the same sum asked again and again, each time a little otherwise, tells every number in it. So the
+order and the number of questions are part of what a site agreed to. It notes each question before it answers, in a file
+of the run that is only ever appended to and that no coordinator can reset: not by a kill, a new job, another process,
+nor by saying from which older state it wants its answer.
+
+A question that was asked before may come again, since a coordinator may be killed as it waits. It gets the same answer
+or none. A refused question counts too: what a site refuses says something of its data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..persistence import append_line, held_file
+from ..protection.noise import keyed_digest
+from ..protection.packing import digest
+from .ask import Ask, SecureSum
+from .messages import Message
+from .policy import RefusalError
+from .question import question_digest
+from .secret import site_secret
+
+__all__ = ["NOTES", "Conversation", "Turn"]
+
+NOTES = "questions.jsonl"
+"""The file in the run's folder at the site."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of the conversation that an honest run is; the turns come one after the other.
+
+    Attributes:
+        steps: what may be asked in it.
+        most: distinct questions that it has at most, all steps together.
+        counter: entry of the question that numbers it, such as ``round``; its numbers rise, from ``first`` on, and
+            there are ``most`` of them. Empty for none.
+        first: number of the first; where it is 0, a question without a number is that one.
+        lasting: what comes later builds on it, so nothing is answered before it was asked; see
+            :attr:`~clap_vad.federation.ask.Ask.lasting`.
+    """
+
+    steps: tuple[str, ...]
+    most: int = 1
+    counter: str = ""
+    first: int = 1
+    lasting: bool = False
+
+    @property
+    def name(self) -> str:
+        """For sentences."""
+        return " or ".join(f"'{step}'" for step in self.steps)
+
+    def number(self, ask: Ask) -> int:
+        """The number of a question; raises :class:`RefusalError` for one that no honest question has.
+
+        >>> Turn(("train",), 20, "round").number(Ask("train", "model_update", {"round": 3}))
+        3
+        >>> Turn(("train",), 20, "round").number(Ask("train", "model_update", {"round": -5}))
+        Traceback (most recent call last):
+        clap_vad.federation.policy.RefusalError: step 'train': its 'round' must be a whole number from 1 to 20; refused
+        """
+        if not self.counter or (self.first == 0 and self.counter not in ask.payload):
+            return 0
+        last = self.first + self.most - 1
+        number = np.asarray(ask.payload.get(self.counter))
+        if number.shape != () or number.dtype.kind not in "iu" or not self.first <= int(number) <= last:
+            raise RefusalError(
+                f"step '{ask.step}': its '{self.counter}' must be a whole number from {self.first} to {last}; refused"
+            )
+        return int(number)
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A line of ``questions.jsonl``: that something was asked, or what was answered.
+
+    Attributes:
+        question: digest of what was asked, see :func:`~clap_vad.federation.question.question_digest`.
+        step: of the question.
+        number: of the question within its turn, see :meth:`Turn.number`.
+        answer: keyed digest of the answer, which tells nobody but the site whether two are the same; empty where the
+            line only says that it was asked.
+        cohort: digest of who was to be in the secure sum; empty for none.
+        opened: digest of whose masked numbers were in it, once the site has helped to take the masks off.
+    """
+
+    question: str
+    step: str = ""
+    number: int = 0
+    answer: str = ""
+    cohort: str = ""
+    opened: str = ""
+
+
+class Conversation:
+    """Keeps the order of one run at one site.
+
+    Args:
+        participant: its id.
+        order: the turns of an honest run.
+        folder: of the run at the site.
+    """
+
+    def __init__(self, participant: str, order: Sequence[Turn], folder: Path) -> None:
+        self._participant, self._order, self._folder = participant, tuple(order), folder
+        self._file = folder / NOTES
+        self._known: tuple[int, list[Noted]] = (0, [])  # bytes of the file, and what stands in them
+
+    def ask(self, ask: Ask, schema: str) -> None:
+        """Take in a question before it is answered.
+
+        Args:
+            ask: the question.
+            schema: of the answer that the step gives; one that is asked to be done in silence is the same question.
+
+        Raises:
+            RefusalError: an honest run asks no such thing now.
+        """
+        question = question_digest(replace(ask, reply=schema) if ask.silent else ask).hex()
+        with held_file(self._file):
+            noted = self._read()
+            if any(each.question == question for each in noted):
+                return
+            if not noted and ask.accepted.get(self._participant, -1) >= 0:
+                raise self._refused(
+                    f"there is no {NOTES} of what it has answered in this run, which another release began or whose "
+                    "files were lost; begin another run"
+                )
+            number = self._checked(ask, [each for each in noted if each.step])
+            self._note(Noted(question, ask.step, number))
+
+    def answer(self, ask: Ask, message: Message) -> None:
+        """Take in the answer before it leaves, as it is under any masks.
+
+        Raises:
+            RefusalError: the question has been answered, and this answer is another, or for a sum over others. Either
+                would give away the difference.
+        """
+        question, names = question_digest(ask).hex(), sorted(message)
+        content = [part for name in names for part in (name, *_value(message[name]))]
+        answer = keyed_digest(site_secret(self._folder), "answer", question, *content).hex()
+        cohort = "" if ask.secure is None else _cohort(ask.secure)
+        with held_file(self._file):
+            first = next((each for each in self._read() if each.question == question and each.answer), None)
+            if first is None:
+                self._note(Noted(question, answer=answer, cohort=cohort))
+            elif first.answer != answer:
+                raise self._refused(f"'{ask.step}' is asked again, and its answer would be another now; refused")
+            elif first.cohort != cohort:
+                raise self._refused(f"'{ask.step}' is asked again, for a sum over others than the first; refused")
+
+    def open(self, secure: SecureSum, present: np.ndarray) -> None:
+        """Take in whose masked numbers are to be added up, before this site helps to take the masks off.
+
+        Raises:
+            RefusalError: it has helped with another sum of the answers to the same question.
+        """
+        opened = digest("clap-vad opened 1", _cohort(secure), present.tobytes()).hex()
+        with held_file(self._file):
+            first = next((e for e in self._read() if e.question == secure.question and e.opened), None)
+            if first is None:
+                self._note(Noted(secure.question, opened=opened))
+            elif first.opened != opened:
+                raise self._refused("the same question is to be summed again, over others than the first; refused")
+
+    def _checked(self, ask: Ask, asked: list[Noted]) -> int:
+        """The number of a new question; raises :class:`RefusalError` where it is out of turn."""
+        place = self._place(ask.step)
+        if place is None:
+            raise self._refused(f"asked for '{ask.step}', which has no place in this run; refused")
+        turn, places = self._order[place], [self._place(each.step) for each in asked]
+        number = turn.number(ask)
+        reached = max((other for other in places if other is not None), default=-1)
+        if reached > place:
+            raise self._refused(f"asked for '{ask.step}' after {self._order[reached].name}; refused")
+        for before in self._order[:place]:
+            if before.lasting and not any(each.step in before.steps for each in asked):
+                raise self._refused(f"asked for '{ask.step}' before {before.name}; refused")
+        same = [each for each in asked if each.step in turn.steps]
+        if len(same) >= turn.most:
+            raise self._refused(
+                f"asked for {turn.name} more than {turn.most} time{'s' * (turn.most != 1)}, which is all that this run "
+                "needs; refused"
+            )
+        if turn.counter and same and number <= same[-1].number:
+            raise self._refused(
+                f"asked for '{ask.step}' with {turn.counter} {number} after {same[-1].number}, and they rise; refused"
+            )
+        return number
+
+    def _place(self, step: str) -> int | None:
+        return next((number for number, turn in enumerate(self._order) if step in turn.steps), None)
+
+    def _refused(self, what: str) -> RefusalError:
+        return RefusalError(f"participant '{self._participant}': {what}")
+
+    def _read(self) -> list[Noted]:
+        """All that stands in the file, which another process may have appended to."""
+        size = self._file.stat().st_size
+        if size != self._known[0]:
+            noted = []
+            for line in self._file.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    noted.append(Noted(**json.loads(line)))
+                except (ValueError, TypeError):
+                    continue  # torn by a kill: nothing was answered on it
+            self._known = (size, noted)
+        return self._known[1]
+
+    def _note(self, noted: Noted) -> None:
+        known = self._read()
+        append_line(self._file, json.dumps({k: v for k, v in asdict(noted).items() if v != ""}), durable=True)
+        self._known = (self._file.stat().st_size, [*known, noted])
+
+
+def _cohort(secure: SecureSum) -> str:
+    """Digest of what a secure sum is of, whatever its name and phase."""
+    return digest("clap-vad cohort 1", secure.schema, secure.total, secure.cohort, *secure.participants).hex()
+
+
+def _value(value: np.ndarray | int | float) -> tuple[str, str, bytes]:
+    array = np.asarray(value, order="C")
+    return array.dtype.str, str(array.shape), array.tobytes()
