@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..federation.ask import Ask, Reply
 from ..federation.engine import Check
+from ..federation.messages import ImpossibleMessageError
 from ..federation.site import Site
 
 __all__ = ["InProcessEngine"]
@@ -25,12 +26,18 @@ class InProcessEngine:
         self._on_reply = on_reply
 
     def deliver(self, ask: Ask, check: Check) -> list[Reply]:
-        """Ask each target in participant order; what one cannot do, or ``check`` refuses, ends the run."""
+        """Ask each target in participant order; what one cannot do ends the run, what cannot be true leaves it out."""
         replies = []
         for participant in self.participants:
             if ask.targets is None or participant in ask.targets:
-                message = self._sites[participant].handle(ask)
-                check(participant, message)
-                replies.append(Reply(participant, message))
+                replies.append(self._reply(participant, ask, check))
                 self._on_reply(ask, participant)
         return replies
+
+    def _reply(self, participant: str, ask: Ask, check: Check) -> Reply:
+        try:
+            message = self._sites[participant].handle(ask)
+            check(participant, message)
+        except ImpossibleMessageError as error:  # of the site's own exit, or here: the same check
+            return Reply(participant, {}, str(error))
+        return Reply(participant, message)

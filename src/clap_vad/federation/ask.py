@@ -48,6 +48,7 @@ class Ask:
         targets: participants asked; None means all.
         lasting: later steps build on what a site keeps of this one, so a site that missed it does it before it is
             asked anything else. False for a step that a site may miss, as it may miss a round of training.
+        optional: the run can go on without any answer: where none can be used, the steps are sent an empty list.
         total: segments of all participants, where replies are means over a site's own: each then counts as its share.
         secure: the secure sum that this question belongs to, given by the driver.
         silent: the site does the step and keeps what it changes, but sends an acknowledgement and nothing else.
@@ -64,6 +65,7 @@ class Ask:
     deadline: float = 0.0
     targets: tuple[str, ...] | None = None
     lasting: bool = True
+    optional: bool = False
     total: int = 0
     secure: SecureSum | None = None
     silent: bool = False
@@ -73,10 +75,18 @@ class Ask:
 
 @dataclass(frozen=True)
 class Reply:
-    """One participant's answer."""
+    """One participant's answer.
+
+    Attributes:
+        participant: whose it is.
+        message: what it says; empty where it is not used.
+        impossible: why the answer cannot be true, in words that name the site; empty for one that can. An engine gives
+            such a one to the driver, which leaves the site out; the steps of an algorithm never see it.
+    """
 
     participant: str
     message: Message
+    impossible: str = ""
 
 
 State = dict[str, np.ndarray]

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
+from ..errors import ClapError
 from ..protection.session import LEAST_COHORT
 from .ask import Ask, Reply, State, Steps
 from .checkpoint import Checkpoint
-from .encoding import encoded_question, read_replies
+from .encoding import encoded_question, keep_scale, read_replies
 from .engine import Engine, Quorum, ReplyCheck, TooFewRepliesError
+from .influence import beyond_first, bounded_shares, keep_first, outlying_updates
+from .left_out import leave_out, left_out
 from .messages import ACKNOWLEDGEMENT, message_bytes, schema
-from .secure_coordinator import secure_sum
+from .secure_coordinator import BrokenSumError, secure_sum
 
 __all__ = ["ANSWERED", "coordinate"]
 
 ANSWERED = "answered"
 """Entry of the coordinator's state: per participant, in order, whether its reply to the last question was used."""
+
+_BROKEN_SUMS = 3
+"""Times that a sum without which the run cannot go on is asked for before the run stops."""
 
 
 def coordinate(
@@ -30,11 +36,16 @@ def coordinate(
     quorum: Quorum | None = None,
     secure: bool = False,
     update_encoding: str = "float32",
+    on_left_out: Callable[[str, str], None] = lambda participant, why: None,
 ) -> State:
     """Run an algorithm to its end, from the checkpoint if there is one.
 
     A participant that missed a lasting question is asked it again, without a reply but an acknowledgement, before it
     is asked anything else; while it has not done so it takes no part.
+
+    A participant whose reply cannot be true is left out of the rest of the run, and the run goes on with the others;
+    see :mod:`clap_vad.federation.left_out`. What is true but large is bounded, see
+    :mod:`clap_vad.federation.influence`.
 
     Args:
         steps: makes the generator from a state; from a saved state it must go on with the step that comes next.
@@ -44,6 +55,7 @@ def coordinate(
         quorum: how many replies a step needs, and how long it waits, where the question itself does not say.
         secure: whether replies come under masks, so that the steps are sent one reply that stands for all sites.
         update_encoding: ``int8`` for updates in 8 bits, which the steps are sent as float32 all the same.
+        on_left_out: called with a participant that is left out, and why.
 
     Returns:
         The final state. It counts ``sequence`` (questions answered), ``bytes_up``, ``bytes_down`` and ``clipped``
@@ -51,12 +63,13 @@ def coordinate(
 
     Raises:
         TooFewRepliesError: the state is saved; call again to ask again.
+        ClapError: so many are left out that nobody remains to ask, or under masks too few to hide among.
     """
     state = checkpoint.load() or {"sequence": np.array(0), "bytes_up": np.array(0), "bytes_down": np.array(0)}
     state.setdefault("dim", np.array(dim))
     state.setdefault("accepted", np.full(len(engine.participants), int(state["sequence"]) - 1))
     state.setdefault("clipped", np.array(0))
-    driver = _Driver(engine, checkpoint, state, quorum or Quorum(), secure, update_encoding == "int8")
+    driver = _Driver(engine, checkpoint, state, quorum or Quorum(), secure, update_encoding == "int8", on_left_out)
     generator = steps(state)
     replies: list[Reply] | None = None
     while True:
@@ -77,54 +90,94 @@ class _Driver:
     quorum: Quorum
     secure: bool
     encoding: bool
+    on_left_out: Callable[[str, str], None]
 
     def ask(self, ask: Ask) -> list[Reply]:
         """One question of the algorithm, after whatever some of its targets missed before."""
         if ask.lasting and ask.targets is not None:
             raise ValueError(f"step '{ask.step}': a lasting question is for all participants")
-        sequence = int(self.state["sequence"])
-        targets = self.engine.participants if ask.targets is None else ask.targets
-        needed = ask.min_replies or min(self.quorum.sites, len(targets)) or len(targets)
-        able = self._catch_up(targets, sequence)
-        if ask.lasting:
-            self.checkpoint.keep(replace(ask, sequence=sequence))
-        deadline = ask.deadline or self.quorum.deadline
-        ready = replace(ask, sequence=sequence, targets=able, min_replies=needed, deadline=deadline)
-        asked = ready
-        if self.encoding:
-            asked = encoded_question(ready, self.state, len(self.engine.participants) if self.secure else 1)
-        replies, answered = self._replies(asked, needed)
-        if self.encoding:
-            replies = read_replies(ready, asked, replies, self.state)
+        sequence, broken = int(self.state["sequence"]), 0
+        masked = self.secure and not schema(ask.reply).bare
+        while True:
+            targets = self._targets(ask, LEAST_COHORT if masked else 1)
+            needed = self._needed(ask, targets)
+            able = self._catch_up(targets, sequence)
+            if not left_out(self.state).keys().isdisjoint(targets):
+                continue
+            if ask.lasting:
+                self.checkpoint.keep(replace(ask, sequence=sequence))
+            deadline = ask.deadline or self.quorum.deadline
+            ready = replace(ask, sequence=sequence, targets=able, min_replies=needed, deadline=deadline)
+            if len(able) < needed:
+                raise _too_few(ask, 0, needed)  # not asked: those that are behind would be left out
+            try:
+                replies, answered = self._masked(ready) if masked else self._open(ready)
+            except BrokenSumError as error:
+                self._leave_out(error.impossible)
+                broken += not error.impossible
+                if ask.optional and not error.impossible:
+                    replies, answered = [], set()
+                    break
+                if broken == _BROKEN_SUMS:
+                    raise ClapError(f"{error}; it was asked for {broken} times, and nobody can be named") from None
+                continue
+            if replies:
+                break
         self.state["sequence"] = np.array(sequence + 1)
         self.state[ANSWERED] = np.array([name in answered for name in self.engine.participants])
         return replies
 
-    def _replies(self, ask: Ask, needed: int) -> tuple[list[Reply], set[str]]:
-        """What the targets replied, and whose replies are in it."""
-        targets = ask.targets or ()
-        if len(targets) < needed:
-            raise _too_few(ask, 0, needed)  # not asked: those that are behind would be left out
-        if self.secure and not schema(ask.reply).bare:
-            return self._secure_replies(ask)
-        replies = self._deliver(ask)
-        if len(replies) < needed:
-            raise _too_few(ask, len(replies), needed)
+    def _targets(self, ask: Ask, least: int) -> tuple[str, ...]:
+        """Whom to ask: the question's targets but who is left out, with others in the place of those if need be."""
+        targets = tuple(self.engine.participants if ask.targets is None else ask.targets)
+        if not (out := left_out(self.state)):
+            return targets
+        left = [name for name in self.engine.participants if name not in out]
+        if len(left) < least:
+            reasons = "; ".join(f"'{name}': {why}" for name, why in out.items())
+            raise ClapError(
+                f"step '{ask.step}': {len(left)} participants are left to ask and {least} are needed, because what "
+                f"others sent cannot be true ({reasons})"
+            )
+        chosen = {name for name in targets if name in left}
+        chosen |= set([name for name in left if name not in chosen][: max(least - len(chosen), 0)])
+        return tuple(name for name in left if name in chosen)
+
+    def _needed(self, ask: Ask, targets: Sequence[str]) -> int:
+        """Replies that the question needs; who is left out is not waited for."""
+        needed = ask.min_replies or min(self.quorum.sites, len(targets)) or len(targets)
+        return min(needed, len(targets)) if left_out(self.state) else needed
+
+    def _open(self, ready: Ask) -> tuple[list[Reply], set[str]]:
+        """What the targets replied, as float32, and whose replies are used; nothing where all of them lied."""
+        asked = encoded_question(ready, self.state, 1) if self.encoding else ready
+        replies = self._deliver(asked, ready)
+        wanted = min(ready.min_replies, sum(name not in left_out(self.state) for name in ready.targets or ()))
+        if len(replies) < wanted:
+            raise _too_few(ready, len(replies), wanted)
+        if self.encoding and replies:
+            keep_scale(ready, replies, self.state)
         return replies, {reply.participant for reply in replies}
 
-    def _secure_replies(self, ask: Ask) -> tuple[list[Reply], set[str]]:
+    def _masked(self, ready: Ask) -> tuple[list[Reply], set[str]]:
         """One reply that stands for all, and who is in it."""
         # With noise, the same question has other noise when it is asked again, and may be over others.
-        before = None if schema(ask.reply).noised else self.checkpoint.cohort(ask.sequence)
+        before = None if schema(ready.reply).noised else self.checkpoint.cohort(ready.sequence)
         if before is not None:
-            ask = replace(ask, targets=before.participants)
-        cohort = max(LEAST_COHORT, min(self.quorum.sites, len(ask.targets or ())))
-        keep = partial(self.checkpoint.keep_cohort, ask.sequence)
-        summed = secure_sum(ask, self.engine, int(self.state["dim"]), cohort, self._accepted(), before, keep)
+            ready = replace(ready, targets=before.participants)
+        cohort = max(LEAST_COHORT, min(self.quorum.sites, len(ready.targets or ())))
+        asked = encoded_question(ready, self.state, len(self.engine.participants)) if self.encoding else ready
+        keep = partial(self.checkpoint.keep_cohort, ready.sequence)
+        summed = secure_sum(asked, self.engine, int(self.state["dim"]), cohort, self._accepted(), before, keep)
         self._count(summed.bytes_down, summed.bytes_up)
         self.state["clipped"] = self.state["clipped"] + summed.clipped
-        self._accept(ask.sequence, summed.members)
-        return [Reply(", ".join(summed.members), summed.message)], set(summed.members)
+        self._leave_out(summed.impossible)
+        self._accept(ready.sequence, summed.members)
+        replies = [Reply(", ".join(summed.members), summed.message)]
+        if self.encoding:
+            replies = read_replies(ready, asked, replies, self.state)
+            keep_scale(ready, replies, self.state)
+        return replies, set(summed.members)
 
     def _catch_up(self, targets: Sequence[str], sequence: int) -> tuple[str, ...]:
         """Ask again what targets have missed; returns those that have nothing left to do."""
@@ -132,22 +185,47 @@ class _Driver:
         for kept in self.checkpoint.kept(known, sequence):
             behind = tuple(name for name in targets if self._accepted()[name] < kept.sequence)
             if behind:
-                self._deliver(
-                    replace(kept, reply=ACKNOWLEDGEMENT, silent=True, targets=behind, deadline=self.quorum.deadline)
-                )
+                late = replace(kept, reply=ACKNOWLEDGEMENT, silent=True, targets=behind, deadline=self.quorum.deadline)
+                self._deliver(late, late)
                 # Saved before the next question tells a site of it: the site then forgets what came before.
                 self.checkpoint.save(self.state)
                 targets = [name for name in targets if self._accepted()[name] >= kept.sequence]
         return tuple(targets)
 
-    def _deliver(self, ask: Ask) -> list[Reply]:
-        targets = ask.targets or ()
-        ask = replace(ask, accepted={name: number for name, number in self._accepted().items() if name in targets})
-        replies = self.engine.deliver(ask, ReplyCheck(ask.reply, int(self.state["dim"])))
-        self._accept(ask.sequence, [reply.participant for reply in replies])
-        up = sum(message_bytes(reply.message) for reply in replies)
-        self._count(message_bytes(ask.payload) * len(replies), up)
-        return replies
+    def _deliver(self, asked: Ask, ready: Ask) -> list[Reply]:
+        """What the targets replied to ``asked``, as ``ready`` wants it; without those that are left out for it."""
+        targets = asked.targets or ()
+        asked = replace(asked, accepted={name: number for name, number in self._accepted().items() if name in targets})
+        came = self.engine.deliver(asked, ReplyCheck(asked.reply, int(self.state["dim"])))
+        self._count(message_bytes(asked.payload) * len(came), sum(message_bytes(reply.message) for reply in came))
+        self._leave_out({reply.participant: reply.impossible for reply in came if reply.impossible})
+        declared, participants = schema(ready.reply), self.engine.participants
+        self._leave_out(beyond_first(declared, self._trusted(came), self.state, participants))
+        replies = read_replies(ready, asked, self._trusted(came), self.state)
+        self._leave_out(outlying_updates(declared, replies))
+        replies = self._trusted(replies)
+        keep_first(declared, replies, self.state, participants)
+        self._accept(asked.sequence, [reply.participant for reply in replies])
+        return bounded_shares(declared, replies)
+
+    def _trusted(self, replies: Sequence[Reply]) -> list[Reply]:
+        out = left_out(self.state)
+        return [reply for reply in replies if reply.participant not in out]
+
+    def _leave_out(self, found: Mapping[str, str]) -> None:
+        """Leave these out of the rest of the run, and keep that at once: a kill must not bring them back.
+
+        It is added to the state saved last, for the present one may be in the midst of a question.
+        """
+        new = {name: why.removeprefix(f"participant '{name}', ") for name, why in found.items()}
+        new = {name: why for name, why in new.items() if name not in left_out(self.state)}
+        if new:
+            leave_out(self.state, new)
+            saved = self.checkpoint.load()
+            leave_out(saved, new)
+            self.checkpoint.save(saved)
+            for name, why in new.items():
+                self.on_left_out(name, why)
 
     def _count(self, down: int, up: int) -> None:
         self.state["bytes_down"] = self.state["bytes_down"] + down

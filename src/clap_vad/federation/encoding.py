@@ -40,6 +40,7 @@ __all__ = [
     "check_update_encoding",
     "decoded",
     "encoded_question",
+    "keep_scale",
     "read_replies",
 ]
 
@@ -145,7 +146,7 @@ def encoded_question(ask: Ask, state: State, parts: int) -> Ask:
 
 
 def read_replies(ask: Ask, asked: Ask, replies: Sequence[Reply], state: State) -> list[Reply]:
-    """The replies as the question wanted them, float32; keeps the scale of their mean for the next question.
+    """The replies as the question wanted them, float32.
 
     Args:
         ask: the question.
@@ -153,17 +154,21 @@ def read_replies(ask: Ask, asked: Ask, replies: Sequence[Reply], state: State) -
         replies: to that.
         state: the coordinator's.
     """
-    if encoded(ask.reply) is None:
+    if asked.reply == ask.reply:
         return list(replies)
-    if asked.reply != ask.reply:
-        state[_NUMBER] = state[_NUMBER] + 1
-        replies = [Reply(r.participant, decoded(r.message, asked.payload)) for r in replies]
+    state[_NUMBER] = state[_NUMBER] + 1
+    return [Reply(reply.participant, decoded(reply.message, asked.payload)) for reply in replies]
+
+
+def keep_scale(ask: Ask, replies: Sequence[Reply], state: State) -> None:
+    """Keep the scale of these replies' mean for the next question; they are read, and all of them are used."""
+    if encoded(ask.reply) is None:
+        return
     counts = [int(reply.message["count"]) for reply in replies]
     if sum(counts):  # nobody trained: zeros, which say nothing of what comes next
         arrays = [{key: np.asarray(reply.message[key]) for key in _numbers(ask.reply)} for reply in replies]
         for key, mean in weighted_mean(arrays, counts).items():
             state[_SCALE + key] = np.sqrt(np.mean(np.square(mean, dtype=np.float64)))
-    return list(replies)
 
 
 def decoded(message: Message, payload: Mapping[str, object]) -> Message:

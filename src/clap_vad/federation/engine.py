@@ -21,7 +21,7 @@ class Check(Protocol):
         """Bytes that it can have at most on the wire."""
 
     def __call__(self, participant: str, message: Message) -> None:
-        """Raise :class:`ClapError` for a reply that cannot be used."""
+        """Raise :class:`~clap_vad.federation.messages.ImpossibleMessageError` for a reply that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReplyCheck:
         return most_bytes(self.schema, self.dim)
 
     def __call__(self, participant: str, message: Message) -> None:
-        """Raise :class:`ClapError` for a reply that cannot be used."""
+        """Raise :class:`~clap_vad.federation.messages.ImpossibleMessageError` for a reply that cannot be used."""
         check_message(self.schema, message, self.dim, participant)
 
 
@@ -53,9 +53,10 @@ class Engine(Protocol):
     def deliver(self, ask: Ask, check: Check) -> list[Reply]:
         """Ask the targets and return what they replied, in participant order.
 
-        An engine whose sites may fail returns when all that are there have replied or the question's deadline has
-        passed, and leaves out replies that ``check`` refuses; with fewer than ``min_replies`` it waits for the
-        deadline.
+        A reply that ``check`` refuses, or that the site's own exit refused, comes back without its message as
+        ``impossible``; nobody is waited for in its place. An engine whose sites may fail returns when all that are
+        there have replied or the question's deadline has passed; with fewer than ``min_replies``, less those that are
+        impossible, it waits for the deadline.
         """
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ClapError
-from .schema import Field, Message, Schema, encoded_name, encoded_schema, has_twin
+from .schema import LARGEST, Field, Message, Schema, encoded_name, encoded_schema, has_twin
 from .schemas import comet, general, histograms, private, secure, statistics, updates
 from .schemas.general import ACKNOWLEDGEMENT, DESCRIPTION_BYTES
 
@@ -18,6 +18,7 @@ __all__ = [
     "ACKNOWLEDGEMENT",
     "DESCRIPTION_BYTES",
     "Field",
+    "ImpossibleMessageError",
     "Message",
     "Schema",
     "check_message",
@@ -56,8 +57,12 @@ def schemas() -> list[Schema]:
     return list(_SCHEMAS.values())
 
 
+class ImpossibleMessageError(ClapError):
+    """A message that cannot be true: not what its schema allows. It is not used, and its sender is named."""
+
+
 def check_message(name: str, message: Message, dim: int, sender: str) -> None:
-    """Raise :class:`ClapError` unless the message is exactly what its schema allows.
+    """Raise :class:`ImpossibleMessageError` unless the message is exactly what its schema allows, and can be true.
 
     Args:
         name: schema name.
@@ -68,25 +73,32 @@ def check_message(name: str, message: Message, dim: int, sender: str) -> None:
     >>> check_message("segment_count", {"count": 3}, dim=8, sender="camera-01")
     >>> check_message("segment_count", {"count": -1}, dim=8, sender="camera-01")
     Traceback (most recent call last):
-    clap_vad.errors.ClapError: participant 'camera-01', message 'segment_count': 'count' is outside [0, inf]
+    clap_vad.federation.messages.ImpossibleMessageError: participant 'camera-01', message 'segment_count': 'count' is \
+outside [0, 1.09951e+12]
     """
-    fields, where = schema(name).fields, f"participant '{sender}', message '{name}'"
-    if fields.keys() != message.keys():
-        odd = sorted(fields.keys() ^ message.keys())
-        raise ClapError(f"{where}: entries {odd} are missing or not declared")
-    for key, field in fields.items():
-        value = np.asarray(message[key])
-        expected = field.sizes(dim)
-        if value.shape != expected:
-            raise ClapError(f"{where}: '{key}' has shape {value.shape}; {expected} is declared")
-        if value.dtype != np.dtype(field.dtype):
-            raise ClapError(f"{where}: '{key}' is {value.dtype}; {field.dtype} is declared")
-        if not np.isfinite(value).all():
-            raise ClapError(
-                f"{where}: '{key}' holds NaN or infinity; look at this participant's features, or lower --lr"
-            )
-        if value.size and (value.min() < field.low or value.max() > field.high):
-            raise ClapError(f"{where}: '{key}' is outside [{field.low:g}, {field.high:g}]")
+    declared, where = schema(name), f"participant '{sender}', message '{name}'"
+    if declared.fields.keys() != message.keys():
+        odd = sorted(declared.fields.keys() ^ message.keys())
+        raise ImpossibleMessageError(f"{where}: entries {odd} are missing or not declared")
+    for key, field in declared.fields.items():
+        if wrong := _wrong(np.asarray(message[key]), field, dim):
+            raise ImpossibleMessageError(f"{where}: '{key}' {wrong}")
+    if (reason := declared.possible(message, 0.0)) is not None:
+        raise ImpossibleMessageError(f"{where}: cannot be true: {reason}")
+
+
+def _wrong(value: np.ndarray, field: Field, dim: int) -> str:
+    """What is wrong with an entry; nothing where it is as declared."""
+    expected = field.sizes(dim)
+    if value.shape != expected:
+        return f"has shape {value.shape}; {expected} is declared"
+    if value.dtype != np.dtype(field.dtype):
+        return f"is {value.dtype}; {field.dtype} is declared"
+    if not np.isfinite(value).all():
+        return "holds NaN or infinity; look at this participant's features, or lower --lr"
+    most = LARGEST.get(field.dtype, np.inf)
+    low, high = max(field.low, -most), min(field.high, most)
+    return f"is outside [{low:g}, {high:g}]" if value.size and (value.min() < low or value.max() > high) else ""
 
 
 def message_bytes(message: Message) -> int:

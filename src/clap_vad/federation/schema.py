@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +11,21 @@ import numpy as np
 from ..core.density import triangle
 from ..core.quantisation import MOST_STEPS
 
-__all__ = ["Field", "Message", "Schema", "encoded_name", "encoded_schema", "has_twin"]
+__all__ = ["LARGEST", "Field", "Message", "Possible", "Schema", "Size", "encoded_name", "encoded_schema", "has_twin"]
 
 Message = dict[str, np.ndarray | int | float]
+
+LARGEST = {"float32": 2.0**20, "float64": 1e30, "int64": 2.0**40}
+"""No value of these types is larger in any message, whatever its field says: no data and no training comes near, and
+sums, squares and products of such values over all participants overflow nowhere."""
+
+Possible = Callable[[Message, float], str | None]
+"""Of a message within its fields, and how far each of its numbers may be from the true one (0 but under masks): None,
+or why its numbers cannot be true together, in words. Pure, and true of the sum of messages where it is of each."""
+
+
+def _anything(message: Message, error: float) -> str | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,24 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Size:
+    """How many things a message is about: its weight beside other sites' messages.
+
+    Attributes:
+        unit: what is counted, such as ``segments``. A site's first size in a unit that it has ``all`` of is the most
+            that it can tell later in the run.
+        entries: what is made smaller with the weight where that is cut, see :mod:`clap_vad.federation.influence`.
+        of: the size of a message.
+        all: whether it is of all that the site has, not of some of it.
+    """
+
+    unit: str
+    entries: tuple[str, ...]
+    of: Callable[[Message], float] = lambda message: float(message["count"])
+    all: bool = False
+
+
+@dataclass(frozen=True)
 class Schema:
     """What a message may hold.
 
@@ -59,6 +89,9 @@ class Schema:
         bare: holds nothing that depends on any video, so that it may stay as it is under secure aggregation.
         noised: a sum over videos of contributions of L2 norm at most 1, to which a site adds noise before it leaves:
             under differential privacy nothing else does. ``statistics`` or ``training`` says whose noise.
+        possible: why a message cannot be true though each field is within its bounds; looked at where it leaves a site
+            and where it arrives, and of a masked sum.
+        size: how many things a message is about; None where that is no part of it.
     """
 
     name: str
@@ -68,6 +101,8 @@ class Schema:
     mean: bool = False
     bare: bool = False
     noised: str = ""
+    possible: Possible = _anything
+    size: Size | None = None
 
 
 _ENCODED = "_int8"

@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import ClapError
+from ..protection.fixed_point import FixedPoint
 from ..protection.layout import Entry, Layout
 from ..protection.session import LEAST_COHORT, Session, check_arrays, open_session, reply_shapes
 from ..protection.signing import Signer
 from ..protection.site import SecureSite
 from .ask import Ask, SecureSum
-from .messages import Field, Message, schema
+from .messages import Field, ImpossibleMessageError, Message, schema
 from .policy import RefusalError
 from .question import question_digest
 
@@ -71,18 +72,53 @@ def session_of(secure: SecureSum, layout: Layout) -> Session:
     return open_session(secure.identity, secure.participants, layout.sizes, cohort=secure.cohort, context=context)
 
 
-def read_sum(secure: SecureSum, layout: Layout, narrow: np.ndarray, wide: np.ndarray) -> tuple[Message, int]:
+def read_sum(
+    secure: SecureSum, layout: Layout, narrow: np.ndarray, wide: np.ndarray, members: int
+) -> tuple[Message, int]:
     """The message that stands for all whose vectors are in the sum, and how many values they clipped.
 
     Means of whole steps are float64: they are no whole numbers any more.
+
+    Args:
+        secure: the sum.
+        layout: of its vectors.
+        narrow, wide: the vectors.
+        members: how many sites' are in it.
+
+    Raises:
+        ImpossibleMessageError: so many sites have no such sum.
     """
     total = layout.decode(narrow, wide)
+    _check_sum(secure, layout, total, members)
     clipped = int(total.pop(_CLIPPED))
     if not schema(secure.schema).mean:
         return _typed(secure.schema, total), clipped
     share = float(total.pop(_SHARE))
     means = {name: np.asarray(value, np.float64) / share if share else value for name, value in total.items()}
     return _typed(secure.schema, {**means, "count": total["count"]}), clipped
+
+
+def _check_sum(secure: SecureSum, layout: Layout, total: Message, members: int) -> None:
+    """Raise :class:`ImpossibleMessageError` for a sum that messages of so many sites cannot have.
+
+    It is all that can be looked at. A site that runs other software can add anything, modulo the ring: the sum is then
+    seen to be impossible, or it is not.
+    """
+    declared, where, error = schema(secure.schema), f"the sum over {members} sites, message '{secure.schema}'", 0.0
+    for entry in layout.entries:
+        value, point = np.asarray(total[entry.name], np.float64), layout.point(entry.name)
+        if isinstance(point, FixedPoint) and entry.dtype != "int64":
+            error = max(error, members * 2.0**-point.exponent)
+        known = declared.fields.get(entry.name)
+        low = 0.0 if known is None else known.low  # a share, and how many were clipped
+        if (np.abs(value) > members * point.bound + error).any() or (low == 0 and (value < -error).any()):
+            raise ImpossibleMessageError(f"{where}: '{entry.name}' is outside what so many sites can have")
+    if declared.mean:
+        count, share = float(total["count"]), float(total[_SHARE])
+        if secure.total and count <= secure.total and abs(share - count / secure.total) > error:
+            raise ImpossibleMessageError(f"{where}: its count and its share of all segments do not agree")
+    elif not total[_CLIPPED] and (reason := declared.possible(total, error)) is not None:
+        raise ImpossibleMessageError(f"{where}: cannot be true: {reason}")
 
 
 def _typed(name: str, message: Mapping[str, np.ndarray | int | float]) -> Message:
@@ -105,10 +141,13 @@ class PhaseCheck:
         return 4096 + sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes.values())
 
     def __call__(self, participant: str, message: Message) -> None:
-        """Raise :class:`ClapError` for a reply that cannot be used."""
+        """Raise :class:`ImpossibleMessageError` for a reply that cannot be used."""
         shapes = reply_shapes(len(self.session.participants), self.session.sizes)[self.phase]
         arrays = {name: np.asarray(value) for name, value in message.items()}
-        check_arrays(arrays, shapes, f"participant '{participant}', phase '{self.phase}'")
+        try:
+            check_arrays(arrays, shapes, f"participant '{participant}', phase '{self.phase}'")
+        except ClapError as error:
+            raise ImpossibleMessageError(str(error)) from None
 
 
 class SiteProtection:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
+from ..errors import ClapError
 from ..protection.coordinator import SecureCoordinator
 from ..protection.session import SEALED_BYTES, Session
-from .ask import Ask, Reply, SecureSum
+from .ask import Ask, SecureSum
 from .checkpoint import Cohort
 from .engine import Engine, TooFewRepliesError
 from .messages import Message, message_bytes
 from .question import question_digest
 from .secure import PHASE_SCHEMAS, PhaseCheck, layout_of, read_sum, session_of
 
-__all__ = ["Summed", "secure_sum"]
+__all__ = ["BrokenSumError", "Summed", "secure_sum"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Summed:
         members: whose messages are in it, in their order.
         clipped: values that they clipped to their bounds.
         bytes_up, bytes_down: of all phases.
+        impossible: participant -> why something that it sent in a phase cannot be true. Its message may be in the sum.
     """
 
     message: Message
@@ -36,6 +41,19 @@ class Summed:
     clipped: int
     bytes_up: int
     bytes_down: int
+    impossible: Mapping[str, str]
+
+
+class BrokenSumError(ClapError):
+    """A secure sum came to nothing, or to what cannot be true.
+
+    Attributes:
+        impossible: participant -> why what it sent cannot be true; empty where nobody can be named.
+    """
+
+    def __init__(self, text: str, impossible: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.impossible = impossible
 
 
 def secure_sum(
@@ -63,7 +81,8 @@ def secure_sum(
 
     Raises:
         TooFewRepliesError: nothing of this question has been learnt, and it can be asked again.
-        ClapError: the reply cannot be summed, or a participant's part in the protocol is not what it must be.
+        BrokenSumError: the same, because of what somebody sent.
+        ClapError: the reply cannot be summed.
     """
     targets = ask.targets or ()
     identity = f"{ask.sequence}-{secrets.token_hex(8)}"
@@ -73,13 +92,16 @@ def secure_sum(
     asking = _Asking(ask, engine, secure, session_of(secure, layout), accepted)
     coordinator = SecureCoordinator(asking.session)
     opened = before.members if before else ()
-    question = coordinator.advertised(asking.phase("advertise", {}, opened or coordinator.members))
-    sealed = coordinator.shared(asking.phase("share", question, coordinator.members))
+    keys = asking.phase("advertise", {}, opened or coordinator.members)
+    question = asking.collected(lambda: coordinator.advertised(keys))
+    shares = asking.phase("share", question, coordinator.members)
+    sealed = asking.collected(lambda: coordinator.shared(shares))
     present = next(iter(sealed.values()))["present"]
     masks = {"secure.present": present, "secure.ciphertexts": _matrix(sealed, targets)}
     if before is None:
         keep(Cohort(tuple(targets)))
-    question = coordinator.masked(asking.phase("mask", {**ask.payload, **masks}, coordinator.members))
+    vectors = asking.phase("mask", {**ask.payload, **masks}, coordinator.members)
+    question = asking.collected(lambda: coordinator.masked(vectors))
     members = coordinator.members
     if opened and members != opened:
         raise TooFewRepliesError(
@@ -87,27 +109,40 @@ def secure_sum(
             f"{', '.join(name for name in opened if name not in members)} must be there"
         )
     keep(Cohort(tuple(targets), members))
-    narrow, wide = coordinator.unmasked(asking.phase("unmask", question, members))
-    message, clipped = read_sum(secure, layout, narrow, wide)
-    return Summed(message, members, clipped, asking.bytes_up, asking.bytes_down)
+    told = asking.phase("unmask", question, members)
+    narrow, wide = asking.collected(lambda: coordinator.unmasked(told))
+    message, clipped = asking.collected(lambda: read_sum(secure, layout, narrow, wide, len(members)))
+    return Summed(message, members, clipped, asking.bytes_up, asking.bytes_down, asking.impossible)
 
 
 class _Asking:
-    """The phases of one sum, as questions."""
+    """The phases of one sum, as questions.
+
+    Attributes:
+        bytes_up, bytes_down: of the phases so far.
+        impossible: who sent what cannot be true in one of them, and why.
+    """
 
     def __init__(
         self, ask: Ask, engine: Engine, secure: SecureSum, session: Session, accepted: Mapping[str, int]
     ) -> None:
         self.session = session
         self.bytes_up = self.bytes_down = 0
+        self.impossible: dict[str, str] = {}
         self._ask, self._engine, self._secure, self._accepted = ask, engine, secure, accepted
 
     def phase(
         self, phase: str, question: Mapping[str, object], targets: tuple[str, ...]
     ) -> dict[str, dict[str, np.ndarray]]:
-        """Replies by participant; raises :class:`TooFewRepliesError` for fewer than the threshold."""
+        """Replies by participant, of those whose reply can be true.
+
+        Raises:
+            TooFewRepliesError: fewer than the threshold.
+            BrokenSumError: the same, and some of them have lied.
+        """
         payload: Message = {name: np.asarray(value) for name, value in question.items()}
-        needed = self.session.threshold if phase == "unmask" else max(self.session.threshold, self._ask.min_replies)
+        wanted = max(self.session.threshold, self._ask.min_replies - len(self.impossible))
+        needed = self.session.threshold if phase == "unmask" else wanted
         ask = replace(
             self._ask,
             payload=payload,
@@ -117,17 +152,28 @@ class _Asking:
             min_replies=needed,
             accepted={name: number for name, number in self._accepted.items() if name in targets},
         )
-        replies: list[Reply] = self._engine.deliver(ask, PhaseCheck(phase, self.session))
+        replies = self._engine.deliver(ask, PhaseCheck(phase, self.session))
         self.bytes_up += sum(message_bytes(reply.message) for reply in replies)
         self.bytes_down += message_bytes(payload) * len(replies)
-        if len(replies) < needed:
-            raise TooFewRepliesError(
+        lies = {reply.participant: reply.impossible for reply in replies if reply.impossible}
+        replies = [reply for reply in replies if not reply.impossible]
+        self.impossible |= lies
+        if len(replies) < max(self.session.threshold, needed - len(lies)):
+            text = (
                 f"step '{self._ask.step}', phase '{phase}' of secure aggregation: {len(replies)} participants replied, "
                 f"{needed} are needed"
             )
+            raise BrokenSumError(text, self.impossible) if self.impossible else TooFewRepliesError(text)
         return {
             reply.participant: {name: np.asarray(value) for name, value in reply.message.items()} for reply in replies
         }
+
+    def collected(self, collect: Callable[[], _T]) -> _T:
+        """What the coordinator's side makes of a phase; raises :class:`BrokenSumError` where that is nothing."""
+        try:
+            return collect()
+        except ClapError as error:
+            raise BrokenSumError(f"step '{self._ask.step}', a secure sum: {error}", self.impossible) from None
 
 
 def _matrix(sealed: Mapping[str, Mapping[str, np.ndarray]], targets: tuple[str, ...]) -> np.ndarray:

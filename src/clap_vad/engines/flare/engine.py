@@ -18,9 +18,9 @@ from nvflare.apis.signal import Signal
 from ...errors import ClapError
 from ...federation.ask import Ask, Reply
 from ...federation.engine import Check
-from ...federation.messages import Message
+from ...federation.messages import ImpossibleMessageError, Message
 from ...federation.wire import ask_to_wire, decode
-from .envelope import FAILED, OUTCOME, PAYLOAD, QUESTION, REFUSED, RUN, TASK, WHY
+from .envelope import FAILED, IMPOSSIBLE, OUTCOME, PAYLOAD, QUESTION, REFUSED, RUN, TASK, WHY
 
 __all__ = ["FlareEngine", "Patience", "Progress", "RecalledError"]
 
@@ -55,7 +55,7 @@ class Progress:
         replied: whose reply is in and can be used.
         waiting: who is at work on it or about to be.
         absent: who is not waited for.
-        refused: participant -> why it will not or cannot answer, or why its reply cannot be used.
+        refused: participant -> why it will not or cannot answer, or why its reply cannot be true.
     """
 
     ask: Ask
@@ -71,6 +71,7 @@ class _Step:
 
     replies: dict[str, Message] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    impossible: dict[str, str] = field(default_factory=dict)
     at_work: set[str] = field(default_factory=set)
     lock: Lock = field(default_factory=Lock)
 
@@ -132,8 +133,12 @@ class FlareEngine:
         finally:
             self._controller.cancel_task(task)
         with step.lock:
-            replies = [Reply(name, step.replies[name]) for name in self.participants if name in step.replies]
-            self._check_willing(ask, step, len(replies))
+            replies = [
+                Reply(name, step.replies.get(name, {}), step.impossible.get(name, ""))
+                for name in self.participants
+                if name in step.replies or name in step.impossible
+            ]
+            self._check_willing(ask, step)
         return replies
 
     def _task(self, ask: Ask, check: Check, step: _Step) -> Task:
@@ -152,6 +157,9 @@ class FlareEngine:
             try:
                 message = _open(result, check)
                 check(name, message)
+            except ImpossibleMessageError as error:
+                with step.lock:
+                    step.impossible[name] = str(error)
             except ClapError as error:
                 with step.lock:
                     step.refused[name] = str(error)
@@ -170,7 +178,7 @@ class FlareEngine:
             if progress != shown:
                 self._on_progress(progress)
                 shown = progress
-            enough = len(progress.replied) >= ask.min_replies
+            enough = len(progress.replied) >= _wanted(ask, step)
             if not progress.waiting and (enough or not progress.absent):
                 return
             if self._abort.triggered or (self._recalled() and not progress.waiting):
@@ -189,7 +197,8 @@ class FlareEngine:
 
     def _look(self, ask: Ask, step: _Step) -> Progress:
         with step.lock:
-            replied, refused, at_work = tuple(sorted(step.replies)), dict(step.refused), set(step.at_work)
+            replied, refused = tuple(sorted(step.replies)), {**step.refused, **step.impossible}
+            at_work = set(step.at_work)
         left = [name for name in ask.targets or () if name not in replied and name not in refused]
         absent = tuple(name for name in left if self._absent(name, name in at_work))
         waiting = tuple(name for name in left if name not in absent)
@@ -208,15 +217,25 @@ class FlareEngine:
             return now - self._started > self._patience.start
         return now - self._seen[name] > self._patience.gap
 
-    def _check_willing(self, ask: Ask, step: _Step, replies: int) -> None:
-        able = len(ask.targets or ()) - len(step.refused)
-        if replies < ask.min_replies and able < ask.min_replies:
-            reasons = "; ".join(f"{name}: {why}" for name, why in sorted(step.refused.items()))
-            raise ClapError(f"step '{ask.step}' needs {ask.min_replies} sites, and too few can answer it ({reasons})")
+    def _check_willing(self, ask: Ask, step: _Step) -> None:
+        able, wanted = len(ask.targets or ()) - len(step.refused) - len(step.impossible), _wanted(ask, step)
+        if len(step.replies) < wanted and able < wanted:
+            reasons = "; ".join(f"{name}: {why}" for name, why in sorted({**step.refused, **step.impossible}.items()))
+            raise ClapError(f"step '{ask.step}' needs {wanted} sites, and too few can answer it ({reasons})")
+
+
+def _wanted(ask: Ask, step: _Step) -> int:
+    """Replies to wait for: nobody is waited for in the place of who has lied."""
+    return min(ask.min_replies, len(ask.targets or ()) - len(step.impossible))
 
 
 def _open(result: Any, check: Check) -> Message:
-    """The message in what a worker sent; raises :class:`ClapError` for one that holds none."""
+    """The message in what a worker sent.
+
+    Raises:
+        ImpossibleMessageError: it holds something that no site sends, or says itself that its answer cannot be true.
+        ClapError: the worker did not answer.
+    """
     if not isinstance(result, Shareable) or result.get_return_code() != ReturnCode.OK:
         raise ClapError("FLARE reports that its worker could not do the step")
     outcome = result.get(OUTCOME)
@@ -224,7 +243,12 @@ def _open(result: Any, check: Check) -> Message:
         raise ClapError(f"refused there: {str(result.get(WHY))[:300]}")
     if outcome == FAILED:
         raise ClapError("failed there; its operator finds the reason with 'clap site status'")
+    if outcome == IMPOSSIBLE:
+        raise ImpossibleMessageError(f"held back there: {str(result.get(WHY))[:300]}")
     payload = result.get(PAYLOAD)
     if not isinstance(payload, bytes):
-        raise ClapError("sent something that is no reply")
-    return decode(payload, check.most_bytes)
+        raise ImpossibleMessageError("sent something that is no reply")
+    try:
+        return decode(payload, check.most_bytes)
+    except ClapError as error:
+        raise ImpossibleMessageError(str(error)) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FAILED", "OUTCOME", "PAYLOAD", "QUESTION", "REFUSED", "REPLIED", "RUN", "TASK", "WHY"]
+__all__ = ["FAILED", "IMPOSSIBLE", "OUTCOME", "PAYLOAD", "QUESTION", "REFUSED", "REPLIED", "RUN", "TASK", "WHY"]
 
 TASK = "ask"
 
@@ -11,4 +11,4 @@ RUN, QUESTION, PAYLOAD = "run", "question", "payload"
 OUTCOME, WHY = "outcome", "why"
 
 # Values of OUTCOME.
-REPLIED, REFUSED, FAILED = "replied", "refused", "failed"
+REPLIED, REFUSED, FAILED, IMPOSSIBLE = "replied", "refused", "failed", "impossible"

@@ -12,10 +12,10 @@ from nvflare.apis.signal import Signal
 
 from ...errors import ClapError
 from ...federation.ask import Ask
-from ...federation.messages import Message
+from ...federation.messages import ImpossibleMessageError, Message
 from ...federation.policy import RefusalError
 from ...federation.wire import ask_from_wire, encode
-from .envelope import FAILED, OUTCOME, PAYLOAD, QUESTION, REFUSED, REPLIED, RUN, WHY
+from .envelope import FAILED, IMPOSSIBLE, OUTCOME, PAYLOAD, QUESTION, REFUSED, REPLIED, RUN, WHY
 
 __all__ = ["FlareWorker"]
 
@@ -41,7 +41,11 @@ class FlareWorker(Executor):
             self.begin(fl_ctx.get_engine().get_workspace().get_root_dir())
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        """FLARE's hook: one question. A refusal says why; of a failure nothing leaves the site but that it failed."""
+        """FLARE's hook: one question.
+
+        A refusal says why, and an answer that the site's own exit held back which rule of its schema it breaks, without
+        a number. Of a failure nothing leaves the site but that it failed.
+        """
         out, run, ask = Shareable(), str(shareable.get(RUN)), None
         try:
             line, payload = shareable.get(QUESTION), shareable.get(PAYLOAD)
@@ -53,6 +57,9 @@ class FlareWorker(Executor):
         except RefusalError as error:
             self.failed(run, ask, error)
             out[OUTCOME], out[WHY] = REFUSED, str(error)
+        except ImpossibleMessageError as error:
+            self.failed(run, ask, error)
+            out[OUTCOME], out[WHY] = IMPOSSIBLE, str(error)
         except Exception as error:
             self.failed(run, ask, error)
             out[OUTCOME] = FAILED

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...core.histogram import BINS
-from ..schema import Field, Schema
+from ..schema import Field, Message, Schema, Size
 
 __all__ = ["SCHEMAS"]
 
 _BINS = Field((BINS,), "int64", low=0)
+
+
+def _scored(message: Message) -> float:
+    return float(np.asarray(message["counts"], np.float64).sum())
+
 
 SCHEMAS = (
     Schema(
@@ -15,6 +22,7 @@ SCHEMAS = (
         {"counts": _BINS},
         True,
         "alarm threshold: how many training segments score in each of the fixed bins",
+        size=Size("scores", ("counts",), _scored, all=True),
     ),
     Schema(
         "evaluation_histogram",

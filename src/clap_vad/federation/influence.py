@@ -1,0 +1,115 @@
+"""How much one site can move a sum over several: its message beside what it said first, and beside other sites'.
+
+For replies that the coordinator sees one by one. Under masks it sees none of them, and nothing here applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .ask import Reply, State
+from .messages import Message, Schema
+
+__all__ = ["beyond_first", "bounded_shares", "keep_first", "outlying_updates"]
+
+_FIRST = "first."
+"""Entries of the coordinator's state begin with it: of a unit, per participant the size told first, -1 for none."""
+
+_SEVERAL = 3
+"""Sites from which on one can be told from the others."""
+
+_OUTLYING = 10.0
+"""Times the median norm of a round's updates: no update is larger."""
+
+_TOLERANCE = 1e-6
+
+
+def beyond_first(schema: Schema, replies: Sequence[Reply], state: State, participants: Sequence[str]) -> dict[str, str]:
+    """Whose reply is about more than it had at first: participant -> why it cannot be true."""
+    if schema.size is None or (key := _FIRST + schema.size.unit) not in state:
+        return {}
+    first, unit = state[key], schema.size.unit
+    return {
+        reply.participant: f"message '{schema.name}' is about {size:.15g} {unit}, and it had {most:.15g} at first"
+        for reply in replies
+        if (most := float(first[participants.index(reply.participant)])) >= 0
+        and (size := schema.size.of(reply.message)) > most * (1 + _TOLERANCE)
+    }
+
+
+def keep_first(schema: Schema, replies: Sequence[Reply], state: State, participants: Sequence[str]) -> None:
+    """Keep how much each says that it has, where it had not said so before."""
+    if schema.size is None or not schema.size.all:
+        return
+    key = _FIRST + schema.size.unit
+    first = np.array(state.get(key, np.full(len(participants), -1.0)))
+    for reply in replies:
+        at = participants.index(reply.participant)
+        first[at] = schema.size.of(reply.message) if first[at] < 0 else first[at]
+    state[key] = first
+
+
+def bounded_shares(schema: Schema, replies: Sequence[Reply]) -> list[Reply]:
+    """The replies, of which none weighs more than all others together where three or more weigh anything.
+
+    At most one can weigh more. What it sends is then made smaller in proportion; all else stays bit for bit.
+    """
+    if schema.size is None:
+        return list(replies)
+    sizes = [schema.size.of(reply.message) for reply in replies]
+    if sum(size > 0 for size in sizes) < _SEVERAL:
+        return list(replies)
+    at = int(np.argmax(sizes))
+    others = sum(sizes[:at]) + sum(sizes[at + 1 :])
+    if sizes[at] <= others:
+        return list(replies)
+    smaller = {name: _times(replies[at].message[name], others / sizes[at]) for name in schema.size.entries}
+    return [
+        replace(reply, message={**reply.message, **smaller}) if number == at else reply
+        for number, reply in enumerate(replies)
+    ]
+
+
+def _times(value: np.ndarray | int | float, factor: float) -> np.ndarray:
+    """A value made smaller, of the type that it has; whole numbers are rounded."""
+    known = np.asarray(value)
+    product = known.astype(np.float64) * factor
+    return np.asarray((np.rint(product) if known.dtype.kind == "i" else product).astype(known.dtype))
+
+
+def outlying_updates(schema: Schema, replies: Sequence[Reply]) -> dict[str, str]:
+    """Whose update is far larger than the others': participant -> why it is not used.
+
+    Norms are compared with their median over who trained, where that are three or more, apart for each kind of
+    numbers that a message holds (update, control variate); then again without those that were found.
+    """
+    if not schema.mean:
+        return {}
+    kinds = list(dict.fromkeys(name.split(".")[0] for name in schema.fields if "." in name))
+    norms = {
+        reply.participant: [_norm(reply.message, kind) for kind in kinds]
+        for reply in replies
+        if int(reply.message["count"]) > 0
+    }
+    found: dict[str, str] = {}
+    while len(norms) >= _SEVERAL:
+        middle = np.median(list(norms.values()), axis=0)
+        new = {
+            name: f"message '{schema.name}': the norm of its {kind} is {norm / most:.3g} times the median over sites"
+            for name, own in norms.items()
+            for kind, norm, most in zip(kinds, own, middle, strict=True)
+            if 0 < most * _OUTLYING < norm
+        }
+        if not new:
+            break
+        found |= new
+        norms = {name: own for name, own in norms.items() if name not in new}
+    return found
+
+
+def _norm(message: Message, kind: str) -> float:
+    parts = [np.asarray(value, np.float64) for name, value in message.items() if name.split(".")[0] == kind]
+    return float(np.sqrt(sum(float(np.square(part).sum()) for part in parts)))
