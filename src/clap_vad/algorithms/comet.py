@@ -22,9 +22,9 @@ from ..core.histogram import BINS
 from ..core.randomness import keyed_generator
 from ..detector.model import Model
 from ..detector.models.mixture import Density, MixtureModel
-from ..federation.ask import Ask, State, Steps
+from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.messages import ACKNOWLEDGEMENT, Message
-from .comet_site import CometSite, mixture_of, placeless_columns, unit_share
+from .comet_site import SIZE_SHARE, CometSite, mixture_of, placeless_columns, unit_share
 from .method import METHODS, Method
 from .noisy_sums import NoisySums
 from .plan import Plan, SiteData
@@ -109,19 +109,22 @@ def _normalisation(state: State, sums: NoisySums) -> Steps:
     """How large each number is, then mean and deviation in that unit."""
     if "sizes" not in state:
         replies = yield Ask("sizes", reply="row_sizes")
+        state["units.cap"] = np.array(sums.cap(replies, _units))
         total, deviation = sums.total(replies)["bins"], sums.deviation()
         state["sizes"] = bounded_rows.read_sizes(total, deviation)
         most = bounded_rows.most_lengths(bounded_rows.units_in(total), deviation, len(total))
         state["sizes.most"] = np.array(most)
     if "normaliser.mean" not in state:
         sizes, most = state["sizes"], float(state["sizes.most"])
-        replies = yield Ask("moments", "row_moments", {"sizes": sizes, "most": most}, lasting=False)
-        moments = sums.total(replies)
+        question: Message = {"sizes": sizes, "most": most, "cap": float(state["units.cap"])}
+        replies = yield Ask("moments", "row_moments", question, lasting=False)
+        moments = sums.total(sums.believed(replies))
         found = bounded_rows.read_normaliser(**moments, deviation=sums.deviation(), sizes=sizes, most=most)
         state["units"] = np.array(bounded_rows.counted(moments["count"]))
         state["normaliser.mean"], state["normaliser.scale"] = found.mean, found.scale
     if "normaliser.known" not in state:
-        known: Message = {"mean": state["normaliser.mean"], "scale": state["normaliser.scale"]}
+        cap = float(state["units.cap"])
+        known: Message = {"mean": state["normaliser.mean"], "scale": state["normaliser.scale"], "cap": cap}
         yield Ask("normalise", ACKNOWLEDGEMENT, known)
         state["normaliser.known"] = np.array(True)
 
@@ -134,7 +137,8 @@ def _start(dim: int, plan: Plan, state: State, sums: NoisySums) -> Steps:
     replies = yield Ask("expect", "row_density", {"round": 0, **_question(unit)}, lasting=False)
     deviation = sums.deviation("training")
     radius = radius_for(dim, deviation > 0)
-    pooled = next_fit(Fit.begun(unit), BoundedSums(**sums.total(replies)), radius, deviation, average=False).mixture
+    total = BoundedSums(**sums.total(sums.believed(replies, "training")))
+    pooled = next_fit(Fit.begun(unit), total, radius, deviation, average=False).mixture
     asked = sums.deviation("training", plan.per_round(len(plan.participants)))
     count = components_for(float(state["units"]), asked, dim, COMPONENTS)
     rng = keyed_generator(plan.seed, 0, "", "centres")
@@ -146,20 +150,33 @@ def _start(dim: int, plan: Plan, state: State, sums: NoisySums) -> Steps:
 def _round(plan: Plan, state: State, sums: NoisySums, log: Callable[[dict[str, Any]], None]) -> Steps:
     number = int(state["round"]) + 1
     meter, fit = RoundMeter(state), _kept(state)
-    used, dim = fit.mixture.means.shape
     payload: Message = {"round": number, **_question(fit.mixture)}
-    replies = yield Ask("expect", "row_density", payload, targets=drawn_participants(plan, number), lasting=False)
+    targets = drawn_participants(plan, number)
+    replies = yield Ask("expect", "row_density", payload, targets=targets, lasting=False, optional=True)
+    believed = sums.believed(replies, "training")
+    if believed:  # else the density stays as it is in this round
+        _keep(_stepped(plan, number, fit, sums, believed), state)
+    state["round"] = np.array(number)
+    log(meter.record(number, len(replies)))
+
+
+def _stepped(plan: Plan, number: int, fit: Fit, sums: NoisySums, replies: list[Reply]) -> Fit:
+    """The fit after a round."""
+    used, dim = fit.mixture.means.shape
     deviation = sums.deviation("training")
     total = BoundedSums(**{name: entry[:used] for name, entry in sums.total(replies).items()})
     settling = number > plan.rounds - min(_SETTLING, plan.rounds // 2)
     # Noise falls where steps are averaged; without noise each step says all.
     fit = next_fit(fit, total, radius_for(dim, deviation > 0), deviation, average=settling and deviation > 0)
-    if not settling:
-        rng = keyed_generator(plan.seed, number, "", "moved components")
-        fit = replace(fit, mixture=reseeded(fit.mixture, fit.mass, least_mass(deviation), rng))
-    _keep(fit, state)
-    state["round"] = np.array(number)
-    log(meter.record(number, len(replies)))
+    if settling:
+        return fit
+    rng = keyed_generator(plan.seed, number, "", "moved components")
+    return replace(fit, mixture=reseeded(fit.mixture, fit.mass, least_mass(deviation), rng))
+
+
+def _units(message: Message) -> float:
+    """How many units a site has, from what it first sends."""
+    return bounded_rows.units_in(np.asarray(message["bins"]) / SIZE_SHARE)
 
 
 def _question(mixture: Mixture) -> Message:

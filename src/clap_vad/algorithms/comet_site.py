@@ -35,7 +35,7 @@ from ..protection.noise import gaussian_noise, keyed_digest
 from .method_site import MethodSite
 from .plan import Plan, SiteData
 
-__all__ = ["CometSite", "mixture_of", "placeless_columns", "unit_share"]
+__all__ = ["SIZE_SHARE", "CometSite", "mixture_of", "placeless_columns", "unit_share"]
 
 _MOST_ROWS = 1 << 17
 """Crops that a site's statistics are over, about, at most: bounds memory and time however much it holds."""
@@ -43,9 +43,9 @@ _MOST_ROWS = 1 << 17
 _MOST_OF_VIDEO = 2048
 """Crops of one video that count, where the unit of privacy is the video."""
 
-_RATE_SHARE = 0.4
-"""Part of the norm that the site's own noisy count of crops has, by which it chooses its sampling rate; the rest of the
-first release has what is left."""
+_COUNT_SHARE = 0.4
+SIZE_SHARE = math.sqrt(1 - _COUNT_SHARE**2)
+"""Parts of the norm of the first release: the site's own noisy count, which it keeps, and the sizes that it sends."""
 
 _ENOUGH = 1000.0
 """Crops of a home at which its own say has half the weight that it has at most."""
@@ -102,9 +102,9 @@ class CometSite(MethodSite):
         )
 
     def _sizes(self, payload: Message, state: State) -> Message:
-        state["rate"] = np.array(self._rate(np.asarray(payload[KEY]).tobytes()))
+        state["units"] = np.array(self._counted(np.asarray(payload[KEY]).tobytes()))
         rows = self._rows(self._behaviour, state)
-        return {"bins": size_sums(rows.rows, rows.weights) * math.sqrt(1 - _RATE_SHARE**2)}
+        return {"bins": size_sums(rows.rows, rows.weights) * SIZE_SHARE}
 
     def _moments(self, payload: Message, state: State) -> Message:
         sizes, most = np.asarray(payload["sizes"]), np.asarray(payload["most"])
@@ -113,7 +113,7 @@ class CometSite(MethodSite):
         if not (np.isfinite(sizes).all() and (sizes > 0).all() and 0 < most < _LARGEST):
             raise RefusalError("the sizes sent to this site are not finite numbers above 0; refused")
         rows = self._rows(self._behaviour, state)
-        return dict(moment_sums(rows.rows, rows.weights, sizes, float(most)))
+        return dict(moment_sums(rows.rows, rows.weights * self._part(payload, state), sizes, float(most)))
 
     def _normalise(self, payload: Message, state: State) -> Message:
         mean, scale = (np.asarray(payload[name]) for name in ("mean", "scale"))
@@ -123,7 +123,8 @@ class CometSite(MethodSite):
             raise RefusalError("the normalisation sent to this site is not finite, or has a negative scale; refused")
         state["normaliser.mean"], state["normaliser.scale"] = mean, scale
         rows = self._rows(self._behaviour.standardised_by(Normaliser(mean, scale)), state)
-        state["rows"], state["rows.home"], state["rows.weight"] = rows.rows, rows.homes, rows.weights
+        state["rows"], state["rows.home"] = rows.rows, rows.homes
+        state["rows.weight"] = rows.weights * self._part(payload, state)
         return {}
 
     def _expect(self, payload: Message, state: State) -> Message:
@@ -215,14 +216,25 @@ class CometSite(MethodSite):
         """The videos that are learned from: of one that is known to hold an anomaly nothing is taken for usual."""
         return [entry for entry, label in zip(self.data.entries, self.data.labels, strict=True) if label != 1]
 
-    def _rate(self, key: bytes) -> float:
-        """With which probability a crop counts, 1 or a power of two below it, from a count of all that has noise too:
-        else one crop more could change which others are drawn."""
+    def _counted(self, key: bytes) -> float:
+        """The site's units with noise, at least 1: what it decides by for all of them must have noise too."""
         most = 1 if self._unit == "crop" else _MOST_OF_VIDEO
         deviation = self.plan.privacy.noise_statistics if self.plan.privacy is not None else 0.0
-        count = np.array([sum(len(at) for at in self._present(1.0)) / most * _RATE_SHARE])
-        rows = float(gaussian_noise(keyed_digest(key, "rate"), count, deviation)[0]) / _RATE_SHARE * most
-        return 2.0 ** -max(0, math.ceil(math.log2(max(rows, 1.0) / _MOST_ROWS)))
+        count = np.array([sum(len(at) for at in self._present(1.0)) / most * _COUNT_SHARE])
+        return max(float(gaussian_noise(keyed_digest(key, "count"), count, deviation)[0]) / _COUNT_SHARE, 1.0)
+
+    def _rate(self, state: Mapping[str, np.ndarray]) -> float:
+        """With which probability a crop is drawn: 1, or a power of two below it where there are too many."""
+        rows = float(state["units"]) * (1 if self._unit == "crop" else _MOST_OF_VIDEO)
+        return 2.0 ** -max(0, math.ceil(math.log2(rows / _MOST_ROWS)))
+
+    def _part(self, payload: Message, state: Mapping[str, np.ndarray]) -> float:
+        """What each unit counts, at most 1, so that the site counts no more than the run allows any."""
+        cap = np.asarray(payload["cap"])
+        if cap.shape != () or cap.dtype != np.float64 or not 0 < cap < math.inf:
+            raise RefusalError("the most that a site may count in this run is not a number above 0; refused")
+        held = float(state["units"]) * (self._rate(state) if self._unit == "crop" else 1)
+        return min(1.0, float(cap) / held)
 
     def _present(self, rate: float) -> list[np.ndarray]:
         """Of each video that is learned from, positions of the crops that count, ascending."""
@@ -236,7 +248,7 @@ class CometSite(MethodSite):
     def _rows(self, behaviour: Behaviour, state: Mapping[str, np.ndarray]) -> _Rows:
         """The crops that the site works on."""
         scenes = [scene for scene, label in zip(self.data.scenes, self.data.labels, strict=True) if label != 1]
-        at = self._present(float(state["rate"]))
+        at = self._present(self._rate(state))
         rows = crop_rows(self.data.store, self._learned(), at, behaviour.rows)
         homes = np.repeat([self._scenes.index(scene) for scene in scenes], [len(own) for own in at])
         each = [np.full(len(own), 1.0 if self._unit == "crop" else 1 / max(len(own), 1)) for own in at]
