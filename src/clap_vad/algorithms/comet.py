@@ -20,6 +20,7 @@ from ..core.bounded_density import BoundedSums, Fit, components_for, least_mass,
 from ..core.density import COMPONENTS, Mixture, reseeded, starting_mixture
 from ..core.histogram import BINS
 from ..core.randomness import keyed_generator
+from ..core.surprise import TAIL
 from ..detector.model import Model
 from ..detector.models.mixture import Density, MixtureModel
 from ..federation.ask import Ask, Reply, State, Steps
@@ -77,14 +78,16 @@ class Comet(Method):
             yield from _round(plan, state, sums, log)
         if "counts.common" not in state:
             replies = yield Ask("settle", reply="row_scales", payload=_question(mixture_of(state)))
+            replies = sums.middle(sums.believed(replies), _largest_scale)
+            deviation = sums.deviation(participants=None if plan.secure else len(replies))
             for name, total in sums.total(replies).items():
-                deviation = sums.deviation()
                 state[f"counts.{name}"] = bounded_rows.read_scale(total, deviation, _RESOLUTION)
         if "score_histogram" not in state:
             counts: Message = {name: state[name] for name in state if name.startswith("counts.")}
             replies = yield Ask("calibrate", reply="segment_peaks", payload=counts)
+            replies = sums.middle(sums.believed(replies), _largest_peak)
+            deviation = sums.deviation(participants=None if plan.secure else len(replies)) / unit_share(plan)
             total = sums.total(replies)["bins"] / unit_share(plan)
-            deviation = sums.deviation() / unit_share(plan)
             state["score_histogram"] = bounded_rows.read_peaks(total, deviation, BINS, _RESOLUTION)
 
     def site(self, plan: Plan, data: SiteData) -> CometSite:
@@ -172,6 +175,20 @@ def _stepped(plan: Plan, number: int, fit: Fit, sums: NoisySums, replies: list[R
         return fit
     rng = keyed_generator(plan.seed, number, "", "moved components")
     return replace(fit, mixture=reseeded(fit.mixture, fit.mass, least_mass(deviation), rng))
+
+
+def _largest_scale(message: Message, deviation: float) -> int:
+    """The bin of a site's 99 % quantile, as well as it shows."""
+    return _quantile_bin(bounded_rows.read_scale(np.asarray(message["common"]), deviation, _RESOLUTION))
+
+
+def _largest_peak(message: Message, deviation: float) -> int:
+    return _quantile_bin(bounded_rows.read_peaks(np.asarray(message["bins"]), deviation, BINS, _RESOLUTION))
+
+
+def _quantile_bin(counts: np.ndarray) -> int:
+    below = np.cumsum(counts)
+    return int(np.searchsorted(below, TAIL * below[-1]))
 
 
 def _units(message: Message) -> float:

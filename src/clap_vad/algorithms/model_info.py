@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..core.events import DEFAULT_QUANTILE
 from ..federation.ask import State
 from .rounds import quantiles
 
-__all__ = ["model_info"]
+__all__ = ["calibration_of", "model_info"]
 
 _QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
 
@@ -21,13 +23,22 @@ def model_info(features: Mapping[str, Any], state: State) -> dict[str, Any]:
         features: as :func:`~clap_vad.features.description.describe` tells.
         state: holds the histogram of scores by which thresholds are chosen, ``score_histogram``.
     """
-    levels = quantiles(state, _QUANTILES)
-    threshold = levels.get(str(DEFAULT_QUANTILE))
     return {
         "extractor": {"name": features["extractor"], "settings": features["settings"]},
         "weights_sha256": features["weights_sha256"],
         "segment_frames": features["segment_frames"],
         "crops": features["crops"],
         "dim": features["dim"],
-        "calibration": {"quantile": DEFAULT_QUANTILE, "threshold": threshold, "quantiles": levels},
+        "calibration": calibration_of(state),
     }
+
+
+def calibration_of(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Where scores lie: the threshold at the default quantile, and those at others.
+
+    Args:
+        state: holds ``score_histogram``: the coordinator's for a common model, a site's own for those of its homes.
+    """
+    levels = quantiles(state, _QUANTILES)
+    threshold = levels.get(str(DEFAULT_QUANTILE))
+    return {"quantile": DEFAULT_QUANTILE, "threshold": threshold, "quantiles": levels}

@@ -85,6 +85,21 @@ class NoisySums:
             leave_out(self._state, lies)
         return kept
 
+    def middle(self, replies: list[Reply], value: Callable[[Message, float], float]) -> list[Reply]:
+        """The replies without the one of the largest and the one of the smallest value: so no one site sets it.
+
+        All of them where they are fewer than three, or hidden in a sum.
+
+        Args:
+            replies: believed.
+            value: of a reply and the standard deviation of its noise.
+        """
+        if self._plan.secure or len(replies) < _FEW:
+            return replies
+        noise = self.deviation(participants=1)
+        order = sorted(range(len(replies)), key=lambda number: (value(replies[number].message, noise), number))
+        return [replies[number] for number in sorted(order[1:-1])]
+
     def _most_units(self, reply: Reply) -> float:
         cap = float(self._state.get("units.cap", np.array(math.inf)))
         if self._plan.secure:

@@ -31,9 +31,9 @@ __all__ = [
     "units_in",
 ]
 
-SIZE_BINS = 32
-"""Of absolute values: powers of 2 from 2^-16 on; smaller values are in the first bin, larger ones in the last."""
-_LEAST_POWER = -16
+SIZE_BINS = 40
+"""Of absolute values: powers of 2 from 2^-18 on; smaller values are in the first bin, larger ones in the last."""
+_LEAST_POWER = -18
 _BELIEVED = 3.0
 """Standard deviations of its noise that a bin must hold to be believed."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..algorithms.method import Method
 from ..algorithms.method_site import MethodSite
+from ..algorithms.model_info import calibration_of
 from ..algorithms.plan import Plan
 from ..algorithms.site_data import site_data
 from ..datasets.dataset import Dataset
@@ -81,7 +82,10 @@ class Federation:
             return {}
         question, sequence = self.method.final_question(state), int(state["sequence"])
         for site in self.sites():
-            own = self.program(site.participant).homes(question, site.state(sequence), {}).own
+            known = site.state(sequence)
+            # The threshold of a home is by its own site's scores, which nobody else can move.
+            info = {"calibration": calibration_of(known)} if "score_histogram" in known else {}
+            own = self.program(site.participant).homes(question, known, info).own
             for scene, model in own.items():
                 found.setdefault(scene, []).append(model)
         return {scene: models[0] for scene, models in found.items() if len(models) == 1}

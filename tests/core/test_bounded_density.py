@@ -1,0 +1,180 @@
+"""Sums of EM that one unit moves by at most 1, and the M-step that is read from them."""
+
+import numpy as np
+import pytest
+
+from clap_vad.core.bounded_density import (
+    SHARES,
+    BoundedSums,
+    Fit,
+    bounded_sums,
+    components_for,
+    kept_variance,
+    least_mass,
+    next_fit,
+    radius_for,
+)
+from clap_vad.core.density import COMPONENTS, LEAST_VARIANCE, Mixture, expectation, posteriors, starting_mixture
+
+
+def mixture(rng, k, d, scale=1.0):
+    roots = rng.standard_normal((k, d, d)) * scale
+    covariances = np.einsum("kij,klj->kil", roots, roots) + 0.02 * np.eye(d)
+    weights = rng.random(k) + 0.1
+    return Mixture(weights / weights.sum(), rng.standard_normal((k, d)) * 3, covariances)
+
+
+def adversarial(rng, d):
+    """What a lying coordinator may send: thin slabs side by side, components on top of each other, far ones."""
+    slabs = np.zeros((8, d))
+    slabs[:, 0] = np.linspace(-15, 15, 8)
+    thin = np.tile(LEAST_VARIANCE * np.eye(d), (8, 1, 1))
+    yield Mixture(np.full(8, 1 / 8), slabs, thin)
+    yield Mixture(np.full(8, 1 / 8), np.zeros((8, d)), thin)
+    wide = thin.copy()
+    wide[:, 0, 0] = 225.0
+    yield Mixture(np.eye(8)[3], np.full((8, d), 15.0), wide)
+    yield mixture(rng, 8, d)
+
+
+def distance(a, b):
+    return BoundedSums(a.mass - b.mass, a.first - b.first, a.second - b.second).norm
+
+
+@pytest.mark.parametrize("d", [1, 4, 10, 32])
+@pytest.mark.parametrize("noise", [True, False])
+def test_one_crop_more_moves_the_sums_by_at_most_1_whatever_it_is_and_whatever_is_asked(d, noise):
+    rng = np.random.default_rng(d)
+    rows = rng.standard_normal((300, d)).astype(np.float32)
+    for asked in adversarial(rng, d):
+        for row in (np.zeros(d), np.full(d, 15.0), np.full(d, -15.0), rng.standard_normal(d), asked.means[0]):
+            more = np.vstack([rows, row.astype(np.float32)])
+            radius = radius_for(d, noise)
+            few = bounded_sums(asked, rows, np.ones(300), radius)
+            assert distance(bounded_sums(asked, more, np.ones(301), radius), few) <= 1 + 1e-6
+
+
+def test_one_whole_video_more_moves_the_sums_by_at_most_1():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((300, 10)).astype(np.float32)
+    weights = np.full(300, 1 / 50)  # six videos
+    for asked in adversarial(rng, 10):
+        for video in (np.full((1, 10), 15.0), np.full((2000, 10), 15.0), rng.standard_normal((77, 10)) * 5):
+            more = np.vstack([rows, video.astype(np.float32)])
+            all_weights = np.concatenate([weights, np.full(len(video), 1 / len(video))])
+            few = bounded_sums(asked, rows, weights, radius_for(10, True))
+            assert distance(bounded_sums(asked, more, all_weights, radius_for(10, True)), few) <= 1 + 1e-4
+
+
+def test_the_bound_is_reached():
+    """A row far out has the whole norm: the noise covers no less than it has to."""
+    one = Mixture(np.ones(1), np.zeros((1, 3)), np.eye(3)[None])
+    sums = bounded_sums(one, np.array([[15.0, 0, 0]], np.float32), np.ones(1), radius_for(3, True))
+    assert sums.norm == pytest.approx(1.0)
+
+
+def test_sums_are_those_of_a_slow_loop():
+    rng = np.random.default_rng(1)
+    asked, rows, weights = mixture(rng, 4, 3), rng.standard_normal((50, 3)).astype(np.float32), rng.random(50)
+    radius = radius_for(3, True)
+    mass, first, second = np.zeros(4), np.zeros((4, 3)), np.zeros((4, 6))
+    shares = posteriors(asked, rows.astype(np.float64))
+    for row, weight, share in zip(rows.astype(np.float64), weights, shares, strict=True):
+        for k in range(4):
+            z = np.linalg.solve(np.linalg.cholesky(asked.covariances[k]), row - asked.means[k])
+            z *= min(1.0, radius / np.linalg.norm(z))
+            r = share[k] * weight
+            mass[k] += r * SHARES[0]
+            first[k] += r * z * SHARES[1] / radius
+            products = [(1 if i == j else 2**0.5) * z[i] * z[j] for i in range(3) for j in range(i, 3)]
+            second[k] += r * np.array(products) * SHARES[2] / radius**2
+    found = bounded_sums(asked, rows, weights, radius)
+    for one, other in ((found.mass, mass), (found.first, first), (found.second, second)):
+        np.testing.assert_allclose(one, other, atol=5e-3)  # responsibilities below a ten-thousandth are left out
+
+
+def plain_step(before, rows):
+    """The M-step of plain EM, with the same regularisation: the oracle."""
+    sums = expectation(before, rows)
+    d = before.dim
+    i, j = np.triu_indices(d)
+    second = np.empty((len(sums.mass), d, d))
+    second[:, i, j] = second[:, j, i] = sums.outer / sums.mass[:, None]
+    means = sums.sum / sums.mass[:, None]
+    covariances = second - np.einsum("ki,kj->kij", means, means)
+    held = sums.mass[:, None, None]
+    return means, (held * covariances + 20 * 0.1 * np.eye(d)) / (held + 20) + LEAST_VARIANCE * np.eye(d)
+
+
+def test_without_noise_and_with_nothing_far_out_a_step_is_one_of_plain_em():
+    rng = np.random.default_rng(2)
+    rows = np.vstack([rng.standard_normal((400, 3)), rng.standard_normal((400, 3)) + 4]).astype(np.float32)
+    before = Mixture(np.array([0.5, 0.5]), np.array([[0.0, 0, 0], [4.0, 4, 4]]), np.tile(np.eye(3), (2, 1, 1)))
+    radius = 50.0
+    after = next_fit(Fit.begun(before), bounded_sums(before, rows, np.ones(800), radius), radius, 0.0, False).mixture
+    means, covariances = plain_step(before, rows)
+    np.testing.assert_allclose(after.means, means, atol=1e-3)
+    np.testing.assert_allclose(after.covariances, covariances, atol=1e-3)
+
+
+def test_of_gaussian_rows_shortening_leaves_the_covariance_right():
+    rng = np.random.default_rng(3)
+    root = rng.standard_normal((4, 4))
+    rows = (rng.standard_normal((60_000, 4)) @ root.T).astype(np.float32)
+    fit = Fit.begun(Mixture(np.ones(1), np.zeros((1, 4)), np.cov(rows.T)[None]))
+    radius = radius_for(4, True)
+    for _ in range(5):
+        fit = next_fit(fit, bounded_sums(fit.mixture, rows, np.ones(len(rows)), radius), radius, 1e-9, False)
+    expected = np.cov(rows.T) + LEAST_VARIANCE * np.eye(4)
+    assert np.abs(fit.mixture.covariances[0] - expected).max() < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("deviation", [0.0, 5.0, 500.0, 1e6])
+def test_whatever_the_noise_what_follows_is_a_density_that_a_site_takes(deviation):
+    rng = np.random.default_rng(4)
+    fit = Fit.begun(starting_mixture(np.zeros(6), np.eye(6), 16, rng))
+    rows = rng.standard_normal((200, 6)).astype(np.float32)
+    radius = radius_for(6, deviation > 0)
+    for number in range(6):
+        sums = bounded_sums(fit.mixture, rows, np.ones(200), radius)
+        noisy = BoundedSums(
+            *(part + deviation * rng.standard_normal(part.shape) for part in (sums.mass, sums.first, sums.second))
+        )
+        fit = next_fit(fit, noisy, radius, deviation, average=number > 2)
+        assert fit.mixture.possible()
+
+
+def test_averaged_steps_have_less_noise():
+    rng = np.random.default_rng(5)
+    rows = rng.standard_normal((2000, 3)).astype(np.float32)
+    truth = Mixture(np.ones(1), np.zeros((1, 3)), np.eye(3)[None])
+    radius = radius_for(3, True)
+
+    def error(average):
+        fit, found = Fit.begun(truth), []
+        for _ in range(40):
+            sums = bounded_sums(fit.mixture, rows, np.ones(2000), radius)
+            parts = (sums.mass, sums.first, sums.second)
+            noisy = BoundedSums(*(part + 30 * rng.standard_normal(part.shape) for part in parts))
+            fit = next_fit(fit, noisy, radius, 30.0, average)
+            found.append(np.abs(fit.mixture.means).max())
+        return np.mean(found[-10:])
+
+    assert error(True) < 0.6 * error(False)
+
+
+def test_more_noise_fewer_components_never_none_and_all_without():
+    counts = [components_for(10_000, noise, 10, COMPONENTS) for noise in (0.0, 0.1, 1.0, 10.0, 100.0, 1e9)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == COMPONENTS and counts[-1] == 1
+    assert all(count & (count - 1) == 0 for count in counts)
+
+
+def test_a_component_that_noise_alone_could_fill_stays_where_it_is():
+    before = Mixture(np.array([0.5, 0.5]), np.array([[0.0, 0.0], [9.0, 9.0]]), np.tile(np.eye(2), (2, 1, 1)))
+    rows = np.random.default_rng(6).standard_normal((500, 2)).astype(np.float32)
+    sums = bounded_sums(before, rows, np.ones(500), radius_for(2, True))
+    after = next_fit(Fit.begun(before), sums, radius_for(2, True), 5.0, False).mixture
+    assert least_mass(5.0) > 5
+    np.testing.assert_array_equal(after.means[1], before.means[1])
+    assert 0 < kept_variance(2, radius_for(2, True)) < 1
