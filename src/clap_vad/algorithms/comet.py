@@ -83,8 +83,9 @@ class Comet(Method):
             for name, total in sums.total(replies).items():
                 state[f"counts.{name}"] = bounded_rows.read_scale(total, deviation, _RESOLUTION)
         if "score_histogram" not in state:
-            counts: Message = {name: state[name] for name in state if name.startswith("counts.")}
-            replies = yield Ask("calibrate", reply="segment_peaks", payload=counts)
+            question: Message = {name: state[name] for name in state if name.startswith("counts.")}
+            question["usual_rows"] = max(float(state["units"]) / len(plan.participants), 1.0)
+            replies = yield Ask("calibrate", reply="segment_peaks", payload=question)
             replies = sums.middle(sums.believed(replies), _largest_peak)
             deviation = sums.deviation(participants=None if plan.secure else len(replies)) / unit_share(plan)
             total = sums.total(replies)["bins"] / unit_share(plan)

@@ -15,10 +15,10 @@ from ..core.bounded_rows import PEAK_BINS, moment_sums, peak_sums, scale_sums, s
 from ..core.density import COMPONENTS, Mixture, adapted
 from ..core.evidence import over_crops, squashed
 from ..core.histogram import score_bins, score_histogram
-from ..core.memory import NEIGHBOURS, Memory, most_remembered
+from ..core.memory import NEIGHBOURS, Memory, most_remembered, usual_distance_ratio
 from ..core.moments import Normaliser
 from ..core.randomness import keyed_generator
-from ..core.surprise import SURPRISE_BINS, value_histogram
+from ..core.surprise import SURPRISE_BINS, histogram_quantile, value_histogram
 from ..detector.homes import Homes
 from ..detector.models.mixture import Density, MixtureModel, Remembered, log_likelihood_ratio
 from ..detector.threads import fixed_threads
@@ -51,7 +51,7 @@ _ENOUGH = 1000.0
 """Crops of a home at which its own say has half the weight that it has at most."""
 
 _PRIOR, _WEIGHT_PRIOR, _STEPS = 50.0, 500.0, 2
-_LARGEST = 1e6
+_LARGEST, _MANY = 1e6, 1e15
 
 
 def mixture_of(state: Mapping[str, np.ndarray | int | float]) -> Mixture:
@@ -152,6 +152,10 @@ class CometSite(MethodSite):
             if counts.shape != (SURPRISE_BINS,) or counts.dtype != np.int64 or (counts < 0).any():
                 raise RefusalError("the scale of surprise sent to this site is not one of this release; refused")
             state[f"counts.{name}"] = counts
+        usual = np.asarray(payload["usual_rows"])
+        if usual.shape != () or usual.dtype != np.float64 or not 1 <= usual < _MANY:
+            raise RefusalError("the usual number of crops sent to this site is not a number from 1; refused")
+        state["rows.usual"] = usual
         state["score_histogram"] = score_histogram(np.concatenate(self._scores(state)))  # stays at the site
         return {"bins": self._peaks(state) * unit_share(self.plan)}
 
@@ -173,10 +177,16 @@ class CometSite(MethodSite):
                 experts.append(Density(placeless, kept, state["counts.common"], 1 - here))
             remembered = self._remembered(rows)
             if remembered is not None:
-                distances = value_histogram(Memory(remembered).distances_within())
-                experts.append(Remembered(remembered, distances, weight))
+                experts.append(Remembered(remembered, self._distances(state, mixture, remembered), weight))
             own[scene] = MixtureModel(behaviour, tuple(experts), followed, known)
         return Homes(self._common(state, known), own)
+
+    def _distances(self, state: Mapping[str, np.ndarray], mixture: Mixture, rows: np.ndarray) -> np.ndarray:
+        """Histogram of a memory's distances, on a scale common to all homes; that of all together stays unknown."""
+        usual = float(state["rows.usual"]) if self._unit == "crop" else len(rows)
+        known = (float(np.median(log_likelihood_ratio(mixture, rows))), histogram_quantile(state["counts.whole"], 0.5))
+        larger = usual_distance_ratio(*known, len(rows), usual, self.dim)
+        return value_histogram(Memory(rows).distances_within() / larger)
 
     def _common(self, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> MixtureModel:
         """The model of a camera that nobody has adapted to."""

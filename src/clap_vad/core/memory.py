@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.spatial import KDTree
 
-__all__ = ["NEIGHBOURS", "Memory", "most_remembered"]
+__all__ = ["NEIGHBOURS", "Memory", "most_remembered", "usual_distance_ratio"]
 
 NEIGHBOURS = 10
 _MOST_OF_A_TREE = 12
@@ -22,6 +24,24 @@ def most_remembered(dim: int) -> int:
     (20000, 4000)
     """
     return _MOST if dim <= _MOST_OF_A_TREE else _MOST_OF_WIDE
+
+
+def usual_distance_ratio(ratio: float, usual_ratio: float, rows: int, usual_rows: float, dim: int) -> float:
+    """How much larger distances within a memory are than in one that is like all places together.
+
+    The distance to the k-th nearest of n rows of density p goes with ``(n p)^(-1/d)`` (Loftsgaarden and Quesenberry
+    1965). So places tell how their distances compare by what they know of a common density, and no distance is sent.
+
+    Args:
+        ratio, usual_ratio: median log-likelihood ratio ``ln q - ln p`` under the common density, of the memory's rows
+            and of all places'.
+        rows, usual_rows: how many there are.
+        dim: d.
+
+    >>> usual_distance_ratio(1.0, 1.0, 100, 1600.0, 4)
+    2.0
+    """
+    return math.exp((ratio - usual_ratio + math.log(usual_rows) - math.log(rows)) / dim)
 
 
 class Memory:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["SHAPE", "SURPRISE_BINS", "TAIL", "Surprise", "value_bins", "value_histogram"]
+__all__ = ["SHAPE", "SURPRISE_BINS", "TAIL", "Surprise", "histogram_quantile", "value_bins", "value_histogram"]
 
 SURPRISE_BINS = 1024
 _LIMIT = 12.0
@@ -33,6 +33,15 @@ def value_bins(values: np.ndarray) -> np.ndarray:
 def value_histogram(values: np.ndarray) -> np.ndarray:
     """Counts of (n,) finite values in the fixed bins, (SURPRISE_BINS,) int64."""
     return np.bincount(value_bins(values), minlength=SURPRISE_BINS)
+
+
+def histogram_quantile(counts: np.ndarray, q: float) -> float:
+    """The value in the middle of the bin in which the share of counts reaches ``q``; 0 where there is none."""
+    below = np.cumsum(counts)
+    if not below[-1]:
+        return 0.0
+    at = int(np.searchsorted(below, q * below[-1]))
+    return float(np.sinh((at + 0.5) * (2 * _LIMIT / SURPRISE_BINS) - _LIMIT))
 
 
 @dataclass(frozen=True)

@@ -107,10 +107,12 @@ class Conversation:
         participant: its id.
         order: the turns of an honest run.
         folder: of the run at the site.
+        durable: whether a note must survive a loss of power before the answer leaves; not where one process is all
+            parties of the run.
     """
 
-    def __init__(self, participant: str, order: Sequence[Turn], folder: Path) -> None:
-        self._participant, self._order, self._folder = participant, tuple(order), folder
+    def __init__(self, participant: str, order: Sequence[Turn], folder: Path, durable: bool = True) -> None:
+        self._participant, self._order, self._folder, self._durable = participant, tuple(order), folder, durable
         self._file = folder / NOTES
         self._known: tuple[int, list[Noted]] = (0, [])  # bytes of the file, and what stands in them
 
@@ -217,7 +219,7 @@ class Conversation:
 
     def _note(self, noted: Noted) -> None:
         known = self._read()
-        append_line(self._file, json.dumps({k: v for k, v in asdict(noted).items() if v != ""}), durable=True)
+        append_line(self._file, json.dumps({k: v for k, v in asdict(noted).items() if v != ""}), self._durable)
         self._known = (self._file.stat().st_size, [*known, noted])
 
 
