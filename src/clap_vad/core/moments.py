@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Moments", "Normaliser", "SpreadAccumulator"]
+__all__ = ["Moments", "Normaliser", "SpreadAccumulator", "near"]
+
+_FAR = 30.0
+"""Standard deviations, and factor of one."""
+_ENOUGH = 30
+_ODD_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,41 @@ class Normaliser:
         """Standardise (..., D) float32 in place and return it."""
         np.subtract(x, self.mean, out=x)
         return np.multiply(x, self.scale, out=x)
+
+
+def near(own: Moments, sent: Normaliser) -> bool:
+    """Whether a common normalisation may be that of data which these rows are a part of, dimension by dimension.
+
+    - *Not too large*: standardised by it, the rows' root mean square is at most 30. The common variance is at least
+      the rows' share of ``std^2 + (mean - common mean)^2``, so an honest one never fails where they are more than
+      1/900 of all, and hardly ever where they are fewer. A scale that would set single rows far apart fails.
+    - *Not too small*: standardised by it, their standard deviation is at least 1/30, so that no dimension is scaled to
+      nothing. A dimension in which the rows do not vary is exempt, and so is every twentieth: features of many
+      dimensions have some that hardly move at one camera. Of fewer than 30 rows a standard deviation says too little.
+
+    Its mean is so within 900 of the rows' own standard deviations at most, and within 30 of the common ones: a camera
+    may differ from others.
+
+    Args:
+        own: of the rows, D dimensions.
+        sent: constants for D dimensions, finite, scale at least 0.
+
+    >>> rows = np.random.default_rng(0).normal(5.0, 2.0, (100, 3)).astype(np.float32)
+    >>> common = Normaliser.from_moments(Moments.of(rows))
+    >>> near(Moments.of(rows), common)
+    True
+    >>> near(Moments.of(rows), Normaliser(common.mean, common.scale * np.array([1, 100, 1], np.float32)))
+    False
+    """
+    if own.count == 0:
+        return True
+    scale = sent.scale.astype(np.float64)
+    spread, offset = own.std * scale, (own.mean - sent.mean) * scale
+    if not (np.hypot(spread, offset) <= _FAR).all():
+        return False
+    varies = Normaliser.from_moments(own).scale > 0
+    dull = int((varies & (spread < 1 / _FAR)).sum())
+    return own.count < _ENOUGH or dull <= _ODD_SHARE * len(scale)
 
 
 class SpreadAccumulator:
