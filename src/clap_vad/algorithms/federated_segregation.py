@@ -26,7 +26,7 @@ from ..core.federated_mixture import (
     normal_component,
     standardisation,
 )
-from ..core.moments import Moments, Normaliser, near
+from ..core.moments import Moments, Normaliser, within_reach
 from ..federation.ask import Ask, State, Steps
 from ..federation.conversation import Turn
 from ..federation.messages import Message
@@ -106,7 +106,7 @@ def _asked(summaries: np.ndarray, question: Message, restarts: int) -> tuple[np.
     """The site's summaries as the federation standardises them, and the mixtures it is asked about."""
     mixtures = sent_mixtures(question, restarts)
     mean, scale = (sent_array(question, name, (2,), "float64") for name in ("mean", "scale"))
-    if (scale < 0).any() or not near(Moments.of(summaries), Normaliser(mean, scale)):
+    if (scale < 0).any() or not within_reach(Moments.of(summaries), Normaliser(mean, scale)):
         raise RefusalError("a standardisation that is far from what this site's own videos are; refused")
     return (summaries - mean) * scale, mixtures
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Moments", "Normaliser", "SpreadAccumulator", "near"]
+__all__ = ["Moments", "Normaliser", "SpreadAccumulator", "near", "within_reach"]
 
-_FAR = 30.0
-"""Standard deviations, and factor of one."""
+_FAR, _LEAST = 30.0, 1e-3
+"""Root mean square and standard deviation of standardised rows, at most and at least."""
 _ENOUGH = 30
 _ODD_SHARE = 0.05
 
@@ -93,15 +93,11 @@ class Normaliser:
 def near(own: Moments, sent: Normaliser) -> bool:
     """Whether a common normalisation may be that of data which these rows are a part of, dimension by dimension.
 
-    - *Not too large*: standardised by it, the rows' root mean square is at most 30. The common variance is at least
-      the rows' share of ``std^2 + (mean - common mean)^2``, so an honest one never fails where they are more than
-      1/900 of all, and hardly ever where they are fewer. A scale that would set single rows far apart fails.
-    - *Not too small*: standardised by it, their standard deviation is at least 1/30, so that no dimension is scaled to
-      nothing. A dimension in which the rows do not vary is exempt, and so is every twentieth: features of many
-      dimensions have some that hardly move at one camera. Of fewer than 30 rows a standard deviation says too little.
-
-    Its mean is so within 900 of the rows' own standard deviations at most, and within 30 of the common ones: a camera
-    may differ from others.
+    - It is :func:`within_reach` of them, so their mean lies within 30 of the common standard deviations.
+    - No dimension is scaled to nothing: standardised, the rows' standard deviation is at least 1/1000. One camera with
+      far larger numbers than the others' can honestly make it small, so no larger bound holds. A dimension in which the
+      rows do not vary is exempt, and so is every twentieth: features of many dimensions have some that hardly move at
+      one camera. Of fewer than 30 rows a standard deviation says too little.
 
     Args:
         own: of the rows, D dimensions.
@@ -114,15 +110,23 @@ def near(own: Moments, sent: Normaliser) -> bool:
     >>> near(Moments.of(rows), Normaliser(common.mean, common.scale * np.array([1, 100, 1], np.float32)))
     False
     """
-    if own.count == 0:
-        return True
-    scale = sent.scale.astype(np.float64)
-    spread, offset = own.std * scale, (own.mean - sent.mean) * scale
-    if not (np.hypot(spread, offset) <= _FAR).all():
+    if not within_reach(own, sent):
         return False
     varies = Normaliser.from_moments(own).scale > 0
-    dull = int((varies & (spread < 1 / _FAR)).sum())
-    return own.count < _ENOUGH or dull <= _ODD_SHARE * len(scale)
+    dull = int((varies & (own.std * sent.scale < _LEAST)).sum())
+    return own.count < _ENOUGH or dull <= _ODD_SHARE * len(sent.scale)
+
+
+def within_reach(own: Moments, sent: Normaliser) -> bool:
+    """Whether no dimension of these rows is scaled up or moved too far: standardised, its root mean square is below 30.
+
+    The common variance is at least the rows' share of ``std^2 + (mean - common mean)^2``, whatever the other rows are.
+    So honest constants never fail where these are more than a 900th of all rows, and hardly ever where they are fewer.
+    A scale that would set single rows far apart from the others fails.
+    """
+    scale = sent.scale.astype(np.float64)
+    spread, offset = own.std * scale, (own.mean - sent.mean) * scale
+    return own.count == 0 or bool((np.hypot(spread, offset) <= _FAR).all())
 
 
 class SpreadAccumulator:
