@@ -107,11 +107,12 @@ class Conversation:
         participant: its id.
         order: the turns of an honest run.
         folder: of the run at the site.
+        durable: whether a note must survive a loss of power.
     """
 
-    def __init__(self, participant: str, order: Sequence[Turn], folder: Path) -> None:
+    def __init__(self, participant: str, order: Sequence[Turn], folder: Path, durable: bool = True) -> None:
         self._participant, self._order, self._folder = participant, tuple(order), folder
-        self._file = folder / NOTES
+        self._file, self._durable = folder / NOTES, durable
         self._known: tuple[int, list[Noted]] = (0, [])  # bytes of the file, and what stands in them
 
     def ask(self, ask: Ask, schema: str) -> None:
@@ -217,7 +218,7 @@ class Conversation:
 
     def _note(self, noted: Noted) -> None:
         known = self._read()
-        append_line(self._file, json.dumps({k: v for k, v in asdict(noted).items() if v != ""}), durable=True)
+        append_line(self._file, json.dumps({k: v for k, v in asdict(noted).items() if v != ""}), self._durable)
         self._known = (self._file.stat().st_size, [*known, noted])
 
 

@@ -55,6 +55,8 @@ class Site:
         protection: its side of secure aggregation, in a run that promises it.
         privacy: its side of differential privacy, in a run that promises it.
         encoding: its side of updates in 8 bits, in a run that asks for them.
+        one_process: this process is all parties of the run: a loss of power then leaves none that knows an answer
+            which the site has no note of, and notes need not wait for the disk.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Site:
         protection: SiteProtection | None = None,
         privacy: SitePrivacy | None = None,
         encoding: SiteEncoding | None = None,
+        one_process: bool = False,
     ) -> None:
         self.participant = participant
         self._program = program
@@ -76,7 +79,7 @@ class Site:
         self._protection = protection
         self._privacy = privacy
         self._encoding = encoding
-        self._conversation = Conversation(participant, program.order, ledger.folder)
+        self._conversation = Conversation(participant, program.order, ledger.folder, durable=not one_process)
 
     def handle(self, ask: Ask) -> Message:
         """Answer one question.

@@ -106,4 +106,5 @@ class Federation:
             privacy = SitePrivacy(participant, self.plan.privacy, home, one_process=True)
         if self.plan.update_encoding == "int8":
             encoding = SiteEncoding(participant, self.plan.seed)
-        return Site(participant, program, SiteState(home / "state"), ledger, None, protection, privacy, encoding)
+        states, modes = SiteState(home / "state"), (protection, privacy, encoding)
+        return Site(participant, program, states, ledger, None, *modes, one_process=True)
