@@ -33,6 +33,7 @@ from .plan import Plan, SiteData
 from .private_coordinator import STATISTICS, private_steps
 from .private_site import PrivateSite
 from .rounds import calibration, labelling, normalisation, training_rounds
+from .sent import sent_gaussians
 from .sgd_method import SgdMethod
 from .site import LABELLING, DetectorSite
 
@@ -175,7 +176,7 @@ class ClapSite(DetectorSite):
 
     def _label(self, payload: Message, state: State) -> Message:
         """Stage A, step 4."""
-        self.make_labels(np.asarray(payload["gaussians"]), state)
+        self.make_labels(sent_gaussians(payload), state)
         return {"count": len(self.source(state).present())}
 
     def make_labels(self, gaussians: np.ndarray, state: State) -> None:

@@ -26,10 +26,12 @@ from ..core.federated_mixture import (
     normal_component,
     standardisation,
 )
-from ..errors import ClapError
+from ..core.moments import Moments, Normaliser, within_reach
 from ..federation.ask import Ask, State, Steps
 from ..federation.conversation import Turn
 from ..federation.messages import Message
+from ..federation.policy import RefusalError
+from .sent import sent_array, sent_flag, sent_mixtures
 
 __all__ = ["MIXTURE_FIT", "common_mixture", "judged_anomalous", "mixture_fit", "mixture_statistics", "summary_moments"]
 
@@ -87,7 +89,7 @@ def mixture_statistics(summaries: np.ndarray, question: Message) -> Message:
 
 def judged_anomalous(summaries: np.ndarray, question: Message) -> np.ndarray:
     """(V,) bool, a site's own videos by the common mixture."""
-    return in_anomalous_component(*_asked(summaries, question, 1), int(bool(question["normal"])))
+    return in_anomalous_component(*_asked(summaries, question, 1), sent_flag(question, "normal"))
 
 
 def _question(state: Mapping[str, np.ndarray], mixtures: Mixtures) -> Message:
@@ -102,10 +104,11 @@ def _question(state: Mapping[str, np.ndarray], mixtures: Mixtures) -> Message:
 
 def _asked(summaries: np.ndarray, question: Message, restarts: int) -> tuple[np.ndarray, Mixtures]:
     """The site's summaries as the federation standardises them, and the mixtures it is asked about."""
-    mixtures = Mixtures(*(np.asarray(question[name]) for name in ("weights", "means", "covariances")))
-    if not mixtures.possible(restarts):
-        raise ClapError("the mixture sent to this site has impossible shapes or values; refused")
-    return (summaries - np.asarray(question["mean"])) * np.asarray(question["scale"]), mixtures
+    mixtures = sent_mixtures(question, restarts)
+    mean, scale = (sent_array(question, name, (2,), "float64") for name in ("mean", "scale"))
+    if (scale < 0).any() or not within_reach(Moments.of(summaries), Normaliser(mean, scale)):
+        raise RefusalError("a standardisation that is far from what this site's own videos are; refused")
+    return (summaries - mean) * scale, mixtures
 
 
 def _statistics(message: Message) -> Statistics:

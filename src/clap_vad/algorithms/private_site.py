@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core import private_statistics as private
 from ..core.accounting import Terms
-from ..core.federated_mixture import Mixtures, in_anomalous_component, responsibilities
+from ..core.federated_mixture import in_anomalous_component, responsibilities
 from ..core.private_statistics import MOST_MEAN, MOST_SCALE, MOST_SIZE
 from ..detector.network import LAYERS, Weights
 from ..detector.private_gradient import clipped_gradients
@@ -27,6 +27,7 @@ from ..federation.privacy import KEY
 from ..federation.site import Handler
 from ..protection.noise import secret_generator
 from .plan import Plan, SiteData
+from .sent import sent_array, sent_flag, sent_gaussians, sent_mixtures
 
 __all__ = ["MIXTURE_STEPS", "LabellingSite", "PrivateSite"]
 
@@ -123,11 +124,15 @@ class PrivateSite:
 
     def _moments(self, payload: Message, state: State) -> Message:
         found, self._found = self._found or self._means(), None
-        contributions = private.moment_contributions(*found, _bounded(payload, "scales", MOST_SIZE))
+        scales = sent_array(payload, "scales", (self._site.plan.dim,), "float64", MOST_SIZE)
+        contributions = private.moment_contributions(*found, scales)
         return _message("private_moments", contributions, self._site.plan.dim)
 
     def _normalise(self, payload: Message, state: State) -> Message:
-        mean, scale = (_bounded(payload, name, most) for name, most in (("mean", MOST_MEAN), ("scale", MOST_SCALE)))
+        shape, limits = (self._site.plan.dim,), {"mean": MOST_MEAN, "scale": MOST_SCALE}
+        mean, scale = (sent_array(payload, name, shape, most=most) for name, most in limits.items())
+        if (scale < 0).any():
+            raise RefusalError("a question whose 'scale' has numbers below 0; refused")
         state["normaliser.mean"], state["normaliser.scale"] = mean, scale
         return {}
 
@@ -138,13 +143,15 @@ class PrivateSite:
         return _message("private_centre", private.centre_contributions(self._pairs(state)))
 
     def _mixture(self, payload: Message, state: State) -> Message:
-        z, mixture = self._pairs(state) - _bounded(payload, "centre", MOST_SIZE), _mixture_in(payload)
+        mixture = sent_mixtures(payload, 1, MOST_SIZE)
+        z = self._pairs(state) - sent_array(payload, "centre", (2,), "float64", MOST_SIZE)
         return _message("private_mixture", private.mixture_contributions(z, responsibilities(z, mixture)))
 
     def _segregate(self, payload: Message, state: State) -> Message:
         """Which videos look normal by the common mixture, and their magnitudes."""
-        z, normal = self._pairs(state) - _bounded(payload, "centre", MOST_SIZE), int(bool(payload["normal"]))
-        judged = in_anomalous_component(z, _mixture_in(payload), normal)
+        mixture, normal = sent_mixtures(payload, 1, MOST_SIZE), sent_flag(payload, "normal")
+        z = self._pairs(state) - sent_array(payload, "centre", (2,), "float64", MOST_SIZE)
+        judged = in_anomalous_component(z, mixture, normal)
         anomalous = state["anomalous"] = self._site.with_known_labels(judged)
         present = _present(self._site.source(state))
         parts = [part for part, odd in zip(self._site.slices, anomalous, strict=True) if not odd]
@@ -154,7 +161,7 @@ class PrivateSite:
         return _message("private_gaussian", private.gaussian_contributions(means, squares))
 
     def _label(self, payload: Message, state: State) -> Message:
-        self._site.make_labels(np.asarray(payload["gaussians"]), state)
+        self._site.make_labels(sent_gaussians(payload), state)
         return {}
 
     def _train(self, layers: int, payload: Message, state: State) -> Message:
@@ -202,21 +209,6 @@ def _present(source: SegmentSource) -> np.ndarray:
     present = np.zeros(len(source), dtype=bool)
     present[source.present()] = True
     return present
-
-
-def _bounded(payload: Message, name: str, most: float) -> np.ndarray:
-    """An array of a question; raises :class:`RefusalError` unless it is within what an honest one can hold."""
-    value = np.asarray(payload[name])
-    if not np.abs(value).max(initial=0.0) <= most:  # NaN is refused too
-        raise RefusalError(f"a question whose '{name}' is not finite, or above {most:g}; refused")
-    return value
-
-
-def _mixture_in(payload: Message) -> Mixtures:
-    mixture = Mixtures(*(np.asarray(payload[name]) for name in ("weights", "means", "covariances")))
-    if not mixture.possible(1) or max(np.abs(mixture.means).max(), np.abs(mixture.covariances).max()) > MOST_SIZE:
-        raise RefusalError("the mixture sent to this site has impossible shapes or values; refused")
-    return mixture
 
 
 def _message(name: str, contributions: np.ndarray, dim: int = 0) -> Message:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.histogram import score_histogram
-from ..core.moments import Normaliser
+from ..core.moments import Moments, Normaliser
 from ..core.randomness import keyed_generator
 from ..detector.drift import Correction
 from ..detector.homes import Homes
@@ -23,9 +23,11 @@ from ..features.streaming import feature_moments
 from ..federation.ask import State
 from ..federation.conversation import Turn
 from ..federation.messages import Message
+from ..federation.policy import RefusalError
 from .method_site import MethodSite
 from .plan import Plan, SiteData
 from .rounds import WEIGHTS, global_weights, normaliser_of
+from .sent import sent_array, sent_normaliser
 
 __all__ = ["LABELLING", "DetectorSite"]
 
@@ -61,6 +63,7 @@ class DetectorSite(MethodSite):
         super().__init__(plan, data)
         self._sgd, self._milestones = sgd, milestones
         self.shapes = weight_shapes(plan.dim)
+        self._own: Moments | None = None  # from one question to the next: all features are read
         self.steps |= {
             "moments": (self._moments, "feature_moments"),
             "normalise": (self._normalise, "segment_count"),
@@ -138,18 +141,25 @@ class DetectorSite(MethodSite):
     def after_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
         """Called with the site's own model after a round's local training."""
 
-    def _moments(self, payload: Message, state: State) -> Message:
+    def _feature_moments(self) -> Moments:
+        if self._own is not None:
+            return self._own
         moments = feature_moments(self.data.store, self.data.entries)
         if not (np.isfinite(moments.sum).all() and np.isfinite(moments.sumsq).all()):
             raise ClapError(
                 f"{self.data.store.path / 'features.npy'}: participant '{self.data.participant}' holds NaN or infinite "
                 "features; 'clap features info' tells where, extract or import those videos again"
             )
+        self._own = moments
+        return moments
+
+    def _moments(self, payload: Message, state: State) -> Message:
+        moments = self._feature_moments()
         return {"count": moments.count, "sum": moments.sum, "sumsq": moments.sumsq}
 
     def _normalise(self, payload: Message, state: State) -> Message:
-        state["normaliser.mean"] = np.asarray(payload["mean"])
-        state["normaliser.scale"] = np.asarray(payload["scale"])
+        sent = sent_normaliser(payload, self._feature_moments())
+        state["normaliser.mean"], state["normaliser.scale"] = sent.mean, sent.scale
         return {"count": len(self.source(state).present())}
 
     def _train(self, payload: Message, state: State) -> Message:
@@ -187,8 +197,11 @@ class DetectorSite(MethodSite):
         """The model in a question, which must be one of these shapes (by default all that the method trains)."""
         weights = global_weights({name: np.asarray(value) for name, value in payload.items()})
         if {name: value.shape for name, value in weights.items()} != (shapes or self.shapes):
-            raise ClapError(
+            raise RefusalError(
                 f"participant '{self.data.participant}': the model sent to it is not one for features of {self.dim} "
                 "dimensions; refused"
             )
+        for entry in payload:  # of the model, and what a strategy sends beside each of its arrays
+            if (shape := self.shapes.get(entry.partition(".")[2])) is not None:
+                sent_array(payload, entry, shape)
         return weights

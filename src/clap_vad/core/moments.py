@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Moments", "Normaliser", "SpreadAccumulator"]
+__all__ = ["Moments", "Normaliser", "SpreadAccumulator", "near", "within_reach"]
+
+_FAR, _LEAST = 30.0, 1e-3
+"""Root mean square and standard deviation of standardised rows, at most and at least."""
+_ENOUGH = 30
+_ODD_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,45 @@ class Normaliser:
         """Standardise (..., D) float32 in place and return it."""
         np.subtract(x, self.mean, out=x)
         return np.multiply(x, self.scale, out=x)
+
+
+def near(own: Moments, sent: Normaliser) -> bool:
+    """Whether a common normalisation may be that of data which these rows are a part of, dimension by dimension.
+
+    - It is :func:`within_reach` of them, so their mean lies within 30 of the common standard deviations.
+    - No dimension is scaled to nothing: standardised, the rows' standard deviation is at least 1/1000. One camera with
+      far larger numbers than the others' can honestly make it small, so no larger bound holds. A dimension in which the
+      rows do not vary is exempt, and so is every twentieth: features of many dimensions have some that hardly move at
+      one camera. Of fewer than 30 rows a standard deviation says too little.
+
+    Args:
+        own: of the rows, D dimensions.
+        sent: constants for D dimensions, finite, scale at least 0.
+
+    >>> rows = np.random.default_rng(0).normal(5.0, 2.0, (100, 3)).astype(np.float32)
+    >>> common = Normaliser.from_moments(Moments.of(rows))
+    >>> near(Moments.of(rows), common)
+    True
+    >>> near(Moments.of(rows), Normaliser(common.mean, common.scale * np.array([1, 100, 1], np.float32)))
+    False
+    """
+    if not within_reach(own, sent):
+        return False
+    varies = Normaliser.from_moments(own).scale > 0
+    dull = int((varies & (own.std * sent.scale < _LEAST)).sum())
+    return own.count < _ENOUGH or dull <= _ODD_SHARE * len(sent.scale)
+
+
+def within_reach(own: Moments, sent: Normaliser) -> bool:
+    """Whether no dimension of these rows is scaled up or moved too far: standardised, its root mean square is below 30.
+
+    The common variance is at least the rows' share of ``std^2 + (mean - common mean)^2``, whatever the other rows are.
+    So honest constants never fail where these are more than a 900th of all rows, and hardly ever where they are fewer.
+    A scale that would set single rows far apart from the others fails.
+    """
+    scale = sent.scale.astype(np.float64)
+    spread, offset = own.std * scale, (own.mean - sent.mean) * scale
+    return own.count == 0 or bool((np.hypot(spread, offset) <= _FAR).all())
 
 
 class SpreadAccumulator:

@@ -107,13 +107,12 @@ class Conversation:
         participant: its id.
         order: the turns of an honest run.
         folder: of the run at the site.
-        durable: whether a note must survive a loss of power before the answer leaves; not where one process is all
-            parties of the run.
+        durable: whether a note must survive a loss of power.
     """
 
     def __init__(self, participant: str, order: Sequence[Turn], folder: Path, durable: bool = True) -> None:
-        self._participant, self._order, self._folder, self._durable = participant, tuple(order), folder, durable
-        self._file = folder / NOTES
+        self._participant, self._order, self._folder = participant, tuple(order), folder
+        self._file, self._durable = folder / NOTES, durable
         self._known: tuple[int, list[Noted]] = (0, [])  # bytes of the file, and what stands in them
 
     def ask(self, ask: Ask, schema: str) -> None:

@@ -55,7 +55,8 @@ class Site:
         protection: its side of secure aggregation, in a run that promises it.
         privacy: its side of differential privacy, in a run that promises it.
         encoding: its side of updates in 8 bits, in a run that asks for them.
-        one_process: this process is all parties of the run.
+        one_process: this process is all parties of the run: a loss of power then leaves none that knows an answer
+            which the site has no note of, and notes need not wait for the disk.
     """
 
     def __init__(
