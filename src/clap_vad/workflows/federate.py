@@ -71,8 +71,15 @@ class Federation:
             return self.method.coordinate(plan, state, lambda record: log.append({**record, **on_round(state)}))
 
         engine = InProcessEngine(self.sites(), on_reply)
-        modes = {"secure": plan.secure, "update_encoding": plan.update_encoding}
-        return coordinate(steps, engine, checkpoint, plan.dim, **modes, on_left_out=on_left_out)
+        return coordinate(
+            steps,
+            engine,
+            checkpoint,
+            plan.dim,
+            secure=plan.secure,
+            update_encoding=plan.update_encoding,
+            on_left_out=on_left_out,
+        )
 
     def homes(self, state: State) -> dict[str, Model]:
         """The models of the participants' homes after the run that ended in this state, by scene.
