@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.histogram import score_quantile
+from ..core.histogram import bounded_sum, score_quantile
 from ..core.moments import Moments, Normaliser
 from ..core.randomness import keyed_generator
 from ..detector.network import Weights, detector_weights, initial_weights
@@ -225,11 +225,14 @@ def drawn_participants(plan: Plan, number: int) -> tuple[str, ...] | None:
 
 
 def calibration(state: State) -> Steps:
-    """Quantiles of the final model's scores on all training segments, from summed histograms."""
+    """Quantiles of the final model's scores on all training segments, from summed histograms.
+
+    No site alone decides where the highest lie, but under masks, where the sum is all that is known.
+    """
     if "score_histogram" in state:
         return
     replies = yield Ask("calibrate", reply="score_histogram", payload=detector_question(state), lasting=False)
-    state["score_histogram"] = np.sum([np.asarray(reply.message["counts"]) for reply in replies], axis=0)
+    state["score_histogram"] = bounded_sum(np.stack([np.asarray(reply.message["counts"]) for reply in replies]))
 
 
 def quantiles(state: Mapping[str, np.ndarray], levels: tuple[float, ...]) -> dict[str, float]:

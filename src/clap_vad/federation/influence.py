@@ -88,9 +88,9 @@ def outlying(schema: Schema, replies: Sequence[Reply]) -> dict[str, str]:
     apart for each kind of numbers that a message holds (update, control variate); of statistics the root mean square
     of every number, which may also be large beside the site's others. Then again without those that were found.
     """
-    if schema.size is None or not (schema.mean or schema.scale):
+    if not (schema.mean or schema.scale):
         return {}
-    there = {reply.participant: reply.message for reply in replies if schema.size.of(reply.message) > 0}
+    there = {r.participant: r.message for r in replies if schema.size is None or schema.size.of(r.message) > 0}
     measured = {name: _measured(schema, message) for name, message in there.items()}
     found: dict[str, str] = {}
     while len(measured) >= _SEVERAL:
