@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clap_vad.core.aggregation import weighted_mean
-from clap_vad.core.histogram import score_histogram, score_quantile
+from clap_vad.core.histogram import bounded_sum, score_histogram, score_quantile
 from clap_vad.core.robust import krum_selection, malicious_count, trimmed_mean
 
 
@@ -50,3 +50,30 @@ def test_quantiles_of_summed_histograms_are_those_of_all_scores():
         found = score_quantile(histogram, q)
         assert abs((together <= found).mean() - q) < 2e-3
     assert score_histogram(np.array([0.0, 1.0]))[[0, -1]].tolist() == [1, 1]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(3, 6))
+def test_above_every_edge_a_site_counts_at_most_as_all_others(seed, sites):
+    rows = np.random.default_rng(seed).integers(0, 9, (sites, 12))
+    found = bounded_sum(rows)
+    assert found.min() >= 0 and found.dtype == rows.dtype
+    for edge in range(12):
+        above = [int(row[edge:].sum()) for row in rows]
+        wanted = sum(min(count, sum(above) - count) for count in above)
+        assert int(found[edge:].sum()) == wanted
+
+
+def test_one_site_moves_a_quantile_no_further_than_half_the_others_tail():
+    honest = [score_histogram(np.random.default_rng(n).beta(2, 8, 1000)) for n in range(4)]
+    top = np.zeros_like(honest[0])
+    top[-1] = 1000
+    pooled = np.sum(honest, axis=0)
+    for level in (0.9, 0.99, 0.999):
+        found = score_quantile(bounded_sum(np.stack([*honest, top])), level)
+        assert score_quantile(pooled, level) <= found <= score_quantile(pooled, 1 - (1 - level) / 2) + 1e-9 < 0.99
+        assert score_quantile(np.sum([*honest, top], axis=0), level) > 0.999
+
+
+def test_two_sites_and_sites_without_scores_are_summed():
+    rows = np.array([[1, 0, 0], [0, 0, 7], [0, 0, 0]])
+    assert bounded_sum(rows).tolist() == [1, 0, 7]

@@ -67,7 +67,23 @@ def make_message(name: str, rng: np.random.Generator) -> dict:
         else:
             low = 0.0 if field.low == 0 else -1.0
             made[key] = rng.uniform(low, 1.0, shape).astype(field.dtype)
-    return made
+    return TRUE.get(name, lambda message, rng: message)(made, rng)
+
+
+def summaries(message: dict, rng: np.random.Generator) -> dict:
+    pairs = rng.uniform(-1.0, 1.0, (9, 2))
+    return {"count": np.array(9), "unlabelled": np.array(4), "sum": pairs.sum(axis=0), "outer": pairs.T @ pairs}
+
+
+def mixture(message: dict, rng: np.random.Generator) -> dict:
+    share, pairs = rng.uniform(size=(len(message["likelihood"]), 9)), rng.uniform(-1.0, 1.0, (9, 2))
+    weights = np.stack([share, 1 - share], axis=1)
+    outer = np.einsum("rkv,vi,vj->rkij", weights, pairs, pairs)
+    return {**message, "responsibility": weights.sum(axis=2), "sum": weights @ pairs, "outer": outer}
+
+
+TRUE = {"summary_moments": summaries, "mixture_statistics": mixture}
+"""Schemas whose numbers are bound to one another: made of rows."""
 
 
 class Phases(InProcessEngine):

@@ -80,10 +80,12 @@ def test_draws_differ_between_rounds_and_seeds_and_come_back(dataset, tmp_path):
 
 
 def played(ask: Ask, counts: dict[str, int]) -> list[Reply]:
-    """Replies of the participants asked: each moves every weight by its own count."""
+    """Replies of the participants asked: each moves every weight by a thousandth of its own count."""
     replies = []
     for name in ask.targets:
-        update = {key: np.full_like(w, counts[name]) for key, w in ask.payload.items() if key.startswith("weights.")}
+        update = {
+            key: np.full_like(w, counts[name] * 1e-3) for key, w in ask.payload.items() if key.startswith("weights.")
+        }
         moved = {key.replace("weights.", "update.", 1): value for key, value in update.items()}
         replies.append(Reply(name, {**moved, "count": counts[name], "loss": 0.0}))
     return replies
@@ -105,7 +107,7 @@ def test_every_set_of_participants_is_as_likely_and_only_theirs_is_averaged():
         except StopIteration:
             ask = None
         way = state["weights.layer3.bias"] - before
-        np.testing.assert_allclose(way, (one**2 + other**2) / (one + other), rtol=1e-3)
+        np.testing.assert_allclose(1e3 * way, (one**2 + other**2) / (one + other), rtol=1e-3)
     pairs = list(itertools.combinations(SCENES, 2))  # in the participants' order
     assert drawn.keys() == set(pairs)
     assert drawn.total() == 600

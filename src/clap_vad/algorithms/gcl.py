@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.aggregation import moved, weighted_mean
 from ..core.randomness import keyed_generator
 from ..detector.autoencoder import GENERATOR, generator_shapes, initial_generator
 from ..detector.cooperative import Cooperation, cooperative_training, generator_training, reconstruction_errors
@@ -26,9 +25,20 @@ from ..features.streaming import segment_changes
 from ..federation.ask import Ask, State, Steps
 from ..federation.conversation import Turn
 from ..federation.messages import Message
+from ..federation.strategies.fedavg import FedAvg
 from .method import METHODS, option
 from .plan import Plan, SiteData
-from .rounds import WEIGHTS, calibration, global_weights, labelling, normalisation, set_weights, training_rounds
+from .rounds import (
+    WEIGHTS,
+    aggregated,
+    calibration,
+    contributions,
+    global_weights,
+    labelling,
+    normalisation,
+    set_weights,
+    training_rounds,
+)
 from .sgd_method import SgdMethod
 from .site import LABELLING, DetectorSite
 
@@ -79,13 +89,9 @@ class Gcl(SgdMethod):
             question: State = {}
             set_weights(question, generator)
             payload: Message = {"pretrain": number, **question}
-            replies = yield Ask(
-                "pretrain", reply="generator_update", payload=payload, lasting=False, total=int(state["segments"])
-            )
-            counts = [int(reply.message["count"]) for reply in replies]
-            if sum(counts):
-                updates = [{k: np.asarray(reply.message[f"update.{k}"]) for k in generator} for reply in replies]
-                set_weights(state, moved(generator, weighted_mean(updates, counts)))
+            segments = int(state["segments"])
+            replies = yield Ask("pretrain", "generator_update", payload, lasting=False, optional=True, total=segments)
+            aggregated(FedAvg(), generator, contributions(replies, generator), state, segments)
             state["pretrained"] = np.array(number)
 
     def final_question(self, state: State) -> Message:

@@ -27,7 +27,7 @@ from ..protection.session import least_members
 from .noisy_sums import NoisySums
 from .plan import Plan
 from .private_site import MIXTURE_STEPS
-from .rounds import RoundMeter, begin_training, drawn_participants, global_weights, set_weights
+from .rounds import RoundMeter, aggregated, begin_training, drawn_participants, global_weights, set_weights
 
 __all__ = ["STATISTICS", "private_steps"]
 
@@ -157,19 +157,21 @@ def _rounds(
         targets = drawn_participants(plan, number)
         question = {"round": number, **_weights(state)}
         reply = f"private_gradient_{layers}"
-        replies = yield Ask(f"train_{layers}", reply, question, targets=targets, lasting=False)
+        replies = yield Ask(f"train_{layers}", reply, question, targets=targets, lasting=False, optional=True)
         # Videos that are expected in the sum: their number is known by noisy counts alone, spread over all sites.
         expected = max(terms.sampling * sums.videos() * sums.answered() / len(plan.participants), 1.0)
         weights = global_weights(state)
         update = {name: np.zeros_like(value) for name, value in weights.items()}
-        for name in last_layers(weights, layers):
+        velocities: State = {}
+        for name in last_layers(weights, layers) if replies else ():
             total = np.sum([np.asarray(r.message[f"gradient.{name}"], np.float64) for r in replies], axis=0)
-            velocity = momentum * state.get(f"{_OURS}velocity.{name}", np.zeros(())) + terms.clip * total / expected
-            state[f"{_OURS}velocity.{name}"] = velocity
-            update[name] = -lr * velocity
-        set_weights(state, plan.strategy.aggregate(weights, [Contribution(1, update, {})], state, 1))
+            key = f"{_OURS}velocity.{name}"
+            velocities[key] = momentum * state.get(key, np.zeros(())) + terms.clip * total / expected
+            update[name] = -lr * velocities[key]
+        taken = aggregated(plan.strategy, weights, [Contribution(1, update, {})] if replies else [], state, 1)
+        state.update(velocities if taken else {})
         state["round"] = np.array(number)
-        log(meter.record(number, len(plan.participants)))
+        log(meter.record(number, len(plan.participants), **({} if taken else {"skipped": 1})))
 
 
 def _planned(

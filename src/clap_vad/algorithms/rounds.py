@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.histogram import score_quantile
+from ..core.histogram import bounded_sum, score_quantile
 from ..core.moments import Moments, Normaliser
 from ..core.randomness import keyed_generator
 from ..detector.network import Weights, detector_weights, initial_weights
-from ..federation.ask import Ask, State, Steps
+from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.coordinator import ANSWERED
+from ..federation.left_out import left_out
 from ..federation.messages import Message
-from ..federation.strategy import Contribution
+from ..federation.strategy import Contribution, Strategy
 from .plan import Plan
 
 __all__ = [
     "WEIGHTS",
     "RoundMeter",
+    "aggregated",
     "begin_training",
     "calibration",
+    "contributions",
     "detector_question",
     "drawn_participants",
     "federated_normalisation",
@@ -37,6 +40,9 @@ __all__ = [
 
 WEIGHTS = "weights."
 """Entries of states and messages that hold the global model begin with it."""
+
+_LONGEST_STEP = 10.0
+"""Times the norm of the model that a round moves it at most."""
 
 
 def normalisation(plan: Plan, state: State) -> Steps:
@@ -105,10 +111,15 @@ class RoundMeter:
 
     def __init__(self, state: State) -> None:
         self._state, self._started = state, time.perf_counter()
+        self._out = left_out(state)
         self._up, self._down = int(state["bytes_up"]), int(state["bytes_down"])
 
     def record(self, number: int, asked: int, **figures: float) -> dict[str, Any]:
-        """The round's line of ``rounds.jsonl``; ``asked`` counts its participants where the state does not."""
+        """The round's line of ``rounds.jsonl``; ``asked`` counts its participants where the state does not.
+
+        It names whom the round has left out of the run, and why.
+        """
+        out = {name: why for name, why in left_out(self._state).items() if name not in self._out}
         return {
             "round": number,
             **figures,
@@ -116,6 +127,7 @@ class RoundMeter:
             "bytes_up": int(self._state["bytes_up"]) - self._up,
             "bytes_down": int(self._state["bytes_down"]) - self._down,
             "seconds": round(time.perf_counter() - self._started, 3),
+            **({"left_out": out} if out else {}),
         }
 
 
@@ -145,20 +157,62 @@ def training_rounds(
             payload,
             targets=drawn_participants(plan, number),
             lasting=False,
+            optional=True,
             total=segments,
         )
-        messages = [reply.message for reply in replies]
-        counts = [int(message["count"]) for message in messages]
-        contributions = [
-            Contribution(count, {name: np.asarray(message[f"update.{name}"]) for name in weights}, message)
-            for count, message in zip(counts, messages, strict=True)
-        ]
+        given = contributions(replies, weights)
+        counts = [contribution.count for contribution in given]
         # A site that joined after the labels were made is not in the sum of segments.
         total = max(segments, sum(counts))
-        set_weights(state, strategy.aggregate(weights, contributions, state, total))
+        taken = aggregated(strategy, weights, given, state, total)
         state["round"] = np.array(number)
-        losses = [float(message["loss"]) for message in messages]
-        log(meter.record(number, len(replies), loss=float(np.dot(losses, counts) / max(sum(counts), 1))))
+        losses = [float(reply.message["loss"]) for reply in replies]
+        figures = {"loss": float(np.dot(losses, counts) / max(sum(counts), 1))} if replies else {}
+        log(meter.record(number, len(replies), **figures, **({} if taken else {"skipped": 1})))
+
+
+def contributions(replies: Sequence[Reply], weights: Mapping[str, np.ndarray]) -> list[Contribution]:
+    """What the participants of a round give to the model with these weights."""
+    return [
+        Contribution(
+            int(reply.message["count"]),
+            {name: np.asarray(reply.message[f"update.{name}"]) for name in weights},
+            reply.message,
+        )
+        for reply in replies
+    ]
+
+
+def aggregated(
+    strategy: Strategy,
+    weights: Mapping[str, np.ndarray],
+    given: Sequence[Contribution],
+    state: State,
+    total: int,
+) -> bool:
+    """Take a round's step, unless there is none to take; returns whether it was taken.
+
+    A step that is not finite, or longer than ten times the model, is not taken: no training makes it, and one site
+    could, under masks or where no third one is there to tell which of two it was. The model, and the strategy's
+    memory, stay as they are.
+    """
+    if not given:
+        return False
+    after = dict(state)
+    moved = strategy.aggregate(weights, given, after, total)
+    if not _bounded(weights, moved):
+        return False
+    state.update(after)
+    set_weights(state, moved)
+    return True
+
+
+def _bounded(weights: Mapping[str, np.ndarray], moved: Mapping[str, np.ndarray]) -> bool:
+    def norm(arrays: Iterable[np.ndarray]) -> float:
+        return float(np.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays)))
+
+    step = norm(np.asarray(moved[name], np.float64) - value for name, value in weights.items())
+    return bool(step <= _LONGEST_STEP * norm(weights.values()))  # NaN is not
 
 
 def drawn_participants(plan: Plan, number: int) -> tuple[str, ...] | None:
@@ -171,11 +225,14 @@ def drawn_participants(plan: Plan, number: int) -> tuple[str, ...] | None:
 
 
 def calibration(state: State) -> Steps:
-    """Quantiles of the final model's scores on all training segments, from summed histograms."""
+    """Quantiles of the final model's scores on all training segments, from summed histograms.
+
+    No site alone decides where the highest lie, but under masks, where the sum is all that is known.
+    """
     if "score_histogram" in state:
         return
     replies = yield Ask("calibrate", reply="score_histogram", payload=detector_question(state), lasting=False)
-    state["score_histogram"] = np.sum([np.asarray(reply.message["counts"]) for reply in replies], axis=0)
+    state["score_histogram"] = bounded_sum(np.stack([np.asarray(reply.message["counts"]) for reply in replies]))
 
 
 def quantiles(state: Mapping[str, np.ndarray], levels: tuple[float, ...]) -> dict[str, float]:

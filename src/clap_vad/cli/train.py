@@ -143,6 +143,9 @@ def train(
     else:
         _refuse("inprocess", coordinator=None, sites=None, min_sites=None, deadline=None)
         metrics = workflow.train(dataset, out, setting=setting, protocol=protocol, **choices, **options)
+    if out_of_run := metrics.get("left_out"):
+        told = "; ".join(f"{name}: {why}" for name, why in out_of_run.items())
+        click.echo(f"clap: left out of the run, for what they sent cannot be true: {told}", err=True)
     return Output({**metrics, "run": str(run or out)}, metrics_table(metrics, run or out))
 
 

@@ -15,8 +15,6 @@ from functools import reduce
 
 import numpy as np
 
-from ..errors import ClapError
-
 __all__ = [
     "MAX_STEPS",
     "STARTS",
@@ -274,10 +272,8 @@ def advance(fit: Fit, statistics: Statistics) -> Fit:
 
     Every start's bound is found anew, so that all are compared on the pairs of the same step. A step to which no pair
     was added up counts and changes nothing. A start that rounded sums (fixed point) lead to an impossible mixture, as
-    they can where a component is all but empty, is given up: it stays where it was and its bound is -inf.
-
-    Raises:
-        ClapError: that befalls every start, so no pairs have such sums.
+    they can where a component is all but empty, is given up: it stays where it was and its bound is -inf. Where that
+    befalls every start at once, the fit is at its end: all stay where they were, with the bounds that they had.
     """
     count = statistics.responsibility.sum(axis=1)
     if not count.any():
@@ -285,10 +281,7 @@ def advance(fit: Fit, statistics: Statistics) -> Fit:
     old, new = fit.mixtures, maximise(fit.mixtures, statistics)
     given_up = np.where(fit.converged, np.isneginf(fit.bound), ~new.sound())
     if given_up.all():
-        raise ClapError(
-            "segregation, a step of the common mixture: what the participants sent cannot be sums over any videos; "
-            "leave out the one whose software is another, or train with --segregation local"
-        )
+        return Fit(old, fit.bound, np.ones(STARTS, dtype=bool), fit.step + 1)
     bound = np.where(given_up, -np.inf, statistics.likelihood / np.maximum(count, _EQUAL))
     kept = fit.converged | given_up
     moved = Mixtures(

@@ -13,6 +13,9 @@ __all__ = ["counted", "moments", "outer_products"]
 _ROUNDING = 1e-6
 """Relative: honest sums in float64 are true to far more digits, and no lie of this size changes anything."""
 
+_FARTHEST = 1e100
+"""No mean is larger; its square is a number."""
+
 
 def moments(count: float, total: np.ndarray, squares: np.ndarray, error: float = 0.0) -> str | None:
     """Of numbers: ``n sum x^2 >= (sum x)^2`` (Cauchy and Schwarz), and nothing of none.
@@ -57,8 +60,10 @@ def outer_products(
     empty = w <= error  # what rounding may have made of a little weight says nothing
     if error == 0 and (size[empty].any() or s[empty].any()):
         return "it weighs nothing, and adds something up"
-    safe = np.where(empty, 1.0, w)
-    mean = s / safe[..., None]
+    with np.errstate(over="ignore"):
+        mean = s / np.where(empty, 1.0, w)[..., None]
+    if not (np.abs(mean) <= _FARTHEST).all():
+        return "it weighs next to nothing, and adds something up"
     spread = p - (mean[..., :, None] * s[..., None, :] if centred else 0.0)
     least = np.linalg.eigvalsh((spread + np.swapaxes(spread, -1, -2)) / 2)[..., 0]
     reach = np.abs(mean).max(axis=-1, initial=0)

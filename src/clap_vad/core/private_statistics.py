@@ -215,9 +215,10 @@ def centre_contributions(pairs: np.ndarray) -> np.ndarray:
 
 
 def read_centre(total: np.ndarray, videos: float, deviation: float) -> np.ndarray:
-    """(2,) centre of the pairs, from the sum of :func:`centre_contributions`."""
+    """(2,) centre of the pairs, from the sum of :func:`centre_contributions`; within the radius of every pair."""
     noise = CENTRE.deviations(deviation / videos)[1]
-    return np.asarray(_towards(0.0, CENTRE.unpack(total)[1] / videos, noise, _CENTRE_SPREAD))
+    centre = _towards(0.0, CENTRE.unpack(total)[1] / videos, noise, _CENTRE_SPREAD)
+    return np.clip(centre, -CENTRE.radii[1], CENTRE.radii[1])
 
 
 def first_mixture() -> Mixtures:

@@ -62,4 +62,5 @@ def _describe(run: Path) -> dict[str, Any]:
         "waiting": segment.get("waiting", []),
         "absent": sorted(segment.get("absent") or {}),
         "refused": read_notes(run, ("reply refused",), 5),
+        "left_out": {str(line.get("site")): str(line.get("why")) for line in read_notes(run, ("site left out",), 100)},
     }

@@ -113,7 +113,7 @@ class Segment:
         spent = float(before.get("seconds", np.array(0.0)))
         steps = partial(self._steps, config, log, lambda: spent + time.perf_counter() - started)
         quorum = Quorum(config.min_sites, config.deadline)
-        modes = (config.secure_aggregation, config.update_encoding)
+        modes = (config.secure_aggregation, config.update_encoding, self._left_out)
         state = coordinate(steps, make_engine(config), checkpoint, 0, quorum, *modes)
         agreement = Agreement.from_array(state["agreement"])
         settled = replace(config, threads=agreement.threads, normalise=agreement.normalise)
@@ -146,6 +146,9 @@ class Segment:
         yield from method.coordinate(plan, state, on_round)
         if dataset is None and not config.privacy:
             yield from _federated_evaluation(method, state)
+
+    def _left_out(self, participant: str, why: str) -> None:
+        note(self._run, "site left out", site=participant, why=why)
 
     def _tell(self, state: str, **content: Any) -> None:
         job = {"number": self._number, "pid": os.getpid(), "state": state, "time": _now(), "sequence": self._sequence}

@@ -14,7 +14,7 @@ from .ask import Ask, Reply, State, Steps
 from .checkpoint import Checkpoint
 from .encoding import encoded_question, keep_scale, read_replies
 from .engine import Engine, Quorum, ReplyCheck, TooFewRepliesError
-from .influence import beyond_first, bounded_shares, keep_first, outlying_updates
+from .influence import beyond_first, bounded_shares, keep_first, outlying
 from .left_out import leave_out, left_out
 from .messages import ACKNOWLEDGEMENT, message_bytes, schema
 from .secure_coordinator import BrokenSumError, secure_sum
@@ -202,7 +202,7 @@ class _Driver:
         declared, participants = schema(ready.reply), self.engine.participants
         self._leave_out(beyond_first(declared, self._trusted(came), self.state, participants))
         replies = read_replies(ready, asked, self._trusted(came), self.state)
-        self._leave_out(outlying_updates(declared, replies))
+        self._leave_out(outlying(declared, replies))
         replies = self._trusted(replies)
         keep_first(declared, replies, self.state, participants)
         self._accept(asked.sequence, [reply.participant for reply in replies])

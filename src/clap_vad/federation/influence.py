@@ -13,7 +13,7 @@ import numpy as np
 from .ask import Reply, State
 from .messages import Message, Schema
 
-__all__ = ["beyond_first", "bounded_shares", "keep_first", "outlying_updates"]
+__all__ = ["beyond_first", "bounded_shares", "keep_first", "outlying"]
 
 _FIRST = "first."
 """Entries of the coordinator's state begin with it: of a unit, per participant the size told first, -1 for none."""
@@ -21,8 +21,9 @@ _FIRST = "first."
 _SEVERAL = 3
 """Sites from which on one can be told from the others."""
 
-_OUTLYING = 10.0
-"""Times the median norm of a round's updates: no update is larger."""
+_SCALE = "scale of its numbers"
+_OUTLYING = (10.0, 100.0)
+"""Times the median over sites that nothing of one is larger: of updates in a round, of the scale of statistics."""
 
 _TOLERANCE = 1e-6
 
@@ -80,34 +81,44 @@ def _times(value: np.ndarray | int | float, factor: float) -> np.ndarray:
     return np.asarray((np.rint(product) if known.dtype.kind == "i" else product).astype(known.dtype))
 
 
-def outlying_updates(schema: Schema, replies: Sequence[Reply]) -> dict[str, str]:
-    """Whose update is far larger than the others': participant -> why it is not used.
+def outlying(schema: Schema, replies: Sequence[Reply]) -> dict[str, str]:
+    """Whose numbers are far larger than the others': participant -> why its reply is not used.
 
-    Norms are compared with their median over who trained, where that are three or more, apart for each kind of
-    numbers that a message holds (update, control variate); then again without those that were found.
+    Compared with the median over all sites that have anything, where those are three or more: of updates the norms,
+    apart for each kind of numbers that a message holds (update, control variate); of statistics the root mean square
+    of every number, which may also be large beside the site's others. Then again without those that were found.
     """
-    if not schema.mean:
+    if not (schema.mean or schema.scale):
         return {}
-    kinds = list(dict.fromkeys(name.split(".")[0] for name in schema.fields if "." in name))
-    norms = {
-        reply.participant: [_norm(reply.message, kind) for kind in kinds]
-        for reply in replies
-        if int(reply.message["count"]) > 0
-    }
+    there = {r.participant: r.message for r in replies if schema.size is None or schema.size.of(r.message) > 0}
+    measured = {name: _measured(schema, message) for name, message in there.items()}
     found: dict[str, str] = {}
-    while len(norms) >= _SEVERAL:
-        middle = np.median(list(norms.values()), axis=0)
-        new = {
-            name: f"message '{schema.name}': the norm of its {kind} is {norm / most:.3g} times the median over sites"
-            for name, own in norms.items()
-            for kind, norm, most in zip(kinds, own, middle, strict=True)
-            if 0 < most * _OUTLYING < norm
-        }
+    while len(measured) >= _SEVERAL:
+        new: dict[str, str] = {}
+        for kind in next(iter(measured.values())):
+            values = np.array([own[kind] for own in measured.values()])
+            usual = np.median(values, axis=0)
+            if kind == _SCALE:
+                usual = np.maximum(usual, np.median(np.sqrt(np.mean(np.square(values), axis=1))))
+            most = np.where(usual > 0, usual * _OUTLYING[kind == _SCALE], np.inf)
+            for name, own in zip(measured, values, strict=True):
+                if (own > most).any():
+                    times = float((own / np.where(usual > 0, usual, np.inf)).max())
+                    why = f"the {kind} is {times:.3g} times the median over sites"
+                    new.setdefault(name, f"message '{schema.name}': {why}")
         if not new:
             break
         found |= new
-        norms = {name: own for name, own in norms.items() if name not in new}
+        measured = {name: own for name, own in measured.items() if name not in new}
     return found
+
+
+def _measured(schema: Schema, message: Message) -> dict[str, np.ndarray]:
+    """Kind of numbers -> how large they are."""
+    if schema.scale is not None:
+        return {_SCALE: np.atleast_1d(schema.scale(message))}
+    kinds = dict.fromkeys(name.split(".")[0] for name in schema.fields if "." in name)
+    return {f"norm of its {kind}": np.array([_norm(message, kind)]) for kind in kinds}
 
 
 def _norm(message: Message, kind: str) -> float:

@@ -92,6 +92,7 @@ class Schema:
         possible: why a message cannot be true though each field is within its bounds; looked at where it leaves a site
             and where it arrives, and of a masked sum.
         size: how many things a message is about; None where that is no part of it.
+        scale: how large the things are: a root mean square for each of several numbers; None where that says nothing.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Schema:
     noised: str = ""
     possible: Possible = _anything
     size: Size | None = None
+    scale: Callable[[Message], np.ndarray] | None = None
 
 
 _ENCODED = "_int8"

@@ -43,6 +43,7 @@ def run_sections(run: RunFiles) -> list[Section]:
     if run.metrics.get("frame_auc") is None:
         reason = run.metrics.get("undefined") or "the dataset gives no frame-level truth for its test videos"
         sections.append(Text("No frame-level result", (f"There is no frame AUC: {reason}.",)))
+    sections += _left_out(run)
     sections += _results(run)
     sections += roc_plots(run)
     sections += _per_scene(run)
@@ -78,6 +79,14 @@ def _headline(run: RunFiles) -> Stats:
     if isinstance(value.get("seconds"), (int, float)):
         items.append(Stat("Time", duration(value["seconds"])))
     return Stats("", tuple(items))
+
+
+def _left_out(run: RunFiles) -> list[Section]:
+    out = run.metrics.get("left_out")
+    if not isinstance(out, dict) or not out:
+        return []
+    note = "What these sites sent cannot be true, so nothing that they sent afterwards is in the result."
+    return [Table("Sites left out", ("Site", "Why"), tuple((str(k), str(v)) for k, v in out.items()), note, prose=True)]
 
 
 def _results(run: RunFiles) -> list[Section]:

@@ -51,12 +51,14 @@ class Federation:
         self,
         on_reply: Callable[[Ask, str], None] = lambda ask, participant: None,
         on_round: Callable[[State], dict[str, Any]] = lambda state: {},
+        on_left_out: Callable[[str, str], None] = lambda participant, why: None,
     ) -> State:
         """Run to the end, from the last checkpoint if there is one.
 
         Args:
             on_reply: called after each reply, for progress.
             on_round: called with the coordinator's state after each round; what it returns is logged with the round.
+            on_left_out: called with a participant that is left out of the rest of the run, and why.
 
         Returns:
             The coordinator's final state.
@@ -70,7 +72,15 @@ class Federation:
             return self.method.coordinate(plan, state, lambda record: log.append({**record, **on_round(state)}))
 
         engine = InProcessEngine(self.sites(), on_reply)
-        return coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure, update_encoding=plan.update_encoding)
+        return coordinate(
+            steps,
+            engine,
+            checkpoint,
+            plan.dim,
+            secure=plan.secure,
+            update_encoding=plan.update_encoding,
+            on_left_out=on_left_out,
+        )
 
     def homes(self, state: State) -> dict[str, Model]:
         """The models of the participants' homes after the run that ended in this state, by scene.

@@ -24,6 +24,7 @@ from ..evaluation.histograms import evaluate_histograms
 from ..evaluation.scoring import score_test_videos
 from ..federation.ask import State
 from ..federation.checkpoint import read_rounds
+from ..federation.left_out import left_out
 from ..persistence import open_npz, read_json, save_npz, write_json
 from .configuration import RunConfig
 from .privacy_terms import privacy_figures
@@ -118,6 +119,7 @@ def finish(
         "update_encoding": config.update_encoding,
         "secure_aggregation": config.secure_aggregation,
         "clipped": sum(int(state.get("clipped", np.array(0))) for state in states.values()),
+        "left_out": {name: why for state in states.values() for name, why in left_out(state).items()},
         **privacy_figures(config.privacy, config.setting),
         "baselines": baselines,
         "resumed": resumed,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from ...core.private_statistics import SCORE_BINS
 from ...detector.network import LAYERS, last_layers, weight_shapes
-from ..schema import Field, Schema
+from ..schema import Field, Message, Schema
 from .updates import weight_fields
 
 __all__ = ["SCHEMAS"]
@@ -17,8 +19,14 @@ _NOISED_GRADIENT = 2.0**10
 
 
 def _statistics(name: str, sizes: Mapping[str, tuple[int | str, ...]], purpose: str) -> Schema:
-    fields = {key: Field(shape, bound=_NOISED) for key, shape in sizes.items()}
+    fields = {key: Field(shape, low=-_NOISED, high=_NOISED, bound=_NOISED) for key, shape in sizes.items()}
     return Schema(name, fields, True, "differential privacy, " + purpose, noised="statistics")
+
+
+def _norm(message: Message) -> np.ndarray:
+    return np.sqrt(
+        np.sum([np.square(np.asarray(value, np.float64)).sum() for value in message.values()], keepdims=True)
+    )
 
 
 def _gradient(layers: int) -> Schema:
@@ -30,6 +38,7 @@ def _gradient(layers: int) -> Schema:
         "differential privacy, training: noisy sum over the videos drawn in a round of their clipped gradients, with "
         f"respect to the last {layers} of {LAYERS} layers",
         noised="training",
+        scale=_norm,
     )
 
 

@@ -20,6 +20,24 @@ def _moments(message: Message, error: float) -> str | None:
     return moments(float(message["count"]), np.asarray(message["sum"]), np.asarray(message["sumsq"]), error)
 
 
+def _root_mean_square(message: Message) -> np.ndarray:
+    return np.sqrt(np.asarray(message["sumsq"], np.float64) / max(float(message["count"]), 1.0))
+
+
+def _size_of_gaussian(message: Message) -> np.ndarray:
+    return np.sqrt(np.square(np.float64(message["mean"])) + np.asarray(message["variance"], np.float64))
+
+
+def _size_of_summaries(message: Message) -> np.ndarray:
+    return np.sqrt(np.diag(np.asarray(message["outer"], np.float64)) / max(float(message["count"]), 1.0))
+
+
+def _size_of_deviations(message: Message) -> np.ndarray:
+    """Of each start and number, from the mean of the component that a video is of."""
+    squares = np.einsum("rkii->ri", np.asarray(message["outer"], np.float64))
+    return np.sqrt(np.maximum(squares, 0.0) / _responsible(message)).reshape(-1)
+
+
 def _gaussian(message: Message, error: float) -> str | None:
     none = float(message["count"]) <= 0 and (abs(float(message["mean"])) > error or float(message["variance"]) > error)
     return "it counts nothing, and has a mean or a variance" if none else None
@@ -54,6 +72,7 @@ SCHEMAS = (
         "normalisation: how many feature vectors, their sum and sum of squares per dimension",
         possible=_moments,
         size=Size("vectors", ("count", "sum", "sumsq"), all=True),
+        scale=_root_mean_square,
     ),
     Schema(
         "normal_gaussian",
@@ -62,6 +81,7 @@ SCHEMAS = (
         "common density, paper form: this site's own Gaussian of normal magnitudes (not a sum: the named exception)",
         possible=_gaussian,
         size=Size("segments", ("count",)),
+        scale=_size_of_gaussian,
     ),
     Schema(
         "normal_moments",
@@ -70,6 +90,7 @@ SCHEMAS = (
         "common density, pooled form: count, sum and sum of squares of normal magnitudes",
         possible=_moments,
         size=Size("segments", ("count", "sum", "sumsq")),
+        scale=_root_mean_square,
     ),
     Schema(
         "summary_moments",
@@ -79,6 +100,7 @@ SCHEMAS = (
         "summaries (largest rise, entropy); of a site with one video that is the video's own summary",
         possible=_summaries,
         size=Size("videos", ("count", "unlabelled", "sum", "outer"), all=True),
+        scale=_size_of_summaries,
     ),
     Schema(
         "mixture_statistics",
@@ -93,5 +115,6 @@ SCHEMAS = (
         "videos, the sum and the sum of products of their summaries weighted by it; each start's log likelihood",
         possible=_mixture,
         size=Size("videos", ("responsibility", "sum", "outer", "likelihood"), _responsible),
+        scale=_size_of_deviations,
     ),
 )
