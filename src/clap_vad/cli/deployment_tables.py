@@ -49,9 +49,41 @@ def site_table(found: dict[str, Any]) -> Group:
         for row in found["sent"]:
             sent.add_row(row["run"], row["schema"], str(row["messages"]), f"{row['bytes']:,}", row["last"])
         parts.append(sent)
+    parts += _account_parts(found["account"])
     for event in found["problems"]:
         parts.append(f"{event['time'][:19]}  {event['event']}  {event.get('step') or ''} {event.get('why') or ''}")
     return _group(parts)
+
+
+def _account_parts(account: dict[str, Any]) -> list[RenderableType]:
+    """What all runs together have answered and spent, beside what the policy permits."""
+    parts: list[RenderableType] = []
+    spans = {"run": "most in a run", "year": "within 365 days", "ever": "over all runs"}
+    if account["questions"]:
+        asked = Table(title="answers that depend on the present videos: used of permitted")
+        asked.add_column("schema")
+        for title in spans.values():
+            asked.add_column(title, justify="right")
+        for row in account["questions"]:
+            asked.add_row(row["schema"], *(_of(row["used"][span], row["permitted"][span]) for span in spans))
+        parts.append(asked)
+        spent = Table(title=f"privacy loss, epsilon at delta {account['delta']:g}: used of permitted")
+        spent.add_column("of a")
+        for title in spans.values():
+            spent.add_column(title, justify="right")
+        for row in account["spent"]:
+            used = {span: "unbounded" if row["used"][span] is None else f"{row['used'][span]:.3g}" for span in spans}
+            spent.add_row(row["unit"], *(_of(used[span], row["permitted"][span]) for span in spans))
+        parts.append(spent)
+        for row in account["spent"]:
+            if row["unbounded"]:
+                runs = ", ".join(row["unbounded"])
+                parts.append(f"nothing bounds what these runs tell of a {row['unit']}: {runs}")
+    return parts
+
+
+def _of(used: object, permitted: float | None) -> str:
+    return f"{used}" if permitted is None else f"{used} of {permitted:g}"
 
 
 def _group(parts: list[RenderableType]) -> Group:

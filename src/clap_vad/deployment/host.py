@@ -18,7 +18,7 @@ from ..errors import ClapError
 from ..evaluation.counts import count_frames
 from ..evaluation.scoring import score_test_videos
 from ..features.description import describe
-from ..federation.account import Account, Data
+from ..federation.account import Account
 from ..federation.ask import Ask, State
 from ..federation.checkpoint import SiteState
 from ..federation.encoding import SiteEncoding
@@ -32,12 +32,9 @@ from ..federation.site import Handler, Site
 from ..protection.signing import Signer
 from .agreement import Agreement
 from .introduction import description_to_array
-from .past_runs import past_answers
+from .site_account import data_of, open_account
 
-__all__ = ["ACCOUNT", "SiteHost", "data_of"]
-
-ACCOUNT = "account.jsonl"
-"""What the site's runs have answered and spent, in its home."""
+__all__ = ["SiteHost"]
 
 _RUN = re.compile(r"[a-z0-9-]{1,64}")
 
@@ -98,7 +95,7 @@ class SiteHost:
 
     def _opened_account(self) -> Account:
         if self._account is None:
-            self._account = Account(self._home / ACCOUNT, lambda: past_answers(self._home / "runs"))
+            self._account = open_account(self._home)
         return self._account
 
     def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
@@ -194,8 +191,3 @@ class _Program:
         scores = score_test_videos(self._dataset, homes, self._method.plan.threads)
         found, abnormal, normal = count_frames(self._dataset, scores).arrays()
         return {"normal": score_histogram(found, normal), "abnormal": score_histogram(found, abnormal)}
-
-
-def data_of(dataset: Dataset) -> Data:
-    """The training videos of a site's dataset, as its account knows them."""
-    return Data.of(dataset.train_videos, [(store.path / "store.json").read_bytes() for store in dataset.stores])

@@ -94,7 +94,7 @@ class RunAccount:
             answers = self._account.counted(span, self._data, self._run)
             if sum(answer.schema == schema for answer in answers) >= bound:
                 raise RefusalError(
-                    f"schema '{schema}' has been answered as often as this site's policy permits: {bound:g} {_OVER[span]}"
+                    f"schema '{schema}' was answered {bound:g} times {_OVER[span]}; this site's policy permits no more"
                 )
 
     def _check_spent(self, terms: Terms | None, spent: Mapping[str, int], made: Sequence[Answer] = ()) -> None:
@@ -104,8 +104,8 @@ class RunAccount:
                 answers = [*self._account.counted(span, self._data, self._run), *made]
                 if epsilon(answers, unit, _left(terms, spent, unit)) > bound * (1 + _ROUNDING):
                     raise RefusalError(
-                        f"with this run the privacy loss of a {unit} could exceed epsilon {bound:g}, all that this site's "
-                        f"policy permits {_OVER[span]}"
+                        f"with this run the privacy loss of a {unit} could exceed epsilon {bound:g}; this site's "
+                        f"policy permits no more {_OVER[span]}"
                     )
 
 
