@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["coordinator_table", "site_table"]
+__all__ = ["coordinator_table", "forgotten_table", "site_table"]
 
 
 def coordinator_table(found: dict[str, Any]) -> Group:
@@ -27,6 +27,32 @@ def coordinator_table(found: dict[str, Any]) -> Group:
         parts += _run_lines(run)
     for event in found["events"]:
         parts.append(f"{event['time'][:19]}  {event['event']}  {event.get('end') or ''} {event.get('why') or ''}")
+    return _group(parts)
+
+
+def forgotten_table(found: dict[str, Any], look: bool) -> Group:
+    """What :func:`~clap_vad.deployment.forgetting.forget_site` says."""
+    site = found["site"]
+    said = "nothing was changed" if look else "it is shut out and asked for nothing any more"
+    parts: list[RenderableType] = [f"site '{site}': {said}"]
+    if found["runs"]:
+        runs = Table(title=f"runs that '{site}' was to take part in")
+        for column in ("run", "state", "holds what it gave", "rounds", "protection", "checkpoints", "model SHA-256"):
+            runs.add_column(column, overflow="fold")
+        for run in found["runs"]:
+            holds = {True: "yes", False: "no", None: "perhaps"}[run["gave"]]
+            masks = [word for word, there in (("masked", run["masked"]), ("noised", run["epsilon"])) if there]
+            kept = "a job is at work" if run["busy"] else "removed" if run["removed"] else "kept" if look else "none"
+            sha256 = (run["model_sha256"] or "no model")[:12]
+            row = (run["state"], holds, str(run["rounds"]), ", ".join(masks) or "none", kept, sha256)
+            runs.add_row(run["run"], *row)
+        parts.append(runs)
+        again = [run["run"] for run in found["runs"] if run["gave"] is not False or run["state"] != "finished"]
+        parts += [f"without it: clap train --like {run} --without {site} --out RUN" for run in again]
+    if found["missing"]:
+        parts.append(f"not looked at, for they are no longer where they were: {', '.join(found['missing'])}")
+    parts.append("What cannot be called back:")
+    parts += [f"- {sentence}" for sentence in found["not_recalled"]]
     return _group(parts)
 
 
