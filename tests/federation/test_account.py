@@ -91,7 +91,10 @@ def test_a_run_costs_what_its_own_accountant_says_and_two_cost_less_than_their_s
     assert epsilon_of_releases({**one, Release(3.0, 0.1): 100}, 1e-5) > alone
 
 
-@pytest.mark.parametrize("releases", [{Release(0.01): 1}, {Release(0.01, 0.5): 1}, {Release(1.0): 1000}])
+@pytest.mark.parametrize(
+    "releases",
+    [{Release(0.01): 1}, {Release(0.01, 0.5): 1}, {Release(1.0): 1000}, {Release(0.06, 0.99): 1_000_000_000}],
+)
 def test_too_little_noise_promises_nothing(releases):
     assert epsilon_of_releases(releases, 1e-5) == math.inf
 

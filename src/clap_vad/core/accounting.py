@@ -25,6 +25,8 @@ _DIGITS = 4
 _MOST_EPSILON, _MOST_DELTA, _MOST_RELEASES = 100, 1e-3, 100_000
 """Beyond these there is no promise to speak of, and accounts of it take memory without bound."""
 _LEAST_NOISE, _MOST_NOISE = 0.05, 1e6
+_MOST_LOSS = 5000.0
+"""Of the mean of all releases that are composed; nothing is promised long before, and the account takes memory."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,8 @@ def _epsilon_of_releases(releases: tuple[tuple[Release, int], ...], delta: float
         return math.inf
     # Gaussian mechanisms without sampling are together exactly one: their squared ratios of norm to noise add up.
     squares = math.fsum(times / one.noise**2 for one, times in releases if one.sampling == 1)
-    if squares * _LEAST_NOISE**2 > 1:
+    sampled = [(one, times) for one, times in releases if one.sampling < 1]
+    if squares * _LEAST_NOISE**2 > 1 or math.fsum(times * _mean_loss(one) for one, times in sampled) > _MOST_LOSS:
         return math.inf
     # Imported here: see above.
     from dp_accounting import dp_event
@@ -223,7 +226,11 @@ def _epsilon_of_releases(releases: tuple[tuple[Release, int], ...], delta: float
     accountant = PLDAccountant(value_discretization_interval=_INTERVAL)
     if squares:
         accountant.compose(dp_event.GaussianDpEvent(1 / math.sqrt(squares)))
-    for one, times in releases:
-        if one.sampling < 1:
-            accountant.compose(dp_event.PoissonSampledDpEvent(one.sampling, dp_event.GaussianDpEvent(one.noise)), times)
+    for one, times in sampled:
+        accountant.compose(dp_event.PoissonSampledDpEvent(one.sampling, dp_event.GaussianDpEvent(one.noise)), times)
     return float(accountant.get_epsilon(delta))
+
+
+def _mean_loss(one: Release) -> float:
+    """An upper bound on the mean privacy loss of a sampled release: by convexity of the Kullback-Leibler divergence."""
+    return one.sampling / (2 * one.noise**2)
