@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -73,6 +73,7 @@ def gaussian_epsilon(noises: list[float], delta: float) -> float:
 # What releases of several runs cost together.
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0.8, 30), min_size=1, max_size=6), st.sampled_from([1e-7, 1e-5, 1e-3]))
 def test_unsampled_releases_cost_what_the_closed_form_says(noises, delta):
     releases: dict[Release, int] = {}

@@ -25,7 +25,7 @@ _DIGITS = 4
 _MOST_EPSILON, _MOST_DELTA, _MOST_RELEASES = 100, 1e-3, 100_000
 """Beyond these there is no promise to speak of, and accounts of it take memory without bound."""
 _LEAST_NOISE, _MOST_NOISE = 0.05, 1e6
-_MOST_LOSS = 5000.0
+_MOST_LOSS = 1000.0
 """Of the mean of all releases that are composed; nothing is promised long before, and the account takes memory."""
 
 
