@@ -316,9 +316,35 @@ def test_the_command_tells_what_cannot_be_called_back(tmp_path, home, make_sites
     for options, said in ((["--look"], "nothing was changed"), ([], "asked for nothing any more")):
         cli.main(["coordinator", "forget", LEAVES, "--home", str(home.path), *options], standalone_mode=False)
         text = " ".join(capsys.readouterr().out.split())
-        for sentence in (said, *NOT_RECALLED, f"no longer where they were: {moved}"):
+        for sentence in (said, *NOT_RECALLED, f"no longer where they were or cannot be read: {moved}"):
             assert " ".join(sentence.split()) in text
         assert f"clap train --like {tmp_path / 'run'} --without {LEAVES} --out RUN" in text
+
+
+@pytest.mark.parametrize("file", ["config.json", "deployment.json", "metrics.json"])
+def test_one_run_that_cannot_be_read_is_told_and_does_not_keep_the_others(tmp_path, home, make_sites, file):
+    hosts = make_sites("sites")()
+    for name in ("bad", "good"):
+        finish(home, tmp_path / name, config_of(), hosts)
+    (tmp_path / "bad" / file).write_text("{")
+    found = forget_site(home, LEAVES)
+    assert (found["missing"], [trace["run"] for trace in found["runs"]]) == (
+        ([], [str(tmp_path / "bad"), str(tmp_path / "good")])
+        if file == "deployment.json"  # of a finished run it is not needed
+        else ([str(tmp_path / "bad")], [str(tmp_path / "good")])
+    )
+    assert not (tmp_path / "good" / "checkpoints").exists()
+
+
+def test_a_run_of_which_too_little_is_left_perhaps_holds_what_the_site_gave(tmp_path, home, make_sites):
+    run = tmp_path / "run"
+    finish(home, run, config_of(), make_sites("sites")())
+    (run / "rounds.jsonl").unlink()
+    [trace] = forget_site(home, LEAVES, look=True)["runs"]
+    assert (trace["gave"], trace["rounds"]) == (True, 0)  # the coordinator's last state says so
+    shutil.rmtree(run / "checkpoints")
+    [trace] = forget_site(home, LEAVES)["runs"]
+    assert (trace["gave"], trace["removed"]) == (None, False)
 
 
 def test_a_site_that_was_never_here_is_told(home):

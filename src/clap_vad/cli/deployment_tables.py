@@ -50,7 +50,9 @@ def forgotten_table(found: dict[str, Any], look: bool) -> Group:
         again = [run["run"] for run in found["runs"] if run["gave"] is not False or run["state"] != "finished"]
         parts += [f"without it: clap train --like {run} --without {site} --out RUN" for run in again]
     if found["missing"]:
-        parts.append(f"not looked at, for they are no longer where they were: {', '.join(found['missing'])}")
+        parts.append(
+            f"not looked at, for they are no longer where they were or cannot be read: {', '.join(found['missing'])}"
+        )
     parts.append("What cannot be called back:")
     parts += [f"- {sentence}" for sentence in found["not_recalled"]]
     return _group(parts)

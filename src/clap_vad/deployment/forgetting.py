@@ -71,7 +71,7 @@ def forget_site(home: CoordinatorHome, site: str, look: bool = False) -> dict[st
 
     Returns:
         A JSON-able dict: ``site``, ``revoked``, ``runs`` (entries of :class:`Trace`), ``missing`` (folders of runs
-        that are no longer where they were), ``not_recalled``.
+        that are no longer where they were, or cannot be read), ``not_recalled``.
 
     Raises:
         ClapError: no site of this name was ever approved.
@@ -86,12 +86,11 @@ def forget_site(home: CoordinatorHome, site: str, look: bool = False) -> dict[st
     for run in known_runs(home.path):
         try:
             config = RunFiles(run).config()
+            if site in config["sites"]:
+                trace = _trace(run, config, site)
+                traces.append(trace if look else _removed(home, run, trace, site))
         except (ClapError, OSError):
             missing.append(str(run))
-            continue
-        if site in config["sites"]:
-            trace = _trace(run, config, site)
-            traces.append(trace if look else _removed(home, run, trace, site))
     return {
         "site": site,
         "revoked": names[site].revoked if look else True,
@@ -113,8 +112,13 @@ def _trace(run: Path, config: dict[str, Any], site: str) -> Trace:
         masked=bool(config.get("secure_aggregation")),
         epsilon=privacy.get("epsilon"),
         model=str(run / "model.safetensors") if (run / "model.safetensors").exists() else None,
-        model_sha256=str(read_json(run / "metrics.json").get("model_sha256")) if finished else None,
+        model_sha256=_model_sha256(run) if finished else None,
     )
+
+
+def _model_sha256(run: Path) -> str | None:
+    metrics = read_json(run / "metrics.json")
+    return str(metrics["model_sha256"]) if isinstance(metrics, dict) and "model_sha256" in metrics else None
 
 
 def _gave(run: Path, row: int) -> bool | None:
@@ -123,7 +127,7 @@ def _gave(run: Path, row: int) -> bool | None:
         state = Checkpoint(run / _CHECKPOINTS).load()
     except ClapError:
         return None
-    if state:
+    if "accepted" in state:
         return int(state["accepted"][row]) >= _INTRODUCTION
     return None if RunFiles(run).deployment().get("segments") else False
 
