@@ -316,7 +316,8 @@ def test_the_command_tells_what_cannot_be_called_back(tmp_path, home, make_sites
     for options, said in ((["--look"], "nothing was changed"), ([], "asked for nothing any more")):
         cli.main(["coordinator", "forget", LEAVES, "--home", str(home.path), *options], standalone_mode=False)
         text = " ".join(capsys.readouterr().out.split())
-        for sentence in (said, *NOT_RECALLED, f"no longer where they were or cannot be read: {moved}"):
+        kept = "holds what it gave (2 rounds of training; no masks, no noise)"
+        for sentence in (said, kept, *NOT_RECALLED, f"no longer where they were or cannot be read: {moved}"):
             assert " ".join(sentence.split()) in text
         assert f"clap train --like {tmp_path / 'run'} --without {LEAVES} --out RUN" in text
 

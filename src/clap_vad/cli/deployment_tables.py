@@ -36,17 +36,8 @@ def forgotten_table(found: dict[str, Any], look: bool) -> Group:
     said = "nothing was changed" if look else "it is shut out and asked for nothing any more"
     parts: list[RenderableType] = [f"site '{site}': {said}"]
     if found["runs"]:
-        runs = Table(title=f"runs that '{site}' was to take part in")
-        for column in ("run", "state", "holds what it gave", "rounds", "protection", "checkpoints", "model SHA-256"):
-            runs.add_column(column, overflow="fold")
-        for run in found["runs"]:
-            holds = {True: "yes", False: "no", None: "perhaps"}[run["gave"]]
-            masks = [word for word, there in (("masked", run["masked"]), ("noised", run["epsilon"])) if there]
-            kept = "a job is at work" if run["busy"] else "removed" if run["removed"] else "kept" if look else "none"
-            sha256 = (run["model_sha256"] or "no model")[:12]
-            row = (run["state"], holds, str(run["rounds"]), ", ".join(masks) or "none", kept, sha256)
-            runs.add_row(run["run"], *row)
-        parts.append(runs)
+        parts.append(f"runs that '{site}' was to take part in:")
+        parts += [_trace_line(run, look) for run in found["runs"]]
         again = [run["run"] for run in found["runs"] if run["gave"] is not False or run["state"] != "finished"]
         parts += [f"without it: clap train --like {run} --without {site} --out RUN" for run in again]
     if found["missing"]:
@@ -56,6 +47,23 @@ def forgotten_table(found: dict[str, Any], look: bool) -> Group:
     parts.append("What cannot be called back:")
     parts += [f"- {sentence}" for sentence in found["not_recalled"]]
     return _group(parts)
+
+
+def _trace_line(run: dict[str, Any], look: bool) -> str:
+    protection = [word for word, there in (("masked", run["masked"]), ("noised", run["epsilon"])) if there]
+    gave = f"{run['rounds']} rounds of training; {', '.join(protection) or 'no masks, no noise'}"
+    holds = {
+        True: f"holds what it gave ({gave})",
+        False: "holds nothing of its videos",
+        None: f"perhaps holds what it gave ({gave})",
+    }[run["gave"]]
+    facts = [run["state"], holds]
+    if run["busy"]:
+        facts.append("a job is at work on it, nothing removed yet")
+    elif not look:
+        facts.append("checkpoints removed" if run["removed"] else "no checkpoints to remove")
+    facts.append(f"model {run['model_sha256'][:12]}" if run["model_sha256"] else "no model")
+    return f"- {run['run']}: {', '.join(facts)}"
 
 
 def site_table(found: dict[str, Any]) -> Group:
