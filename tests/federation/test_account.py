@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -375,6 +375,28 @@ def test_a_run_without_differential_privacy_has_no_bound_and_one_after_it_neithe
     enter(opened(), question(), "x")  # while the policy had no such bound
     with pytest.raises(RefusalError):
         private(opened, policy, "run").check_run(TERMS)
+
+
+@dataclass(frozen=True)
+class CropTerms(Terms):
+    """Terms whose promise is for one crop."""
+
+    unit: str = "crop"
+
+
+def test_a_run_for_crops_spends_the_crops_budget_and_is_refused_where_videos_have_one(opened):
+    terms = CropTerms(**asdict(TERMS))
+    one = epsilon_of(TERMS)
+    permitted = Policy(maximum_spent={"crop": {"ever": one * 1.1}})
+    private(opened, permitted, "run", terms).check_run(terms)
+    work_off(opened, permitted, "run", terms)
+    assert {answer.unit for answer in opened().counted("ever")} == {"crop"}
+    with pytest.raises(RefusalError, match="loss of a crop could exceed"):
+        private(opened, permitted, "next", terms).check_run(terms)
+    with pytest.raises(RefusalError, match="loss of a video could exceed epsilon 90"):
+        private(opened, Policy(maximum_spent={"video": {"run": 90}}), "next", terms).check_run(terms)
+    with pytest.raises(RefusalError, match="loss of a crop could exceed"):  # a run for videos costs crops, too
+        private(opened, permitted, "next").check_run(TERMS)
 
 
 def test_answers_with_noise_are_written_with_all_that_is_needed_to_reckon(opened, tmp_path):

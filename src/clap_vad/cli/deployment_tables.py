@@ -60,8 +60,8 @@ def _trace_line(run: dict[str, Any], look: bool) -> str:
     facts = [run["state"], holds]
     if run["busy"]:
         facts.append("a job is at work on it, nothing removed yet")
-    elif not look:
-        facts.append("checkpoints removed" if run["removed"] else "no checkpoints to remove")
+    elif run["removed"]:
+        facts.append("checkpoints removed")
     facts.append(f"model {run['model_sha256'][:12]}" if run["model_sha256"] else "no model")
     return f"- {run['run']}: {', '.join(facts)}"
 

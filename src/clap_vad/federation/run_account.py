@@ -62,7 +62,8 @@ class RunAccount:
         if schema_of(schema).bare:
             return
         self._account.look()
-        if not self._account.has_asked(self._data, _digest(ask)):
+        bounded = schema in self._policy.maximum_questions
+        if bounded and not self._account.has_asked(self._data, _digest(ask)):
             self._check_number(schema)
         self._check_spent(self._terms, self._spent())
 
