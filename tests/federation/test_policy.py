@@ -21,13 +21,19 @@ from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.site import Site
 
 NAMES = tuple(schema.name for schema in schemas())
-WHOLE = {
+FIRST = {
     "format": 1,
     "schemas": ["segment_count", "model_update"],
     "minimum_cohort": 3,
     "maximum_rounds": 50,
     "maximum_epsilon": None,
     "require_secure_aggregation": False,
+}
+WHOLE = {
+    **FIRST,
+    "format": 2,
+    "maximum_questions": {},
+    "maximum_spent": {unit: dict.fromkeys(("run", "year", "ever")) for unit in ("video", "crop")},
 }
 
 
@@ -64,6 +70,8 @@ def make_site(tmp_path: Path, policy: Policy) -> tuple[Site, Counting]:
         Policy((), 2, 20, 0.5),
         Policy(("model_update", "segment_count"), 10, 1_000_000, 3),
         Policy(("acknowledgement",), 1, 7, 1e-9),
+        Policy(NAMES, maximum_questions={"model_update": {"run": 20, "ever": 0}, "segment_count": {"year": 1}}),
+        Policy(NAMES, maximum_spent={"video": {"run": 4, "year": 8.5}, "crop": {"ever": 1}}),
     ],
 )
 def test_what_is_written_is_read_again(tmp_path, policy):
@@ -98,9 +106,25 @@ def without(name: str) -> dict[str, Any]:
         ([], "exactly the entries format, schemas, minimum_cohort, maximum_rounds, maximum_epsilon"),
         ("null", "exactly the entries"),
         ({}, "exactly the entries"),
-        *[(without(name), "exactly the entries") for name in WHOLE],
+        *[(without(name), "exactly the entries") for name in FIRST],
         ({**WHOLE, "comment": "ours"}, "exactly the entries"),
-        ({**WHOLE, "format": 2}, "another release; 1 is the format"),
+        ({**WHOLE, "format": 3}, "another release; 2 is the format"),
+        ({**WHOLE, "format": 0}, "another release; 2 is the format"),
+        ({**FIRST, "maximum_spent": {}}, "format 1 has no entry 'maximum_spent'; make it format 2"),
+        ({**FIRST, "maximum_questions": {}}, "format 1 has no entry 'maximum_questions'; make it format 2"),
+        ({**WHOLE, "maximum_questions": None}, "'maximum_questions' must say"),
+        ({**WHOLE, "maximum_questions": {"model_update": 3}}, "'maximum_questions' must say"),
+        ({**WHOLE, "maximum_questions": {"magic": {"run": 3}}}, "'maximum_questions' names magic; known are"),
+        ({**WHOLE, "maximum_questions": {"model_update": {"day": 3}}}, "'model_update' names day; known are run, year"),
+        ({**WHOLE, "maximum_questions": {"model_update": {"run": 2.5}}}, "a whole number from 0, or null"),
+        ({**WHOLE, "maximum_questions": {"model_update": {"run": -1}}}, "a whole number from 0, or null"),
+        ({**WHOLE, "maximum_questions": {"model_update": {"run": True}}}, "a whole number from 0, or null"),
+        ({**WHOLE, "maximum_spent": 8}, "'maximum_spent' must say"),
+        ({**WHOLE, "maximum_spent": {"person": {"ever": 8}}}, "'maximum_spent' names person; known are crop, video"),
+        ({**WHOLE, "maximum_spent": {"video": {"ever": 0}}}, "a number above 0, or null"),
+        ({**WHOLE, "maximum_spent": {"video": {"ever": "8"}}}, "a number above 0, or null"),
+        ({**WHOLE, "maximum_spent": {"video": {"ever": float("inf")}}}, "a number above 0, or null"),
+        ({**WHOLE, "maximum_spent": {"video": {"ever": True}}}, "a number above 0, or null"),
         ({**WHOLE, "format": "1"}, "another release"),
         ({**WHOLE, "schemas": None}, "'schemas' must be a list of names"),
         ({**WHOLE, "schemas": "model_update"}, "'schemas' must be a list of names"),
@@ -142,6 +166,21 @@ def test_a_malformed_policy_is_told_in_one_sentence_that_names_the_file(tmp_path
 def test_the_whole_policy_that_the_malformed_ones_come_from_is_read(tmp_path):
     (tmp_path / "policy.json").write_text(json.dumps(WHOLE))
     assert Policy.read(tmp_path / "policy.json") == Policy(("segment_count", "model_update"), 3, 50)
+
+
+@pytest.mark.parametrize("content", [FIRST, {**FIRST, "format": 2}], ids=["format 1", "format 2 without bounds"])
+def test_a_policy_without_bounds_over_runs_is_read_as_one_that_sets_none(tmp_path, content):
+    """Those that sites have made by releases before there were such bounds stay in force as they are."""
+    (tmp_path / "policy.json").write_text(json.dumps(content))
+    policy = Policy.read(tmp_path / "policy.json")
+    assert policy == Policy(("segment_count", "model_update"), 3, 50)
+    assert (policy.maximum_questions, policy.maximum_spent) == ({}, {})
+
+
+def test_a_bound_of_null_is_none(tmp_path):
+    content = {**WHOLE, "maximum_questions": {"model_update": {"run": None, "year": 7}}}
+    (tmp_path / "policy.json").write_text(json.dumps(content))
+    assert Policy.read(tmp_path / "policy.json").maximum_questions == {"model_update": {"year": 7}}
 
 
 def test_a_schema_outside_the_policy_is_refused_before_the_step_runs(tmp_path):
@@ -192,6 +231,11 @@ def test_rounds_beyond_the_policy_are_refused_before_the_step_runs(tmp_path):
         (Policy(minimum_cohort=3), (2, 10, None), "a run of 2 participants; this site's policy asks for 3"),
         (Policy(maximum_rounds=9), (5, 10, None), "10 rounds; this site's policy permits 9"),
         (Policy(require_secure_aggregation=True), (5, 10, None), "a run without secure aggregation"),
+        (
+            Policy(maximum_epsilon=2),
+            (5, 10, 1.0, True, "crop"),
+            "epsilon 1 for a crop, none for a video; .* asks for epsilon 2 at most",
+        ),
         (Policy(maximum_epsilon=2), (5, 10, None), "a run with no differential privacy; .* asks for epsilon 2 at most"),
         (
             Policy(maximum_epsilon=0.5),

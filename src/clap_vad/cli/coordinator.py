@@ -1,4 +1,4 @@
-"""``clap coordinator init | approve | revoke | start | status``."""
+"""``clap coordinator init | approve | revoke | forget | start | status``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import click
 
 from ..deployment.coordinator_service import CoordinatorService
 from ..deployment.coordinator_status import coordinator_status
+from ..deployment.forgetting import forget_site
 from ..deployment.signals import until_stopped
 from ..trust.coordinator_home import CoordinatorHome
 from .command import Output, command
-from .deployment_tables import coordinator_table
+from .deployment_tables import coordinator_table, forgotten_table
 
-__all__ = ["approve", "init", "revoke", "start", "status"]
+__all__ = ["approve", "forget", "init", "revoke", "start", "status"]
 
 _PATH = click.Path(path_type=Path)
 home_option = click.option(
@@ -63,6 +64,18 @@ def revoke(site: str, home: Path) -> Output:
     """Parse, call, print."""
     CoordinatorHome.open(home).revoke(site)
     return Output({"site": site, "revoked": True}, f"revoked '{site}'")
+
+
+@command("forget", help="A site leaves: tell which runs hold what it gave, remove what can be removed, shut it out.")
+@click.argument("site")
+@home_option
+@click.option("--look", is_flag=True, help="Only tell; change nothing.")
+def forget(site: str, home: Path, look: bool) -> Output:
+    """Parse, call, print."""
+    found = forget_site(CoordinatorHome.open(home), site, look)
+    busy = [run["run"] for run in found["runs"] if run["busy"]]
+    warning = f"a job is still at work on {', '.join(busy)}; repeat the command in a minute" if busy else None
+    return Output(found, forgotten_table(found, look), warning)
 
 
 @command("start", help="Run the coordinator: FLARE's server, and every run that was asked for, until Ctrl-C.")

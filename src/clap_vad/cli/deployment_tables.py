@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["coordinator_table", "site_table"]
+__all__ = ["coordinator_table", "forgotten_table", "site_table"]
 
 
 def coordinator_table(found: dict[str, Any]) -> Group:
@@ -30,6 +30,42 @@ def coordinator_table(found: dict[str, Any]) -> Group:
     return _group(parts)
 
 
+def forgotten_table(found: dict[str, Any], look: bool) -> Group:
+    """What :func:`~clap_vad.deployment.forgetting.forget_site` says."""
+    site = found["site"]
+    said = "nothing was changed" if look else "it is shut out and asked for nothing any more"
+    parts: list[RenderableType] = [f"site '{site}': {said}"]
+    if found["runs"]:
+        parts.append(f"runs that '{site}' was to take part in:")
+        parts += [_trace_line(run, look) for run in found["runs"]]
+        again = [run["run"] for run in found["runs"] if run["gave"] is not False or run["state"] != "finished"]
+        parts += [f"without it: clap train --like {run} --without {site} --out RUN" for run in again]
+    if found["missing"]:
+        parts.append(
+            f"not looked at, for they are no longer where they were or cannot be read: {', '.join(found['missing'])}"
+        )
+    parts.append("What cannot be called back:")
+    parts += [f"- {sentence}" for sentence in found["not_recalled"]]
+    return _group(parts)
+
+
+def _trace_line(run: dict[str, Any], look: bool) -> str:
+    protection = [word for word, there in (("masked", run["masked"]), ("noised", run["epsilon"])) if there]
+    gave = f"{run['rounds']} rounds of training; {', '.join(protection) or 'no masks, no noise'}"
+    holds = {
+        True: f"holds what it gave ({gave})",
+        False: "holds nothing of its videos",
+        None: f"perhaps holds what it gave ({gave})",
+    }[run["gave"]]
+    facts = [run["state"], holds]
+    if run["busy"]:
+        facts.append("a job is at work on it, nothing removed yet")
+    elif run["removed"]:
+        facts.append("checkpoints removed")
+    facts.append(f"model {run['model_sha256'][:12]}" if run["model_sha256"] else "no model")
+    return f"- {run['run']}: {', '.join(facts)}"
+
+
 def site_table(found: dict[str, Any]) -> Group:
     """What :func:`~clap_vad.deployment.site_status.site_status` says."""
     days = found["certificate_days_left"]
@@ -49,9 +85,41 @@ def site_table(found: dict[str, Any]) -> Group:
         for row in found["sent"]:
             sent.add_row(row["run"], row["schema"], str(row["messages"]), f"{row['bytes']:,}", row["last"])
         parts.append(sent)
+    parts += _account_parts(found["account"])
     for event in found["problems"]:
         parts.append(f"{event['time'][:19]}  {event['event']}  {event.get('step') or ''} {event.get('why') or ''}")
     return _group(parts)
+
+
+def _account_parts(account: dict[str, Any]) -> list[RenderableType]:
+    """What all runs together have answered and spent, beside what the policy permits."""
+    parts: list[RenderableType] = []
+    spans = {"run": "most in a run", "year": "within 365 days", "ever": "over all runs"}
+    if account["questions"]:
+        asked = Table(title="answers that depend on the present videos: used of permitted")
+        asked.add_column("schema")
+        for title in spans.values():
+            asked.add_column(title, justify="right")
+        for row in account["questions"]:
+            asked.add_row(row["schema"], *(_of(row["used"][span], row["permitted"][span]) for span in spans))
+        parts.append(asked)
+        spent = Table(title=f"privacy loss, epsilon at delta {account['delta']:g}: used of permitted")
+        spent.add_column("of a")
+        for title in spans.values():
+            spent.add_column(title, justify="right")
+        for row in account["spent"]:
+            used = {span: "unbounded" if row["used"][span] is None else f"{row['used'][span]:.3g}" for span in spans}
+            spent.add_row(row["unit"], *(_of(used[span], row["permitted"][span]) for span in spans))
+        parts.append(spent)
+        for row in account["spent"]:
+            if row["unbounded"]:
+                runs = ", ".join(row["unbounded"])
+                parts.append(f"nothing bounds what these runs tell of a {row['unit']}: {runs}")
+    return parts
+
+
+def _of(used: object, permitted: float | None) -> str:
+    return f"{used}" if permitted is None else f"{used} of {permitted:g}"
 
 
 def _group(parts: list[RenderableType]) -> Group:

@@ -91,6 +91,8 @@ def train_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("dataset", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to make.")
 @click.option("--resume", "run", type=click.Path(path_type=Path), help="Go on with this run; no other arguments.")
+@click.option("--like", type=click.Path(path_type=Path), help="Train anew as this run, with --without and --out alone.")
+@click.option("--without", default="", help="Participants or sites that have no part, comma-separated.")
 @click.option("--setting", type=click.Choice(SETTINGS), default="collaborative", show_default=True)
 @click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")
 @click.option(
@@ -114,6 +116,8 @@ def train(
     dataset: Path | None,
     out: Path | None,
     run: Path | None,
+    like: Path | None,
+    without: str,
     setting: str,
     protocol: str | None,
     engine: str,
@@ -125,9 +129,16 @@ def train(
     **choices: Any,
 ) -> Output:
     """Parse, call, print."""
+    left_out = [name.strip() for name in without.split(",") if name.strip()]
     if run is not None:
-        _refuse_choices_beside_resume()
+        _refuse_choices_beside("resume", "run")
         metrics = _resume(run)
+    elif like is not None:
+        _refuse_choices_beside("like", "like", "without", "out")
+        if out is None:
+            raise ClapError("give --out RUN too, the run folder to make")
+        again = workflow.train_like if RunConfig.read(like).engine == "inprocess" else _deployment().train_deployed_like
+        metrics = again(like, out, without=left_out)
     elif engine == "flare":
         _refuse("flare", setting="collaborative", protocol=None)
         if out is None:
@@ -136,13 +147,22 @@ def train(
         names = [name.strip() for name in sites.split(",") if name.strip()]
         waiting: dict[str, Any] = {"min_sites": min_sites, "deadline": deadline}
         metrics = train_deployed(
-            out, coordinator=coordinator, sites=names, dataset=dataset, **waiting, **choices, **options
+            out,
+            coordinator=coordinator,
+            sites=names,
+            without=left_out,
+            dataset=dataset,
+            **waiting,
+            **choices,
+            **options,
         )
     elif dataset is None or out is None:
         raise ClapError("give a DATASET and --out RUN, or --resume RUN")
     else:
         _refuse("inprocess", coordinator=None, sites=None, min_sites=None, deadline=None)
-        metrics = workflow.train(dataset, out, setting=setting, protocol=protocol, **choices, **options)
+        metrics = workflow.train(
+            dataset, out, setting=setting, protocol=protocol, without=left_out, **choices, **options
+        )
     if out_of_run := metrics.get("left_out"):
         told = "; ".join(f"{name}: {why}" for name, why in out_of_run.items())
         click.echo(f"clap: left out of the run, for what they sent cannot be true: {told}", err=True)
@@ -172,12 +192,17 @@ def _refuse(engine: str, **useless: Any) -> None:
             raise ClapError(f"--{name.replace('_', '-')} is not for --engine {engine}; leave it out")
 
 
-def _refuse_choices_beside_resume() -> None:
+def _refuse_choices_beside(option: str, *known: str) -> None:
+    """Refuse all that an option which takes a run's choices from its folder leaves no room for."""
     context = click.get_current_context()
     given = [
         name
         for name in context.params
-        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE and name not in ("run", "as_json", "debug")
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        and name not in (*known, "as_json", "debug")
     ]
     if given:
-        raise ClapError(f"--resume takes the run folder and no other arguments ({', '.join(sorted(given))} given)")
+        taken = "".join(f", --{name}" for name in known[1:])
+        raise ClapError(
+            f"--{option} takes the run folder{taken} and no other arguments ({', '.join(sorted(given))} given)"
+        )

@@ -9,12 +9,13 @@ that differ by one video added or removed. The result is an upper bound, tight t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import ClapError
 
-__all__ = ["UNITS", "Terms", "calibrated", "epsilon_of"]
+__all__ = ["UNITS", "Release", "Terms", "calibrated", "epsilon_of", "epsilon_of_releases"]
 
 UNITS = ("crop", "video")
 """What differential privacy can hide one of."""
@@ -27,6 +28,8 @@ _DIGITS = 4
 _MOST_EPSILON, _MOST_DELTA, _MOST_RELEASES = 100, 1e-3, 100_000
 """Beyond these there is no promise to speak of, and accounts of it take memory without bound."""
 _LEAST_NOISE, _MOST_NOISE = 0.05, 1e6
+_MOST_LOSS = 1000.0
+"""Of the mean of all releases that are composed; nothing is promised long before, and the account takes memory."""
 
 
 @dataclass(frozen=True)
@@ -182,3 +185,61 @@ def _least_noise(cost: Callable[[float], float], budget: float) -> float:
         low, high = (middle, high) if cost(middle) > budget else (low, middle)
     digit = 10.0 ** (math.floor(math.log10(high)) - _DIGITS)
     return math.ceil(high / digit) * digit
+
+
+@dataclass(frozen=True, order=True)
+class Release:
+    """One Gaussian mechanism, as the accountant sees it.
+
+    Attributes:
+        noise: multiplier of the L2 norm of one contribution, above 0.
+        sampling: probability with which a contribution takes part; 1 for all.
+    """
+
+    noise: float
+    sampling: float = 1.0
+
+
+def epsilon_of_releases(releases: Mapping[Release, int], delta: float) -> float:
+    """Epsilon, at this delta, of all these releases together, whatever runs they were made in.
+
+    Args:
+        releases: how often each was made.
+        delta: of the promise.
+
+    Returns:
+        An upper bound; infinity where there is so little noise that nothing is promised.
+
+    >>> one, other = Terms(None, 1e-5, 1.0, 0.3, 0.1, 12, 200, 0, 5.0, 4.0), Release(4.0, 0.3)
+    >>> round(epsilon_of_releases({Release(5.0): 12, other: 200}, 1e-5), 2) == round(epsilon_of(one), 2)
+    True
+    >>> epsilon_of_releases({}, 1e-5)
+    0.0
+    """
+    return _epsilon_of_releases(tuple(sorted((one, times) for one, times in releases.items() if times)), delta)
+
+
+@lru_cache(maxsize=256)
+def _epsilon_of_releases(releases: tuple[tuple[Release, int], ...], delta: float) -> float:
+    if any(one.noise < _LEAST_NOISE for one, _ in releases):
+        return math.inf
+    # Gaussian mechanisms without sampling are together exactly one: their squared ratios of norm to noise add up.
+    squares = math.fsum(times / one.noise**2 for one, times in releases if one.sampling == 1)
+    sampled = [(one, times) for one, times in releases if one.sampling < 1]
+    if squares * _LEAST_NOISE**2 > 1 or math.fsum(times * _mean_loss(one) for one, times in sampled) > _MOST_LOSS:
+        return math.inf
+    # Imported here: see above.
+    from dp_accounting import dp_event
+    from dp_accounting.pld import PLDAccountant
+
+    accountant = PLDAccountant(value_discretization_interval=_INTERVAL)
+    if squares:
+        accountant.compose(dp_event.GaussianDpEvent(1 / math.sqrt(squares)))
+    for one, times in sampled:
+        accountant.compose(dp_event.PoissonSampledDpEvent(one.sampling, dp_event.GaussianDpEvent(one.noise)), times)
+    return float(accountant.get_epsilon(delta))
+
+
+def _mean_loss(one: Release) -> float:
+    """An upper bound on the mean privacy loss of a sampled release: by convexity of the Kullback-Leibler divergence."""
+    return one.sampling / (2 * one.noise**2)

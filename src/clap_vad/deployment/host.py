@@ -18,19 +18,22 @@ from ..errors import ClapError
 from ..evaluation.counts import count_frames
 from ..evaluation.scoring import score_test_videos
 from ..features.description import describe
+from ..federation.account import Account
 from ..federation.ask import Ask, State
 from ..federation.checkpoint import SiteState
 from ..federation.conversation import Turn
 from ..federation.encoding import SiteEncoding
 from ..federation.ledger import Ledger
-from ..federation.messages import ACKNOWLEDGEMENT, Message
+from ..federation.messages import ACKNOWLEDGEMENT, Message, encoded
 from ..federation.policy import Policy, RefusalError
 from ..federation.privacy import SitePrivacy
+from ..federation.run_account import RunAccount, unit_of
 from ..federation.secure import SiteProtection
 from ..federation.site import Handler, Site
 from ..protection.signing import Signer
 from .agreement import Agreement
 from .introduction import description_to_array
+from .site_account import data_of, open_account
 
 __all__ = ["SiteHost"]
 
@@ -43,7 +46,7 @@ class SiteHost:
     Args:
         name: of the site, its id as a participant.
         dataset: folder of its dataset; all training videos in it are its own.
-        home: where it keeps what it remembers of runs, ``runs/ID/``.
+        home: where it keeps what it remembers of runs, ``runs/ID/``, and of all of them together, ``account.jsonl``.
         policy: file of its rules; read anew for each question.
         signer: makes what signs its keys and verifies those of other sites, for secure aggregation.
     """
@@ -54,6 +57,7 @@ class SiteHost:
         self._home = home
         self._policy = policy
         self._signer = signer
+        self._account: Account | None = None
         self._programs: dict[bytes, _Program] = {}
 
     def handle(self, run: str, ask: Ask) -> Message:
@@ -74,16 +78,26 @@ class SiteHost:
         before = states.before(ask.accepted.get(self.name, -1) + 1)
         policy = Policy.read(self._policy)
         program = self._program(before.get("agreement"), policy)
-        ledger = Ledger(home / "ledger.jsonl")
         privacy = None
         if program.terms is not None:
             privacy = SitePrivacy(self.name, program.terms, home, one_process=False)
         elif "agreement" in before and (home / "privacy.jsonl").exists():
             raise RefusalError("a run that was begun under differential privacy; refused without it")
+        terms, spent = program.terms, privacy.spent if privacy is not None else dict
+        account = RunAccount(self._opened_account(), policy, run, program.data, terms, spent)
+        program.account = account
+        if (schema := program.schema_of(ask)) is not None:
+            account.check_question(ask, schema)
+        ledger = Ledger(home / "ledger.jsonl", account)
         modes = (program.protection, privacy, program.encoding)
         reply = Site(self.name, program, states, ledger, policy, *modes).handle(ask)
         program.keep_models(states, ask.sequence, home / "model")
         return reply
+
+    def _opened_account(self) -> Account:
+        if self._account is None:
+            self._account = open_account(self._home)
+        return self._account
 
     def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
         """What the site does in a run: before it knows what was agreed, no more than to be told."""
@@ -103,6 +117,8 @@ class _Program:
         self, name: str, dataset: Dataset, agreement: np.ndarray | None, signer: Callable[[], Signer], policy: Policy
     ) -> None:
         self.policy = policy
+        self.account: RunAccount | None = None
+        self.data = data_of(dataset)
         self.protection: SiteProtection | None = None
         self.terms: Terms | None = None
         self.encoding: SiteEncoding | None = None
@@ -128,12 +144,23 @@ class _Program:
             if agreed.update_encoding == "int8":
                 self.encoding = SiteEncoding(name, agreed.seed)
 
+    def schema_of(self, ask: Ask) -> str | None:
+        """What an answer to this question would tell of videos; None for nothing, and for what is refused anyway."""
+        if ask.silent or ask.step not in self.steps or (ask.secure is not None and ask.secure.phase != "mask"):
+            return None
+        plain, asked = self.steps[ask.step][1], ask.reply if ask.secure is None else ask.secure.schema
+        return asked if asked in (plain, encoded(plain)) else None
+
     def _describe(self, payload: Message, state: State) -> Message:
         return {"description": description_to_array(describe(self._dataset.stores[0]))}
 
     def _begin(self, payload: Message, state: State) -> Message:
         agreed = Agreement.from_array(np.asarray(payload["agreement"]))
-        self.policy.check_run(len(agreed.participants), agreed.rounds, agreed.check_promise(), agreed.secure)
+        epsilon, terms = agreed.check_promise(), agreed.plan().privacy
+        unit = "video" if terms is None else unit_of(terms)
+        self.policy.check_run(len(agreed.participants), agreed.rounds, epsilon, agreed.secure, unit)
+        assert self.account is not None  # given before any question
+        self.account.check_run(terms)
         self._make(agreed)
         state["agreement"] = np.array(payload["agreement"])
         return {}

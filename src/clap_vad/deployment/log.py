@@ -9,7 +9,7 @@ from typing import Any
 
 from ..persistence import append_line
 
-__all__ = ["note", "read_notes"]
+__all__ = ["note", "noted_runs", "read_notes"]
 
 _MOST = 5_000_000  # bytes of the log before it is put aside, so that at most twice as much is kept
 
@@ -36,3 +36,17 @@ def read_notes(home: Path, events: tuple[str, ...], last: int) -> list[dict[str,
             if isinstance(content, dict) and content.get("event") in events:
                 found.append(content)
     return found[-last:]
+
+
+def noted_runs(home: Path) -> list[str]:
+    """Folders of the runs that a coordinator's log names, the part that was put aside among it."""
+    found: dict[str, None] = {}
+    for file in (home / "log.1.jsonl", home / "log.jsonl"):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
+            try:
+                content = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(content, dict) and isinstance(content.get("run"), str):
+                found[content["run"]] = None
+    return list(found)

@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..algorithms.method import make_method
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..features.description import describe
 from ..federation.encoding import check_update_encoding
+from ..federation.strategy import make_strategy
 from ..workflows.choices import check_choices, check_secure, threads_for
-from ..workflows.configuration import RunConfig, check_test_videos, labelled_part
+from ..workflows.configuration import RunConfig, check_test_videos, labelled_part, left_over
 from ..workflows.privacy_terms import Privacy, default_privacy
 from .agreement import Agreement
 
-__all__ = ["agree", "deployed_config", "test_dataset"]
+__all__ = ["agree", "config_without", "deployed_config", "test_dataset"]
 
 
 def deployed_config(
@@ -120,6 +122,22 @@ def deployed_config(
         privacy={} if terms is None else dataclasses.asdict(terms),
         update_encoding=update_encoding,
     )
+
+
+def config_without(config: RunConfig, without: Sequence[str]) -> RunConfig:
+    """The choices of a run over sites for another in which these sites have no part.
+
+    All sites of it are needed where all were before; raises :class:`ClapError` for a site that is not in the run, and
+    where the others are too few.
+    """
+    sites = left_over(config.sites, without)
+    if config.secure_aggregation:
+        made, aggregation = (
+            make_method(config.method, config.options),
+            make_strategy(config.strategy, config.strategy_options),
+        )
+        check_secure(made, aggregation, len(sites), config.fraction)
+    return replace(config, sites=sites, min_sites=min(config.min_sites, len(sites)))
 
 
 def agree(config: RunConfig, features: Mapping[str, Any]) -> Agreement:

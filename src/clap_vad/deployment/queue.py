@@ -1,20 +1,26 @@
-"""Runs that a coordinator has been asked for, in their order: files in its home that name their folders."""
+"""Runs that a coordinator has been asked for: those still to be worked on, in their order, and all there ever were."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from pathlib import Path
 
 from ..errors import ClapError
-from ..persistence import read_json, write_json
+from ..persistence import append_line, read_json, write_json
+from .log import noted_runs
 from .run_files import ENDED, RunFiles
 
-__all__ = ["dequeue", "enqueue", "queued"]
+__all__ = ["dequeue", "enqueue", "known_runs", "queued"]
+
+_ALL = "runs.jsonl"
 
 
 def enqueue(home: Path, run: Path) -> None:
     """Ask the coordinator's service to go on with a run, behind those that wait already."""
+    if run.resolve() not in known_runs(home):
+        append_line(home / _ALL, json.dumps({"run": str(run.resolve())}), durable=True)
     if run.resolve() not in queued(home):
         write_json(home / "queue" / f"{time.time_ns()}.json", {"run": str(run.resolve())})
 
@@ -40,3 +46,19 @@ def queued(home: Path) -> list[Path]:
         else:
             runs.append(run)
     return runs
+
+
+def known_runs(home: Path) -> list[Path]:
+    """Folders of all runs that this coordinator was ever asked for, whether they are still there or not.
+
+    Releases before this one did not keep a list; of theirs, those are known that the log and the queue name.
+    """
+    found = [Path(run) for run in noted_runs(home)]
+    for file in sorted((home / "queue").glob("*.json")):
+        with contextlib.suppress(ClapError, KeyError, TypeError):
+            found.append(Path(read_json(file)["run"]))
+    if (home / _ALL).exists():
+        for line in (home / _ALL).read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # torn by a kill, before the run was queued
+                found.append(Path(json.loads(line)["run"]))
+    return list(dict.fromkeys(found))

@@ -5,21 +5,26 @@ RUN/
   segment.json        by the job at work on it: which step, who replied, who is absent, how it ended
   recall              by the service: the number of the job that is to end
   pause               by whoever follows the run: it is to stop after the present step
+  forgotten.json      by 'clap coordinator forget': sites whose part in the run was removed, so that it cannot go on
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClapError
-from ..persistence import read_json, write_json, write_text
+from ..persistence import locked_folder, read_json, write_json, write_text
 
-__all__ = ["ENDED", "RunFiles"]
+__all__ = ["ENDED", "RunFiles", "locked_soon"]
 
 ENDED = ("finished", "failed", "paused")
 """States in which the service does nothing for a run."""
+
+_LETTING_GO = 20.0  # seconds
 
 
 class RunFiles:
@@ -78,6 +83,22 @@ class RunFiles:
         """Whether that was asked for."""
         return (self.run / "pause").exists()
 
+    def forgotten(self) -> list[str]:
+        """Sites that were forgotten."""
+        return [str(name) for name in self._read("forgotten.json").get("sites", ())]
+
+    def forget(self, site: str) -> None:
+        """Note that a site was forgotten: nobody goes on with the run."""
+        write_json(self.run / "forgotten.json", {"sites": list(dict.fromkeys((*self.forgotten(), site)))})
+
+    def check_not_forgotten(self) -> None:
+        """Raise :class:`ClapError` where a site of the run was forgotten."""
+        if sites := self.forgotten():
+            raise ClapError(
+                f"{self.run}: site {', '.join(sites)} was forgotten, and what the run held of it is gone; train anew "
+                f"with 'clap train --like {self.run} --without {','.join(sites)} --out RUN'"
+            )
+
     def job_lives(self) -> bool:
         """Whether the process of the last job is there and has not said that it ended."""
         segment = self.segment()
@@ -98,3 +119,19 @@ class RunFiles:
         if not isinstance(content, dict):
             raise ClapError(f"{self.run / name}: not what a coordinator writes there; delete it")
         return content
+
+
+@contextlib.contextmanager
+def locked_soon(run: Path) -> Iterator[None]:
+    """Hold the run's folder, which the process of the job before may still be letting go of."""
+    with contextlib.ExitStack() as stack:
+        until = time.monotonic() + _LETTING_GO
+        while True:
+            try:
+                stack.enter_context(locked_folder(run))
+                break
+            except ClapError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+        yield

@@ -155,6 +155,7 @@ class RunKeeper:
 
     def _allowed(self) -> list[str]:
         """The run's sites that have not been revoked; raises :class:`ClapError` where they are too few."""
+        self._files.check_not_forgotten()
         approved = self._approved()
         allowed = [name for name in self._sites if name in approved]
         if len(allowed) < self._least:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,18 +21,16 @@ from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog
 from ..federation.coordinator import ANSWERED, coordinate
 from ..federation.engine import Quorum, TooFewRepliesError
-from ..persistence import locked_folder, write_json
+from ..persistence import write_json
 from ..workflows.configuration import RunConfig
 from ..workflows.finish import finish, finished, test_round
 from .agreement import Agreement
 from .introduction import introduction
 from .log import note
 from .planning import agree, test_dataset
-from .run_files import RunFiles
+from .run_files import RunFiles, locked_soon
 
 __all__ = ["Segment"]
-
-_LETTING_GO = 20.0  # seconds
 
 
 class Segment:
@@ -82,7 +79,7 @@ class Segment:
         """
         if self._number < int(self._files.deployment().get("segments", 0)):
             return
-        with _locked_soon(self._run):
+        with locked_soon(self._run):
             self._tell("running")
             self._work(make_engine)
 
@@ -105,6 +102,7 @@ class Segment:
         started = time.perf_counter()
         if finished(self._run) is not None:
             return
+        self._files.check_not_forgotten()
         config = RunConfig.read(self._run)
         checkpoint = Checkpoint(self._run / "checkpoints")
         before = checkpoint.load()
@@ -163,22 +161,6 @@ def _federated_evaluation(method: Method, state: State) -> Steps:
     for kind in ("normal", "abnormal"):
         counts = [np.asarray(reply.message[kind]) for reply in replies]
         state[f"evaluation.{kind}"] = np.sum(counts, axis=0)
-
-
-@contextlib.contextmanager
-def _locked_soon(run: Path) -> Iterator[None]:
-    """Hold the run's folder, which the process of the job before may still be letting go of."""
-    with contextlib.ExitStack() as stack:
-        until = time.monotonic() + _LETTING_GO
-        while True:
-            try:
-                stack.enter_context(locked_folder(run))
-                break
-            except ClapError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.2)
-        yield
 
 
 def _now() -> str:

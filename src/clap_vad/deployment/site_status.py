@@ -13,6 +13,7 @@ from ..persistence import read_json
 from ..trust.identity import check_identity
 from ..trust.site_home import SiteHome
 from .log import read_notes
+from .site_account import account_status
 from .site_service import STATUS
 
 __all__ = ["site_status"]
@@ -22,7 +23,12 @@ _SILENT = 60.0  # seconds after which a service that says nothing is not there
 
 
 def site_status(home: SiteHome) -> dict[str, Any]:
-    """A JSON-able dict: ``state`` and ``why``, certificate, policy, messages that left by schema, last problems."""
+    """What the site's operator is told.
+
+    Returns:
+        A JSON-able dict: ``state`` and ``why``, certificate, policy, ``account`` of what all runs have answered and
+        spent, messages that left by schema, last problems.
+    """
     try:
         said = read_json(home.path / STATUS)
         silent = time.time() - float(said["time"]) > _SILENT
@@ -46,6 +52,7 @@ def site_status(home: SiteHome) -> dict[str, Any]:
         "certificate_days_left": days,
         "certificate_problem": problem,
         "policy": {"file": str(home.path / "policy.json"), **vars(policy), "schemas": list(policy.schemas or ())},
+        "account": account_status(home.path, home.dataset, policy),
         "sent": _sent(home.path / "runs"),
         "problems": read_notes(home.path, _PROBLEMS, 5),
     }

@@ -14,15 +14,15 @@ from ..persistence import locked_folder, read_json, write_json
 from ..progress import progress_bar
 from ..trust.coordinator_home import CoordinatorHome
 from ..workflows.choices import chosen_method
-from ..workflows.configuration import RunConfig
+from ..workflows.configuration import RunConfig, left_over
 from ..workflows.privacy_terms import Privacy
 from ..workflows.train import check_free
-from .planning import deployed_config
+from .planning import config_without, deployed_config
 from .queue import enqueue
 from .run_files import RunFiles
 from .service_files import last_said
 
-__all__ = ["resume_deployed", "train_deployed"]
+__all__ = ["resume_deployed", "train_deployed", "train_deployed_like"]
 
 _LOOKING = 0.2  # seconds between looks at the run
 _SILENT = 20.0  # seconds after which a service that says nothing is not there
@@ -34,6 +34,7 @@ def train_deployed(
     *,
     coordinator: Path,
     sites: Sequence[str] = (),
+    without: Sequence[str] = (),
     dataset: Path | None = None,
     method: str | None = None,
     supervision: str = "us",
@@ -61,6 +62,7 @@ def train_deployed(
         out: run folder to make, on the coordinator's machine.
         coordinator: the coordinator's home, whose service must be running.
         sites: who takes part, in the order in which replies are summed; all approved sites by default.
+        without: sites, approved or revoked, that have no part all the same.
         dataset: whose test videos judge the model; without one, sites do so at home and send histograms of scores.
         min_sites: replies that a step needs at least; 0 for all sites.
         deadline: seconds that a step waits for sites at most.
@@ -73,13 +75,15 @@ def train_deployed(
         a run that cannot go on.
     """
     home = CoordinatorHome.open(coordinator)
-    approved = [site.name for site in home.sites() if not site.revoked]
+    known = home.sites()
+    approved = [site.name for site in known if not site.revoked]
     if unknown := [name for name in sites if name not in approved]:
         raise ClapError(
             f"--sites: {', '.join(unknown)} not approved here; approved: {', '.join(approved) or 'none yet'}"
         )
+    gone = [site.name for site in known if site.revoked]
     config = deployed_config(
-        list(sites) or approved,
+        left_over(list(sites) or approved, [name for name in without if name not in gone]),
         dataset=dataset,
         method=chosen_method(
             method,
@@ -106,6 +110,29 @@ def train_deployed(
         privacy=privacy,
         update_encoding=update_encoding,
     )
+    return _begin(out, config, home)
+
+
+def train_deployed_like(run: Path, out: Path, *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Train anew as another run over sites was, with the same seed and without some of its sites.
+
+    Args:
+        run: folder of the other run; its choices are taken over.
+        out: run folder to make.
+        without: sites that have no part.
+
+    Returns:
+        As :func:`train_deployed`.
+    """
+    config = config_without(RunConfig.read(run), without)
+    home = CoordinatorHome.open(Path(read_json(run / "deployed_by.json")["coordinator"]))
+    approved = [site.name for site in home.sites() if not site.revoked]
+    if gone := [name for name in config.sites if name not in approved]:
+        raise ClapError(f"{run}: {', '.join(gone)} of its sites not approved or revoked here; add --without")
+    return _begin(out, config, home)
+
+
+def _begin(out: Path, config: RunConfig, home: CoordinatorHome) -> dict[str, Any]:
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
@@ -122,6 +149,7 @@ def resume_deployed(run: Path) -> dict[str, Any]:
         return dict(read_json(run / "metrics.json"))
     home = CoordinatorHome.open(Path(read_json(run / "deployed_by.json")["coordinator"]))
     files = RunFiles(run)
+    files.check_not_forgotten()
     files.pause(False)
     _check_served(home)
     if files.deployment():

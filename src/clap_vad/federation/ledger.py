@@ -12,6 +12,7 @@ import numpy as np
 from ..persistence import append_line
 from .ask import Ask
 from .messages import Message, message_bytes
+from .run_account import RunAccount
 
 __all__ = ["Ledger"]
 
@@ -21,12 +22,16 @@ class Ledger:
 
     A message sent again after a restart stands there again: it did leave again.
 
+    Args:
+        file: the ledger.
+        account: of a site that adds up what all its runs cost; what it refuses is neither written nor sent.
+
     Attributes:
         folder: in which it lies; of the run at the site.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file, self.folder = file, file.parent
+    def __init__(self, file: Path, account: RunAccount | None = None) -> None:
+        self._file, self.folder, self._account = file, file.parent, account
         file.parent.mkdir(parents=True, exist_ok=True)
 
     def record(self, ask: Ask, schema: str, message: Message, protection: str, peer: str = "coordinator") -> None:
@@ -38,11 +43,16 @@ class Ledger:
             message: what leaves.
             protection: ``noised``, ``masked``, both, or ``none``.
             peer: who gets it.
+
+        Raises:
+            RefusalError: it would exceed a bound of the site's policy over runs.
         """
         digest = hashlib.sha256()
         for key in sorted(message):
             digest.update(key.encode())
             digest.update(np.asarray(message[key]).tobytes())
+        if self._account is not None:
+            self._account.enter(ask, schema, digest.hexdigest())
         line = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "sequence": ask.sequence,

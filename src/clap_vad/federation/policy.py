@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,14 @@ import numpy as np
 from ..errors import ClapError
 from ..persistence import read_json, write_json
 from .ask import Ask
+from .bounds import UNITS, Bounds, read_bounds, write_bounds
 from .messages import schemas
 
 __all__ = ["Policy", "RefusalError"]
 
-_FORMAT = 1
+_FORMAT = 2
+_SINCE_2 = ("maximum_questions", "maximum_spent")
+"""Entries that a policy may do without: format 1 did not have them."""
 
 
 class RefusalError(ClapError):
@@ -31,8 +34,10 @@ class Policy:
         minimum_cohort: participants that a run must have at least.
         maximum_rounds: rounds of training that a run may have.
         maximum_epsilon: differential privacy that a run must promise at least; None where none is asked for. A run
-            that promises none has no bound, so any number refuses it.
+            that promises none has no bound, so any number refuses it; so does one that promises for crops alone.
         require_secure_aggregation: whether what depends on videos may leave only under masks that cancel in a sum.
+        maximum_questions: answers of a schema that may leave: in a run, within a year, ever.
+        maximum_spent: epsilon that a unit, a video or a crop, may cost: by a run, by all of a year, by all ever.
     """
 
     schemas: tuple[str, ...] | None = None
@@ -40,17 +45,21 @@ class Policy:
     maximum_rounds: int | None = None
     maximum_epsilon: float | None = None
     require_secure_aggregation: bool = False
+    maximum_questions: Bounds = field(default_factory=dict)
+    maximum_spent: Bounds = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: Path) -> Policy:
         """Read ``policy.json``; raises :class:`ClapError` for anything but a whole and valid policy."""
         content = read_json(file)
-        if not isinstance(content, dict) or content.keys() != {"format", *cls.__dataclass_fields__}:
-            entries = ", ".join(["format", *cls.__dataclass_fields__])
-            raise ClapError(f"{file}: not a site's policy; it must have exactly the entries {entries}")
+        entries = ["format", *cls.__dataclass_fields__]
+        if not isinstance(content, dict) or not set(entries) - set(_SINCE_2) <= content.keys() <= set(entries):
+            raise ClapError(f"{file}: not a site's policy; it must have exactly the entries {', '.join(entries)}")
         version = content.pop("format")
-        if type(version) is not int or version != _FORMAT:
+        if type(version) is not int or not 1 <= version <= _FORMAT:
             raise ClapError(f"{file}: a policy of another release; {_FORMAT} is the format of this one")
+        if version == 1 and (odd := [name for name in _SINCE_2 if name in content]):
+            raise ClapError(f"{file}: format 1 has no entry '{odd[0]}'; make it format {_FORMAT}")
         known = {schema.name for schema in schemas()}
         allowed, cohort, rounds = content["schemas"], content["minimum_cohort"], content["maximum_rounds"]
         if not isinstance(allowed, list) or not all(isinstance(name, str) for name in allowed):
@@ -66,19 +75,35 @@ class Policy:
             raise ClapError(f"{file}: 'maximum_epsilon' must be a number above 0, or null for no bound")
         if type(content["require_secure_aggregation"]) is not bool:
             raise ClapError(f"{file}: 'require_secure_aggregation' must be true or false")
-        return cls(tuple(allowed), cohort, rounds, epsilon, content["require_secure_aggregation"])
+        asked, spent = (f"{file}: '{name}'" for name in _SINCE_2)
+        return cls(
+            tuple(allowed),
+            cohort,
+            rounds,
+            epsilon,
+            content["require_secure_aggregation"],
+            read_bounds(content.get("maximum_questions", {}), known, True, asked),
+            read_bounds(content.get("maximum_spent", {}), UNITS, False, spent),
+        )
 
     def write(self, file: Path) -> None:
         """Write ``policy.json``, with every schema by name so that its reader can strike some out."""
         allowed = [schema.name for schema in schemas()] if self.schemas is None else list(self.schemas)
-        write_json(file, {"format": _FORMAT, **asdict(self), "schemas": allowed})
+        bounds = {
+            "maximum_questions": write_bounds(self.maximum_questions),
+            "maximum_spent": write_bounds(self.maximum_spent, UNITS),
+        }
+        write_json(file, {"format": _FORMAT, **asdict(self), "schemas": allowed, **bounds})
 
-    def check_run(self, participants: int, rounds: int, epsilon: float | None, secure: bool = False) -> None:
+    def check_run(
+        self, participants: int, rounds: int, epsilon: float | None, secure: bool = False, unit: str = "video"
+    ) -> None:
         """Raise :class:`RefusalError` unless a run of so many participants and rounds is permitted.
 
         Args:
             epsilon: of the differential privacy that the run promises; None for none.
             secure: whether it promises secure aggregation.
+            unit: of that differential privacy.
         """
         if self.require_secure_aggregation and not secure:
             raise RefusalError("a run without secure aggregation; this site's policy requires it")
@@ -87,8 +112,10 @@ class Policy:
                 f"a run of {participants} participants; this site's policy asks for {self.minimum_cohort}"
             )
         self._check_rounds(rounds)
-        if self.maximum_epsilon is not None and (epsilon is None or epsilon > self.maximum_epsilon):
-            promised = "no differential privacy" if epsilon is None else f"epsilon {epsilon:g}"
+        other = unit != "video"
+        if self.maximum_epsilon is not None and (epsilon is None or other or epsilon > self.maximum_epsilon):
+            whose = f" for a {unit}, none for a video" if other else ""
+            promised = "no differential privacy" if epsilon is None else f"epsilon {epsilon:g}{whose}"
             asked = f"epsilon {self.maximum_epsilon:g} at most"
             raise RefusalError(f"a run with {promised}; this site's policy asks for {asked}")
 

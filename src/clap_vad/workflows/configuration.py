@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from .choices import SETTINGS, check_choices, check_secure, check_share, threads
 from .federate import Federation
 from .privacy_terms import Privacy, default_privacy
 
-__all__ = ["RunConfig", "check_test_videos", "labelled_part", "participants_of"]
+__all__ = ["RunConfig", "check_test_videos", "labelled_part", "left_over", "participants_of"]
 
 _KINDS = {
     "str": (str,),
@@ -62,6 +62,7 @@ class RunConfig:
         secure_aggregation: whether replies leave participants under masks only.
         privacy: every entry of :class:`~clap_vad.core.accounting.Terms`; empty without differential privacy.
         update_encoding: ``float32`` or ``int8``, see :mod:`clap_vad.federation.encoding`.
+        without: participants of the protocol that have no part in the run; ``flare`` names ``sites`` instead.
     """
 
     dataset: str
@@ -88,6 +89,7 @@ class RunConfig:
     secure_aggregation: bool = False
     privacy: dict[str, Any] = field(default_factory=dict)
     update_encoding: str = "float32"
+    without: list[str] = field(default_factory=list)
 
     @classmethod
     def make(
@@ -111,6 +113,7 @@ class RunConfig:
         secure_aggregation: bool = False,
         privacy: Privacy | None = None,
         update_encoding: str = "float32",
+        without: Sequence[str] = (),
     ) -> RunConfig:
         """Check the choices and fill in defaults; raises :class:`ClapError` for one that is not possible."""
         made, aggregation = check_choices(
@@ -155,8 +158,8 @@ class RunConfig:
         elif protocol is None:
             scenes = {dataset.videos[video].scene for video in dataset.train_videos}
             protocol = "scene" if len(scenes) > 1 and "" not in scenes else "random"
-        participants = participants_of(dataset, setting, protocol, seed)
-        labelled = _labelled_videos(dataset, supervision, protocol, seed, labelled_participants)
+        participants = participants_of(dataset, setting, protocol, seed, without)
+        labelled = _labelled_videos(dataset, supervision, protocol, seed, labelled_participants, without)
         if secure_aggregation:
             check_secure(made, aggregation, len(participants), fraction)
         check_update_encoding(update_encoding, setting, len(participants), secure_aggregation, made.aggregates_updates)
@@ -183,7 +186,25 @@ class RunConfig:
             secure_aggregation=secure_aggregation,
             privacy={} if terms is None else dataclasses.asdict(terms),
             update_encoding=update_encoding,
+            without=list(without),
         )
+
+    def leaving_out(self, names: Sequence[str]) -> RunConfig:
+        """The same choices for a run of its own in which these participants have no part.
+
+        Raises:
+            ClapError: one is no participant of the run, or the others are too few.
+        """
+        without = [*self.without, *names]
+        dataset = Dataset(Path(self.dataset))
+        participants = participants_of(dataset, self.setting, self.protocol, self.seed, without)
+        if self.secure_aggregation:
+            made, aggregation = (
+                make_method(self.method, self.options),
+                make_strategy(self.strategy, self.strategy_options),
+            )
+            check_secure(made, aggregation, len(participants), self.fraction)
+        return replace(self, without=without, inputs=_fingerprint(dataset, participants))
 
     @classmethod
     def read(cls, run: Path) -> RunConfig:
@@ -215,7 +236,7 @@ class RunConfig:
         if not Path(self.dataset).is_dir():
             raise ClapError(f"{self.dataset}: the dataset this run was begun on is not there; put it back to go on")
         dataset = Dataset(Path(self.dataset))
-        participants = participants_of(dataset, self.setting, self.protocol, self.seed)
+        participants = participants_of(dataset, self.setting, self.protocol, self.seed, self.without)
         if _fingerprint(dataset, participants) != self.inputs:
             raise ClapError(
                 f"{self.dataset}: features, video list or participants have changed since this run began; "
@@ -236,7 +257,9 @@ class RunConfig:
             privacy=Terms(**self.privacy) if self.privacy else None,
             update_encoding=self.update_encoding,
         )
-        labelled = _labelled_videos(dataset, self.supervision, self.protocol, self.seed, self.labelled_participants)
+        labelled = _labelled_videos(
+            dataset, self.supervision, self.protocol, self.seed, self.labelled_participants, self.without
+        )
         return Opened(dataset, participants, plan, make_method(self.method, self.options), labelled)
 
 
@@ -260,15 +283,38 @@ class Opened:
         return Federation(folder, self.dataset, held, self.plan, self.method, self.labelled)
 
 
-def participants_of(dataset: Dataset, setting: str, protocol: str | None, seed: int) -> dict[str, tuple[str, ...]]:
-    """Who holds which training videos: one participant with everything for centralized, else by protocol."""
+def participants_of(
+    dataset: Dataset, setting: str, protocol: str | None, seed: int, without: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """Who holds which training videos: one participant with everything for centralized, else by protocol.
+
+    Args:
+        without: participants of the protocol that are left out; the others hold what they would hold anyway.
+
+    Raises:
+        ClapError: one is not there or named twice, or nobody is left.
+    """
     if setting == "centralized" or protocol is None:
+        if without:
+            raise ClapError("--without leaves participants out; it is for --setting collaborative or local")
         return {"all": tuple(dataset.train_videos)}
-    return dict(ensure_participants(dataset, protocol, seed, None).videos)
+    held = dict(ensure_participants(dataset, protocol, seed, None).videos)
+    return {name: held[name] for name in left_over(list(held), without)}
+
+
+def left_over(participants: Sequence[str], without: Sequence[str]) -> list[str]:
+    """These participants without some, in order; raises :class:`ClapError` for strangers, and where none is left."""
+    left = [name for name in participants if name not in without]
+    if not left or len(left) + len(without) != len(participants):
+        raise ClapError(
+            f"--without is {','.join(without)}; it names some participants, each once, and not all: the run has "
+            f"{', '.join(participants)}"
+        )
+    return left
 
 
 def _labelled_videos(
-    dataset: Dataset, supervision: str, protocol: str | None, seed: int, share: float
+    dataset: Dataset, supervision: str, protocol: str | None, seed: int, share: float, without: Sequence[str]
 ) -> frozenset[str]:
     """Training videos whose labels may be read: none, all, or those of a drawn part of the protocol's participants.
 
@@ -279,7 +325,7 @@ def _labelled_videos(
         return frozenset()
     if supervision == "ws":
         return frozenset(dataset.train_videos)
-    held = participants_of(dataset, "collaborative", protocol, seed)
+    held = participants_of(dataset, "collaborative", protocol, seed, without)
     return frozenset(video for participant in labelled_part(list(held), share, seed) for video in held[participant])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .configuration import RunConfig, check_test_videos
 from .finish import finish, finished, test_round
 from .privacy_terms import Privacy
 
-__all__ = ["check_free", "resume", "train"]
+__all__ = ["check_free", "resume", "train", "train_like"]
 
 
 def train(
@@ -43,6 +43,7 @@ def train(
     secure_aggregation: bool = False,
     privacy: Privacy | None = None,
     update_encoding: str = "float32",
+    without: Sequence[str] = (),
     baselines: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -73,6 +74,7 @@ def train(
         privacy: the differential privacy that is asked for; None for what the method has by default (COMET hides any
             one crop, others nothing).
         update_encoding: ``int8`` lets updates leave participants in 8 bits instead of 32, from the second round on.
+        without: participants of the protocol that have no part in the run.
         baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
             already; they depend on nothing else.
         options: settings of the method and of the strategy.
@@ -109,12 +111,29 @@ def train(
         secure_aggregation=secure_aggregation,
         privacy=privacy,
         update_encoding=update_encoding,
+        without=without,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    with locked_folder(out):
-        check_free(out)
-        write_json(out / "config.json", dataclasses.asdict(config))
-        return _go_on(out, baselines)
+    return _begin(out, config, baselines)
+
+
+def train_like(run: Path, out: Path, *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Train anew as another run was, with the same seed and without some of its participants.
+
+    The model is that of a run which never had them, bit for bit, but for noise that nobody can draw again: that of
+    differential privacy without a seed.
+
+    Args:
+        run: folder of the other run; its choices are taken over.
+        out: run folder to make.
+        without: participants that have no part.
+
+    Returns:
+        As :func:`train`.
+    """
+    check_free(out)
+    config = RunConfig.read(run).leaving_out(without)
+    check_test_videos(Dataset(Path(config.dataset)))
+    return _begin(out, config, None)
 
 
 def resume(run: Path, *, baselines: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -136,6 +155,14 @@ def check_free(out: Path) -> None:
         raise ClapError(f"{out}: a file is in the way; choose another --out")
     if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise ClapError(f"{out}: is not empty; choose another --out")
+
+
+def _begin(out: Path, config: RunConfig, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
+    out.mkdir(parents=True, exist_ok=True)
+    with locked_folder(out):
+        check_free(out)
+        write_json(out / "config.json", dataclasses.asdict(config))
+        return _go_on(out, baselines)
 
 
 def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:

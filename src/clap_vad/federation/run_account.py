@@ -1,0 +1,133 @@
+"""The account as one run of a site uses it: what would exceed a bound of the site's policy is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from ..core.accounting import Release, Terms
+from .account import Account, Answer, Data, epsilon
+from .ask import Ask
+from .messages import schema as schema_of
+from .policy import Policy, RefusalError
+from .question import question_digest
+
+__all__ = ["RunAccount", "noised", "unit_of"]
+
+_ROUNDING = 1e-6
+"""Of epsilon: a run that costs just what is permitted is permitted."""
+_OVER = {"run": "in a run", "year": "within 365 days", "ever": "over all runs"}
+
+
+def unit_of(terms: Terms) -> str:
+    """Whose contribution the terms' noise is reckoned against: ``video`` or ``crop``."""
+    return str(getattr(terms, "unit", "video"))
+
+
+class RunAccount:
+    """One run of a site.
+
+    Args:
+        account: of the site.
+        policy: its bounds.
+        run: the run's id.
+        data: what it answers from.
+        terms: of its differential privacy, once that is agreed; None for none.
+        spent: how many releases of each kind the run has made under these terms, those that never left among them.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        policy: Policy,
+        run: str,
+        data: Data,
+        terms: Terms | None = None,
+        spent: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        self._account, self._policy, self._run, self._data = account, policy, run, data
+        self._terms, self._spent = terms, spent
+
+    def check_run(self, terms: Terms | None) -> None:
+        """Raise :class:`RefusalError` where a run on these terms, to its end, would exceed a bound on epsilon."""
+        self._account.look()
+        self._check_spent(terms, {})
+
+    def check_question(self, ask: Ask, schema: str) -> None:
+        """Raise :class:`RefusalError` where the answer to a question would exceed a bound, before it is worked out.
+
+        One that was answered before may get the same answer again, which costs nothing: that is known when it is there.
+        """
+        if schema_of(schema).bare:
+            return
+        self._account.look()
+        bounded = schema in self._policy.maximum_questions
+        if bounded and not self._account.has_asked(self._data, _digest(ask)):
+            self._check_number(schema)
+        self._check_spent(self._terms, self._spent())
+
+    def enter(self, ask: Ask, schema: str, answer: str) -> None:
+        """Note an answer that is about to leave.
+
+        Args:
+            ask: the question.
+            schema: of the answer, as it was before any masks.
+            answer: SHA-256 of what leaves.
+
+        Raises:
+            RefusalError: it would exceed a bound, and is not what the same question got before.
+        """
+        if (declared := schema_of(schema)).bare:
+            return
+        made = Answer("", self._run, ask.step, schema, self._data.id, _digest(ask), answer)
+        if self._terms is not None and declared.noised:
+            made = noised(made, self._terms, declared.noised)
+        with self._account.held():
+            if self._account.has(made):
+                return
+            self._check_number(schema)
+            self._check_spent(self._terms, self._spent(), [made])
+            self._account.add(made, self._data)
+
+    def _check_number(self, schema: str) -> None:
+        for span, bound in self._policy.maximum_questions.get(schema, {}).items():
+            answers = self._account.counted(span, self._data, self._run)
+            if sum(answer.schema == schema for answer in answers) >= bound:
+                raise RefusalError(
+                    f"schema '{schema}' was answered {bound:g} times {_OVER[span]}; this site's policy permits no more"
+                )
+
+    def _check_spent(self, terms: Terms | None, spent: Mapping[str, int], made: Sequence[Answer] = ()) -> None:
+        """What was answered, with ``made`` and all that the run may still release, must keep every bound."""
+        for unit, bounds in self._policy.maximum_spent.items():
+            for span, bound in bounds.items():
+                answers = [*self._account.counted(span, self._data, self._run), *made]
+                if epsilon(answers, unit, _left(terms, spent, unit)) > bound * (1 + _ROUNDING):
+                    raise RefusalError(
+                        f"with this run the privacy loss of a {unit} could exceed epsilon {bound:g}; this site's "
+                        f"policy permits no more {_OVER[span]}"
+                    )
+
+
+def _left(terms: Terms | None, spent: Mapping[str, int], unit: str) -> Counter[Release | None]:
+    """The releases that a run may still make."""
+    if terms is None:
+        return Counter({None: 1})
+    left: Counter[Release | None] = Counter()
+    for kind, times in (("statistics", terms.statistics), ("training", terms.rounds)):
+        one = noised(Answer("", "", "", "", "", "", ""), terms, kind).release(unit)
+        left[one] += max(0, times + terms.spare - spent.get(kind, 0))
+    return left
+
+
+def noised(answer: Answer, terms: Terms, kind: str) -> Answer:
+    """The answer as one with the noise that the terms have for this kind of release."""
+    if kind == "training":
+        return replace(answer, noise=terms.noise_training, sampling=terms.sampling, unit=unit_of(terms))
+    return replace(answer, noise=terms.noise_statistics, unit=unit_of(terms))
+
+
+def _digest(ask: Ask) -> str:
+    """Of the question, whatever its number in a run."""
+    return question_digest(replace(ask, sequence=0)).hex()
