@@ -15,12 +15,13 @@ import numpy as np
 
 from ..core.events import ASSUMED_FPS
 from ..errors import ClapError
-from .names import as_address, frame_files
+from .containers import open_file
+from .names import frame_files
 from .pictures import Shaper
 from .recorder import Recorder
 from .times import Clock, at_rate, check_rate
 
-__all__ = ["VideoReader", "moving_picture", "reason_of", "stated_fps", "without_times"]
+__all__ = ["VideoReader", "moving_picture", "stated_fps", "without_times"]
 
 MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
 
@@ -114,19 +115,12 @@ class VideoReader:
             self._container = None
 
     def _open(self) -> Any:
-        import av
-
         if not self.path.exists():
             told = "a link that leads to no file; mend or remove it" if self.path.is_symlink() else "no such file"
             raise ClapError(f"{self.path}: {told}")
         if self.path.stat().st_size == 0:
             raise ClapError(f"{self.path}: the file is empty; fetch it again")
-        try:
-            options = {"protocol_whitelist": "file,crypto,data"}  # keeps play lists local
-            return av.open(as_address(self.path), options=options, metadata_errors="replace")
-        except (av.FFmpegError, ValueError) as error:
-            told = f"cannot be read as a video ({reason_of(error)}); play it, or fetch it again from where it was made"
-            raise ClapError(f"{self.path}: {told}") from None
+        return open_file(self.path)
 
     def _from_file(self, clock: Clock) -> _Timed:
         import av
@@ -214,11 +208,6 @@ def without_times(stream: Any) -> bool:
     import av
 
     return bool(stream.container.format.flags & av.format.Flags.no_timestamps.value)
-
-
-def reason_of(error: Exception) -> str:
-    """What FFmpeg says of a failure."""
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def moving_picture(container: Any, name: Path | str) -> Any:
