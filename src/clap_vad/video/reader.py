@@ -16,6 +16,7 @@ import numpy as np
 from ..core.events import ASSUMED_FPS
 from ..errors import ClapError
 from .containers import open_file
+from .links import leads_out
 from .names import frame_files
 from .pictures import Shaper
 from .recorder import Recorder
@@ -50,7 +51,7 @@ class VideoReader:
 
     Pictures that differ in size from the first are scaled to it, rotation noted in the file is undone, a picture that
     cannot be decoded is left out (a broken file in a folder of frames repeats the one before, at its start the first
-    good one, so numbers still agree).
+    good one, so numbers still agree). A picture that is a link out of its folder counts as broken, and is not read.
 
     Raises:
         ClapError: the file is missing, empty, not a video, holds no picture, or none of it can be decoded.
@@ -176,9 +177,14 @@ class VideoReader:
         if not files:
             raise ClapError(f"{self.path}: no numbered pictures in this folder; give frames like 0001.jpg, 0002.jpg")
         broken: list[Path] = []
+        foreign = {file for file in files if leads_out(file, self.path)}
+        if len(foreign) == len(files):
+            raise ClapError(
+                f"{self.path}: its pictures are links that lead out of the folder; put the pictures themselves into it"
+            )
         picture, given = None, 0
         for number, file in enumerate(files):
-            data = np.fromfile(file, np.uint8)
+            data = np.fromfile(file, np.uint8) if file not in foreign else np.empty(0, np.uint8)
             flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
             try:
                 decoded = cv2.imdecode(data, flag) if data.size else None
@@ -195,6 +201,8 @@ class VideoReader:
         if broken:
             noun = "picture" if len(broken) == 1 else "pictures"
             self.truncated = f"{len(broken)} {noun} could not be read, the first is {broken[0].name}"
+        if foreign:
+            self.truncated = f"{self.truncated}; links that lead out of the folder are not read"
 
 
 def stated_fps(stream: Any) -> float | None:
