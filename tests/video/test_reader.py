@@ -200,3 +200,13 @@ def test_a_picture_that_is_a_link_out_of_its_folder_is_not_read(tmp_path):
         (folder / f"{number}.png").unlink()
     with pytest.raises(ClapError, match="gate: its pictures are links that lead out of the folder; put the pictures"):
         list(VideoReader(folder))
+
+
+def test_a_picture_of_a_terabyte_is_not_taken_into_memory(tmp_path):
+    for number in (1, 2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8), 10 * number, np.uint8))
+    with (tmp_path / "3.png").open("wb") as handle:
+        handle.truncate(1 << 40)  # a hole, which takes no room on the disk
+    reader = VideoReader(tmp_path)
+    assert [int(picture[0, 0]) for picture in reader] == [10, 20, 20]
+    assert reader.truncated == "1 picture could not be read, the first is 3.png"

@@ -135,7 +135,7 @@ class Dataset:
         file = self.path / "frame_labels.npz"
         if not file.exists():
             return {}
-        return read_frame_labels(file)
+        return read_frame_labels(file, self.videos)
 
     def frame_labels(self, video: str) -> np.ndarray | None:
         """Truth per frame of a video, uint8 (0 or 1); None where it is not known."""

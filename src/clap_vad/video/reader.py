@@ -24,6 +24,7 @@ from .times import Clock, at_rate, check_rate
 
 __all__ = ["VideoReader", "moving_picture", "stated_fps", "without_times"]
 
+_LARGEST_PICTURE = 1 << 30  # bytes of a file in a folder of frames
 MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
 
 _Timed = Iterator[tuple[float, np.ndarray]]
@@ -184,7 +185,8 @@ class VideoReader:
             )
         picture, given = None, 0
         for number, file in enumerate(files):
-            data = np.fromfile(file, np.uint8) if file not in foreign else np.empty(0, np.uint8)
+            readable = file not in foreign and file.stat().st_size <= _LARGEST_PICTURE
+            data = np.fromfile(file, np.uint8) if readable else np.empty(0, np.uint8)
             flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
             try:
                 decoded = cv2.imdecode(data, flag) if data.size else None
