@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from ..deployment.coordinator_service import CoordinatorService
 from ..deployment.coordinator_status import coordinator_status
 from ..deployment.signals import until_stopped
 from ..trust.coordinator_home import CoordinatorHome
-from .command import Output, command
+from .command import Output, command, say
 from .deployment_tables import coordinator_table
 
 __all__ = ["approve", "init", "revoke", "start", "status"]
@@ -70,7 +71,7 @@ def revoke(site: str, home: Path) -> Output:
 def start(home: Path) -> Output:
     """Parse, call, print."""
     with until_stopped() as stopped:
-        CoordinatorService(CoordinatorHome.open(home), lambda text: click.echo(text, err=True)).serve(stopped)
+        CoordinatorService(CoordinatorHome.open(home), partial(say, sign="")).serve(stopped)
     return Output({"home": str(home), "stopped": True}, "stopped; runs go on when it is started again")
 
 

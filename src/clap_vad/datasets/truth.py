@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.runs import runs
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from ..features.store import MOST_FRAMES, FeatureStore
 from ..persistence import UNREADABLE, NpzArrays, file_sha256, open_npz, save_npz
 
@@ -180,6 +180,8 @@ def read_frame_labels(file: Path, only: Collection[str] | None = None) -> dict[s
 def _stated(file: Path, archive: NpzArrays) -> dict[str, range]:
     found: dict[str, range] = {}
     for name in archive.files:
+        if unprintable(name):
+            raise ClapError(f"{file}: {name!r} cannot name a video; give each entry the name that its video has")
         header = archive.header(name)
         if len(header.shape) != 1 or header.dtype.kind not in "biu":
             shape = f"{header.dtype} {header.shape}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.naming import storable
 from ..cores import available_cores
-from ..errors import ClapError
+from ..errors import ClapError, harmless
 from ..processes import DIED, ONE_THREAD, PROGRESS, Task, run_tasks
 from ..progress import progress_bar
 from .extractor import EXTRACTORS, Extraction, Extractor, make_extractor
@@ -48,7 +48,7 @@ class ExtractionReport:
 
     def skip(self, source: Path, reason: str) -> None:
         """Note down why nothing of an input is used."""
-        self.skipped[storable(str(source))] = storable(reason)
+        self.skipped[storable(str(source))] = harmless(reason)
 
     @property
     def warning(self) -> str | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..errors import ClapError
+from ..errors import ClapError, harmless
 from ..video.links import leads_out
 from .extractor import Extractor
 
@@ -43,7 +43,8 @@ def find_inputs(
 
     def not_followed(link: Path, folder: Path) -> None:
         links.append(link)
-        pass_over(link, f"{link}: a link that leads out of {folder}, so it was not followed; name it to have it read")
+        told = f"{link}: a link that leads out of {folder}, so it was not followed; name it to have it read"
+        pass_over(link, harmless(told))
 
     found: dict[str, Path] = {}
     for path in paths:

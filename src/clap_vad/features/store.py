@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from ..persistence import read_json
 from .npyfile import map_npy
 
@@ -180,6 +180,8 @@ def _parse_index_row(file: Path, line: int, row: list[str], rows: int) -> VideoI
         fps = float(row[4]) if row[4] else None
     except (ValueError, IndexError):
         raise ClapError(f"{file}: line {line}: {','.join(row)!r} is not 'video,start,stop,frames,fps'") from None
+    if not video or unprintable(video):
+        raise ClapError(f"{file}: line {line}: {video!r} cannot name a video; rename its file and make the store again")
     if not 0 <= start < stop <= rows:
         raise ClapError(f"{file}: line {line}: rows [{start}, {stop}) do not lie within the store's {rows} segments")
     if not 1 <= frames <= MOST_FRAMES or (fps is not None and not (math.isfinite(fps) and fps > 0)):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..core.events import ASSUMED_FPS
-from ..errors import ClapError
+from ..errors import ClapError, harmless
 from .containers import open_file
 from .links import leads_out
 from .names import frame_files
@@ -202,7 +202,7 @@ class VideoReader:
                     given += 1
         if broken:
             noun = "picture" if len(broken) == 1 else "pictures"
-            self.truncated = f"{len(broken)} {noun} could not be read, the first is {broken[0].name}"
+            self.truncated = f"{len(broken)} {noun} could not be read, the first is {harmless(broken[0].name)}"
         if foreign:
             self.truncated = f"{self.truncated}; links that lead out of the folder are not read"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.naming import natural_key
 from ..datasets.truth import read_frame_labels
-from ..errors import ClapError
+from ..errors import ClapError, harmless, unprintable
 from ..features.extractor import Extractor
 from ..features.inputs import PassOver, find_inputs
 from ..features.naming import video_name
@@ -68,11 +68,12 @@ def own_videos(
     sites = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".") and not _same(p, leave_out)]
     for link in [site for site in sites if leads_out(site, source)]:
         sites.remove(link)
-        pass_over(
-            link, f"{link}: a link that leads out of {source}, so it was not followed; put the folder itself there"
-        )
+        told = f"{link}: a link that leads out of {source}, so it was not followed; put the folder itself there"
+        pass_over(link, harmless(told))
     if not sites:
         raise ClapError(f"{source}: holds no sub-folder; {LAYOUT}")
+    if strange := [site for site in sites if unprintable(site.name)]:
+        raise ClapError(f"{source}: {strange[0].name!r} cannot name a site; rename the folder")
     found = []
     for site in sorted(sites, key=lambda p: natural_key(p.name)):
         try:

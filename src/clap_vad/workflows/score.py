@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, find_events
 from ..core.naming import storable
-from ..errors import ClapError
+from ..errors import ClapError, harmless
 from ..features.extractor import Extractor
 from ..features.inputs import find_inputs
 from ..persistence import save_npz
@@ -155,7 +155,7 @@ def _inputs(extractor: Extractor, videos: Sequence[Path]) -> tuple[list[Path], l
     links: dict[str, str] = {}
 
     def pass_over(link: Path, reason: str) -> None:
-        links[str(link)] = storable(reason)
+        links[storable(str(link))] = reason
 
     for path in videos:
         found += find_inputs([path], extractor, pass_over=pass_over).values() if path.is_dir() else [path]
@@ -183,4 +183,4 @@ def _subtitle(done: Sequence[ScoredVideo], threshold: float, quantile: float | N
 
 def _reason(path: Path, error: ClapError | OSError) -> str:
     told = str(error) if isinstance(error, ClapError) else f"{path}: {error.strerror or error}"
-    return storable(told)
+    return harmless(told)
