@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
+import math
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 from safetensors import SafetensorError
@@ -21,6 +24,8 @@ from .errors import ClapError
 
 __all__ = [
     "UNREADABLE",
+    "ArrayHeader",
+    "NpzArrays",
     "append_line",
     "atomic_path",
     "file_sha256",
@@ -29,6 +34,7 @@ __all__ = [
     "load_arrays",
     "locked_folder",
     "open_npz",
+    "read_array_header",
     "read_json",
     "save_arrays",
     "save_npz",
@@ -40,6 +46,11 @@ __all__ = [
 
 UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged ``.npz``, or an entry of one, can raise."""
+
+_LONGEST_HEADER = 1 << 16  # bytes; that of a plain array has about 100
+_LARGEST_ENTRY = 1 << 30  # bytes of one array in an .npz: ours are a number per frame or segment of a video
+_ENCRYPTED = 0x61  # bits by which a zip says so: plainly, by patches, strongly
+_STRONGEST_DEFLATE = 1032  # bytes that one byte of a deflated file can stand for, by the format
 
 
 def fsync_folder(folder: Path) -> None:
@@ -181,25 +192,138 @@ def save_npz(path: Path, arrays: Mapping[str, np.ndarray], compress: bool = Fals
                 np.lib.format.write_array(handle, np.asanyarray(array), allow_pickle=False)
 
 
-def open_npz(path: Path, content: str) -> np.lib.npyio.NpzFile:
-    """Open an ``.npz`` of plain arrays; its entries are read, and may still raise :data:`UNREADABLE`, when asked for.
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What an array in the ``.npy`` format says of itself.
+
+    Attributes:
+        shape, dtype, fortran_order: of the array.
+        offset: bytes before its data.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran_order: bool
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of header and data together."""
+        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_array_header(handle: IO[bytes]) -> ArrayHeader:
+    """Read the header at the start of ``handle``, and nothing of the data; no memory is taken for what it announces.
+
+    Raises:
+        ValueError: no ``.npy``, of a version that plain arrays do not need, a shape that cannot be, or objects, which
+            are never unpickled.
+    """
+    start = handle.read(8)
+    if start[:6] != np.lib.format.MAGIC_PREFIX or tuple(start[6:]) not in ((1, 0), (2, 0)):
+        raise ValueError("it does not begin as a .npy of version 1.0 or 2.0 does")
+    counted = handle.read(2 if start[6] == 1 else 4)
+    length = int.from_bytes(counted, "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"its header would have {length} bytes")
+    header = io.BytesIO(start + counted + handle.read(length))
+    version = np.lib.format.read_magic(header)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran_order, dtype = read(header)
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:  # what parsing a text can raise
+        raise ValueError(f"its header cannot be read ({type(error).__name__})") from None
+    if dtype.hasobject:
+        raise ValueError("it holds objects, which are never unpickled")
+    largest = np.iinfo(np.intp).max
+    if min(shape, default=0) < 0 or math.prod(n for n in shape if n) * max(1, dtype.itemsize) > largest:
+        raise ValueError(f"no array can have the shape {shape}")
+    return ArrayHeader(shape, dtype, fortran_order, header.tell())
+
+
+class NpzArrays(Mapping[str, np.ndarray]):
+    """The plain arrays of an open ``.npz``, each read when it is asked for, after its header was found possible.
+
+    Reading one may raise :data:`UNREADABLE`, and :class:`ClapError` where its header announces more than the file
+    holds, or more than 1 GiB. Nothing is ever unpickled.
+
+    Attributes:
+        files: names of the arrays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._archive = zipfile.ZipFile(path)
+        self.files = [name.removesuffix(".npy") for name in self._archive.namelist()]
+
+    def header(self, name: str) -> ArrayHeader:
+        """Shape and type of an array, without reading it."""
+        member = self._member(name)
+        if member.flag_bits & _ENCRYPTED or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"'{name}' is encrypted, or compressed in a way that numpy does not use")
+        with self._archive.open(member) as handle:
+            header = read_array_header(handle)
+        packed = min(member.compress_size, self._path.stat().st_size)
+        holds = packed if member.compress_type == zipfile.ZIP_STORED else (packed + 1) * _STRONGEST_DEFLATE
+        if header.size > min(member.file_size, holds):
+            raise ClapError(
+                f"{self._path}: '{name}' announces {header.size} bytes, and the file holds at most "
+                f"{min(member.file_size, holds)} of it; it is damaged or made to fill the memory, fetch it again"
+            )
+        if header.size > _LARGEST_ENTRY:
+            raise ClapError(
+                f"{self._path}: '{name}' has {header.size} bytes; at most {_LARGEST_ENTRY} are read, as a number per "
+                "frame or segment needs less"
+            )
+        return header
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        self.header(name)
+        with self._archive.open(self._member(name)) as handle:
+            array: np.ndarray = np.lib.format.read_array(handle, allow_pickle=False)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._archive.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _member(self, name: str) -> zipfile.ZipInfo:
+        for stored in (f"{name}.npy", name):
+            if stored in self._archive.NameToInfo:
+                return self._archive.getinfo(stored)
+        raise KeyError(name)
+
+
+def open_npz(path: Path, content: str) -> NpzArrays:
+    """Open an ``.npz`` of plain arrays; its entries are read, and checked, when they are asked for.
 
     Args:
         path: the file.
         content: what it should hold, for the error sentence.
 
     Raises:
-        ClapError: missing, damaged, or no ``.npz``. Nothing is ever unpickled.
+        ClapError: missing, damaged, or no ``.npz``.
     """
     if not path.exists():
         raise ClapError(f"{path}: no such file")
     if not zipfile.is_zipfile(path):
         raise ClapError(f"{path}: not a readable .npz of {content}; it is damaged, or a file of another kind")
     try:
-        opened: np.lib.npyio.NpzFile = np.load(path, allow_pickle=False)
+        return NpzArrays(path)
     except UNREADABLE as error:
         raise ClapError(f"{path}: not a readable .npz of {content} ({error})") from None
-    return opened
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

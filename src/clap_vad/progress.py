@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from .errors import harmless
+
 __all__ = ["Advance", "progress_bar"]
 
 Advance = Callable[..., None]
@@ -19,6 +21,7 @@ def progress_bar(title: str, total: float | None) -> Iterator[Advance]:
     """A progress bar; yields ``advance(steps=1, note=None)``.
 
     Drawn only on a terminal, so logs and pipes stay clean, and not where the environment says ``CLAP_PROGRESS=off``.
+    Titles and notes may be names that others chose: what a terminal would obey in them is written as escapes.
 
     >>> with progress_bar("segments", 2) as advance:
     ...     advance()
@@ -27,19 +30,19 @@ def progress_bar(title: str, total: float | None) -> Iterator[Advance]:
     console = Console(stderr=True)
     shown = console.is_terminal and os.environ.get("CLAP_PROGRESS") != "off"
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        task = progress.add_task(title, total=total, note="")
+        task = progress.add_task(harmless(title), total=total, note="")
 
         def advance(steps: float = 1, note: str | None = None) -> None:
             progress.update(task, advance=steps)
             if note is not None:
-                progress.update(task, note=note)
+                progress.update(task, note=harmless(note))
 
         yield advance

@@ -165,12 +165,69 @@ def test_bad_usage(tmp_path):
 
 def test_linked_folders_are_searched_once_and_the_store_not_at_all(tmp_path):
     write_tracks(tmp_path / "in" / "a.txt")
-    write_tracks(tmp_path / "elsewhere" / "b.txt")
-    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    write_tracks(tmp_path / "in" / ".kept" / "b.txt")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "in" / ".kept", target_is_directory=True)
     (tmp_path / "in" / "round").symlink_to(tmp_path / "in", target_is_directory=True)
     write_tracks(tmp_path / "in" / "store" / "index.csv")
     found = find_inputs([tmp_path / "in"], make_extractor("tracks", {}), leave_out=[tmp_path / "in" / "store"])
     assert list(found) == ["a", "b"]
+
+
+@pytest.fixture
+def with_links(tmp_path):
+    """A folder with a track file of its own, links within it, and links that lead out of it."""
+    write_tracks(tmp_path / "in" / "a.txt")
+    write_tracks(tmp_path / "in-fact-elsewhere" / "secret.txt")  # a name that begins alike
+    write_tracks(tmp_path / "root" / "deep" / "other.txt")
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir()
+    write_tracks(folder / ".pool" / "b.txt")
+    (folder / "sub" / "b.txt").symlink_to("../.pool/b.txt")
+    (folder / "sub" / "up").symlink_to("..", target_is_directory=True)
+    (folder / "everything").symlink_to(tmp_path / "root", target_is_directory=True)
+    (folder / "sub" / "all").symlink_to("/", target_is_directory=True)
+    (folder / "sub" / "secret.txt").symlink_to("../../in-fact-elsewhere/secret.txt")
+    (folder / "two.txt").symlink_to("one.txt")  # by way of another link
+    (folder / "one.txt").symlink_to(tmp_path / "root" / "deep" / "other.txt")
+    return folder
+
+
+OUTWARD = ["everything", "one.txt", "sub/all", "sub/secret.txt", "two.txt"]
+
+
+def test_links_that_lead_out_of_the_folder_are_passed_over_and_named(with_links, tmp_path):
+    done = subprocess.run(
+        [*CLAP, str(with_links), "--extractor=tracks", f"--out={tmp_path / 's'}", "--json"],
+        capture_output=True,
+        text=True,
+    )
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert [entry.video for entry in FeatureStore(tmp_path / "s").index] == ["a", "b"]
+    assert result["skipped"] == {
+        str(with_links / link): f"{with_links / link}: a link that leads out of {with_links}, so it was not followed; "
+        "name it to have it read"
+        for link in OUTWARD
+    }
+    assert done.returncode == 2 and all(str(with_links / link) in done.stderr for link in OUTWARD)
+
+
+def test_a_link_that_is_named_is_followed_but_those_in_it_only_within(with_links, tmp_path):
+    told = []
+    named = [with_links / "one.txt", with_links / "everything"]
+    (tmp_path / "root" / "deep" / "back").symlink_to(with_links, target_is_directory=True)
+    found = find_inputs(named, make_extractor("tracks", {}), pass_over=lambda link, reason: told.append(link))
+    assert found == {"one": with_links / "one.txt", "other": with_links / "everything" / "deep" / "other.txt"}
+    assert told == [with_links / "everything" / "deep" / "back"]
+
+
+def test_nothing_but_links_that_lead_out_is_told(with_links, tmp_path):
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "link").symlink_to(with_links, target_is_directory=True)
+    with pytest.raises(
+        ClapError, match=r"only: holds nothing to read but links that lead out of it, the first is .*/link"
+    ):
+        extract_features([tmp_path / "only"], tmp_path / "s", extractor="tracks")
+    assert not (tmp_path / "s").exists()
 
 
 def test_killed_and_resumed_equals_undisturbed(tmp_path, render, moving):

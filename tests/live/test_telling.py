@@ -8,6 +8,7 @@ import json
 import resource
 import signal
 import socket
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,8 @@ from clap_vad.errors import ClapError
 from clap_vad.live.backoff import Backoff
 from clap_vad.live.lines import EventLines
 from clap_vad.live.webhook import Webhook
+from clap_vad.trust.authority import issue_server, new_authority
+from clap_vad.trust.identity import new_key, write_certificate, write_key
 
 # Waits.
 
@@ -211,6 +214,83 @@ def test_closing_waits_no_longer_than_asked(receiver):
         before = time.monotonic()
         assert webhook.close(0.5) == 1
         assert time.monotonic() - before < 1.5
+
+
+class Dripping:
+    """A server that sends its answer piece by piece and never ends it."""
+
+    def __init__(self, start: bytes, pieces: bytes, every: float = 0.05):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.gone = threading.Event()  # a client hung up while it was still being answered
+        self._start, self._pieces, self._every = start, pieces, every
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._answer, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def _answer(self, client):
+        with client:
+            try:
+                client.sendall(self._start)
+                while True:
+                    client.sendall(self._pieces)
+                    time.sleep(self._every)
+            except OSError:
+                self.gone.set()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "start", "pieces"),
+    [
+        ("http", b"", b"H"),  # the status line
+        ("http", b"HTTP/1.1 200 OK\r\nX-Slow: ", b"y"),  # a header
+        ("http", b"", b"HTTP/1.1 100 Continue\r\n\r\n"),  # answers before the answer
+        ("https", b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb\x03\x03", b"\x00"),  # the handshake of TLS
+    ],
+)
+def test_an_answer_that_drips_is_given_up_at_a_total_deadline(scheme, start, pieces):
+    server, told = Dripping(start, pieces), []
+    webhook = Webhook(f"{scheme}://127.0.0.1:{server.port}/", told.append, timeout=0.4)
+    webhook.send({"n": 0})
+    eventually(lambda: told)
+    assert server.gone.wait(10)
+    assert "events wait and are sent again" in told[0]
+    assert webhook.close(0) == 1 and webhook.sent == 0
+    server.listener.close()
+
+
+def test_over_tls_messages_arrive_at_who_has_the_hosts_certificate_only(receiver, tmp_path, monkeypatch):
+    authority, key = new_authority("hooks"), new_key()
+    write_key(tmp_path / "key.pem", key)
+    for name, host in (("own", "127.0.0.1"), ("other", "127.0.0.2")):
+        write_certificate(tmp_path / f"{name}.pem", issue_server(authority, key.public_key(), [host], 1))
+    write_certificate(tmp_path / "authority.pem", authority.certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "other.pem", tmp_path / "key.pem")
+    receiver.server.socket = context.wrap_socket(receiver.server.socket, server_side=True)
+    told = []
+    webhook = Webhook(f"https://127.0.0.1:{receiver.port}/", told.append, first=0.02)
+    webhook.send({"n": 0})
+    eventually(lambda: told)
+    assert "certificate" in told[0] and receiver.received == []
+    context.load_cert_chain(tmp_path / "own.pem", tmp_path / "key.pem")
+    webhook.send({"n": 1})
+    eventually(lambda: webhook.sent == 2)
+    assert webhook.close() == 0 and receiver.received == [(200, 0), (200, 1)]
+
+
+def test_an_answer_counts_when_its_head_is_there_though_its_body_drips():
+    server, told = Dripping(b"HTTP/1.1 204 Done\r\nContent-Length: 1000000\r\n\r\n", b"y"), []
+    webhook = Webhook(f"http://127.0.0.1:{server.port}/", told.append, timeout=5)
+    for n in range(3):
+        webhook.send({"n": n})
+    eventually(lambda: webhook.sent == 3)
+    assert webhook.close() == 0 and told == []
+    server.listener.close()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from clap_vad.errors import ClapError
 from clap_vad.trust import coordinator_home, site_home
@@ -345,6 +345,67 @@ def test_a_bundle_put_together_from_two_is_refused(home: CoordinatorHome, place:
     edit(Path("north.bundle.json"), federation="doors")
     with pytest.raises(ClapError, match="names federation 'doors', but its authority is 'cameras'"):
         site.join(Path("north.bundle.json"), Path("dataset"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("host", "elsewhere.example.org"), ("host", "Gate.example.org"), ("port", 8004), ("signature", "00")],
+)
+def test_a_bundle_whose_address_was_changed_on_its_way_is_refused(
+    home: CoordinatorHome, place: Path, key: str, value: Any
+) -> None:
+    site = SiteHome.request(place / "site", "north", "Town")
+    home.approve(Path("north.request.json"))
+    kept = Path("north.bundle.json").read_text()
+    edit(Path("north.bundle.json"), **{key: value})
+    with pytest.raises(
+        ClapError, match=r"north\.bundle\.json: an entry of it .* was changed after the coordinator signed"
+    ):
+        site.join(Path("north.bundle.json"), Path("dataset"))
+    assert not site.certificate.exists() and not site.authority.exists()
+    Path("north.bundle.json").write_text(kept)
+    site.join(Path("north.bundle.json"), Path("dataset"))
+    assert SiteHome.open(site.path).host == "gate.example.org"
+
+
+def test_a_signature_holds_for_one_bundle_only(home: CoordinatorHome, place: Path) -> None:
+    """Neither another site's bundle nor one of another authority lends its signature."""
+    site = SiteHome.request(place / "site", "north", "Town")
+    home.approve(Path("north.request.json"))
+    SiteHome.request(place / "south", "south", "Town")
+    home.approve(Path("south.request.json"))
+    again = CoordinatorHome.init(place / "again", "cameras", "gate.example.org", 8002, 8003)
+    again.approve(Path("north.request.json"), place / "again.json")
+    for other in (Path("south.bundle.json"), place / "again.json"):
+        home.approve(Path("north.request.json"))
+        edit(Path("north.bundle.json"), signature=json.loads(other.read_text())["signature"])
+        with pytest.raises(ClapError, match="was changed after the coordinator signed it"):
+            site.join(Path("north.bundle.json"), Path("dataset"))
+
+
+def test_a_bundle_of_a_release_that_signed_none_is_refused_and_asked_for_anew(
+    home: CoordinatorHome, place: Path
+) -> None:
+    site = SiteHome.request(place / "site", "north", "Town")
+    home.approve(Path("north.request.json"))
+    edit(Path("north.bundle.json"), signature=None)  # leaves the entry out
+    with pytest.raises(ClapError, match=r"it has no signature, .*earlier release: ask the coordinator to approve"):
+        site.join(Path("north.bundle.json"), Path("dataset"))
+    edit(Path("north.bundle.json"), signature=7)
+    with pytest.raises(ClapError, match="'signature' is missing in it or damaged"):
+        site.join(Path("north.bundle.json"), Path("dataset"))
+
+
+def test_the_signature_is_one_that_any_library_can_check(home: CoordinatorHome, place: Path) -> None:
+    """RSA-PSS over the name of the format and the sorted entries, written out here once more."""
+    SiteHome.request(place / "site", "north", "Town")
+    home.approve(Path("north.request.json"))
+    content = json.loads(Path("north.bundle.json").read_text())
+    signature, form = bytes.fromhex(content.pop("signature")), content.pop("format")
+    key = read_certificate(home.authority_certificate).public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    data = form.encode() + b"\n" + json.dumps(content, sort_keys=True).encode()
+    key.verify(signature, data, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
 
 
 def test_there_must_be_a_dataset(home: CoordinatorHome, place: Path) -> None:

@@ -49,7 +49,7 @@ SKIPPED = {
     "empty.mp4": "the file is empty; fetch it again",
     "zeros.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
     "a_text.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
-    "a_playlist.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it",
+    "a_playlist.mp4": "this is a play list (m3u8), which names other files or addresses and holds no picture; give",
     "link_to_itself.mp4": "a link that leads to no file; mend or remove it",
     "link_to_nothing.mp4": "a link that leads to no file; mend or remove it",
 }

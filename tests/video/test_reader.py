@@ -180,3 +180,33 @@ def test_sound_is_tried_only_where_no_video_of_its_name_stands_beside_it(tmp_pat
     for name in ("a.mp4", "a.wav", "b.wav", "c.txt"):
         (tmp_path / name).touch()
     assert [name for name in ("a.mp4", "a.wav", "b.wav", "c.txt") if is_video(tmp_path / name)] == ["a.mp4", "b.wav"]
+
+
+def test_a_picture_that_is_a_link_out_of_its_folder_is_not_read(tmp_path):
+    folder = tmp_path / "gate"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((8, 8), 10 * number, np.uint8))
+    cv2.imwrite(str(tmp_path / "secret.png"), np.full((8, 8), 200, np.uint8))
+    (folder / "2.png").unlink()
+    (folder / "2.png").symlink_to(tmp_path / "secret.png")
+    (folder / "4.png").symlink_to("3.png")
+    reader = VideoReader(folder)
+    assert [int(picture[0, 0]) for picture in reader] == [10, 10, 30, 30]
+    assert reader.truncated == (
+        "1 picture could not be read, the first is 2.png; links that lead out of the folder are not read"
+    )
+    for number in (1, 3, 4):
+        (folder / f"{number}.png").unlink()
+    with pytest.raises(ClapError, match="gate: its pictures are links that lead out of the folder; put the pictures"):
+        list(VideoReader(folder))
+
+
+def test_a_picture_of_a_terabyte_is_not_taken_into_memory(tmp_path):
+    for number in (1, 2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8), 10 * number, np.uint8))
+    with (tmp_path / "3.png").open("wb") as handle:
+        handle.truncate(1 << 40)  # a hole, which takes no room on the disk
+    reader = VideoReader(tmp_path)
+    assert [int(picture[0, 0]) for picture in reader] == [10, 20, 20]
+    assert reader.truncated == "1 picture could not be read, the first is 3.png"

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from clap_vad.errors import ClapError
+from clap_vad.features.extractor import make_extractor
 from clap_vad.staging.rendering import TRUTH, RenderSettings, render_clips
 from clap_vad.workflows.demo import demo
+from clap_vad.workflows.demo_videos import own_videos
 
 TINY = RenderSettings(seconds=1.2, training=2, testing=1)
 
@@ -135,6 +137,19 @@ def test_other_videos_in_the_same_folder_are_refused(
         demo(out, videos=changed, rounds=2)
     with pytest.raises(ClapError, match="holds the videos of --videos itself"):
         demo(out, videos=out / "videos", rounds=2)
+
+
+def test_own_videos_are_not_sought_behind_links_that_lead_out(clips: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    (videos / "gate").mkdir(parents=True)
+    shutil.copy(clips / "plaza" / "plaza-train-1.mp4", videos / "gate" / "own.mp4")
+    (videos / "gate" / "secret.mp4").symlink_to(clips / "plaza" / "plaza-train-2.mp4")
+    (videos / "yard").symlink_to(clips / "corridor", target_is_directory=True)
+    told: dict[Path, str] = {}
+    found = own_videos(videos, tmp_path / "links", make_extractor("motion", {}), tmp_path / "out", told.__setitem__)
+    assert [(video.site, video.name) for video in found] == [("gate", "own")]
+    assert told.keys() == {videos / "yard", videos / "gate" / "secret.mp4"}
+    assert all("a link that leads out of" in sentence for sentence in told.values())
 
 
 def test_own_videos_with_truth_and_one_site_only(clips: Path, tmp_path: Path) -> None:

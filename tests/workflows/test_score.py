@@ -51,6 +51,18 @@ def test_the_motion_is_the_event_and_the_still_video_has_none(run, films):
     json.dumps(result, allow_nan=False)
 
 
+def test_a_link_that_leads_out_of_the_folder_is_named_and_not_scored(run, films, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "own.mp4", moves=(0, 0))
+    (tmp_path / "in" / "moving.mp4").symlink_to(films / "moving.mp4")
+    result = score(run, [tmp_path / "in"], threshold=0.3)
+    assert [video["video"] for video in result["videos"]] == ["own"]
+    (told,) = result["skipped"]
+    assert told["path"] == str(tmp_path / "in" / "moving.mp4") and "a link that leads out of" in told["reason"]
+    named = score(run, [tmp_path / "in" / "moving.mp4"], threshold=0.3)
+    assert [video["video"] for video in named["videos"]] == ["moving"] and named["skipped"] == []
+
+
 def test_an_event_says_where_in_the_picture_it_is(run, tmp_path):
     film = write_video(tmp_path / "corner.mp4", quarter=True)
     (event,) = score(run, [film], threshold=0.2, report=tmp_path / "report.html")["videos"][0]["events"]

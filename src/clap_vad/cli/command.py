@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.text import Text
 
-from ..errors import ClapError
+from ..errors import ClapError, harmless
 
-__all__ = ["Output", "command", "fail"]
+__all__ = ["Output", "command", "fail", "say"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -53,7 +55,7 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
                     raise
                 fail(error)
             if output.warning:
-                click.echo(f"clap: {output.warning}", err=True)
+                say(output.warning)
                 sys.exit(2)
 
         run = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(run)
@@ -63,12 +65,35 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
     return decorate
 
 
+def say(sentence: str, sign: str = "clap: ") -> None:
+    """Tell the operator a sentence on standard error: one line, whatever names it repeats.
+
+    Args:
+        sentence: what to say; what a terminal would obey in it is written as escapes, see :mod:`clap_vad.errors`.
+        sign: stands before it.
+    """
+    click.echo(f"{sign}{harmless(sentence)}", err=True)
+
+
+@dataclass(frozen=True)
+class _Harmless:
+    """What a person reads, with escapes in place of what a terminal would obey in names; our own colours stay."""
+
+    content: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = Text(self.content) if isinstance(self.content, str) else self.content
+        for segment in console.render(shown, options):
+            lines = "\n".join(map(harmless, segment.text.split("\n")))
+            yield segment if segment.control else Segment(lines, segment.style)
+
+
 def _print(output: Output, as_json: bool) -> None:
     try:
         if as_json:
             click.echo(json.dumps(output.data, allow_nan=False))
         else:
-            Console(highlight=False).print(output.text, markup=False, soft_wrap=True)
+            Console(highlight=False).print(_Harmless(output.text), soft_wrap=True)
         if sys.stdout:  # None where the caller has closed it
             sys.stdout.flush()
     except OSError as error:
@@ -78,7 +103,7 @@ def _print(output: Output, as_json: bool) -> None:
 def fail(error: BaseException) -> NoReturn:
     """Say in one sentence on standard error what went wrong, and exit: 2, or 130 after Ctrl-C."""
     if isinstance(error, KeyboardInterrupt):
-        click.echo("clap: interrupted; nothing finished is lost, repeat the command or train --resume RUN", err=True)
+        say("interrupted; nothing finished is lost, repeat the command or train --resume RUN")
         # Where Ctrl-C came while an import ran a string (scipy's do), the interpreter remembers it as uncaught, and
         # ``python -m`` would end in the signal instead of in 130; the next string it runs makes it forget.
         exec("")
@@ -97,10 +122,5 @@ def fail(error: BaseException) -> NoReturn:
     else:
         told = " ".join(str(error).split())
         message = f"unexpected {type(error).__name__} ({told}); repeat with --debug to see where, and report it"
-    click.echo(f"clap: {_printable(message)}", err=True)
+    say(message)
     sys.exit(2)
-
-
-def _printable(text: str) -> str:
-    """File names may hold anything; what a terminal cannot show is written as an escape."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..algorithms.method import DEFAULT_METHOD
 from ..evaluation.comparison import COLUMNS, Row, row_texts
 from ..evaluation.spread import NOTHING
 from ..workflows import compare as workflow
-from .command import Output, command
+from .command import Output, command, say
 from .setting_options import setting_options
 
 __all__ = ["compare", "list_option", "numbers", "rows_table"]
@@ -54,7 +55,7 @@ def list_option(flag: str, default: str, help: str, parse: Callable[..., Any] = 
 @setting_options
 def compare(dataset: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""
-    result = workflow.compare(dataset, out=out, **choices, tell=lambda line: click.echo(line, err=True))
+    result = workflow.compare(dataset, out=out, **choices, tell=partial(say, sign=""))
     written = Text(f"written: {out / 'table.html'}, table.md, table.csv, table.json, table.svg, table.png")
     return Output(result, Group(rows_table([Row.from_json(row) for row in result["rows"]]), written))
 

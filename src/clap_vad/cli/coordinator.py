@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from ..deployment.coordinator_status import coordinator_status
 from ..deployment.forgetting import forget_site
 from ..deployment.signals import until_stopped
 from ..trust.coordinator_home import CoordinatorHome
-from .command import Output, command
+from .command import Output, command, say
 from .deployment_tables import coordinator_table, forgotten_table
 
 __all__ = ["approve", "forget", "init", "revoke", "start", "status"]
@@ -83,7 +84,7 @@ def forget(site: str, home: Path, look: bool) -> Output:
 def start(home: Path) -> Output:
     """Parse, call, print."""
     with until_stopped() as stopped:
-        CoordinatorService(CoordinatorHome.open(home), lambda text: click.echo(text, err=True)).serve(stopped)
+        CoordinatorService(CoordinatorHome.open(home), partial(say, sign="")).serve(stopped)
     return Output({"home": str(home), "stopped": True}, "stopped; runs go on when it is started again")
 
 

@@ -128,14 +128,14 @@ def main() -> None:
         cli.main(prog_name="clap", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        click.echo("clap: a command is missing", err=True)
+        _say("a command is missing")
         sys.exit(2)
     except click.UsageError as error:
         where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
-        click.echo(f"clap: {error.format_message().rstrip('.')}{where}", err=True)
+        _say(f"{_sentence(error).rstrip('.')}{where}")
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"clap: {error.format_message()}", err=True)
+        _say(_sentence(error))
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
@@ -143,3 +143,13 @@ def main() -> None:
         from .command import fail
 
         fail(error)
+
+
+def _sentence(error: click.ClickException) -> str:
+    return error.format_message().replace("\n\t", " ")  # it lists choices on lines of their own
+
+
+def _say(sentence: str) -> None:
+    from .command import say  # brings libraries that 'clap --help' does without
+
+    say(sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..datasets.preparation import DATASETS
 from ..evaluation.comparison import Row
 from ..workflows.paper import TABLES
 from ..workflows.reproduce import reproduce as run_reproduction
-from .command import Output, command
+from .command import Output, command, say
 from .compare import list_option, numbers, rows_table
 from .setting_options import setting_options
 
@@ -35,7 +36,7 @@ _PATH = click.Path(path_type=Path)
 @setting_options
 def reproduce(benchmark: str, features: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""
-    result = run_reproduction(benchmark, features, out, **choices, tell=lambda line: click.echo(line, err=True))
+    result = run_reproduction(benchmark, features, out, **choices, tell=partial(say, sign=""))
     parts: list[RenderableType] = []
     for table in result["tables"]:
         rows = [Row.from_json(row) for row in [*table["rows"], *result["baselines"]]]

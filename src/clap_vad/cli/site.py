@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from ..deployment.signals import until_stopped
 from ..deployment.site_service import SiteService
 from ..deployment.site_status import site_status
 from ..trust.site_home import SiteHome
-from .command import Output, command
+from .command import Output, command, say
 from .deployment_tables import site_table
 
 __all__ = ["join", "request", "start", "status"]
@@ -54,7 +55,7 @@ def join(bundle: Path, dataset: Path, home: Path) -> Output:
 def start(home: Path) -> Output:
     """Parse, call, print."""
     with until_stopped() as stopped:
-        SiteService(SiteHome.open(home), lambda text: click.echo(text, err=True)).serve(stopped)
+        SiteService(SiteHome.open(home), partial(say, sign="")).serve(stopped)
     return Output({"home": str(home), "stopped": True}, "stopped")
 
 

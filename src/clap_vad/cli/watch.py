@@ -9,7 +9,7 @@ import click
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
 from ..core.ongoing import DEFAULT_MAX_LENGTH
-from .command import Output, command
+from .command import Output, command, say
 from .extractor_options import here_options
 
 __all__ = ["watch"]
@@ -60,7 +60,7 @@ def watch(run: Path, source: str, **options: Any) -> Output:
     """Watch, and say in the end what was seen."""
     from ..workflows.watch import watch as watch_source
 
-    result = watch_source(run, source, tell=lambda sentence: click.echo(f"clap: {sentence}", err=True), **options)
+    result = watch_source(run, source, tell=say, **options)
     return Output(result, _text(result))
 
 

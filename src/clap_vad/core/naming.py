@@ -1,20 +1,10 @@
-"""Names for people: which can be printed, and in which order they stand."""
+"""Names for people: what can be stored of them, and in which order they stand."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 
-__all__ = ["natural_key", "storable", "unprintable"]
-
-
-def unprintable(text: str) -> bool:
-    """Whether a name holds control characters, line ends, or what UTF-8 cannot hold: nothing should be called so.
-
-    >>> unprintable("Großer Platz 3"), unprintable("a\\nb")
-    (False, True)
-    """
-    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+__all__ = ["natural_key", "storable"]
 
 
 def storable(text: str) -> str:

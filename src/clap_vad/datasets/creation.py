@@ -13,7 +13,7 @@ from ..persistence import atomic_path
 from .dataset import VideoRecord, read_videos_csv, write_videos_csv
 from .preparation import claim_dataset, release_dataset, store_summary
 from .stores import link_store
-from .truth import check_lengths, length_differences, read_frame_labels, write_frame_labels
+from .truth import check_lengths, length_differences, read_frame_labels, stated_frames, write_frame_labels
 
 __all__ = ["create_dataset"]
 
@@ -42,11 +42,13 @@ def create_dataset(
     features = FeatureStore(store)
     records = read_videos_csv(videos)
     _check_records(videos, records, features)
-    labels = read_frame_labels(frame_labels) if frame_labels else {}
+    stated = stated_frames(frame_labels) if frame_labels else {}
     listed = {record.video for record in records}
-    kept = {record.video: labels[record.video] for record in records if record.video in labels}
+    known = {record.video: stated[record.video] for record in records if record.video in stated}
     if frame_labels:
-        check_lengths(frame_labels, kept, features)
+        check_lengths(frame_labels, known, features)  # before any of them is read
+    labels = read_frame_labels(frame_labels, known) if frame_labels else {}
+    kept = {video: labels[video] for video in known}
     purpose = {"create": str(videos.resolve()), "store": str(store.resolve()), "copy": copy}
     purpose["frame_labels"] = str(frame_labels.resolve()) if frame_labels else None
     claim_dataset(out, purpose)
@@ -69,8 +71,8 @@ def create_dataset(
         "copied": copy,
         "unlisted": [entry.video for entry in features.index if entry.video not in listed],
         "unlabelled_test": [video for video in test if video not in kept] if frame_labels else [],
-        "labels_not_listed": sorted(labels.keys() - listed),
-        "frame_differences": length_differences(kept, features),
+        "labels_not_listed": sorted(stated.keys() - listed),
+        "frame_differences": length_differences(known, features),
     }
 
 

@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.naming import unprintable
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from ..features.store import FeatureStore, VideoIndex
 from ..persistence import atomic_path, read_json, write_json
 from .truth import read_frame_labels
@@ -135,7 +134,7 @@ class Dataset:
         file = self.path / "frame_labels.npz"
         if not file.exists():
             return {}
-        return read_frame_labels(file)
+        return read_frame_labels(file, self.videos)
 
     def frame_labels(self, video: str) -> np.ndarray | None:
         """Truth per frame of a video, uint8 (0 or 1); None where it is not known."""
@@ -183,10 +182,13 @@ def parse_participants(file: Path, content: object, train_videos: Sequence[str])
         videos[participant] = tuple(held)
     if not videos:
         raise ClapError(f"{file}: no participants in it; {shape} is needed")
+    protocol = str(content.get("protocol", file.stem))
+    if unprintable(protocol):
+        raise ClapError(f"{file}: protocol {protocol[:99]!r} cannot be printed; state a plain name there")
     try:
         settings = content.get("settings")
         settings = settings if isinstance(settings, dict) else {}
-        return Participants(str(content.get("protocol", file.stem)), int(content.get("seed") or 0), videos, settings)
+        return Participants(protocol, int(content.get("seed") or 0), videos, settings)
     except (TypeError, ValueError, OverflowError):
         raise ClapError(f"{file}: 'seed' must be a whole number") from None
 
@@ -238,4 +240,7 @@ def _parse_video(file: Path, line: int, row: dict[str, str]) -> VideoRecord:
     if label not in ("", "0", "1"):
         raise ClapError(f"{file}: line {line}: label is {label!r}; 0, 1 or empty is needed")
     scene, event = ((row.get(key) or "").strip() for key in ("scene", "event"))
+    for what, name in (("a scene", scene), ("an event", event)):
+        if unprintable(name):
+            raise ClapError(f"{file}: line {line}: {name!r} cannot name {what}; take printable characters")
     return VideoRecord(video, split, scene, event, int(label) if label else None)

@@ -7,16 +7,16 @@ and XD-Violence without a single differing frame; counting from 1, or including 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.runs import runs
-from ..errors import ClapError
-from ..features.store import FeatureStore
-from ..persistence import UNREADABLE, file_sha256, open_npz, save_npz
+from ..errors import ClapError, unprintable
+from ..features.store import MOST_FRAMES, FeatureStore
+from ..persistence import UNREADABLE, NpzArrays, file_sha256, open_npz, save_npz
 
 __all__ = [
     "RULE",
@@ -29,9 +29,12 @@ __all__ = [
     "length_differences",
     "parse_spans",
     "read_frame_labels",
+    "stated_frames",
     "truth_sizes",
     "write_frame_labels",
 ]
+
+_MOST_LABELS = 1_000_000_000  # of one file, all videos together
 
 Span = tuple[int, int]
 RULE = "a frame is 1 when start <= frame < stop for an annotated span; frames counted from 0"
@@ -43,6 +46,8 @@ def label_frames(spans: Iterable[Span], frames: int) -> np.ndarray:
     >>> label_frames([(1, 3), (4, 9)], 6).tolist()
     [0, 1, 1, 0, 1, 1]
     """
+    if frames > MOST_FRAMES:
+        raise ClapError(f"{frames} frames of one video are more than the {MOST_FRAMES} that can be; correct its length")
     labels = np.zeros(frames, dtype=np.uint8)
     for start, stop in spans:
         labels[start:stop] = 1
@@ -119,13 +124,13 @@ def truth_sizes(labels: Mapping[str, np.ndarray]) -> dict[str, int]:
     }
 
 
-def length_differences(labels: Mapping[str, np.ndarray], store: FeatureStore) -> dict[str, int]:
+def length_differences(labels: Mapping[str, Sized], store: FeatureStore) -> dict[str, int]:
     """Labels a video has more than the store counts frames (negative: fewer), for the videos where they differ."""
     found = {video: len(values) - store.video(video).frames for video, values in labels.items()}
     return {video: difference for video, difference in found.items() if difference}
 
 
-def check_lengths(file: Path, labels: Mapping[str, np.ndarray], store: FeatureStore) -> None:
+def check_lengths(file: Path, labels: Mapping[str, Sized], store: FeatureStore) -> None:
     """Refuse labels whose number differs from the store's frame count by more than one segment; ``file`` holds them."""
     for video, difference in length_differences(labels, store).items():
         if abs(difference) > store.segment_frames:
@@ -140,17 +145,55 @@ def describe_file(file: Path) -> dict[str, str]:
     return {"file": file.name, "sha256": file_sha256(file)}
 
 
-def read_frame_labels(file: Path) -> dict[str, np.ndarray]:
-    """Labels per frame by video, each (frames,) uint8 of 0 and 1.
+def stated_frames(file: Path) -> dict[str, range]:
+    """The frames, from 0, that a ``frame_labels.npz`` has labels for, by video and by its headers: no label is read.
 
     Raises:
-        ClapError: the file is no .npz, holds pickled objects, or an entry is not a flat array of 0 and 1.
+        ClapError: the file is no .npz, holds pickled objects, an entry is not a flat array of whole numbers, or there
+            are more than can be.
     """
     try:
         with open_npz(file, "frame labels") as archive:
-            return {name: _check_labels(file, name, archive[name]) for name in archive.files}
+            return _stated(file, archive)
     except (*UNREADABLE, KeyError) as error:
         raise ClapError(f"{file}: not a readable .npz of frame labels ({error})") from None
+
+
+def read_frame_labels(file: Path, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Labels per frame by video, each (frames,) uint8 of 0 and 1.
+
+    Args:
+        file: the file; all its headers are checked before any label is read.
+        only: videos whose labels are read, where the file has them; all by default.
+
+    Raises:
+        ClapError: as of :func:`stated_frames`, or a label is neither 0 nor 1.
+    """
+    try:
+        with open_npz(file, "frame labels") as archive:
+            wanted = [name for name in _stated(file, archive) if only is None or name in only]
+            return {name: _check_labels(file, name, archive[name]) for name in wanted}
+    except (*UNREADABLE, KeyError) as error:
+        raise ClapError(f"{file}: not a readable .npz of frame labels ({error})") from None
+
+
+def _stated(file: Path, archive: NpzArrays) -> dict[str, range]:
+    found: dict[str, range] = {}
+    for name in archive.files:
+        if unprintable(name):
+            raise ClapError(f"{file}: {name!r} cannot name a video; give each entry the name that its video has")
+        header = archive.header(name)
+        if len(header.shape) != 1 or header.dtype.kind not in "biu":
+            shape = f"{header.dtype} {header.shape}"
+            raise ClapError(
+                f"{file}: '{name}' is {shape}; a flat array of whole numbers 0 and 1, one per frame, is needed"
+            )
+        if header.shape[0] > MOST_FRAMES:
+            raise ClapError(f"{file}: '{name}' has {header.shape[0]} labels, more than the {MOST_FRAMES} that can be")
+        found[name] = range(header.shape[0])
+    if (total := sum(map(len, found.values()))) > _MOST_LABELS:
+        raise ClapError(f"{file}: {total} labels in all; at most {_MOST_LABELS} are read, make two datasets of it")
+    return found
 
 
 def write_frame_labels(file: Path, labels: Mapping[str, np.ndarray]) -> None:
@@ -158,10 +201,7 @@ def write_frame_labels(file: Path, labels: Mapping[str, np.ndarray]) -> None:
     save_npz(file, {video: np.asarray(values, dtype=np.uint8) for video, values in labels.items()}, compress=True)
 
 
-def _check_labels(file: Path, name: str, values: Any) -> np.ndarray:
-    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "biu":
-        shape = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "not an array"
-        raise ClapError(f"{file}: '{name}' is {shape}; a flat array of whole numbers 0 and 1, one per frame, is needed")
+def _check_labels(file: Path, name: str, values: np.ndarray) -> np.ndarray:
     if len(values) and (values.min() < 0 or values.max() > 1):
         raise ClapError(f"{file}: '{name}' holds values beside 0 and 1; give 1 for abnormal frames, 0 for the others")
     return values.astype(np.uint8)

@@ -12,7 +12,7 @@ import numpy as np
 from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
 from ..core.accounting import Terms, epsilon_of
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from ..features.extractor import roles_of
 from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.policy import RefusalError
@@ -124,8 +124,8 @@ class Agreement:
             if type(value) not in _KINDS[fields[name]]:
                 raise RefusalError(f"the agreement sent for this run: '{name}' is not {fields[name]}")
         for name in ("participants", "labelled"):
-            if not all(isinstance(entry, str) for entry in content[name]):
-                raise RefusalError(f"the agreement sent for this run: '{name}' must be names")
+            if not all(isinstance(entry, str) and not unprintable(entry) for entry in content[name]):
+                raise RefusalError(f"the agreement sent for this run: '{name}' must be names of printable characters")
             content[name] = tuple(content[name])
         if min(content["rounds"], content["threads"], content["dim"]) < 1 or content["seed"] < 0:
             raise RefusalError("the agreement sent for this run: rounds, threads and dim must be at least 1, seed 0")

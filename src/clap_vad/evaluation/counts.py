@@ -14,7 +14,7 @@ import numpy as np
 from ..core.frames import segment_counts
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
-from ..persistence import UNREADABLE
+from ..persistence import UNREADABLE, NpzArrays
 
 __all__ = ["FrameCounts", "VideoCounts", "count_frames", "frame_truth", "pool_counts", "read_scores"]
 
@@ -112,7 +112,10 @@ def frame_truth(dataset: Dataset, video: str, frames: int) -> np.ndarray | None:
 def read_scores(scores: Mapping[str, np.ndarray], video: str, segments: int, origin: str) -> np.ndarray:
     """A video's scores, (segments,) finite; :class:`ClapError` in the words of ``origin`` where they are not that."""
     try:
-        found = np.asarray(scores[video])
+        # of a file the header alone is looked at first: no memory is taken for what does not fit
+        stated = scores.header(video) if isinstance(scores, NpzArrays) else np.asarray(scores[video])
+        fits = stated.shape == (segments,) and stated.dtype.kind in "fiu"
+        found = np.asarray(scores[video]) if fits else np.zeros(0)
     except KeyError:
         raise ClapError(
             f"{origin}: test video '{video}' has no scores; they belong to another dataset, "
@@ -120,9 +123,9 @@ def read_scores(scores: Mapping[str, np.ndarray], video: str, segments: int, ori
         ) from None
     except UNREADABLE as error:
         raise ClapError(f"{origin}: scores of '{video}' cannot be read ({error}); train or score again") from None
-    if found.shape != (segments,) or found.dtype.kind not in "fiu":
+    if not fits:
         raise ClapError(
-            f"{origin}: scores of '{video}' are {found.dtype} {found.shape}, the dataset's store holds {segments} "
+            f"{origin}: scores of '{video}' are {stated.dtype} {stated.shape}, the dataset's store holds {segments} "
             "segments of it; score the dataset again"
         )
     if not np.isfinite(found).all():

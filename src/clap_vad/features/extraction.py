@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.naming import storable
 from ..cores import available_cores
-from ..errors import ClapError
+from ..errors import ClapError, harmless
 from ..processes import DIED, ONE_THREAD, PROGRESS, Task, run_tasks
 from ..progress import progress_bar
 from .extractor import EXTRACTORS, Extraction, Extractor, make_extractor
@@ -31,7 +31,7 @@ class ExtractionReport:
     Attributes:
         store: the finished store.
         videos: names of the videos in it, in its order.
-        skipped: input -> why nothing of it could be used.
+        skipped: input, or link that was not followed -> why nothing of it could be used.
         truncated: video -> what of it is missing.
         notes: video -> other remarks.
         segments: number of segments in the store.
@@ -45,6 +45,10 @@ class ExtractionReport:
     notes: dict[str, list[str]] = field(default_factory=dict)
     segments: int = 0
     seconds: float = 0.0
+
+    def skip(self, source: Path, reason: str) -> None:
+        """Note down why nothing of an input is used."""
+        self.skipped[storable(str(source))] = harmless(reason)
 
     @property
     def warning(self) -> str | None:
@@ -109,8 +113,8 @@ def extract_features(
     tool = make_extractor(extractor, settings or {})
     if workers is not None and workers < 1:
         raise ClapError(f"workers is {workers}; at least 1 is needed")
-    inputs = find_inputs(paths, tool, leave_out=[out])
     report = ExtractionReport(out)
+    inputs = find_inputs(paths, tool, leave_out=[out], pass_over=report.skip)
     with _writer(out, extractor, tool, dtype) as writer:
         strangers = sorted(writer.completed - inputs.keys())
         if strangers:
@@ -211,7 +215,7 @@ def _take(
         else:
             parts.drop_rows(video)
     if isinstance(outcome, str):
-        report.skipped[storable(str(source))] = storable(outcome)
+        report.skip(source, outcome)
         return
     report.videos.append(video)
     if outcome is not None and outcome.ending.truncated:

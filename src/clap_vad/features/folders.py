@@ -10,9 +10,9 @@ import numpy as np
 
 from ..core.naming import natural_key
 from ..errors import ClapError
+from ..persistence import ArrayHeader
 from .lists import read_list
 from .naming import video_name
-from .npyfile import NpyHeader
 
 __all__ = ["choose_videos", "common_dtype", "find_files", "group_by_video", "refuse_names"]
 
@@ -64,7 +64,7 @@ def choose_videos(found: Mapping[str, T], index: Path | None, source: Path) -> d
     return {video: found[video] for video in wanted}
 
 
-def common_dtype(headers: Iterable[NpyHeader]) -> str:
+def common_dtype(headers: Iterable[ArrayHeader]) -> str:
     """``float16`` where every file has it, else ``float32``."""
     return "float16" if all(header.dtype == np.float16 for header in headers) else "float32"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from .naming import KNOWN_EXTENSIONS, video_name
 from .npyfile import map_npy
 
@@ -177,4 +177,6 @@ def _parse(file: Path, number: int, line: str) -> Listed:
     video = video_name(path)
     if not video:
         raise ClapError(f"{file}: line {number}: {line!r} names no video")
+    if unprintable(video):
+        raise ClapError(f"{file}: line {number}: {video!r} cannot name a video; take printable characters")
     return Listed(video, path, number, rows)

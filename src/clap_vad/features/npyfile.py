@@ -5,26 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ClapError
+from ..persistence import ArrayHeader, read_array_header
 
-__all__ = ["HEADER_BYTES", "GrowingFile", "NpyHeader", "map_npy", "npy_header", "read_npy_header"]
+__all__ = ["HEADER_BYTES", "GrowingFile", "map_npy", "npy_header", "read_npy_header"]
 
 HEADER_BYTES = 128
-
-
-@dataclass(frozen=True)
-class NpyHeader:
-    """What a ``.npy`` file says it holds."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    fortran_order: bool
-    offset: int
 
 
 def npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
@@ -40,35 +30,38 @@ def npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     return prefix + text.ljust(HEADER_BYTES - 11) + b"\n"
 
 
-def read_npy_header(file: Path) -> NpyHeader:
+def read_npy_header(file: Path, kinds: str = "fiu") -> ArrayHeader:
     """Shape and type of a ``.npy`` file of numbers, without its data.
+
+    Args:
+        file: the file.
+        kinds: numpy's letters of the kinds of numbers it may hold.
 
     Raises:
         ClapError: missing, not a ``.npy``, shorter than its shape says, or holding anything but plain numbers.
     """
     try:
         with file.open("rb") as handle:
-            version = np.lib.format.read_magic(handle)
-            readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            if version not in readers:
-                raise ClapError(f"{file}: .npy version {version}; save it again with numpy.save")
-            shape, fortran_order, dtype = readers[version](handle)
-            offset, size = handle.tell(), os.fstat(handle.fileno()).st_size
+            header = read_array_header(handle)
+            size = os.fstat(handle.fileno()).st_size
     except FileNotFoundError:
         raise ClapError(f"{file}: no such file") from None
-    except (ValueError, EOFError, SyntaxError) as error:
+    except ValueError as error:
         raise ClapError(f"{file}: not a readable .npy array ({' '.join(str(error).split())})") from None
-    if dtype.kind not in "fiu":
-        raise ClapError(f"{file}: holds {dtype} values; plain numbers are needed, objects are never unpickled")
-    needed = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if size < needed:
-        raise ClapError(f"{file}: cut short, {size} bytes where its shape {shape} needs {needed}; fetch it again")
-    return NpyHeader(shape, dtype, fortran_order, offset)
+    if header.dtype.kind not in kinds:
+        raise ClapError(f"{file}: holds {header.dtype} values; plain numbers are needed, objects are never unpickled")
+    if size < header.size:
+        shape = header.shape
+        raise ClapError(
+            f"{file}: not a readable .npy array: cut short, {size} bytes where its shape {shape} needs {header.size}; "
+            "fetch it again"
+        )
+    return header
 
 
-def map_npy(file: Path) -> np.ndarray:
-    """Read-only memory map of a ``.npy`` file of numbers; same errors as :func:`read_npy_header`."""
-    header = read_npy_header(file)
+def map_npy(file: Path, kinds: str = "fiu") -> np.ndarray:
+    """Read-only memory map of a ``.npy`` file of numbers; arguments and errors as of :func:`read_npy_header`."""
+    header = read_npy_header(file, kinds)
     if 0 in header.shape:
         return np.empty(header.shape, header.dtype)
     order = "F" if header.fortran_order else "C"

@@ -15,14 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from ..persistence import read_json
+from .npyfile import map_npy
 
-__all__ = ["INDEX_HEADER", "NORMALISE", "SCHEMA_VERSION", "FeatureStore", "VideoIndex"]
+__all__ = ["INDEX_HEADER", "MOST_FRAMES", "NORMALISE", "SCHEMA_VERSION", "FeatureStore", "VideoIndex"]
 
 SCHEMA_VERSION = 1
 NORMALISE = ("none", "federated")
 INDEX_HEADER = ["video", "start", "stop", "frames", "fps"]
+MOST_FRAMES = 100_000_000
+"""Frames of one video: six weeks at 25 a second. A file that announces more is damaged, or made to fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +141,10 @@ def _read_info(path: Path) -> dict[str, Any]:
 
 
 def _map(file: Path, ndim: int) -> np.ndarray:
-    try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
+    if not file.exists():
         remedy = "the file it points to has moved; import it again" if file.is_symlink() else "extract it again"
-        raise ClapError(f"{file}: missing; {remedy}") from None
-    except (ValueError, EOFError) as error:
-        raise ClapError(f"{file}: not a readable .npy array ({error})") from None
+        raise ClapError(f"{file}: missing; {remedy}")
+    array = map_npy(file, "bfiu")
     if array.ndim != ndim:
         raise ClapError(f"{file}: {array.ndim} dimensions {array.shape}; {ndim} are needed")
     if 0 in array.shape[1:]:
@@ -180,8 +180,12 @@ def _parse_index_row(file: Path, line: int, row: list[str], rows: int) -> VideoI
         fps = float(row[4]) if row[4] else None
     except (ValueError, IndexError):
         raise ClapError(f"{file}: line {line}: {','.join(row)!r} is not 'video,start,stop,frames,fps'") from None
+    if not video or unprintable(video):
+        raise ClapError(f"{file}: line {line}: {video!r} cannot name a video; rename its file and make the store again")
     if not 0 <= start < stop <= rows:
         raise ClapError(f"{file}: line {line}: rows [{start}, {stop}) do not lie within the store's {rows} segments")
-    if frames < 1 or (fps is not None and not (math.isfinite(fps) and fps > 0)):
-        raise ClapError(f"{file}: line {line}: frames must be at least 1 and fps positive or empty")
+    if not 1 <= frames <= MOST_FRAMES or (fps is not None and not (math.isfinite(fps) and fps > 0)):
+        raise ClapError(
+            f"{file}: line {line}: frames must be at least 1 and at most {MOST_FRAMES}, fps positive or empty"
+        )
     return VideoIndex(video, start, stop, frames, fps)

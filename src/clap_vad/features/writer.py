@@ -16,8 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..core.naming import unprintable
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from ..persistence import fsync_folder
 from .journal import JOURNAL_HEADER, journal_line, parse_journal
 from .layout import check_dtype, claim_folder, describe_store, seal_folder

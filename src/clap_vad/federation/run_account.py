@@ -13,16 +13,11 @@ from .messages import schema as schema_of
 from .policy import Policy, RefusalError
 from .question import question_digest
 
-__all__ = ["RunAccount", "noised", "unit_of"]
+__all__ = ["RunAccount", "noised"]
 
 _ROUNDING = 1e-6
 """Of epsilon: a run that costs just what is permitted is permitted."""
 _OVER = {"run": "in a run", "year": "within 365 days", "ever": "over all runs"}
-
-
-def unit_of(terms: Terms) -> str:
-    """Whose contribution the terms' noise is reckoned against: ``video`` or ``crop``."""
-    return str(getattr(terms, "unit", "video"))
 
 
 class RunAccount:
@@ -124,8 +119,8 @@ def _left(terms: Terms | None, spent: Mapping[str, int], unit: str) -> Counter[R
 def noised(answer: Answer, terms: Terms, kind: str) -> Answer:
     """The answer as one with the noise that the terms have for this kind of release."""
     if kind == "training":
-        return replace(answer, noise=terms.noise_training, sampling=terms.sampling, unit=unit_of(terms))
-    return replace(answer, noise=terms.noise_statistics, unit=unit_of(terms))
+        return replace(answer, noise=terms.noise_training, sampling=terms.sampling, unit=terms.unit)
+    return replace(answer, noise=terms.noise_statistics, unit=terms.unit)
 
 
 def _digest(ask: Ask) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import ClapError
 from .backoff import Backoff
+from .timed_socket import TimedSocket
 
 __all__ = ["Webhook"]
 
@@ -31,7 +32,8 @@ class Webhook:
         url: http or https, perhaps with ``user:password@``.
         tell: takes a sentence for the operator; called from the thread.
         most: messages that wait; of more, the oldest are dropped.
-        timeout: seconds that the other side may keep silent.
+        timeout: seconds that one delivery may take in all, from the connection to the end of the answer's head,
+            however slowly the other side sends; the body of the answer is not read.
         first: seconds of the first wait, see :class:`~clap_vad.live.backoff.Backoff`.
 
     Attributes:
@@ -43,7 +45,7 @@ class Webhook:
     """
 
     def __init__(
-        self, url: str, tell: Callable[[str], None], *, most: int = 100, timeout: float = 5.0, first: float = 1.0
+        self, url: str, tell: Callable[[str], None], *, most: int = 100, timeout: float = 10.0, first: float = 1.0
     ) -> None:
         self._url = _checked(url)
         self.host = self._url.hostname or ""
@@ -122,18 +124,16 @@ class Webhook:
         return why
 
     def _status(self, body: bytes) -> int:
-        url = self._url
-        connection: http.client.HTTPConnection
-        if url.scheme == "https":
-            context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(self.host, url.port, timeout=self._timeout, context=context)
-        else:
-            connection = http.client.HTTPConnection(self.host, url.port, timeout=self._timeout)
+        url, until = self._url, time.monotonic() + self._timeout
+        context = ssl.create_default_context() if url.scheme == "https" else None
+        kind = http.client.HTTPConnection if context is None else http.client.HTTPSConnection
+        connection = kind(self.host, url.port)
         headers = {"Content-Type": "application/json", "User-Agent": "clap-vad"}
         if url.username is not None:
             login = f"{unquote(url.username)}:{unquote(url.password or '')}"
             headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         try:
+            connection.sock = TimedSocket(self.host, connection.port, until, context)
             connection.request("POST", (url.path or "/") + (f"?{url.query}" if url.query else ""), body, headers)
             return connection.getresponse().status
         finally:

@@ -17,6 +17,7 @@ from typing import ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..errors import harmless
 from ..persistence import write_text
 from .palette import PALETTE, THEMES
 
@@ -191,10 +192,18 @@ def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("clap_vad.reporting"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _shown(value: object) -> object:
+    """What a template prints of a value: no text may turn the direction of what stands around it."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return "\n".join(map(harmless, value.split("\n")))
+    return value
 
 
 def _inline(svg: bytes, description: str) -> Markup:

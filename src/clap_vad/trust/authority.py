@@ -12,13 +12,22 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..errors import ClapError
 from .identity import check_authority, common_name, new_key, subject_name
 
-__all__ = ["OPERATOR_NAME", "SERVER_NAME", "Authority", "issue_operator", "issue_server", "issue_site", "new_authority"]
+__all__ = [
+    "OPERATOR_NAME",
+    "SERVER_NAME",
+    "Authority",
+    "issue_operator",
+    "issue_server",
+    "issue_site",
+    "new_authority",
+    "sign",
+]
 
 SERVER_NAME = "coordinator"
 """Common name of FLARE's server, which sites expect it to have; reserved, so no site can have it."""
@@ -61,6 +70,15 @@ def new_authority(federation: str, days: int = 3650, now: datetime | None = None
         .add_extension(_key_usage(authority=True), critical=True)
     )
     return Authority(builder.sign(key, hashes.SHA256()), key)
+
+
+def sign(authority: Authority, data: bytes) -> str:
+    """The authority's signature (RSA-PSS, SHA-256) over ``data``, hexadecimal; see :func:`.identity.is_signed_by`.
+
+    Certificates are signed with another padding (PKCS #1 v1.5), so that neither passes for the other.
+    """
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+    return authority.key.sign(data, pss, hashes.SHA256()).hex()
 
 
 def issue_site(

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import ClapError
 from ..persistence import write_json
 from .authority import Authority, issue_operator, issue_server, issue_site, new_authority
-from .exchange import SiteBundle, read_record, read_request, write_bundle
+from .exchange import SiteBundle, read_record, read_request, sign_bundle, write_bundle
 from .identity import (
     certificate_pem,
     fingerprint,
@@ -212,7 +212,7 @@ class CoordinatorHome:
             certificate=certificate_pem(certificate),
             authority=certificate_pem(authority.certificate),
         )
-        write_bundle(out or Path(f"{site.name}.bundle.json"), bundle)
+        write_bundle(out or Path(f"{site.name}.bundle.json"), sign_bundle(bundle, authority))
         return site
 
     def revoke(self, name: str) -> ApprovedSite:

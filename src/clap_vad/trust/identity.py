@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from ..errors import ClapError
@@ -29,6 +29,7 @@ __all__ = [
     "check_identity",
     "common_name",
     "fingerprint",
+    "is_signed_by",
     "new_key",
     "parse_certificate",
     "parse_request",
@@ -118,6 +119,19 @@ def _certificate(pem: bytes, where: str) -> x509.Certificate:
     except _UNREADABLE:
         raise ClapError(f"{where}: not a readable certificate; put the original back, or {_ASK_AGAIN}") from None
     return certificate
+
+
+def is_signed_by(authority: x509.Certificate, signature: str, data: bytes) -> bool:
+    """Whether ``signature`` is the one that :func:`.authority.sign` makes of ``data`` with this certificate's key."""
+    key = authority.public_key()
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(bytes.fromhex(signature), data, pss, hashes.SHA256())
+            return True
+    except _UNREADABLE:
+        pass
+    return False
 
 
 def subject_name(common: str, organisation: str = "", role: str = "") -> x509.Name:

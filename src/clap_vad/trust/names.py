@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 
 __all__ = ["RESERVED", "check_host", "check_name", "check_organisation", "check_port", "check_site_name"]
 
@@ -52,7 +52,7 @@ def check_site_name(name: str, where: str = "site name") -> str:
 def check_organisation(organisation: str, where: str = "organisation") -> str:
     """``organisation`` without outer blanks; raises :class:`ClapError` unless it has 1 to 64 printable characters."""
     stripped = organisation.strip()
-    if not stripped or len(stripped) > _LONGEST_ORGANISATION or not stripped.isprintable():
+    if not stripped or len(stripped) > _LONGEST_ORGANISATION or unprintable(stripped):
         raise ClapError(
             f"{where}: {organisation[:80]!r} cannot name an organisation; "
             f"give 1 to {_LONGEST_ORGANISATION} printable characters"

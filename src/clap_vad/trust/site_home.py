@@ -16,7 +16,14 @@ from typing import Any
 
 from ..errors import ClapError
 from ..persistence import read_json, write_json
-from .exchange import SiteBundle, SiteRequest, read_bundle, read_record, write_request
+from .exchange import (
+    SiteBundle,
+    SiteRequest,
+    check_bundle_signature,
+    read_bundle,
+    read_record,
+    write_request,
+)
 from .identity import (
     check_certificate,
     common_name,
@@ -88,8 +95,9 @@ class SiteHome:
             Days until the certificate expires.
 
         Raises:
-            ClapError: nothing was requested here; the bundle is damaged, another site's, for another key, or of
-                another federation than the one joined before; there is no dataset.
+            ClapError: nothing was requested here; the bundle is damaged, not signed, changed since it was signed,
+                another site's, for another key, or of another federation than the one joined before; there is no
+                dataset.
         """
         if not self._settings_file.exists():
             raise ClapError(f"{self.path}: no site has asked here; begin with 'clap site request'")
@@ -109,6 +117,7 @@ class SiteHome:
             )
         days_left = check_certificate(certificate, read_key(self.key), authority, bundle.site, str(bundle_file))
         self._check_same_federation(bundle_file, bundle, fingerprint(authority))
+        check_bundle_signature(bundle_file, bundle)
         _check_dataset(dataset)
         write_certificate(self.authority, authority)
         write_certificate(self.certificate, certificate)

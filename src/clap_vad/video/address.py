@@ -8,14 +8,13 @@ from pathlib import Path
 
 from ..core.logins import without_login
 from ..errors import ClapError
+from .containers import stream_options
 from .names import as_address
 
 __all__ = ["Address"]
 
 _STREAMS = "rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "srt", "tcp"
 _CAMERA = re.compile(r"camera:([0-9]+)|/dev/video([0-9]+)")
-_NETWORK = "rtsp,rtsps,rtmp,rtmps,rtp,srtp,http,https,httpproxy,udp,srt,tcp,tls,crypto,data"
-"""Protocols that an address on a network may lead to; no file of this machine is among them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Address:
         """What FFmpeg is told when it opens this, so that a dead connection is noticed within ``patience`` seconds."""
         if self.device is not None:
             return {}
-        options = {"protocol_whitelist": _NETWORK}
+        options = stream_options()
         microseconds = str(round(patience * 1e6))
         if self.text.lower().startswith("rtsp"):
             return {**options, "rtsp_transport": "tcp", "timeout": microseconds}

@@ -21,10 +21,11 @@ from ..core.events import ASSUMED_FPS
 from ..core.logins import hide_login
 from ..errors import ClapError
 from .address import Address
+from .containers import reason_of
 from .names import frame_files
 from .packets import whole_pictures
 from .pictures import Shaper
-from .reader import VideoReader, moving_picture, reason_of, stated_fps, without_times
+from .reader import VideoReader, moving_picture, stated_fps, without_times
 from .recorder import Recorder
 from .times import Clock, at_rate
 from .walltime import WallTime

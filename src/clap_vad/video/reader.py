@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 
 from ..core.events import ASSUMED_FPS
-from ..errors import ClapError
-from .names import as_address, frame_files
+from ..errors import ClapError, harmless
+from .containers import open_file
+from .links import leads_out
+from .names import frame_files
 from .pictures import Shaper
 from .recorder import Recorder
 from .times import Clock, at_rate, check_rate
 
-__all__ = ["VideoReader", "moving_picture", "reason_of", "stated_fps", "without_times"]
+__all__ = ["VideoReader", "moving_picture", "stated_fps", "without_times"]
 
+_LARGEST_PICTURE = 1 << 30  # bytes of a file in a folder of frames
 MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
 
 _Timed = Iterator[tuple[float, np.ndarray]]
@@ -49,7 +52,7 @@ class VideoReader:
 
     Pictures that differ in size from the first are scaled to it, rotation noted in the file is undone, a picture that
     cannot be decoded is left out (a broken file in a folder of frames repeats the one before, at its start the first
-    good one, so numbers still agree).
+    good one, so numbers still agree). A picture that is a link out of its folder counts as broken, and is not read.
 
     Raises:
         ClapError: the file is missing, empty, not a video, holds no picture, or none of it can be decoded.
@@ -114,19 +117,12 @@ class VideoReader:
             self._container = None
 
     def _open(self) -> Any:
-        import av
-
         if not self.path.exists():
             told = "a link that leads to no file; mend or remove it" if self.path.is_symlink() else "no such file"
             raise ClapError(f"{self.path}: {told}")
         if self.path.stat().st_size == 0:
             raise ClapError(f"{self.path}: the file is empty; fetch it again")
-        try:
-            options = {"protocol_whitelist": "file,crypto,data"}  # keeps play lists local
-            return av.open(as_address(self.path), options=options, metadata_errors="replace")
-        except (av.FFmpegError, ValueError) as error:
-            told = f"cannot be read as a video ({reason_of(error)}); play it, or fetch it again from where it was made"
-            raise ClapError(f"{self.path}: {told}") from None
+        return open_file(self.path)
 
     def _from_file(self, clock: Clock) -> _Timed:
         import av
@@ -182,9 +178,15 @@ class VideoReader:
         if not files:
             raise ClapError(f"{self.path}: no numbered pictures in this folder; give frames like 0001.jpg, 0002.jpg")
         broken: list[Path] = []
+        foreign = {file for file in files if leads_out(file, self.path)}
+        if len(foreign) == len(files):
+            raise ClapError(
+                f"{self.path}: its pictures are links that lead out of the folder; put the pictures themselves into it"
+            )
         picture, given = None, 0
         for number, file in enumerate(files):
-            data = np.fromfile(file, np.uint8)
+            readable = file not in foreign and file.stat().st_size <= _LARGEST_PICTURE
+            data = np.fromfile(file, np.uint8) if readable else np.empty(0, np.uint8)
             flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
             try:
                 decoded = cv2.imdecode(data, flag) if data.size else None
@@ -200,7 +202,9 @@ class VideoReader:
                     given += 1
         if broken:
             noun = "picture" if len(broken) == 1 else "pictures"
-            self.truncated = f"{len(broken)} {noun} could not be read, the first is {broken[0].name}"
+            self.truncated = f"{len(broken)} {noun} could not be read, the first is {harmless(broken[0].name)}"
+        if foreign:
+            self.truncated = f"{self.truncated}; links that lead out of the folder are not read"
 
 
 def stated_fps(stream: Any) -> float | None:
@@ -214,11 +218,6 @@ def without_times(stream: Any) -> bool:
     import av
 
     return bool(stream.container.format.flags & av.format.Flags.no_timestamps.value)
-
-
-def reason_of(error: Exception) -> str:
-    """What FFmpeg says of a failure."""
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def moving_picture(container: Any, name: Path | str) -> Any:

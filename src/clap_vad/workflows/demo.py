@@ -16,6 +16,7 @@ from ..datasets.truth import check_lengths, write_frame_labels
 from ..errors import ClapError
 from ..features.extraction import extract_features
 from ..features.extractor import Extractor, make_extractor
+from ..features.inputs import PassOver
 from ..features.store import FeatureStore
 from ..persistence import read_json, write_json
 from ..staging.rendering import TRUTH, RenderSettings
@@ -69,8 +70,9 @@ def demo(
         raise ClapError("--rounds must be at least 1, --seed at least 0")
     tool = make_extractor(EXTRACTOR, EXTRACTION)
     render = settings or RenderSettings(seed=seed)
-    held = _collect(out, videos, render, seed, rounds, tool)
-    skipped = _extract(out / "dataset" / "store", held)
+    links: dict[str, str] = {}
+    held = _collect(out, videos, render, seed, rounds, tool, lambda link, reason: links.update({str(link): reason}))
+    skipped = {**_extract(out / "dataset" / "store", held), **links}
     truth = read_truth(videos or out / "videos")
     used = _create(out / "dataset", held, truth)
     results = _train(out, {v.site for v in used if v.split == "train"}, seed, rounds)
@@ -100,7 +102,13 @@ def demo(
 
 
 def _collect(
-    out: Path, videos: Path | None, render: RenderSettings, seed: int, rounds: int, tool: Extractor
+    out: Path,
+    videos: Path | None,
+    render: RenderSettings,
+    seed: int,
+    rounds: int,
+    tool: Extractor,
+    pass_over: PassOver,
 ) -> list[DemoVideo]:
     """The videos, after making sure that ``out`` is this demo's folder."""
     choices: dict[str, Any] = {"rounds": rounds, "seed": seed, "rendered": asdict(render) if videos is None else None}
@@ -116,7 +124,7 @@ def _collect(
         if known is None:
             write_json(file, choices)
         return rendered_videos(out / "videos", render)
-    held = own_videos(videos, out / "videos", tool, leave_out=out)
+    held = own_videos(videos, out / "videos", tool, leave_out=out, pass_over=pass_over)
     seen = [[v.name, v.site, v.split, str(v.source), *_state(v.source)] for v in held]
     if known is None:
         write_json(file, {**choices, "videos": seen})

@@ -11,12 +11,13 @@ import numpy as np
 
 from ..core.naming import natural_key
 from ..datasets.truth import read_frame_labels
-from ..errors import ClapError
+from ..errors import ClapError, harmless, unprintable
 from ..features.extractor import Extractor
-from ..features.inputs import find_inputs
+from ..features.inputs import PassOver, find_inputs
 from ..features.naming import video_name
 from ..staging.rendering import TRUTH, RenderSettings, clip_path, render_clips
 from ..staging.sites import SITES
+from ..video.links import leads_out
 
 __all__ = ["DemoVideo", "link_videos", "own_videos", "read_truth", "rendered_videos", "stories"]
 
@@ -50,11 +51,14 @@ def rendered_videos(folder: Path, settings: RenderSettings) -> list[DemoVideo]:
     return [DemoVideo(plan.name, plan.site, plan.split, path, path, plan.anomaly) for plan, path in placed]
 
 
-def own_videos(source: Path, folder: Path, extractor: Extractor, leave_out: Path) -> list[DemoVideo]:
+def own_videos(
+    source: Path, folder: Path, extractor: Extractor, leave_out: Path, pass_over: PassOver
+) -> list[DemoVideo]:
     """The user's videos: every sub-folder of ``source`` is a site; :func:`link_videos` gives each its ``path``.
 
     Videos in ``SITE/test`` and those with truth in ``source/frame_labels.npz`` are for testing, all others for
-    training. A name that several sites use gets the site in front of it.
+    training. A name that several sites use gets the site in front of it. ``pass_over`` is told of links that lead
+    out of their folder.
 
     Raises:
         ClapError: no folder, no site, a site without videos, or truth of an unknown video; says the layout needed.
@@ -62,12 +66,18 @@ def own_videos(source: Path, folder: Path, extractor: Extractor, leave_out: Path
     if not source.is_dir():
         raise ClapError(f"{source}: no such folder; {LAYOUT}")
     sites = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".") and not _same(p, leave_out)]
+    for link in [site for site in sites if leads_out(site, source)]:
+        sites.remove(link)
+        told = f"{link}: a link that leads out of {source}, so it was not followed; put the folder itself there"
+        pass_over(link, harmless(told))
     if not sites:
         raise ClapError(f"{source}: holds no sub-folder; {LAYOUT}")
+    if strange := [site for site in sites if unprintable(site.name)]:
+        raise ClapError(f"{source}: {strange[0].name!r} cannot name a site; rename the folder")
     found = []
     for site in sorted(sites, key=lambda p: natural_key(p.name)):
         try:
-            inputs = find_inputs([site], extractor, leave_out=[leave_out])
+            inputs = find_inputs([site], extractor, leave_out=[leave_out], pass_over=pass_over)
         except ClapError as error:
             raise ClapError(f"{error} ({LAYOUT})") from None
         found += [(site, name, path) for name, path in sorted(inputs.items(), key=lambda item: natural_key(item[0]))]

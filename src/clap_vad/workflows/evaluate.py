@@ -13,7 +13,7 @@ from ..errors import ClapError
 from ..evaluation.counts import FrameCounts, count_frames, pool_counts
 from ..evaluation.evaluate import evaluate_counts, mean_over_participants
 from ..features.extractor import EXTRACTORS
-from ..persistence import open_npz, read_json
+from ..persistence import NpzArrays, open_npz, read_json
 
 if TYPE_CHECKING:
     from ..detector.model import Model
@@ -132,7 +132,7 @@ def _models(run: Path, config: dict[str, Any]) -> dict[str, Path]:
     return {folder.name: folder for folder in folders}
 
 
-def _open_scores(file: Path) -> np.lib.npyio.NpzFile:
+def _open_scores(file: Path) -> NpzArrays:
     if not file.exists():
         raise ClapError(f"{file}: missing; score the dataset again with 'clap evaluate RUN --dataset DATASET'")
     return open_npz(file, "scores")

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, find_events
 from ..core.naming import storable
-from ..errors import ClapError
+from ..errors import ClapError, harmless
 from ..features.extractor import Extractor
 from ..features.inputs import find_inputs
 from ..persistence import save_npz
@@ -79,7 +79,7 @@ def score(
     judge = model if onnx is None else exported_model(onnx, model)
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
-    paths = _inputs(extractor, videos)
+    paths, skipped = _inputs(extractor, videos)
     for option, wanted in (("--scores", scores), ("--annotate", annotate), ("--plots", plots)):
         if wanted is not None:
             _refuse_equal_names(extractor, paths, option)
@@ -93,7 +93,6 @@ def score(
         if file is not None and os.path.realpath(file) in {os.path.realpath(path) for path in paths}:
             raise ClapError(f"{file}: is one of the videos and would be overwritten; name another file")
     done: list[ScoredVideo] = []
-    skipped: list[dict[str, str]] = []
     sections: list[Video] = []
     annotated: dict[str, str] = {}
     not_annotated: list[dict[str, str]] = []
@@ -147,14 +146,22 @@ def score(
     }
 
 
-def _inputs(extractor: Extractor, videos: Sequence[Path]) -> list[Path]:
-    """Files to score in the order given; a missing one is reported when its turn comes, so that the rest is scored."""
+def _inputs(extractor: Extractor, videos: Sequence[Path]) -> tuple[list[Path], list[dict[str, str]]]:
+    """Files to score in the order given, and the links that are not followed, as entries of ``skipped``.
+
+    A missing file is reported when its turn comes, so that the rest is scored.
+    """
     found: list[Path] = []
+    links: dict[str, str] = {}
+
+    def pass_over(link: Path, reason: str) -> None:
+        links[storable(str(link))] = reason
+
     for path in videos:
-        found += find_inputs([path], extractor).values() if path.is_dir() else [path]
+        found += find_inputs([path], extractor, pass_over=pass_over).values() if path.is_dir() else [path]
     if not found:
         raise ClapError("no video given; name at least one file or folder")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)), [{"path": link, "reason": reason} for link, reason in links.items()]
 
 
 def _refuse_equal_names(extractor: Extractor, paths: Sequence[Path], option: str) -> None:
@@ -176,4 +183,4 @@ def _subtitle(done: Sequence[ScoredVideo], threshold: float, quantile: float | N
 
 def _reason(path: Path, error: ClapError | OSError) -> str:
     told = str(error) if isinstance(error, ClapError) else f"{path}: {error.strerror or error}"
-    return storable(told)
+    return harmless(told)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events, timed
-from ..core.naming import natural_key, unprintable
+from ..core.naming import natural_key
 from ..core.regions import Region, peak_region
 from ..detector.homes import Homes
 from ..detector.judge import Judge
 from ..detector.model import Model
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from ..features.extractor import EXTRACTORS, Extractor, make_extractor, settings_of
 from ..reporting.page import Video
 

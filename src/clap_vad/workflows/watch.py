@@ -13,7 +13,7 @@ from typing import Any
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
 from ..core.ongoing import DEFAULT_MAX_LENGTH, OngoingEvents
 from ..detector.threads import fixed_threads
-from ..errors import ClapError
+from ..errors import ClapError, unprintable
 from ..features.extractor import EXTRACTORS
 from ..features.video_extractor import VideoExtractor
 from ..live.backoff import Backoff
@@ -91,6 +91,8 @@ def watch(
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     events = OngoingEvents(threshold=limit, max_gap=max_gap, min_length=min_length, max_length=max_length)
     named = camera or scene or (address.path.stem if address.path is not None else address.shown)
+    if unprintable(named):
+        raise ClapError(f"--name: {named!r} cannot name a camera; give it a name of printable characters")
     about = Watch(
         named,
         address.shown,

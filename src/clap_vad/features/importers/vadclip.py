@@ -11,10 +11,11 @@ import numpy as np
 
 from ...core.naming import natural_key
 from ...errors import ClapError
+from ...persistence import ArrayHeader
 from ..folders import choose_videos, common_dtype, find_files, refuse_names
 from ..importing import IMPORTERS, ForeignFeatures, ForeignVideo
 from ..naming import video_name
-from ..npyfile import NpyHeader, map_npy, read_npy_header
+from ..npyfile import map_npy, read_npy_header
 
 __all__ = ["per_crop"]
 
@@ -27,7 +28,7 @@ def per_crop(source: Path, index: Path | None, names: Path | None) -> ForeignFea
     refuse_names(names)
     videos = choose_videos(_group(find_files(source, ".npy")), index, source)
     crops = max(len(files) for files in videos.values())
-    headers: list[NpyHeader] = []
+    headers: list[ArrayHeader] = []
     dim, first = 0, source
     for name, files in videos.items():
         absent = [crop for crop in range(crops) if crop not in files]
