@@ -27,7 +27,7 @@ from ..federation.ledger import Ledger
 from ..federation.messages import ACKNOWLEDGEMENT, Message, encoded
 from ..federation.policy import Policy, RefusalError
 from ..federation.privacy import SitePrivacy
-from ..federation.run_account import RunAccount, unit_of
+from ..federation.run_account import RunAccount
 from ..federation.secure import SiteProtection
 from ..federation.site import Handler, Site
 from ..protection.signing import Signer
@@ -157,7 +157,7 @@ class _Program:
     def _begin(self, payload: Message, state: State) -> Message:
         agreed = Agreement.from_array(np.asarray(payload["agreement"]))
         epsilon, terms = agreed.check_promise(), agreed.plan().privacy
-        unit = "video" if terms is None else unit_of(terms)
+        unit = "video" if terms is None else terms.unit
         self.policy.check_run(len(agreed.participants), agreed.rounds, epsilon, agreed.secure, unit)
         assert self.account is not None  # given before any question
         self.account.check_run(terms)
