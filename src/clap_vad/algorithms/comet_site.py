@@ -25,6 +25,7 @@ from ..federation.conversation import Turn
 from ..federation.messages import Message
 from .method_site import MethodSite
 from .plan import Plan, SiteData
+from .rounds import turn_of_rounds
 
 __all__ = ["CometSite", "mixture_of", "placeless_columns"]
 
@@ -76,7 +77,7 @@ class CometSite(MethodSite):
         self.order = (
             Turn(("moments",)),
             Turn(("normalise",), lasting=True),
-            Turn(("expect",), plan.rounds + 1, "round", first=0),
+            turn_of_rounds(plan, data.participant, "expect", before=1),
             Turn(("settle",), lasting=True),
             Turn(("calibrate",), lasting=True),
         )
