@@ -18,6 +18,7 @@ from shrunk import shrink_generator
 from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.method import METHODS, make_method
+from clap_vad.algorithms.rounds import drawn_participants
 from clap_vad.core.accounting import calibrated
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.engines.inprocess import InProcessEngine
@@ -177,6 +178,24 @@ def test_rounds_are_whole_numbers_that_rise(honest):
                 refused(site, replace(ask, sequence=99), "rise|more than")
         else:
             site.handle(ask)
+
+
+def test_a_site_answers_no_round_for_which_it_is_not_drawn(tmp_path, dataset):
+    held = {site: [v for v in dataset.train_videos if v.startswith(site)] for site in ("north", "south", "east")}
+    for method in ("clap", "comet"):
+        plan, made = make_plan(rounds=8, normalise="federated", fraction=0.4), make_method(method, {})
+        federation = Federation(tmp_path / method, dataset, held, plan, made)
+        drawn = {number: drawn_participants(federation.agreed, number) for number in range(1, 9)}
+        for site in federation.sites():
+            (turn,) = (turn for turn in site._program.order if turn.counter)
+            for number, names in drawn.items():
+                ask = Ask(turn.steps[0], "", {"round": number})
+                if site.participant in names:
+                    assert turn.number(ask) == number
+                else:
+                    with pytest.raises(RefusalError, match=f"this site is not drawn for round {number}; refused"):
+                        turn.number(ask)
+        assert len(set(drawn.values())) > 1
 
 
 def test_notes_that_were_lost_are_no_fresh_start(honest):

@@ -34,6 +34,7 @@ from ..federation.privacy import KEY
 from ..protection.noise import gaussian_noise, keyed_digest
 from .method_site import MethodSite
 from .plan import Plan, SiteData
+from .rounds import turn_of_rounds
 
 __all__ = ["SIZE_SHARE", "CometSite", "mixture_of", "placeless_columns", "unit_share"]
 
@@ -96,7 +97,7 @@ class CometSite(MethodSite):
             Turn(("sizes",), lasting=True),
             Turn(("moments",)),
             Turn(("normalise",), lasting=True),
-            Turn(("expect",), plan.rounds + 1, "round", first=0),
+            turn_of_rounds(plan, data.participant, "expect", before=1),
             Turn(("settle",), lasting=True),
             Turn(("calibrate",), lasting=True),
         )

@@ -65,7 +65,7 @@ def read_sizes(total: np.ndarray, deviation: float) -> np.ndarray:
     not there, at a size a million times too large, would be all of the mean square. A dimension of which nothing is
     believed has size 1.
     """
-    counts = np.array([_believed(own, deviation) for own in total])
+    counts = np.array([_believed(own, deviation, gap=1) for own in total])
     squares = np.square(1.5 * 2.0 ** (np.arange(SIZE_BINS) + float(_LEAST_POWER)))
     held = counts.sum(axis=1)
     return np.where(held > 0, np.sqrt(counts @ squares / np.maximum(held, 1e-300)), 1.0)
@@ -173,16 +173,16 @@ def read_peaks(total: np.ndarray, deviation: float, bins: int, resolution: float
     return result
 
 
-def _believed(total: np.ndarray, deviation: float) -> np.ndarray:
-    """Counts without what noise alone might be."""
+def _believed(total: np.ndarray, deviation: float, gap: int = 2) -> np.ndarray:
+    """Counts without what noise alone might be, nor what lies beyond so many empty bins from the fullest one on."""
     if not deviation:
         return np.maximum(total, 0.0)
     counts = np.where(total > _BELIEVED * deviation, total, 0.0)
     empty = counts == 0
     fullest = int(np.argmax(counts))
-    ends = np.flatnonzero(empty[:-1] & empty[1:])
-    for beyond in ends[ends >= fullest][:1]:
+    ends = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(empty, gap).all(axis=1))
+    for beyond in ends[ends > fullest][:1]:
         counts[beyond:] = 0.0
     for before in ends[ends < fullest][-1:]:
-        counts[: before + 2] = 0.0
+        counts[: before + gap] = 0.0
     return counts

@@ -66,7 +66,7 @@ class Federation:
         checkpoint = Checkpoint(self.folder / "checkpoints")
         log = RoundLog(self.folder / "rounds.jsonl")
         log.rewind(int(checkpoint.load().get("round", 0)))
-        plan = replace(self.plan, participants=tuple(self.participants))
+        plan = self.agreed
 
         def steps(state: State) -> Steps:
             return self.method.coordinate(plan, state, lambda record: log.append({**record, **on_round(state)}))
@@ -81,6 +81,11 @@ class Federation:
             update_encoding=plan.update_encoding,
             on_left_out=on_left_out,
         )
+
+    @property
+    def agreed(self) -> Plan:
+        """The plan with those who take part."""
+        return replace(self.plan, participants=tuple(self.participants))
 
     def homes(self, state: State) -> dict[str, Model]:
         """The models of the participants' homes after the run that ended in this state, by scene.
@@ -107,7 +112,7 @@ class Federation:
     def program(self, participant: str) -> MethodSite:
         """The method's side at one participant."""
         data = site_data(self.dataset, participant, self.participants[participant], self.labelled)
-        return self.method.site(self.plan, data)
+        return self.method.site(self.agreed, data)
 
     def _site(self, participant: str) -> Site:
         home = self.folder / "sites" / participant
