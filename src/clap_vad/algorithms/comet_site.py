@@ -149,7 +149,11 @@ class CometSite(MethodSite):
     def _calibrate(self, payload: Message, state: State) -> Message:
         for name in ("common", "whole"):
             counts = np.asarray(payload[f"counts.{name}"])
-            if counts.shape != (SURPRISE_BINS,) or counts.dtype != np.int64 or (counts < 0).any():
+            if (
+                counts.shape != (SURPRISE_BINS,)
+                or counts.dtype != np.int64
+                or not ((counts >= 0) & (counts <= _MANY)).all()
+            ):
                 raise RefusalError("the scale of surprise sent to this site is not one of this release; refused")
             state[f"counts.{name}"] = counts
         usual = np.asarray(payload["usual_rows"])
