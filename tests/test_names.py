@@ -20,7 +20,6 @@ from clap_vad.cli.command import say
 from clap_vad.datasets.dataset import Dataset, parse_participants, read_videos_csv
 from clap_vad.datasets.truth import read_frame_labels
 from clap_vad.deployment.agreement import Agreement
-from clap_vad.deployment.introduction import description_from_array, description_to_array
 from clap_vad.errors import ClapError, harmless, unprintable
 from clap_vad.features.lists import read_list
 from clap_vad.features.store import FeatureStore
@@ -128,12 +127,6 @@ def in_an_agreement(name: str, where: str) -> None:
     Agreement.from_array(np.frombuffer(json.dumps(content).encode(), np.uint8))
 
 
-def in_a_description(name: str) -> None:
-    described = {"extractor": name, "settings": {}, "weights_sha256": None, "segment_frames": 16}
-    described |= {"crops": 1, "dim": 2, "normalise": "none"}
-    description_from_array(description_to_array(described))
-
-
 ENTRIES: dict[str, Callable[[Path, str], object]] = {
     **{column: lambda folder, name, c=column: in_a_table(folder, name, c) for column in ("video", "scene", "event")},
     "participant": lambda folder, name: in_participants(folder, name, "participants"),
@@ -148,7 +141,6 @@ ENTRIES: dict[str, Callable[[Path, str], object]] = {
         f"agreement's {key}": lambda folder, name, k=key: in_an_agreement(name, k)
         for key in ("participants", "labelled")
     },
-    "description": lambda folder, name: in_a_description(name),
 }
 LINEWISE = {"list": ("a line end", "a carriage return"), "index of a store": ()}
 """A line end within a list ends the line, so that no name holds it."""

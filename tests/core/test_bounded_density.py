@@ -115,7 +115,7 @@ def plain_step(before, rows):
     means = sums.sum / sums.mass[:, None]
     covariances = second - np.einsum("ki,kj->kij", means, means)
     held = sums.mass[:, None, None]
-    return means, (held * covariances + 20 * 0.1 * np.eye(d)) / (held + 20) + LEAST_VARIANCE * np.eye(d)
+    return means, (held * covariances + 5 * 0.1 * np.eye(d)) / (held + 5) + LEAST_VARIANCE * np.eye(d)
 
 
 def test_without_noise_and_with_nothing_far_out_a_step_is_one_of_plain_em():

@@ -74,6 +74,15 @@ def test_noise_moves_the_normalisation_of_many_rows_little():
     assert (np.abs(1 / found.scale / 7 - 1) < 0.1).all()
 
 
+def test_one_count_that_is_noise_at_an_enormous_size_makes_no_size():
+    rng = np.random.default_rng(8)
+    rows = rng.standard_normal((2000, 3)).astype(np.float32)
+    for _ in range(50):
+        noisy = bounded.size_sums(rows, np.ones(2000)) + 12 * rng.standard_normal((3, bounded.SIZE_BINS))
+        noisy[1, -1] += 40.0  # at 2^21
+        assert (np.abs(np.log2(bounded.read_sizes(noisy, 12.0))) < 0.7).all()
+
+
 def test_a_number_that_never_varies_has_scale_0_without_noise():
     rows = np.column_stack([np.full(100, 7.0), np.arange(100.0)]).astype(np.float32)
     sizes = bounded.read_sizes(bounded.size_sums(rows, np.ones(100)), 0.0)

@@ -338,3 +338,28 @@ def test_same_source_gives_the_same_bytes(tmp_path: Path) -> None:
     for file in (tmp_path / "s").iterdir():
         assert file.read_bytes() == (tmp_path / "t" / file.name).read_bytes()
     assert json.loads((tmp_path / "s/store.json").read_text())["origin"]["source"] == str(tmp_path / "in")
+
+
+def test_links_out_of_the_folder_are_passed_over_and_named(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a_i3d.npy", random(3, 10, 16))
+    save(tmp_path / "in" / ".pool" / "b_i3d.npy", random(4, 10, 16))
+    save(tmp_path / "out" / "secret_i3d.npy", random(5, 10, 16))
+    (tmp_path / "in" / "b_i3d.npy").symlink_to(tmp_path / "in" / ".pool" / "b_i3d.npy")
+    (tmp_path / "in" / "c_i3d.npy").symlink_to(tmp_path / "out" / "secret_i3d.npy")
+    (tmp_path / "in" / "all").symlink_to("/", target_is_directory=True)
+    links = [str(tmp_path / "in" / name) for name in ("all", "c_i3d.npy")]
+    summary = import_features("rtfm", tmp_path / "in", tmp_path / "s")
+    assert summary["passed_over"] == links
+    assert [e.video for e in FeatureStore(tmp_path / "s").index] == ["a", "b"]
+    command = [sys.executable, "-m", "clap_vad.cli", "features", "import", "--format", "rtfm", str(tmp_path / "in")]
+    done = subprocess.run([*command, "--out", str(tmp_path / "t"), "--json"], capture_output=True, text=True)
+    assert done.returncode == 2 and all(link in done.stderr for link in links)
+    assert json.loads(done.stdout)["videos"] == 2
+    with pytest.raises(
+        ClapError, match=r"1 of its 1 videos are not in .*lead out of it are not followed, the first is .*/all"
+    ):
+        import_features("rtfm", tmp_path / "in", tmp_path / "u", index=listing(tmp_path, "c_i3d.npy"))
+    for file in ("a_i3d.npy", "b_i3d.npy"):
+        (tmp_path / "in" / file).unlink()
+    with pytest.raises(ClapError, match=r"holds no \.npy file \(links that lead out of it are not followed"):
+        import_features("rtfm", tmp_path / "in", tmp_path / "v")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sqlite3
@@ -184,8 +185,11 @@ def test_asked_to_stop_it_closes_what_is_open(run, tmp_path, how):
     process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
     database = tmp_path / "out" / "watch.db"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (database.exists() and rows(database, "SELECT 1 FROM events")):
+    told = []
+    while time.monotonic() < deadline and not told:
         time.sleep(0.2)
+        with contextlib.suppress(sqlite3.OperationalError):  # it is there before its tables are
+            told = rows(database, "SELECT 1 FROM events") if database.exists() else []
     process.send_signal(how)
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 0

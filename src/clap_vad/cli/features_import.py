@@ -31,4 +31,6 @@ def import_(source: Path, layout: str, index: Path | None, names: Path | None, d
         f"{summary['store']}: {summary['videos']} videos, {summary['segments']} segments of {summary['crops']} x "
         f"{summary['dim']} {summary['dtype']}, {how}"
     )
-    return Output(summary, text)
+    links = summary["passed_over"]
+    told = f"{source}: {len(links)} links that lead out of it were not followed ({', '.join(links)})"
+    return Output(summary, text, told if links else None)

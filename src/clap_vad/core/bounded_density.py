@@ -43,8 +43,8 @@ _MOST_RELATIVE_NOISE = 0.2
 _NEGLIGIBLE = 1e-4
 """Responsibility below which a row is left out of a component's sums, to save time."""
 
-_DEAD, _PRIOR_ROWS, _PRIOR_VARIANCE = 5.0, 20.0, 0.1
-_SPREAD = 0.5
+_DEAD, _PRIOR_ROWS, _PRIOR_VARIANCE = 5.0, 5.0, 0.1
+_SPREAD = 1.0
 """How much a component usually changes in a step, in its own coordinates: a noisier step is taken in part."""
 
 

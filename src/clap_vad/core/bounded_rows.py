@@ -62,9 +62,11 @@ def units_in(total: np.ndarray) -> float:
 def read_sizes(total: np.ndarray, deviation: float) -> np.ndarray:
     """(d,) root mean square of each dimension, to within a tenth or two, from a sum of :func:`size_sums`.
 
-    Bins that noise alone might fill count as empty. A dimension of which nothing is believed has size 1.
+    Bins that noise alone might fill count as empty, and so does what lies apart from the fullest: one count that is
+    not there, at a size a million times too large, would be all of the mean square. A dimension of which nothing is
+    believed has size 1.
     """
-    counts = np.where(total > _BELIEVED * deviation, total, 0.0)
+    counts = np.array([_believed(own, deviation) for own in total])
     squares = np.square(1.5 * 2.0 ** (np.arange(SIZE_BINS) + float(_LEAST_POWER)))
     held = counts.sum(axis=1)
     return np.where(held > 0, np.sqrt(counts @ squares / np.maximum(held, 1e-300)), 1.0)
@@ -195,5 +197,5 @@ def _believed(total: np.ndarray, deviation: float) -> np.ndarray:
     for beyond in ends[ends >= fullest][:1]:
         counts[beyond:] = 0.0
     for before in ends[ends < fullest][-1:]:
-        counts[: before + 1] = 0.0
+        counts[: before + 2] = 0.0
     return counts

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ClapError, unprintable
+from ..errors import ClapError
 from ..federation.ask import Ask, Reply, State
 from ..federation.messages import ACKNOWLEDGEMENT, DESCRIPTION_BYTES
 from .agreement import Agreement
@@ -34,8 +34,6 @@ def description_from_array(array: np.ndarray) -> dict[str, Any]:
         raise ClapError("not a description of features")
     if any(type(content[name]) not in kinds for name, kinds in _ENTRIES.items()):
         raise ClapError("a description of features whose entries are of other types than declared")
-    if any(isinstance(value, str) and unprintable(value) for value in content.values()):
-        raise ClapError("a description of features with names that cannot be printed")
     if min(content["dim"], content["crops"], content["segment_frames"]) < 1:
         raise ClapError("a description of features with sizes below 1")
     return content

@@ -11,16 +11,20 @@ import numpy as np
 from ..core.naming import natural_key
 from ..errors import ClapError
 from ..persistence import ArrayHeader
+from ..video.links import leads_out
 from .lists import read_list
 from .naming import video_name
 
-__all__ = ["choose_videos", "common_dtype", "find_files", "group_by_video", "refuse_names"]
+__all__ = ["choose_videos", "common_dtype", "find_files", "group_by_video", "outward_links", "refuse_names"]
 
 T = TypeVar("T")
 
 
 def find_files(source: Path, extension: str) -> list[Path]:
-    """Files below ``source`` (or ``source`` itself) with an extension, naturally sorted; hidden ones are left out."""
+    """Files below ``source`` (or ``source`` itself) with an extension, naturally sorted.
+
+    Hidden ones are left out, and so are :func:`outward_links`.
+    """
     if source.is_file():
         return [source]
     if not source.is_dir():
@@ -29,12 +33,20 @@ def find_files(source: Path, extension: str) -> list[Path]:
         file
         for file in source.rglob("*")
         if file.suffix.lower() == extension
+        and not leads_out(file, source)
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(source).parts)
     ]
     if not found:
-        raise ClapError(f"{source}: holds no {extension} file; name the folder with the features")
+        raise ClapError(f"{source}: holds no {extension} file{_but(source)}; name the folder with the features")
     return sorted(found, key=lambda file: natural_key(file.relative_to(source).as_posix()))
+
+
+def outward_links(source: Path) -> list[Path]:
+    """The links below a folder that lead out of it, which are not followed; in order of their names."""
+    if not source.is_dir():
+        return []
+    return sorted((path for path in source.rglob("*") if leads_out(path, source)), key=lambda path: path.as_posix())
 
 
 def group_by_video(files: Iterable[Path]) -> dict[str, Path]:
@@ -58,10 +70,15 @@ def choose_videos(found: Mapping[str, T], index: Path | None, source: Path) -> d
     missing = [video for video in wanted if video not in found]
     if missing:
         raise ClapError(
-            f"{index}: {len(missing)} of its {len(wanted)} videos are not in {source} (first: '{missing[0]}'); "
-            "add their files or take them off the list"
+            f"{index}: {len(missing)} of its {len(wanted)} videos are not in {source} (first: '{missing[0]}')"
+            f"{_but(source)}; add their files or take them off the list"
         )
     return {video: found[video] for video in wanted}
+
+
+def _but(source: Path) -> str:
+    links = outward_links(source)
+    return f" (links that lead out of it are not followed, the first is {links[0]})" if links else ""
 
 
 def common_dtype(headers: Iterable[ArrayHeader]) -> str:

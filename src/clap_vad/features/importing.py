@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core.naming import storable
 from ..errors import ClapError
 from ..persistence import file_sha256, fsync_folder, write_bytes
 from ..progress import Advance, progress_bar
 from ..registry import Registry
+from .folders import outward_links
 from .journal import JOURNAL_HEADER, journal_line
 from .layout import check_dtype, claim_folder, describe_store, seal_folder
 from .npyfile import read_npy_header
@@ -88,7 +90,8 @@ def import_features(
         dtype: ``float16`` or ``float32``; by default what the source has.
 
     Returns:
-        ``format, store, videos, segments, crops, dim, dtype, zero_copy``.
+        ``format, store, videos, segments, crops, dim, dtype, zero_copy, passed_over``; the last are links below
+        ``source`` that lead out of it and were not followed.
 
     Raises:
         ClapError: anything in the source that is missing, broken or inconsistent, named.
@@ -115,6 +118,7 @@ def import_features(
         "dim": store.dim,
         "dtype": store.features.dtype.name,
         "zero_copy": zero_copy,
+        "passed_over": [storable(str(link)) for link in outward_links(source)],
     }
 
 
