@@ -66,6 +66,18 @@ def test_one_whole_video_more_moves_the_sums_by_at_most_1():
             assert distance(bounded_sums(asked, more, all_weights, radius_for(10, True)), few) <= 1 + 1e-4
 
 
+def test_a_video_of_one_crop_takes_nothing_of_longer_ones():
+    """A crop of it weighs 2048 times as much as one of theirs: none of these may count as negligible beside it."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((40_000, 4)).astype(np.float32)
+    weights = np.full(len(rows), 1 / 2048)
+    asked = Mixture(np.full(64, 1 / 64), np.zeros((64, 4)), np.tile(np.eye(4), (64, 1, 1)))
+    few = bounded_sums(asked, rows, weights, radius_for(4, True))
+    more = bounded_sums(asked, np.vstack([rows, rows[:1]]), np.append(weights, 1.0), radius_for(4, True))
+    assert few.norm > 1
+    assert distance(more, few) <= 1 + 1e-6
+
+
 def test_the_bound_is_reached():
     """A row far out has the whole norm: the noise covers no less than it has to."""
     one = Mixture(np.ones(1), np.zeros((1, 3)), np.eye(3)[None])

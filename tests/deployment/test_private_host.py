@@ -203,13 +203,34 @@ def test_what_has_no_noise_is_not_answered(hosts, whole, step, reply):
 
 
 @pytest.mark.parametrize("method", ["c2fpl", "gcl"])
-def test_a_method_without_a_private_form_answers_nothing(hosts, whole, method):
-    host = hosts()["north"]
-    options = {"local_epochs": 1}
-    host.handle("run", begin(agreement(whole, good(), method=method, options=options)))
-    for step, reply in (("moments", "feature_moments"), ("train", "model_update"), ("calibrate", "score_histogram")):
-        with pytest.raises(RefusalError):
-            host.handle("run", later(step, reply, **weights()))
+def test_a_method_without_a_private_form_is_not_begun_under_privacy(hosts, whole, method):
+    agreed = agreement(whole, good(), method=method, options={"local_epochs": 1})
+    with pytest.raises(RefusalError, match=f"method '{method}' with these settings hides no video; refused"):
+        hosts()["north"].handle("run", begin(agreed))
+
+
+def test_a_unit_that_a_method_does_not_hide_is_refused(hosts, whole):
+    """One crop more or less changes a clipped gradient by up to 2, and the noise is reckoned against 1."""
+    with pytest.raises(RefusalError, match="method 'clap' with these settings hides no crop; refused"):
+        hosts()["north"].handle("run", begin(agreement(whole, replace(good(), unit="crop"))))
+
+
+def test_a_sample_that_a_method_does_not_draw_is_refused(hosts, whole):
+    """Less noise keeps the promise where each round draws a tenth of the units; COMET sums them all."""
+    terms = calibrated(8.0, 1e-6, clip=1.0, sampling=0.1, lr=0.1, statistics=4, rounds=ROUNDS + 1, unit="crop")
+    made = agreement(whole, terms, method="comet", options={})
+    with pytest.raises(RefusalError, match="method 'comet' draws no sample of a site's crops; refused"):
+        hosts()["north"].handle("run", begin(made))
+    all_of_them = calibrated(8.0, 1e-6, clip=1.0, sampling=1.0, lr=0.1, statistics=4, rounds=ROUNDS + 1, unit="crop")
+    made = agreement(whole, all_of_them, method="comet", options={})
+    assert hosts()["north"].handle("another", begin(made)) == {}
+
+
+def test_terms_of_which_an_account_would_take_all_memory_are_refused(hosts, whole):
+    terms = replace(good(), rounds=100_000, statistics=100_000, noise_training=0.06, noise_statistics=0.06)
+    assert epsilon_of(terms) == math.inf
+    with pytest.raises(RefusalError, match="noise that does not keep its promise"):
+        hosts()["north"].handle("run", begin(agreement(whole, terms)))
 
 
 def test_secret_and_questions_lie_with_the_run_at_the_site(hosts, whole, tmp_path):

@@ -15,14 +15,16 @@ from scipy.stats import kstest
 from clap_vad.core.accounting import Terms
 from clap_vad.detector.network import last_layers, weight_shapes
 from clap_vad.errors import ClapError
+from clap_vad.federation.account import Account, Data
 from clap_vad.federation.ask import Ask, SecureSum
 from clap_vad.federation.checkpoint import SiteState
 from clap_vad.federation.conversation import Turn
 from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import Message, schema
-from clap_vad.federation.policy import RefusalError
+from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.privacy import KEY, SitePrivacy
 from clap_vad.federation.question import question_digest
+from clap_vad.federation.run_account import RunAccount
 from clap_vad.federation.secure import SiteProtection
 from clap_vad.federation.site import Site
 from clap_vad.protection.session import least_members
@@ -295,6 +297,41 @@ def test_a_question_that_failed_costs_nothing_for_nothing_was_said(tmp_path):
         here.handle(ask(sequence=sequence))
     with pytest.raises(RefusalError, match="budget"):
         here.handle(ask("calibrate", 4))
+
+
+def silent(question: Ask) -> Ask:
+    return replace(question, reply="acknowledgement", silent=True)
+
+
+def test_what_is_done_in_silence_counts_and_is_done_once(tmp_path):
+    """What a step draws shows in later answers: drawn anew again and again it would tell ever more, for nothing."""
+    here = site(tmp_path)
+    assert here.handle(silent(ask())) == here.handle(silent(ask())) == {}
+    assert here._privacy.spent()["statistics"] == 1 and here._program.keys[0] == here._program.keys[1]
+    here.handle(ask("tell", 1, number=1))
+    with pytest.raises(RefusalError, match="'scales' was done before; refused"):
+        here.handle(silent(ask()))
+    for sequence in range(2, 5):
+        here.handle(ask(sequence=sequence))
+    with pytest.raises(RefusalError, match="budget"):
+        here.handle(silent(ask(sequence=5)))
+
+
+def test_a_step_whose_answer_was_lost_is_done_in_silence_with_the_same_draws_for_nothing(tmp_path):
+    here = site(tmp_path)
+    here.handle(ask())
+    here.handle(silent(ask()))
+    assert here._program.keys[0] == here._program.keys[1]
+    assert here._privacy.spent()["statistics"] == 1
+
+
+def test_a_step_in_silence_stands_in_the_account(tmp_path):
+    account, data = Account(tmp_path / "account.jsonl"), Data.of(["v"], [b""])
+    ledger = Ledger(tmp_path / "ledger.jsonl", RunAccount(account, Policy(), "run", data, TERMS))
+    privacy = SitePrivacy("ada", TERMS, tmp_path, one_process=False)
+    Site("ada", Program(), SiteState(tmp_path / "state"), ledger, privacy=privacy).handle(silent(ask()))
+    assert [(one.schema, one.noise) for one in account.counted("run", data, "run")] == [("private_scales", 5.0)]
+    assert json.loads((tmp_path / "ledger.jsonl").read_text())["schema"] == "acknowledgement"
 
 
 def test_a_run_goes_on_under_the_terms_that_it_was_begun_on_alone(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.behaviour import Behaviour
 from ..core.bounded_density import bounded_sums, radius_for
-from ..core.bounded_rows import PEAK_BINS, moment_sums, peak_sums, scale_sums, size_sums
+from ..core.bounded_rows import PEAK_BINS, moment_sums, peak_sums, possible_bounds, scale_sums, size_sums
 from ..core.density import COMPONENTS, Mixture, adapted
 from ..core.evidence import over_crops, squashed
 from ..core.histogram import score_bins, score_histogram
@@ -52,7 +52,7 @@ _ENOUGH = 1000.0
 """Crops of a home at which its own say has half the weight that it has at most."""
 
 _PRIOR, _WEIGHT_PRIOR, _STEPS = 50.0, 500.0, 2
-_LARGEST, _MANY = 1e6, 1e15
+_MANY = 1e15
 
 
 def mixture_of(state: Mapping[str, np.ndarray | int | float]) -> Mixture:
@@ -111,8 +111,8 @@ class CometSite(MethodSite):
         sizes, most = np.asarray(payload["sizes"]), np.asarray(payload["most"])
         if sizes.shape != (self.dim,) or sizes.dtype != np.float64 or most.shape != () or most.dtype != np.float64:
             raise RefusalError("the sizes sent to this site are of another shape or type than its features; refused")
-        if not (np.isfinite(sizes).all() and (sizes > 0).all() and 0 < most < _LARGEST):
-            raise RefusalError("the sizes sent to this site are not finite numbers above 0; refused")
+        if not possible_bounds(sizes, float(most)):
+            raise RefusalError("the sizes sent to this site are none that follow from sums of this release; refused")
         rows = self._rows(self._behaviour, state)
         return dict(moment_sums(rows.rows, rows.weights * self._part(payload, state), sizes, float(most)))
 
@@ -150,7 +150,11 @@ class CometSite(MethodSite):
     def _calibrate(self, payload: Message, state: State) -> Message:
         for name in ("common", "whole"):
             counts = np.asarray(payload[f"counts.{name}"])
-            if counts.shape != (SURPRISE_BINS,) or counts.dtype != np.int64 or (counts < 0).any():
+            if (
+                counts.shape != (SURPRISE_BINS,)
+                or counts.dtype != np.int64
+                or not ((counts >= 0) & (counts <= _MANY)).all()
+            ):
                 raise RefusalError("the scale of surprise sent to this site is not one of this release; refused")
             state[f"counts.{name}"] = counts
         usual = np.asarray(payload["usual_rows"])

@@ -115,13 +115,16 @@ def epsilon_of(terms: Terms, statistics: int | None = None, rounds: int | None =
 
 
 def _epsilon(delta: float, sampling: float, statistics: tuple[float, int], training: tuple[float, int]) -> float:
+    if any(times and not noise for noise, times in (statistics, training)):
+        return math.inf
+    parts = ((statistics, 1.0), (training, sampling))
+    if math.fsum(times * _mean_loss(Release(noise, part)) for (noise, times), part in parts if times) > _MOST_LOSS:
+        return math.inf  # a site works this out for terms that somebody else sends
     # Imported here: it takes two seconds, and only runs under differential privacy need it.
     from dp_accounting import dp_event
     from dp_accounting.pld import PLDAccountant
 
     accountant = PLDAccountant(value_discretization_interval=_INTERVAL)
-    if any(times and not noise for noise, times in (statistics, training)):
-        return math.inf
     if statistics[1]:
         accountant.compose(dp_event.GaussianDpEvent(statistics[0]), statistics[1])
     if training[1]:

@@ -22,6 +22,7 @@ __all__ = [
     "moment_sums",
     "most_lengths",
     "peak_sums",
+    "possible_bounds",
     "read_normaliser",
     "read_peaks",
     "read_scale",
@@ -77,14 +78,26 @@ def most_lengths(units: float, deviation: float, dim: int) -> float:
     return min(_WIDEST, max(_NARROWEST, math.sqrt(_VARIANCE_NOISE / noise))) if noise else _WIDEST
 
 
+def possible_bounds(sizes: np.ndarray, most: float) -> bool:
+    """Whether :func:`read_sizes` and :func:`most_lengths` can have found these.
+
+    Others could make :func:`moment_sums` overflow or vanish, and then its bound does not hold: a row divided by a tiny
+    size is infinite if it is larger than a limit that the size sets, and whether it is would be told by a refusal.
+
+    >>> possible_bounds(np.ones(2), 3.0), possible_bounds(np.full(2, 1e-307), 3.0), possible_bounds(np.ones(2), 1e-100)
+    (True, False, False)
+    """
+    least, largest = 2.0**_LEAST_POWER, 2.0 ** (SIZE_BINS + _LEAST_POWER)
+    return bool((sizes >= least).all() and (sizes <= largest).all() and _NARROWEST <= most <= _WIDEST)
+
+
 def moment_sums(rows: np.ndarray, weights: np.ndarray, sizes: np.ndarray, most: float) -> dict[str, np.ndarray]:
     """Count, sum and sum of squares of (n, d) rows in units of ``sizes``, each row shortened.
 
     Args:
         rows: (n, d).
         weights: (n,).
-        sizes: (d,) above 0.
-        most: root mean squares per dimension that a row is shortened to.
+        sizes, most: :func:`possible_bounds`; a row is shortened to ``most`` root mean squares per dimension.
 
     Returns:
         ``count`` (1,), ``mean`` (d,) and ``square`` (d,), each a third of the squared norm.

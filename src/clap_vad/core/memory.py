@@ -13,6 +13,9 @@ NEIGHBOURS = 10
 _MOST_OF_A_TREE = 12
 """Dimensions; in more a tree looks at nearly every row, and a matrix product does so several times faster."""
 
+_MOST_LOGARITHM = 50.0
+"""Of a ratio of distances; nothing that is measured comes near."""
+
 _BLOCK = 256
 _MOST, _MOST_OF_WIDE = 20_000, 4_000
 
@@ -41,7 +44,9 @@ def usual_distance_ratio(ratio: float, usual_ratio: float, rows: int, usual_rows
     >>> usual_distance_ratio(1.0, 1.0, 100, 1600.0, 4)
     2.0
     """
-    return math.exp((ratio - usual_ratio + math.log(usual_rows) - math.log(rows)) / dim)
+    # Whoever sends the usual numbers could otherwise let it overflow, or not, by what the rows are.
+    logarithm = (ratio - usual_ratio + math.log(usual_rows) - math.log(rows)) / dim
+    return math.exp(min(max(logarithm, -_MOST_LOGARITHM), _MOST_LOGARITHM))
 
 
 class Memory:

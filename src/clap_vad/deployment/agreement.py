@@ -91,11 +91,18 @@ class Agreement:
         """Epsilon of the run's differential privacy; None for none.
 
         Raises:
-            RefusalError: the noise that the terms have does not keep their promise, or is not drawn by the sites.
+            RefusalError: the noise that the terms have does not keep their promise, or is not drawn by the sites; or
+                the method can promise no such thing.
         """
         if not self.privacy:
             return None
         terms = Terms(**self.privacy)
+        method = self.make_method()
+        if not method.private_statistics() or terms.unit not in method.private_units:
+            raise RefusalError(f"method '{self.method}' with these settings hides no {terms.unit}; refused")
+        if terms.sampling < 1 and not method.trains_by_sgd:
+            # It has all of its units in each sum, so drawing some saves no noise.
+            raise RefusalError(f"method '{self.method}' draws no sample of a site's {terms.unit}s; refused")
         if terms.seed is not None:
             raise RefusalError("noise from a number that the coordinator knows; a site draws its own")
         if terms.epsilon is not None and epsilon_of(terms) > terms.epsilon * (1 + _ROUNDING):

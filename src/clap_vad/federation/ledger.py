@@ -34,7 +34,9 @@ class Ledger:
         self._file, self.folder, self._account = file, file.parent, account
         file.parent.mkdir(parents=True, exist_ok=True)
 
-    def record(self, ask: Ask, schema: str, message: Message, protection: str, peer: str = "coordinator") -> None:
+    def record(
+        self, ask: Ask, schema: str, message: Message, protection: str, peer: str = "coordinator", done: str = ""
+    ) -> None:
         """Write the line; called before the message is handed to the engine.
 
         Args:
@@ -43,6 +45,7 @@ class Ledger:
             message: what leaves.
             protection: ``noised``, ``masked``, both, or ``none``.
             peer: who gets it.
+            done: schema of what a step that was done in silence would have answered, where it counts all the same.
 
         Raises:
             RefusalError: it would exceed a bound of the site's policy over runs.
@@ -52,7 +55,7 @@ class Ledger:
             digest.update(key.encode())
             digest.update(np.asarray(message[key]).tobytes())
         if self._account is not None:
-            self._account.enter(ask, schema, digest.hexdigest())
+            self._account.enter(ask, done or schema, digest.hexdigest())
         line = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "sequence": ask.sequence,

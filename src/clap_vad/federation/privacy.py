@@ -91,24 +91,33 @@ class SitePrivacy:
     def enter(self, ask: Ask, schema: str) -> Message:
         """Take in a question before it is answered.
 
+        A step that is done in silence costs what its answer would: what it draws shows in what is answered later. It
+        is done once, so that nothing is drawn again and again.
+
+        Args:
+            ask: the question.
+            schema: of the step's answer, also where that stays unsaid.
+
         Returns:
             Its payload, with :data:`KEY`.
 
         Raises:
-            RefusalError: the budget of the run is spent.
+            RefusalError: the budget of the run is spent, or a step is to be done in silence that was done before.
         """
         noted, kind = self._read(), schema_of(schema).noised
-        question = question_digest(ask).hex()
+        question = question_digest(replace(ask, reply=schema) if ask.silent else ask).hex()
         # The same sum, or no sum: nobody can take the same noise off itself then.
         same = ask.secure is None or self._one_process or (bool(noted) and noted[-1].sum == ask.secure.identity)
         last = noted[-1] if noted and noted[-1].question == question and same else None
         if last is None:
+            if kind and ask.silent and any(each.question == question for each in noted):
+                raise RefusalError(f"participant '{self._participant}': '{ask.step}' was done before; refused")
             self._check_budget(kind)
         before = noted[-1].chain if noted else ""
         chain = last.chain if last else digest("clap-vad privacy 1", self._participant, before, question).hex()
         self._present = Noted(question, chain, kind, "", ask.secure.identity if ask.secure else "")
         self._last = last
-        if not kind and last is None:
+        if last is None and (ask.silent or not kind):
             self._note(self._present)
         return {**ask.payload, KEY: np.frombuffer(self._derived(chain, "step"), np.uint8)}
 

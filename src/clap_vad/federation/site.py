@@ -112,7 +112,7 @@ class Site:
         if bool(noised) != (self._privacy is not None and not schema_of(schema).bare):
             raise RefusalError(f"schema '{schema}' {'with' if noised else 'without'} noise; refused in this run")
         self._conversation.ask(ask, declared)
-        payload = ask.payload if self._privacy is None else self._privacy.enter(ask, schema)
+        payload = ask.payload if self._privacy is None else self._privacy.enter(ask, declared)
         accepted = ask.accepted.get(self.participant, -1)
         state = dict(self._states.before(accepted + 1))
         try:
@@ -138,7 +138,8 @@ class Site:
             message = self._protection.mask(ask, message, self._program.dim)
         self._states.save(ask.sequence, accepted, state)
         protection = [word for word, there in (("noised", noised), ("masked", masked)) if there]
-        self._ledger.record(ask, schema, message, ", ".join(protection) or "none")
+        done = declared if ask.silent and self._privacy is not None else ""
+        self._ledger.record(ask, schema, message, ", ".join(protection) or "none", done=done)
         return message
 
     def _answer_phase(self, ask: Ask) -> Message:
