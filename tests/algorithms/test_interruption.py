@@ -71,7 +71,9 @@ def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, request, 
     made = make_method(method, options)
     undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
     phases = 4 if plan.secure else 1  # under masks all answer four times
-    state, stops = run_with_stops(Federation(tmp_path / "stopped", dataset, held, plan, made), replies=len(held) * phases + 1)
+    state, stops = run_with_stops(
+        Federation(tmp_path / "stopped", dataset, held, plan, made), replies=len(held) * phases + 1
+    )
     assert stops >= int(undisturbed["sequence"]) - 1  # never more than one question at a time
     assert_same_run(state, undisturbed, tmp_path / "stopped", tmp_path / "undisturbed")
     assert_same_homes(*(Federation(tmp_path / name, dataset, held, plan, made) for name in ("stopped", "undisturbed")))

@@ -221,7 +221,11 @@ def test_a_step_of_one_component_gives_mean_and_covariance_of_all_rows():
     unit = Mixture(np.array([1.0, 0.0]), np.zeros((2, d)), np.tile(np.eye(d), (2, 1, 1)))
     sums = bounded_sums(unit, rows, np.ones(len(rows)), 60.0)
     np.testing.assert_allclose(sums.mass / SHARES[0], [len(rows), 0], rtol=1e-12)
-    made, wide, n = next_fit(Fit.begun(unit), sums, 60.0, 0.0, average=False).mixture, rows.astype(np.float64), len(rows)
+    made, wide, n = (
+        next_fit(Fit.begun(unit), sums, 60.0, 0.0, average=False).mixture,
+        rows.astype(np.float64),
+        len(rows),
+    )
     np.testing.assert_allclose(made.means[0], wide.mean(axis=0), rtol=1e-6)
     expected = (n * np.cov(wide.T, ddof=0) + 20 * 0.1 * np.eye(d)) / (n + 20) + LEAST_VARIANCE * np.eye(d)
     np.testing.assert_allclose(made.covariances[0], expected, rtol=1e-6, atol=1e-9)

@@ -112,13 +112,15 @@ def bounded_sums(mixture: Mixture, rows: np.ndarray, weights: np.ndarray, radius
     whitening = np.linalg.inv(np.linalg.cholesky(mixture.covariances))
     mass, first, second = np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
     for start, block in row_blocks(rows):
-        shares = posteriors(mixture, block) * weights[start : start + len(block), None]
-        for number in np.flatnonzero((shares > _NEGLIGIBLE * weights.max(initial=0.0)).any(axis=0)):
-            used = np.flatnonzero(shares[:, number] > _NEGLIGIBLE * weights.max())
+        responsibilities, own = posteriors(mixture, block), weights[start : start + len(block)]
+        # By the row alone: what one row is left out for must not hang on another's weight.
+        noticed = responsibilities > _NEGLIGIBLE
+        for number in np.flatnonzero(noticed.any(axis=0)):
+            used = np.flatnonzero(noticed[:, number])
             z = (block[used] - mixture.means[number]) @ whitening[number].T
             length = np.sqrt(np.einsum("nd,nd->n", z, z))
             z *= (radius / np.maximum(length, radius))[:, None]
-            share = shares[used, number]
+            share = responsibilities[used, number] * own[used]
             mass[number] += share.sum()
             first[number] += share @ z
             second[number] += (z * share[:, None]).T @ z

@@ -15,6 +15,8 @@ _MOST_OF_A_TREE = 12
 
 _BLOCK = 256
 _MOST, _MOST_OF_WIDE = 20_000, 4_000
+_MOST_EXPONENT = 50.0
+"""Of a ratio of distances: no honest density comes near it, and one that is a lie must not stop a site."""
 
 
 def most_remembered(dim: int) -> int:
@@ -41,7 +43,8 @@ def usual_distance_ratio(ratio: float, usual_ratio: float, rows: int, usual_rows
     >>> usual_distance_ratio(1.0, 1.0, 100, 1600.0, 4)
     2.0
     """
-    return math.exp((ratio - usual_ratio + math.log(usual_rows) - math.log(rows)) / dim)
+    exponent = (ratio - usual_ratio + math.log(usual_rows) - math.log(rows)) / dim
+    return math.exp(max(-_MOST_EXPONENT, min(_MOST_EXPONENT, exponent)))
 
 
 class Memory:
