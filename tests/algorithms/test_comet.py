@@ -103,7 +103,7 @@ def noise(T: int, C: int = 2, dim: int = 6, seed: int = 0) -> np.ndarray:
 def test_sites_together_find_the_density_of_one_that_holds_everything(tmp_path, dataset, roles):
     held = by_scene(dataset)
     _, apart, _ = run(tmp_path / "apart", dataset, held, roles=roles, rounds=4)
-    _, whole, _ = run(tmp_path / "whole", dataset, {"all": sum(held.values(), [])}, roles=roles, rounds=4)
+    _, whole, _ = run(tmp_path / "whole", dataset, {"all": [*itertools.chain(*held.values())]}, roles=roles, rounds=4)
     for name in ("normaliser.mean", "normaliser.scale"):
         np.testing.assert_allclose(apart[name], whole[name], rtol=1e-6)
     for name in ("weights", "means", "covariances"):
@@ -132,7 +132,7 @@ def test_secure_aggregation_gives_nearly_the_same_model_and_the_same_auc(tmp_pat
     for name in ("weights", "means", "covariances"):
         np.testing.assert_allclose(secure[1][f"mixture.{name}"], plain[1][f"mixture.{name}"], rtol=1e-4, atol=1e-4)
     # Without masks the sites at both ends are not in the scales; under masks nobody sees them.
-    together = {"all": sum(by_scene(dataset).values(), [])}
+    together = {"all": [*itertools.chain(*by_scene(dataset).values())]}
     whole = run(tmp_path / "whole", dataset, together, roles=ROLES)
     for name in ("counts.common", "counts.whole", "score_histogram"):
         one, other = secure[1][name], whole[1][name]
@@ -211,7 +211,7 @@ def test_without_noise_every_step_is_one_of_plain_em_on_all_rows_together(tmp_pa
         return {}
 
     state = Federation(tmp_path, dataset, held, plan, COMET).run(on_round=on_round)
-    rows = standardised(dataset, sum(held.values(), []), state)
+    rows = standardised(dataset, [*itertools.chain(*held.values())], state)
     np.testing.assert_allclose(rows.mean(axis=0), 0, atol=0.01)
     np.testing.assert_allclose(rows.std(axis=0), 1, atol=0.02)
     likelihoods = []
@@ -246,6 +246,40 @@ def test_the_noise_of_the_default_hardly_moves_the_density_of_many_crops(tmp_pat
     truth = -3 * (np.log(0.4 * np.sqrt(2 * np.pi)) + 0.5) - np.log(4)
     assert truth - 0.15 < likelihoods[math.inf] < truth + 0.01
     assert likelihoods[8.0] > likelihoods[math.inf] - 0.15
+
+
+def test_a_masked_sum_that_cannot_be_true_ends_with_a_sentence(tmp_path, monkeypatch, dataset):
+    """Nobody can be named; a round is passed over."""
+    held, honest, bad = by_scene(dataset), CometSite._expect, [2]
+
+    def lie(self: CometSite, payload: Message, state: State) -> Message:
+        much = int(payload["round"]) in bad and self.data.participant == "south"
+        return {name: np.asarray(value) * (50 if much else 1) for name, value in honest(self, payload, state).items()}
+
+    monkeypatch.setattr(CometSite, "_expect", lie)
+    _, state, _ = run(tmp_path / "a round", dataset, held, secure=True)
+    assert mixture_of(state).possible() and not left_out(state)
+    bad[:] = [0]
+    with pytest.raises(ClapError, match="cannot be true: their sums are longer than their crops allow") as error:
+        run(tmp_path / "the start", dataset, held, secure=True)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("unit", ["crop", "video"])
+@pytest.mark.parametrize("secure", [False, True], ids=["bare", "masked"])
+def test_an_honest_site_is_not_taken_for_a_liar_however_much_it_holds(tmp_path, unit, secure):
+    """One far larger than the others, one with hardly a crop, one in whose pictures there is mostly nobody."""
+    seldom = np.zeros((400, 3), bool)
+    seldom[::40, 0] = True
+    videos = {f"usual-{k}": (noise(20, 3, seed=k), np.ones((20, 3), bool)) for k in range(12)}
+    videos |= {f"large-{k}": (noise(150, 3, seed=k + 50), np.ones((150, 3), bool)) for k in range(60)}
+    videos |= {"night": (noise(400, 3, seed=200), seldom), "tiny": (noise(1, 3), np.array([[True, False, False]]))}
+    made = store_of(tmp_path / "d", videos, [name.split("-")[0] for name in videos])
+    held = {f"u{n}": [f"usual-{k}" for k in range(3 * n, 3 * n + 3)] for n in range(4)}
+    held |= {"large": [f"large-{k}" for k in range(60)], "night": ["night"], "tiny": ["tiny"]}
+    for epsilon in (math.inf, 8.0):
+        _, state, _ = run(tmp_path / str(epsilon), made, held, unit=unit, epsilon=epsilon, secure=secure, rounds=2)
+        assert not left_out(state)
 
 
 # Killed and resumed.
@@ -774,7 +808,7 @@ def test_thresholds_of_homes_are_by_their_own_sites_scores_whatever_another_says
     steps = partial(COMET.coordinate, plan, log=lambda record: None)
     state = coordinate(steps, engine, Checkpoint(other.folder / "checkpoints"), plan.dim)
     homes = other.homes(state)
-    assert homes.keys() == set(SCENES) - set(left_out(state))
+    assert homes.keys() == set(SCENES)
     assert left_out(state).keys() <= {"south"}
     for scene, model in homes.items():
         scores = np.concatenate(
