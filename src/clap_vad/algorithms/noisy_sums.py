@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..errors import ClapError
 from ..federation.ask import Reply, State
 from ..federation.coordinator import ANSWERED
 from ..federation.left_out import leave_out
@@ -39,7 +40,13 @@ class NoisySums:
         self._plan, self._terms, self._state = plan, plan.privacy, state
 
     def total(self, replies: Sequence[Reply]) -> dict[str, np.ndarray]:
-        """Sum of the replies in their order, by entry."""
+        """Sum of the replies in their order, by entry; raises :class:`ClapError` where there is none to believe."""
+        if not replies:
+            raise ClapError(
+                "what the participants sent for a common statistic cannot be true: their sums are longer than their "
+                "crops allow; leave out who lies (--without), and where masks hide who it is, run without "
+                "--secure-aggregation once to have it named"
+            )
         names = replies[0].message
         return {name: np.sum([np.asarray(reply.message[name]) for reply in replies], axis=0) for name in names}
 
@@ -73,7 +80,7 @@ class NoisySums:
         kept, lies = [], {}
         for reply in replies:
             entries = np.concatenate([np.ravel(value).astype(np.float64) for value in reply.message.values()])
-            noise = self.deviation(kind, len(replies) if self._plan.secure else 1)
+            noise = self.deviation(kind, None if self._plan.secure else 1)
             # The count itself had noise, and what is at home was sampled by it.
             most = 1.05 * self._most_units(reply) + noise * (math.sqrt(len(entries)) + _SLACK * 4)
             length = float(np.linalg.norm(entries))
