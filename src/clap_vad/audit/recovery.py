@@ -28,6 +28,7 @@ __all__ = [
     "chance_rows",
     "distinct_rows",
     "first_layers",
+    "hits",
     "least_errors",
     "own_rows",
     "recovered",
@@ -171,6 +172,23 @@ def least_errors(found: np.ndarray, targets: np.ndarray) -> np.ndarray:
         squares = np.square(block).sum(axis=1)[:, None] + sizes - 2.0 * block @ targets.T
         least = np.minimum(least, squares.min(axis=0))
     return np.sqrt(np.maximum(least, 0.0) / sizes)
+
+
+def hits(guesses: np.ndarray, targets: np.ndarray, error: float) -> np.ndarray:
+    """Which of (m, D) targets some of (n, D) guesses is nearest to and within a relative L2 error of, (m,) bool.
+
+    A guess stands for one target only, so that one in a dense place does not count for all about it.
+
+    >>> hits(np.array([[1.0, 0.0]]), np.array([[1.0, 0.01], [1.0, 0.02], [3.0, 0.0]]), 0.05).tolist()
+    [True, False, False]
+    """
+    got = np.zeros(len(targets), bool)
+    norms = np.maximum(np.linalg.norm(targets, axis=1), 1e-12)
+    for guess in guesses if len(targets) else guesses[:0]:
+        errors = np.linalg.norm(targets - guess, axis=1) / norms
+        nearest = int(errors.argmin())
+        got[nearest] |= errors[nearest] <= error
+    return got
 
 
 def recovered(found: np.ndarray, targets: np.ndarray) -> Recovered:
