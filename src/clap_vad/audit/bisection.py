@@ -1,13 +1,11 @@
 """Extremes by bisection, counts beyond a threshold: what a coordinator may ask within the bounds of an honest run.
 
-The normalisation is the honest one; means lie within the cut, variances within what rows allow. A component far out
-along a direction takes every row beyond a threshold from the one in the middle. Moved until it takes one row alone, it
-tells that row: the person that is the fastest, the tallest, the furthest to the left.
+The normalisation is the honest one; means lie within the cut, variances within what rows allow. Slabs along a number
+tell how many rows lie where; a component far out then takes every row beyond a threshold. Moved until it takes one row
+alone, it tells that row: the person that is the fastest, the tallest, the furthest to the left.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -15,115 +13,142 @@ from ..core.bounded_density import BoundedSums
 from ..core.density import COMPONENTS, CUT, LEAST_VARIANCE, Mixture
 from .cells import CellSums, padded
 
-__all__ = ["ExtremeSearch", "beyond", "directions", "exact_parts", "extreme_rows", "halves"]
+__all__ = ["ExtremeSearch", "directions", "exact_parts", "extreme_rows", "halves", "slabs"]
 
-_VARIANCE = 0.2
-_BISECTIONS = 7
-"""Of the range of a number, under noise; then the same is asked again and again. Without noise there is no need to."""
+_TRIES = 8
+"""Thresholds that are tried for one direction."""
+
+_PROFILES = 3
+"""Under noise a third of all questions is for the slabs, and the rest for one threshold."""
+
+_SLACK, _WITHIN = CUT / 32, 0.9
+_EDGES = np.linspace(-CUT, CUT, COMPONENTS + 1)
 
 
 def directions(dim: int) -> np.ndarray:
-    """(m, d) unit vectors: up and down along each number, as many as there are components for.
+    """(2 d, d) unit vectors: up along each number, then down.
 
     >>> directions(2).tolist()
-    [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+    [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]
     """
-    both = np.stack([np.eye(dim), -np.eye(dim)], axis=1).reshape(2 * dim, dim)
-    return both[: COMPONENTS - 1] + 0.0
+    return np.concatenate([np.eye(dim), -np.eye(dim)]) + 0.0
 
 
 def extreme_rows(rows: np.ndarray) -> np.ndarray:
-    """(m, d) the row that lies furthest along each direction."""
-    found: np.ndarray = rows[(rows @ directions(rows.shape[1]).T).argmax(axis=0)]
+    """(m, d) the rows that lie furthest along a direction, each once."""
+    found: np.ndarray = rows[np.unique((rows @ directions(rows.shape[1]).T).argmax(axis=0))]
     return found
 
 
-def beyond(dim: int, thresholds: np.ndarray) -> Mixture:
-    """A component in the middle, and one along each direction that takes what lies beyond its threshold.
+def slabs(along: np.ndarray) -> Mixture:
+    """As many slabs as there are components, next to each other along a (d,) unit vector, wide in all other ways."""
+    middles = (_EDGES[:-1] + _EDGES[1:]) / 2
+    covariance = CUT**2 * np.eye(len(along)) - (CUT**2 - LEAST_VARIANCE) * np.outer(along, along)
+    weights = np.full(COMPONENTS, 1 / COMPONENTS)
+    return Mixture(weights, middles[:, None] * along, np.tile(covariance, (COMPONENTS, 1, 1)))
+
+
+def halves(along: np.ndarray, threshold: float, radius: float | None = None) -> Mixture:
+    """Two components that part rows at a threshold along a unit vector; the second takes what lies beyond.
 
     Args:
-        dim: d.
-        thresholds: (m,) above 0 and below the cut.
+        along: (d,).
+        threshold: within the cut.
+        radius: R of sums in which no row is to be shortened that lies little beyond; None for the sharpest edge.
     """
-    along = directions(dim)[: len(thresholds)]
-    reach = np.minimum(2 * thresholds, CUT)  # equal weights part two components half way; beyond that weights do
-    logs = -(thresholds - reach / 2) * reach / _VARIANCE
-    weights = np.exp(np.concatenate([[0.0], np.clip(logs, -700, 700)]))
-    means = np.concatenate([np.zeros((1, dim)), along * reach[:, None]])
-    covariances = np.tile(_VARIANCE * np.eye(dim), (len(means), 1, 1))
-    return padded(Mixture(weights / weights.sum(), means, covariances))
+    reach, wide = CUT - abs(threshold), LEAST_VARIANCE
+    if radius is not None:
+        reach, wide = min(reach, _WITHIN * radius * LEAST_VARIANCE**0.5), CUT**2
+    means = np.outer([threshold - reach, threshold + reach], along)
+    covariance = wide * np.eye(len(along)) - (wide - LEAST_VARIANCE) * np.outer(along, along)
+    return padded(Mixture(np.full(2, 0.5), means, np.tile(covariance, (2, 1, 1))))
 
 
 class ExtremeSearch:
-    """Bisects along all directions at once.
+    """Looks for the furthest row along one direction after the other.
 
     Args:
         dim: d.
         radius: R of the sums.
         exact: whether the sums have no noise.
+        questions: that may be asked; under noise all are spent on the first direction.
     """
 
-    def __init__(self, dim: int, radius: float, exact: bool) -> None:
-        self._dim, self._radius, self._exact = dim, radius, exact
-        self._along = directions(dim)
-        self._low = np.full(len(self._along), 0.05)
-        self._high = np.full(len(self._along), CUT - 1e-9)
-        self._asked = self._low
-        self._mixture = beyond(dim, self._asked)
-        self._number = 0
-        self._alone: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._sums: BoundedSums | None = None
-        self._repeats = 0
+    def __init__(self, dim: int, radius: float, exact: bool, questions: int) -> None:
+        self._radius, self._exact = radius, exact
+        self._profiles = 1 if exact else max(questions // _PROFILES, 1)
+        self._along = list(directions(dim))
+        self._asked = slabs(self._along[0])
+        self._range: tuple[float, float] | None = None  # where the furthest row is, once slabs have told
+        self._kept: list[BoundedSums] = []
+        self._tries = 0
+        self._found: list[np.ndarray] = []
 
     def question(self) -> Mixture:
         """The next mixture."""
-        if self._exact or self._number < _BISECTIONS:
-            self._asked = (self._low + self._high) / 2
-        elif self._sums is None:
-            self._asked = self._low
-        self._mixture = beyond(self._dim, self._asked)
-        return self._mixture
+        along = self._along[0]
+        radius = self._radius if self._exact else None
+        self._asked = slabs(along) if self._range is None else halves(along, self._threshold(), radius)
+        return self._asked
+
+    def _threshold(self) -> float:
+        assert self._range is not None
+        return sum(self._range) / 2 if self._exact else self._range[0]
 
     def answered(self, sums: BoundedSums) -> None:
         """Take in the answer to the last question."""
-        found = CellSums(self._mixture, sums, self._radius)
-        if not self._exact and self._number >= _BISECTIONS:
-            self._sums = sums if self._sums is None else self._sums + sums
-            self._repeats += 1
-        else:
-            for k in range(len(self._along)):
-                mass = float(found.mass[k + 1])
-                if 0.9 < mass < 1.1:
-                    self._alone[k] = (self._mixture.means[k + 1], found.first[k + 1] / mass)
-                (self._low if mass > 0.5 else self._high)[k] = self._asked[k]
-        self._number += 1
+        self._kept.append(sums)
+        if self._range is None:
+            if len(self._kept) == self._profiles:
+                self._profiled()
+        elif self._exact:
+            self._bisected(CellSums(self._asked, sums, self._radius))
 
     @property
-    def guesses(self) -> dict[int, np.ndarray]:
-        """Direction -> the row that it believes to be the furthest along it."""
-        if self._sums is not None:
-            found = CellSums(self._mixture, self._sums.times(1 / self._repeats), self._radius)
-            for k in range(len(self._along)):
-                mass = max(float(found.mass[k + 1]), 1.0)
-                self._alone[k] = (self._mixture.means[k + 1], found.first[k + 1] / mass)
-        return {k: self._row(k, mean, z) for k, (mean, z) in self._alone.items()}
+    def guesses(self) -> np.ndarray:
+        """(n, d) rows that it believes to be the furthest along a direction."""
+        if not self._exact and self._range is not None and self._kept:
+            found = CellSums(self._asked, _mean(self._kept), self._radius)
+            return self._row(found.first[1] / max(float(found.mass[1]), 1.0))[None]
+        return np.array(self._found).reshape(-1, len(self._along[0]))
 
-    def _row(self, k: int, mean: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """From a row in a component's coordinates, which may have been shortened: how far out it is, is known."""
-        along = self._along[k]
-        z = z * math.sqrt(_VARIANCE)
-        out, known = float(z @ along), float(self._low[k] - mean @ along)
-        short = np.linalg.norm(z) >= self._radius * math.sqrt(_VARIANCE) * (1 - 1e-3)
-        factor = known / out if short and abs(out) > 1e-6 and known / out > 1 else 1.0
+    def _profiled(self) -> None:
+        found = CellSums(self._asked, _mean(self._kept), self._radius)
+        beyond = np.cumsum(found.mass[::-1])[::-1]
+        top = int(np.flatnonzero(beyond >= 0.5)[-1]) if (beyond >= 0.5).any() else 0
+        self._kept = []
+        row = found.opened(top, whole=True) if self._exact else np.zeros((0, 1))
+        if len(row) == 1:
+            self._next(row[0])
+        elif any(float(known @ self._along[0]) >= _EDGES[top] for known in self._found):
+            self._next(None)  # the fastest in one way is the fastest in another
+        else:
+            low, high = float(_EDGES[top]), float(_EDGES[top + 1])
+            self._range = (max(low - _SLACK, -CUT + _SLACK), min(high + _SLACK, CUT - 1e-9))
+
+    def _bisected(self, found: CellSums) -> None:
+        assert self._range is not None
+        (low, high), threshold = self._range, self._threshold()
+        self._tries += 1
+        row = found.opened(1, whole=True)
+        if len(row) == 1 or self._tries == _TRIES:
+            self._next(row[0] if len(row) == 1 else None)
+        else:
+            self._range = (threshold, high) if found.mass[1] > 0.5 else (low, threshold)
+
+    def _next(self, row: np.ndarray | None) -> None:
+        if row is not None:
+            self._found.append(row)
+        self._along.append(self._along.pop(0))
+        self._range, self._tries, self._kept = None, 0, []
+
+    def _row(self, z: np.ndarray) -> np.ndarray:
+        """From a row in the second component's coordinates, shortened to their bound: how far out it is, is known."""
+        assert self._range is not None
+        along, mean = self._along[0], self._asked.means[1]
+        out = float(z @ along)
+        factor = (sum(self._range) / 2 - float(mean @ along)) / out if abs(out) > 1e-9 else 0.0
         return np.clip(mean + z * factor, -CUT, CUT)
-
-
-def halves(dim: int, column: int, threshold: float) -> Mixture:
-    """Two components that part the rows at a threshold of one number; the second takes what lies beyond."""
-    reach = CUT - abs(threshold)
-    means = np.zeros((2, dim))
-    means[:, column] = threshold - reach, threshold + reach
-    return padded(Mixture(np.full(2, 0.5), means, np.tile(LEAST_VARIANCE * np.eye(dim), (2, 1, 1))))
 
 
 def exact_parts(told: np.ndarray, true: int) -> float:
@@ -133,3 +158,10 @@ def exact_parts(told: np.ndarray, true: int) -> float:
     0.6666666666666666
     """
     return float((np.rint(told) == true).mean())
+
+
+def _mean(sums: list[BoundedSums]) -> BoundedSums:
+    total = sums[0]
+    for each in sums[1:]:
+        total = total + each
+    return total.times(1 / len(sums))

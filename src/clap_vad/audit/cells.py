@@ -1,14 +1,7 @@
-"""Rows read off a mixture that a coordinator places as it likes: cells so small that one or two rows fall into each.
+"""Components that a coordinator places as it likes, and what their sums say of the rows that fall into each.
 
-A coordinator that lies asks about Gaussians no wider than a site allows. Each is a cell: all weight of a row goes to
-the one that it lies in. A cell that holds one row has no variance, and its mean is the row; of two rows the variance
-has one direction, and they lie at its ends. A first question cuts the space into cells, each later one cuts the
-smallest cells into slabs or clusters that should hold one or two rows each and leaves all other rows to a wide
-component. What is known of a row is taken off every answer so far, so that sums open one after the other: differences
-of two answers are what is left.
-
-Under noise nothing is certain. The same question asked in every round then gives means with less noise, and each cell's
-mean is a guess.
+A component is a cell: all weight of a row goes to the one that it lies in. A cell that holds one row has no variance,
+and its mean is the row; of two rows the variance has one direction, and they lie at its ends.
 """
 
 from __future__ import annotations
@@ -19,16 +12,16 @@ from collections.abc import Callable
 import numpy as np
 
 from ..core.bounded_density import SHARES, BoundedSums, bounded_sums
-from ..core.density import COMPONENTS, CUT, LEAST_VARIANCE, Mixture, posteriors
+from ..core.density import COMPONENTS, CUT, LEAST_VARIANCE, Mixture
 
-__all__ = ["CellSearch", "CellSums", "about", "averaged_guesses", "mean_sums", "padded"]
+__all__ = ["LEAST_MASS", "WHOLE", "CellSums", "about", "averaged_guesses", "mean_sums", "padded", "spheres"]
 
-_PER_CELL = 1.5
-"""Rows that a cell should hold."""
+WHOLE = 1e-3
+"""How far the weight of two rows may be from 2."""
 
-_SINGLE, _WHOLE = 1e-6, 1e-3
-_DRAWN, _PASSES = 30, 6
-_LEAST_MASS, _LEFT = 0.02, 0.5
+_SINGLE = 1e-6
+LEAST_MASS = 0.02
+"""Of a cell that says anything."""
 
 
 class CellSums:
@@ -79,14 +72,14 @@ class CellSums:
         """
         none = np.zeros((0, self.mixture.dim))
         mass = float(self.mass[cell])
-        if mass < _LEAST_MASS:
+        if mass < LEAST_MASS:
             return none
         z = self.first[cell] / mass
         values, vectors = np.linalg.eigh(self.second[cell] / mass - np.outer(z, z))
         small = _SINGLE * (1 + float(z @ z))
         if values[-1] < small:
             ends = z[None]
-        elif whole and abs(mass - 2) < _WHOLE and len(values) > 1 and values[-2] < small:
+        elif whole and abs(mass - 2) < WHOLE and len(values) > 1 and values[-2] < small:
             half = math.sqrt(values[-1]) * vectors[:, -1]
             ends = np.array([z + half, z - half])
         else:
@@ -96,157 +89,9 @@ class CellSums:
         return self.mixture.means[cell] + ends @ self._roots[cell].T
 
 
-class CellSearch:
-    """Adaptive questions about one set of rows; every answer may decide the next.
-
-    Args:
-        dim: d.
-        radius: R of the sums.
-        scale: standard deviation of the rows in the coordinates that the coordinator chose.
-        exact: whether the sums have no noise.
-        whole: whether a row counts 1 (under ``--dp crop``), not a part of its video.
-        rng: draws cells.
-    """
-
-    def __init__(
-        self, dim: int, radius: float, scale: float, *, exact: bool, whole: bool, rng: np.random.Generator
-    ) -> None:
-        self._dim, self._radius, self._scale, self._rng = dim, radius, scale, rng
-        self._exact, self._whole = exact, whole
-        self._answers: list[CellSums] = []
-        self._asked: Mixture | None = None
-        self._tries: dict[tuple[int, int], int] = {}
-        self.rows, self._weights = np.zeros((0, dim), np.float32), np.zeros(0)
-        self._guesses: list[np.ndarray] = []
-
-    def question(self) -> Mixture:
-        """The next mixture."""
-        if not self._answers:
-            self._asked = self._anywhere()
-        elif len(self._answers) == 1:
-            self._asked = self._everywhere()
-        else:
-            self._asked = self._focus()
-        return self._asked
-
-    def answered(self, sums: BoundedSums) -> None:
-        """Take in the answer to the last question."""
-        assert self._asked is not None
-        found = CellSums(self._asked, sums, self._radius)
-        self._answers.append(found)
-        if not self._exact:
-            few = [k for k in range(COMPONENTS) if 0.5 <= found.mass[k] <= 3.0]
-            self._guesses += [found.mean(k) for k in few]
-            return
-        if len(self.rows):
-            found.without(self.rows, self._weights)
-        while self._open():
-            pass
-
-    @property
-    def guesses(self) -> np.ndarray:
-        """(n, d) rows that it believes to be there."""
-        if self._exact:
-            return self.rows.astype(np.float64)
-        return np.array(self._guesses).reshape(-1, self._dim)
-
-    def _open(self) -> bool:
-        """Read what can be read; whether anything could."""
-        found: list[np.ndarray] = []
-        weights: list[float] = []
-        for answer in self._answers:
-            for cell in np.flatnonzero(answer.mass > _LEAST_MASS):
-                for row in answer.opened(int(cell), self._whole).astype(np.float32):
-                    known = [*self.rows, *found]
-                    if known and np.abs(np.array(known) - row).max(axis=1).min() < 1e-5:
-                        continue
-                    share = posteriors(answer.mixture, row[None].astype(np.float64))[0, cell]
-                    pair = self._whole and abs(answer.mass[cell] - 2) < _WHOLE
-                    weight = 1.0 if pair else float(answer.mass[cell] / max(share, _LEAST_MASS))
-                    found.append(row)
-                    weights.append(max(round(weight), 1) if self._whole else weight)
-        if not found:
-            return False
-        new, held = np.array(found, np.float32), np.array(weights)
-        for answer in self._answers:
-            answer.without(new, held)
-        self.rows, self._weights = np.concatenate([self.rows, new]), np.concatenate([self._weights, held])
-        return True
-
-    def _anywhere(self) -> Mixture:
-        """Cells about draws of a standard Gaussian: nothing else is known before the first question."""
-        return about(self._rng.standard_normal((COMPONENTS, self._dim)) * self._scale, self._scale)
-
-    def _everywhere(self) -> Mixture:
-        """All rows in as many cells as there may be, each about where rows are."""
-        answer = self._answers[0]
-        mass = np.maximum(answer.mass, 0.0)
-        shares = np.floor(COMPONENTS * mass / max(mass.sum(), 1e-9)).astype(int)
-        for cell in np.argsort(shares - COMPONENTS * mass / max(mass.sum(), 1e-9))[: COMPONENTS - shares.sum()]:
-            shares[cell] += 1
-        means, spreads = [], []
-        for cell in np.flatnonzero(shares):
-            centres, reach = self._cut(*self._believed(answer, int(cell)), int(shares[cell]))
-            means += list(centres)
-            spreads += [reach] * len(centres)
-        variance = max(LEAST_VARIANCE, (float(np.median(spreads)) / self._radius) ** 2 * 2)
-        return _mixture(np.zeros(len(means)), np.array(means), np.full(len(means), variance))
-
-    def _focus(self) -> Mixture:
-        """The smallest cells cut into such as should hold one or two rows; a wide component for all the rest."""
-        d, room = self._dim, COMPONENTS - 1
-        means, variances, logs = [], [], []
-        for _, answer, cell in self._eligible():
-            if room < 2:
-                break
-            number = self._answers.index(answer)
-            pieces = min(max(2, math.ceil(answer.mass[cell] / _PER_CELL)), room)
-            centres, reach = self._cut(*self._believed(answer, cell), pieces)
-            variance = max(LEAST_VARIANCE, (reach / self._radius) ** 2)
-            edge = 1.1 * reach  # beyond it a row belongs to the wide component
-            self._tries[number, cell] = self._tries.get((number, cell), 0) + 1
-            for centre in centres:
-                means.append(centre)
-                variances.append(variance)
-                logs.append(edge**2 / (2 * variance) + d / 2 * math.log(variance / CUT**2))
-            room -= len(centres)
-        if not means:
-            return self._anywhere()
-        return _mixture(np.array([*logs, 0.0]), np.array([*means, np.zeros(d)]), np.array([*variances, CUT**2]))
-
-    def _eligible(self) -> list[tuple[float, CellSums, int]]:
-        """Cells with rows that are not known, the smallest first, those that were cut before later."""
-        found = []
-        for number, answer in enumerate(self._answers[1:], start=1):
-            cells = COMPONENTS if number == 1 else COMPONENTS - 1  # the last one is the wide one
-            for cell in np.flatnonzero(answer.mass[:cells] > (_LEFT if number == 1 else _PER_CELL)):
-                tries = self._tries.get((number, int(cell)), 0)
-                found.append((float(answer.mass[cell]) * (1 + tries), answer, int(cell)))
-        return sorted(found, key=lambda each: each[0])
-
-    def _believed(self, answer: CellSums, cell: int) -> tuple[np.ndarray, np.ndarray]:
-        if answer.mass[cell] < _LEAST_MASS:
-            return answer.mixture.means[cell], answer.mixture.covariances[cell]
-        mean, spread = answer.gaussian(cell)
-        return np.clip(mean, -CUT, CUT), spread
-
-    def _cut(self, mean: np.ndarray, spread: np.ndarray, pieces: int) -> tuple[np.ndarray, float]:
-        """Centres of parts of a Gaussian that hold alike, by k-means on draws, and how far its rows are from them."""
-        drawn = self._rng.multivariate_normal(mean, spread, _DRAWN * pieces, check_valid="ignore")
-        centres = drawn[:pieces].copy()
-        for _ in range(_PASSES):
-            apart = np.square(drawn[:, None] - centres[None]).sum(axis=2)
-            nearest = apart.argmin(axis=1)
-            for piece in range(pieces):
-                if (nearest == piece).any():
-                    centres[piece] = drawn[nearest == piece].mean(axis=0)
-        apart = np.square(drawn[:, None] - centres[None]).sum(axis=2).min(axis=1)
-        return np.clip(centres, -CUT, CUT), float(np.sqrt(np.quantile(apart, 0.95)))
-
-
 def about(centres: np.ndarray, scale: float) -> Mixture:
     """Cells about up to 64 centres, (k, d), half a deviation of the rows wide."""
-    return _mixture(np.zeros(len(centres)), np.clip(centres, -CUT, CUT), np.full(len(centres), (0.5 * scale) ** 2))
+    return spheres(np.zeros(len(centres)), np.clip(centres, -CUT, CUT), np.full(len(centres), (0.5 * scale) ** 2))
 
 
 def padded(mixture: Mixture) -> Mixture:
@@ -273,7 +118,7 @@ def mean_sums(ask: Callable[[], BoundedSums], times: int) -> BoundedSums:
     return total.times(1 / times)
 
 
-def _mixture(logs: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Mixture:
+def spheres(logs: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Mixture:
     """Gaussians alike in all directions, with weights of these logarithms; those that are not needed have none."""
     weights = np.exp(np.clip(logs - logs.max(), -700, 0))
     variances = np.clip(variances, LEAST_VARIANCE, CUT**2)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..core.bounded_density import BoundedSums, radius_for
-from ..core.density import Mixture
+from ..core.density import CUT, Mixture
 from ..core.moments import Normaliser
+from ..core.randomness import keyed_generator
 from ..federation.ask import Ask
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from .configuration import Opened
 
-__all__ = ["TRUTH", "Known", "Liar"]
+__all__ = ["TRUTH", "Attacks", "Known", "Liar"]
 
 TRUTH = 1e-9
 """Part of the noise with which answers are as good as true; sites bound what they add up as they do with all of it."""
@@ -74,7 +76,7 @@ class Liar:
         ask = Ask(step, reply, payload, sequence=self._sequence, accepted=accepted)
         replies = [site.handle(ask) for site in self._sites]
         self._sequence += 1
-        return {name: np.sum([reply[name] for reply in replies], axis=0) for name in replies[0]}
+        return {name: np.sum([np.asarray(reply[name]) for reply in replies], axis=0) for name in replies[0]}
 
     def begin(self, scale: float = 1.0) -> tuple[Message, Message]:
         """Up to the normalisation.
@@ -104,3 +106,43 @@ class Liar:
         """(n, d) the sites' rows as they are now standardised: for the audit to compare with, never sent."""
         states = [site.state(self._sequence) for site in self._sites]
         return np.concatenate([state["rows"] for state in states]).astype(np.float64)
+
+
+@dataclass
+class Attacks:
+    """What all attacks on a run share.
+
+    Attributes:
+        opened: the run's configuration.
+        known: what its coordinator knows.
+        scratch: an empty folder.
+        numbers: of conversations.
+    """
+
+    opened: Opened
+    known: Known
+    scratch: Path
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def liar(self, names: Sequence[str], noise: float) -> Liar:
+        """A new conversation."""
+        number = next(self.numbers)
+        return Liar(self.opened, self.known, names, self.scratch / f"liar-{number}", noise=noise, number=number)
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Draws for this purpose."""
+        return keyed_generator(self.opened.plan.seed, 0, "", f"audit {purpose}")
+
+    def truth(self, names: Sequence[str]) -> np.ndarray:
+        """(n, d) the sites' rows as an honest run standardises them."""
+        liar = self.liar(names, TRUTH)
+        liar.begin()
+        return liar.rows()
+
+    def drawn(self, count: int, purpose: str) -> np.ndarray:
+        """(count, d) rows from the run's own density, which its coordinator has anyway."""
+        rng, mixture = self.rng(purpose), self.known.mixture
+        parts = rng.choice(len(mixture.weights), count, p=mixture.weights / mixture.weights.sum())
+        roots = np.linalg.cholesky(mixture.covariances)
+        found = mixture.means[parts] + np.einsum("nij,nj->ni", roots[parts], rng.standard_normal((count, mixture.dim)))
+        return np.clip(found, -CUT, CUT)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,16 @@ import numpy as np
 from ..algorithms.comet import Comet
 from ..algorithms.comet_site import mixture_of
 from ..audit.bisection import ExtremeSearch, exact_parts, extreme_rows, halves
-from ..audit.cells import CellSearch, about, averaged_guesses, mean_sums, padded
+from ..audit.cells import about, averaged_guesses, mean_sums, padded
 from ..audit.recovery import chance_rows, hits
+from ..audit.slabs import CellSearch
 from ..core.bounded_density import SHARES
-from ..core.density import CUT
 from ..core.moments import Normaliser
-from ..core.randomness import keyed_generator
 from ..federation.ask import State
 from ..federation.checkpoint import Checkpoint
 from ..protection.session import LEAST_COHORT, least_members
 from .configuration import Opened
-from .privacy_liar import TRUTH, Known, Liar
+from .privacy_liar import TRUTH, Attacks, Known
 from .privacy_replay import Observed
 from .privacy_subtraction import subtraction
 
@@ -34,45 +31,7 @@ _SCALE = 2.0
 """Standard deviation of the rows under attack: a narrowest component is then half as wide, and few rows are cut."""
 
 _ERROR = 0.05
-_COUNTED, _THRESHOLD = 3, 1.0
-
-
-@dataclass
-class _Attacks:
-    """What all attacks on a run share.
-
-    Attributes:
-        opened: the run's configuration.
-        known: what its coordinator knows.
-        scratch: an empty folder.
-        numbers: of conversations.
-    """
-
-    opened: Opened
-    known: Known
-    scratch: Path
-    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-
-    def liar(self, names: Sequence[str], noise: float) -> Liar:
-        number = next(self.numbers)
-        return Liar(self.opened, self.known, names, self.scratch / f"liar-{number}", noise=noise, number=number)
-
-    def rng(self, purpose: str) -> np.random.Generator:
-        return keyed_generator(self.opened.plan.seed, 0, "", f"audit {purpose}")
-
-    def truth(self, names: Sequence[str]) -> np.ndarray:
-        """(n, d) the sites' rows as an honest run standardises them."""
-        liar = self.liar(names, TRUTH)
-        liar.begin()
-        return liar.rows()
-
-    def drawn(self, count: int, purpose: str) -> np.ndarray:
-        """(count, d) rows from the run's own density, which its coordinator has anyway."""
-        rng, mixture = self.rng(purpose), self.known.mixture
-        parts = rng.choice(len(mixture.weights), count, p=mixture.weights / mixture.weights.sum())
-        roots = np.linalg.cholesky(mixture.covariances)
-        found = mixture.means[parts] + np.einsum("nij,nj->ni", roots[parts], rng.standard_normal((count, mixture.dim)))
-        return np.clip(found, -CUT, CUT)
+_COUNTED, _THRESHOLD = 5, 1.0
 
 
 def lying(opened: Opened, observed: Observed, run: Path, scratch: Path) -> dict[str, Any] | None:
@@ -91,7 +50,7 @@ def lying(opened: Opened, observed: Observed, run: Path, scratch: Path) -> dict[
     if not isinstance(opened.method, Comet):
         return None
     state = Checkpoint(run / "checkpoints").load()
-    attacks = _Attacks(opened, _known(state if "fit.mass" in state else observed.state), scratch)
+    attacks = Attacks(opened, _known(state if "fit.mass" in state else observed.state), scratch)
     small = sorted(opened.participants, key=lambda name: len(opened.participants[name]))
     secure, everybody = opened.plan.secure, len(opened.participants)
     least = least_members(everybody) if secure else 1
@@ -115,15 +74,13 @@ def _known(state: State) -> Known:
     return Known(normaliser, state["sizes"], float(state["sizes.most"]), mixture_of(state))
 
 
-def _slabs(attacks: _Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
+def _slabs(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
     """Rows read off cells in all rounds, by two ways to use the rounds; the better one counts."""
     truth, label = attacks.truth(names), ", ".join(names)
     liar = attacks.liar(names, noise)
     liar.begin(_SCALE)
     whole = attacks.opened.plan.privacy is None or attacks.opened.plan.privacy.unit == "crop"
-    search = CellSearch(
-        liar.dim, liar.radius, _SCALE, exact=liar.exact, whole=whole, rng=attacks.rng(f"cells {label}")
-    )
+    search = CellSearch(liar.dim, liar.radius, _SCALE, exact=liar.exact, whole=whole, rng=attacks.rng(f"cells {label}"))
     for _ in range(liar.questions):
         search.answered(liar.expect(search.question()))
     ways = {"adaptive": search.guesses / _SCALE}
@@ -148,24 +105,24 @@ def _slabs(attacks: _Attacks, names: Sequence[str], noise: float) -> dict[str, A
     }
 
 
-def _extremes(attacks: _Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
-    """The row that lies furthest along each direction, by bisection of all directions at once."""
+def _extremes(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
+    """The rows that lie furthest along a number, up or down: as many as one run's questions isolate."""
     truth, liar = attacks.truth(names), attacks.liar(names, noise)
     liar.begin()
-    search = ExtremeSearch(liar.dim, liar.radius, liar.exact)
+    search = ExtremeSearch(liar.dim, liar.radius, liar.exact, liar.questions)
     for _ in range(liar.questions):
         search.answered(liar.expect(search.question()))
     wanted = extreme_rows(truth)
     chance = extreme_rows(attacks.drawn(len(truth), f"extremes {names}"))
     return {
         "participants": list(names),
-        "directions": len(wanted),
-        "within_5": sum(bool(hits(row[None], wanted[k][None], _ERROR).any()) for k, row in search.guesses.items()),
-        "chance_density": sum(bool(hits(a[None], b[None], _ERROR).any()) for a, b in zip(chance, wanted, strict=True)),
+        "extremes": len(wanted),
+        "within_5": int(hits(search.guesses, wanted, _ERROR).sum()),
+        "chance_density": int(hits(chance, wanted, _ERROR).sum()),
     }
 
 
-def _counts(attacks: _Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
+def _counts(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
     """How many rows lie beyond a threshold, asked in every round, once by once and on average."""
     truth = attacks.truth(names)
     drawn = attacks.drawn(100_000, "counts")
@@ -173,7 +130,7 @@ def _counts(attacks: _Attacks, names: Sequence[str], noise: float) -> dict[str, 
     for column in range(min(_COUNTED, truth.shape[1])):
         liar = attacks.liar(names, noise)
         liar.begin()
-        mixture = halves(liar.dim, column, _THRESHOLD)
+        mixture = halves(np.eye(liar.dim)[column], _THRESHOLD)
         told = np.array([liar.expect(mixture).mass[1] / SHARES[0] for _ in range(liar.questions)])
         true = int((truth[:, column] > _THRESHOLD).sum())
         rng = attacks.rng(f"guess {column}")
@@ -194,7 +151,7 @@ def _counts(attacks: _Attacks, names: Sequence[str], noise: float) -> dict[str, 
     }
 
 
-def _differencing(attacks: _Attacks, name: str) -> dict[str, Any]:
+def _differencing(attacks: Attacks, name: str) -> dict[str, Any]:
     """Errors of one site's sums: from the sums with and without it where there are masks, else as it sends them."""
     everybody, secure = list(attacks.opened.participants), attacks.opened.plan.secure
     others = [other for other in everybody if other != name]
@@ -213,7 +170,7 @@ def _differencing(attacks: _Attacks, name: str) -> dict[str, Any]:
     }
 
 
-def _releases(attacks: _Attacks, names: Sequence[str], noise: float) -> dict[str, np.ndarray]:
+def _releases(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, np.ndarray]:
     """The same three questions to some sites, each answer as one vector."""
     liar = attacks.liar(names, noise)
     sizes, moments = liar.begin()
@@ -233,7 +190,7 @@ def _meaning(result: dict[str, Any]) -> str:
     if result["collusion"] is not None:
         parts.append(f"Where all other sites help it: {told(result['collusion'])}.")
     isolated = sum(row["within_5"] for row in result["extremes"])
-    asked = sum(row["directions"] for row in result["extremes"])
+    asked = sum(row["extremes"] for row in result["extremes"])
     parts.append(f"Of {asked} extreme rows it isolates {isolated}.")
     counts = result["counts"]
     parts.append(
