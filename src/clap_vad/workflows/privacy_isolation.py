@@ -64,7 +64,9 @@ def isolation(opened: Opened, observed: Observed, scratch: Path) -> dict[str, An
     # A coordinator may give the second cohort what the first one had, so that the others' updates stay as they were.
     names = {"normaliser.mean", "normaliser.scale"}
     known = {key: value for key, value in observed.state.items() if key in names}
-    again = replay(opened, scratch / "again", 1, without=name, known=known, everybody=True)
+    again = without
+    if observed.of("train"):  # of a method that sends no updates there is none to isolate
+        again = replay(opened, scratch / "again", 1, without=name, known=known, everybody=True)
     result |= _differenced(full, without, again, alone, name)
     told = [
         f"its {what} within {result[key]:.2g}"
