@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from clap_vad.audit.bisection import ExtremeSearch, directions, extreme_rows, halves, slabs
-from clap_vad.audit.cells import CellSums, about, averaged_guesses, mean_sums, padded
+from clap_vad.audit.cells import CellSums, about, mean_sums, padded
 from clap_vad.audit.recovery import hits
-from clap_vad.audit.slabs import CellSearch
+from clap_vad.audit.slabs import CellSearch, averaged_guesses
 from clap_vad.core.bounded_density import SHARES, BoundedSums, bounded_sums, radius_for
 from clap_vad.core.density import Mixture, posteriors
 
@@ -78,7 +78,21 @@ def test_the_same_question_again_and_again_has_less_noise():
     assert next(calls) == 25
     apart = (sums.mass - asked(mixture, rows).mass).std()
     assert 0.1 < apart < 0.3  # 1 / sqrt(25)
-    assert len(averaged_guesses(mixture, sums, RADIUS)) > 3
+
+
+def test_averages_find_where_many_rows_are_the_same():
+    rows = np.concatenate([some_rows(300), np.tile(np.float32([1.5, -1, 0.5, 2, -0.5]), (300, 1))])
+    mixture, count = about(some_rows(64, seed=7).astype(float), 1.0), iter(range(100))
+    guesses = averaged_guesses(
+        lambda mixture: asked(mixture, rows, 1.0, seed=next(count)),
+        mixture,
+        20,
+        radius=RADIUS,
+        scale=1.0,
+        rng=np.random.default_rng(3),
+    )
+    assert next(count) == 20
+    assert hits(guesses, rows[-1:].astype(float), 0.05).all()
 
 
 @pytest.mark.parametrize("threshold", [-1.0, 0.5, 2.0])

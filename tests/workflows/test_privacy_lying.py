@@ -65,7 +65,7 @@ def test_under_the_noise_of_the_default_nothing_comes_back_beyond_chance(tmp_pat
     found = lied(quick_train, dataset, tmp_path, rounds=6, secure_aggregation=secure)
     for row in [*found["slabs"], *(found["collusion"] or [])]:
         assert sum(row["guesses"].values()) > 20
-        assert row["within_5"] <= 1 + max(row["chance_gaussian"], row["chance_density"])
+        assert row["within_5"] <= 1 + max(row[f"chance_{kind}"] for kind in ("gaussian", "density", "groups"))
     assert sum(row["within_5"] for row in found["extremes"]) == 0
     assert min(row["off"] for row in found["counts"]) > 2
     assert found["differencing"]["expect"] > 0.5

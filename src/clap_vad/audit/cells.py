@@ -14,7 +14,7 @@ import numpy as np
 from ..core.bounded_density import SHARES, BoundedSums, bounded_sums
 from ..core.density import COMPONENTS, CUT, LEAST_VARIANCE, Mixture
 
-__all__ = ["LEAST_MASS", "WHOLE", "CellSums", "about", "averaged_guesses", "mean_sums", "padded", "spheres"]
+__all__ = ["LEAST_MASS", "WHOLE", "CellSums", "about", "mean_sums", "padded", "spheres"]
 
 WHOLE = 1e-3
 """How far the weight of two rows may be from 2."""
@@ -101,13 +101,6 @@ def padded(mixture: Mixture) -> Mixture:
     covariances = np.tile(np.eye(d), (COMPONENTS, 1, 1))
     weights[:k], means[:k], covariances[:k] = mixture.weights, mixture.means, mixture.covariances
     return Mixture(weights, means, covariances)
-
-
-def averaged_guesses(mixture: Mixture, sums: BoundedSums, radius: float) -> np.ndarray:
-    """(n, d) means of all cells that seem to hold something, from the mean of answers to one question."""
-    found = CellSums(mixture, sums, radius)
-    held = np.flatnonzero(found.mass >= 0.5)
-    return np.array([found.mean(int(cell)) for cell in held]).reshape(-1, mixture.dim)
 
 
 def mean_sums(ask: Callable[[], BoundedSums], times: int) -> BoundedSums:

@@ -28,6 +28,7 @@ __all__ = [
     "chance_rows",
     "distinct_rows",
     "first_layers",
+    "group_means",
     "hits",
     "least_errors",
     "own_rows",
@@ -189,6 +190,19 @@ def hits(guesses: np.ndarray, targets: np.ndarray, error: float) -> np.ndarray:
         nearest = int(errors.argmin())
         got[nearest] |= errors[nearest] <= error
     return got
+
+
+def group_means(rows: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(count, D) means of rows that lie next to each other: what knows groups of so many, and no single row.
+
+    >>> group_means(np.array([[0.0], [1.0], [9.0]]), 2, 3, np.random.default_rng(0)).round(1).tolist()
+    [[3.3], [3.3]]
+    """
+    found = np.zeros((count, rows.shape[1]))
+    for number, middle in enumerate(rng.integers(len(rows), size=count)):
+        apart = np.square(rows - rows[middle]).sum(axis=1)
+        found[number] = rows[np.argsort(apart, kind="stable")[:size]].mean(axis=0)
+    return found
 
 
 def recovered(found: np.ndarray, targets: np.ndarray) -> Recovered:

@@ -5,26 +5,36 @@ two rows each, and leaves all other rows to a wide component. What is known of a
 so that sums open one after the other: the differences of two answers are what is left. Every answer decides the next
 question, and all questions that a run has are asked.
 
-Under noise nothing is certain, and the mean of each cell that seems to hold a few rows is a guess.
+Under noise nothing is certain, and the mean of each cell that seems to hold a few rows is a guess. The other way to
+use the rounds is then to ask the same again and again, so that noise averages out: about cells anywhere, then about
+those that hold most, and at last about narrow ones there.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from ..core.bounded_density import BoundedSums
 from ..core.density import COMPONENTS, CUT, LEAST_VARIANCE, Mixture, posteriors
-from .cells import LEAST_MASS, WHOLE, CellSums, about, spheres
+from .cells import LEAST_MASS, WHOLE, CellSums, about, mean_sums, spheres
 
-__all__ = ["CellSearch"]
+__all__ = ["CellSearch", "averaged_guesses"]
 
 _PER_CELL, _LEFT = 1.5, 0.5
 """Rows that a cell should hold, and with how many a cell is looked at again."""
 
 _MOST_GUESSED = 3.0
 _DRAWN, _PASSES = 30, 6
+
+_PARTS = (0.25, 0.25, 0.5)
+"""Of the rounds: for cells anywhere, where most rows are, and narrow ones there."""
+_WIDTHS = (0.35, 0.17)
+"""Of the cells in the second and the third part, in deviations of the rows."""
+_DENSE, _LEAST_HELD = 24, 4.0
 
 
 class CellSearch:
@@ -173,3 +183,38 @@ class CellSearch:
                     centres[piece] = drawn[nearest == piece].mean(axis=0)
         apart = np.square(drawn[:, None] - centres[None]).sum(axis=2).min(axis=1)
         return np.clip(centres, -CUT, CUT), float(np.sqrt(np.quantile(apart, 0.95)))
+
+
+def averaged_guesses(
+    ask: Callable[[Mixture], BoundedSums],
+    mixture: Mixture,
+    questions: int,
+    *,
+    radius: float,
+    scale: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(n, d) means of cells that seem to hold something, from answers whose noise has been averaged.
+
+    Args:
+        ask: gives the answer to a question.
+        mixture: asked about first.
+        questions: that may be asked.
+        radius: R of the sums.
+        scale: standard deviation of the rows.
+        rng: draws cells beside those that hold most.
+    """
+    times = [max(1, int(part * questions)) for part in _PARTS[:-1]]
+    found = CellSums(mixture, mean_sums(partial(ask, mixture), times[0]), radius)
+    for width, often in zip(_WIDTHS, (times[1], max(1, questions - sum(times))), strict=True):
+        centres: list[np.ndarray] = []
+        for cell in np.argsort(-found.mass)[:_DENSE]:
+            if found.mass[cell] >= _LEAST_HELD or not centres:
+                middle = np.clip(found.mean(int(cell)), -CUT, CUT)
+                beside = COMPONENTS // _DENSE
+                centres += [middle, *(middle + width / 2 * scale * rng.standard_normal((beside, mixture.dim)))]
+        narrow = np.clip(np.array(centres)[:COMPONENTS], -CUT, CUT)
+        asked = spheres(np.zeros(len(narrow)), narrow, np.full(len(narrow), (width * scale) ** 2))
+        found = CellSums(asked, mean_sums(partial(ask, asked), often), radius)
+    held = np.flatnonzero(found.mass >= 0.5)
+    return np.array([found.mean(int(cell)) for cell in held]).reshape(-1, mixture.dim)

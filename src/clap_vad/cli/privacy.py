@@ -163,7 +163,8 @@ def _lying_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
         if found is None:
             return "-"
         chance = sum(max(row["chance_gaussian"], row["chance_density"]) for row in found)
-        return f"{sum(row['within_5'] for row in found):,} of {sum(row['rows'] for row in found):,} (chance {chance})"
+        close, whole, groups = (sum(row[key] for row in found) for key in ("within_5", "rows", "chance_groups"))
+        return f"{close:,} of {whole:,} (chance {chance}, groups {groups})"
 
     def mean(found: list[dict[str, Any]], key: str) -> float:
         return sum(row[key] for row in found) / len(found)

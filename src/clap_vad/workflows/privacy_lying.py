@@ -12,9 +12,9 @@ import numpy as np
 from ..algorithms.comet import Comet
 from ..algorithms.comet_site import mixture_of
 from ..audit.bisection import ExtremeSearch, exact_parts, extreme_rows, halves
-from ..audit.cells import about, averaged_guesses, mean_sums, padded
-from ..audit.recovery import chance_rows, hits
-from ..audit.slabs import CellSearch
+from ..audit.cells import about, padded
+from ..audit.recovery import chance_rows, group_means, hits
+from ..audit.slabs import CellSearch, averaged_guesses
 from ..core.bounded_density import SHARES
 from ..core.moments import Normaliser
 from ..federation.ask import State
@@ -30,7 +30,7 @@ __all__ = ["lying"]
 _SCALE = 2.0
 """Standard deviation of the rows under attack: a narrowest component is then half as wide, and few rows are cut."""
 
-_ERROR = 0.05
+_ERROR, _GROUP = 0.05, 20
 _COUNTED, _THRESHOLD = 5, 1.0
 
 
@@ -88,8 +88,9 @@ def _slabs(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, An
         liar = attacks.liar(names, noise)
         liar.begin(_SCALE)
         mixture = about(attacks.drawn(64, f"centres {label}") * _SCALE, _SCALE)
-        sums = mean_sums(lambda: liar.expect(mixture), liar.questions)
-        ways["averaged"] = averaged_guesses(mixture, sums, liar.radius) / _SCALE
+        rng = attacks.rng(f"averages {label}")
+        guesses = averaged_guesses(liar.expect, mixture, liar.questions, radius=liar.radius, scale=_SCALE, rng=rng)
+        ways["averaged"] = guesses / _SCALE
     found = {way: int(hits(guesses, truth, _ERROR).sum()) for way, guesses in ways.items()}
     best = max(found, key=lambda way: found[way])
     count, seed = len(ways[best]), attacks.opened.plan.seed
@@ -102,6 +103,7 @@ def _slabs(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, An
         "way": best,
         "chance_gaussian": int(hits(chance_rows(truth, count, seed), truth, _ERROR).sum()),
         "chance_density": int(hits(attacks.drawn(count, f"chance {label}"), truth, _ERROR).sum()),
+        "chance_groups": int(hits(group_means(truth, count, _GROUP, attacks.rng(label)), truth, _ERROR).sum()),
     }
 
 
@@ -182,9 +184,7 @@ def _releases(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str,
 
 def _meaning(result: dict[str, Any]) -> str:
     def told(rows: list[dict[str, Any]]) -> str:
-        return "; ".join(
-            f"{row['within_5']} of {row['rows']} rows of {_names(row)} (chance {_chance(row)})" for row in rows
-        )
+        return "; ".join(f"{row['within_5']} of {row['rows']} rows of {_names(row)} ({_chance(row)})" for row in rows)
 
     parts = [f"A coordinator that lies brings back within 5 %: {told(result['slabs'])}."]
     if result["collusion"] is not None:
@@ -205,5 +205,6 @@ def _names(row: dict[str, Any]) -> str:
     return f"'{names[0]}'" if len(names) == 1 else f"the sum over {len(names)} sites"
 
 
-def _chance(row: dict[str, Any]) -> int:
-    return max(row["chance_gaussian"], row["chance_density"])
+def _chance(row: dict[str, Any]) -> str:
+    chance = max(row["chance_gaussian"], row["chance_density"])
+    return f"chance {chance}, means of {_GROUP} rows {row['chance_groups']}"
