@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from synthetic import SCENES, make_dataset
 
+from clap_vad.algorithms.comet_site import CometSite
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
 from clap_vad.detector.homes import Homes
 from clap_vad.detector.models.mixture import Remembered
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.scoring import score_test_videos
+from clap_vad.federation.ask import State
+from clap_vad.federation.messages import Message
 from clap_vad.workflows.label import label
 from clap_vad.workflows.privacy_terms import Privacy
 
@@ -117,3 +120,16 @@ def test_videos_known_to_hold_an_anomaly_are_not_learned_from(tmp_path, quick_tr
         assert sizes["us", scene] == 2 * sum(segments[v] for v in videos)
         assert sizes["ws", scene] == 2 * sum(segments[v] for v in videos if not v.endswith(("-1", "-4")))
     assert sizes["ws", "east"] == 0
+
+
+def test_a_site_that_lies_is_left_out_without_a_home_and_the_run_ends(tmp_path, quick_train, dataset, monkeypatch):
+    honest = CometSite._expect
+
+    def lie(self: CometSite, payload: Message, state: State) -> Message:
+        sums = honest(self, payload, state)
+        return {k: np.asarray(v) * 1e6 for k, v in sums.items()} if self.data.participant == "north" else sums
+
+    monkeypatch.setattr(CometSite, "_expect", lie)
+    metrics = quick_train(dataset.path, tmp_path / "run", method="comet", rounds=2)
+    assert metrics["frame_auc"] > 0.7
+    assert Homes.load(tmp_path / "run").own.keys() == set(SCENES) - {"north"}

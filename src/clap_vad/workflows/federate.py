@@ -20,6 +20,7 @@ from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
 from ..federation.encoding import SiteEncoding
 from ..federation.ledger import Ledger
+from ..federation.left_out import left_out
 from ..federation.privacy import SitePrivacy
 from ..federation.secure import SiteProtection
 from ..federation.site import Site
@@ -90,13 +91,17 @@ class Federation:
     def homes(self, state: State) -> dict[str, Model]:
         """The models of the participants' homes after the run that ended in this state, by scene.
 
-        A scene that several participants hold is nobody's own; the common model judges it.
+        A scene that several participants hold is nobody's own; the common model judges it, as it judges those of who
+        was left out of the run.
         """
         found: dict[str, list[Model]] = {}
         if not self.method.has_homes:
             return {}
         question, sequence = self.method.final_question(state), int(state["sequence"])
+        out = left_out(state)
         for site in self.sites():
+            if site.participant in out:
+                continue
             known = site.state(sequence)
             # The threshold of a home is by its own site's scores, which nobody else can move.
             info = {"calibration": calibration_of(known)} if "score_histogram" in known else {}
