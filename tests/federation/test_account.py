@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -377,15 +377,8 @@ def test_a_run_without_differential_privacy_has_no_bound_and_one_after_it_neithe
         private(opened, policy, "run").check_run(TERMS)
 
 
-@dataclass(frozen=True)
-class CropTerms(Terms):
-    """Terms whose promise is for one crop."""
-
-    unit: str = "crop"
-
-
 def test_a_run_for_crops_spends_the_crops_budget_and_is_refused_where_videos_have_one(opened):
-    terms = CropTerms(**asdict(TERMS))
+    terms = replace(TERMS, unit="crop")
     one = epsilon_of(TERMS)
     permitted = Policy(maximum_spent={"crop": {"ever": one * 1.1}})
     private(opened, permitted, "run", terms).check_run(terms)
