@@ -83,6 +83,17 @@ def test_one_count_that_is_noise_at_an_enormous_size_makes_no_size():
         assert (np.abs(np.log2(bounded.read_sizes(noisy, 12.0))) < 0.7).all()
 
 
+@pytest.mark.parametrize("usual", [0.0, 1e-3])
+def test_a_number_that_is_mostly_next_to_nothing_has_the_size_of_the_rest(usual):
+    """A share of moving samples: 0 in most cells, and what matters is the others."""
+    rng = np.random.default_rng(9)
+    rows = rng.standard_normal((20_000, 4)) * [1, 5, 0.3, 2]
+    rows[rng.random(20_000) < 0.7, 1] = usual
+    total = bounded.size_sums(rows.astype(np.float32), np.ones(20_000)) + 10 * rng.standard_normal((4, 40))
+    root = np.sqrt(np.square(rows).mean(axis=0))
+    assert (np.abs(np.log2(bounded.read_sizes(total, 10.0) / root)) < 0.5).all()
+
+
 def test_a_number_that_never_varies_has_scale_0_without_noise():
     rows = np.column_stack([np.full(100, 7.0), np.arange(100.0)]).astype(np.float32)
     sizes = bounded.read_sizes(bounded.size_sums(rows, np.ones(100)), 0.0)

@@ -8,17 +8,19 @@ sets a memory of its own beside it, and judges its videos by both; these models 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import bounded_rows
+from ..core import bounded_rows, noisy_truth
 from ..core.behaviour import Behaviour
 from ..core.bounded_density import BoundedSums, Fit, components_for, least_mass, next_fit, radius_for
 from ..core.density import COMPONENTS, Mixture, reseeded, starting_mixture
 from ..core.histogram import BINS
+from ..core.noisy_truth import bounded_tails
 from ..core.randomness import keyed_generator
 from ..core.surprise import TAIL
 from ..detector.model import Model
@@ -27,7 +29,7 @@ from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from .comet_site import SIZE_SHARE, CometSite, mixture_of, placeless_columns, unit_share
 from .method import METHODS, Method
-from .noisy_sums import NoisySums
+from .noisy_sums import ImpossibleSumError, NoisySums
 from .plan import Plan, SiteData
 from .rounds import RoundMeter, drawn_participants, normaliser_of
 
@@ -78,7 +80,7 @@ class Comet(Method):
             yield from _round(plan, state, sums, log)
         if "counts.common" not in state:
             replies = yield Ask("settle", reply="row_scales", payload=_question(mixture_of(state)))
-            replies = sums.middle(sums.believed(replies), _largest_scale)
+            replies = sums.middle(sums.believed(replies, _scales_wrong), _largest_scale)
             deviation = sums.deviation(participants=None if plan.secure else len(replies))
             for name, total in sums.total(replies).items():
                 state[f"counts.{name}"] = bounded_rows.read_scale(total, deviation, _RESOLUTION)
@@ -86,7 +88,7 @@ class Comet(Method):
             question: Message = {name: state[name] for name in state if name.startswith("counts.")}
             question["usual_rows"] = max(float(state["units"]) / len(plan.participants), 1.0)
             replies = yield Ask("calibrate", reply="segment_peaks", payload=question)
-            replies = sums.middle(sums.believed(replies), _largest_peak)
+            replies = sums.middle(sums.evened(sums.true(replies, _peaks_wrong), "bins"), _largest_peak)
             deviation = sums.deviation(participants=None if plan.secure else len(replies)) / unit_share(plan)
             total = sums.total(replies)["bins"] / unit_share(plan)
             state["score_histogram"] = bounded_rows.read_peaks(total, deviation, BINS, _RESOLUTION)
@@ -113,8 +115,10 @@ def _normalisation(state: State, sums: NoisySums) -> Steps:
     """How large each number is, then mean and deviation in that unit."""
     if "sizes" not in state:
         replies = yield Ask("sizes", reply="row_sizes")
-        state["units.cap"] = np.array(sums.cap(replies, _units))
-        total, deviation = sums.total(replies)["bins"], sums.deviation()
+        replies = sums.true(replies, _sizes_wrong)
+        state["units.cap"], deviation = np.array(sums.cap(replies, _units)), sums.deviation()
+        parts = np.array([np.asarray(reply.message["bins"]) for reply in replies])
+        total = bounded_tails(parts * sums.shares(replies)[:, None, None], sums.deviation(participants=1))
         state["sizes"] = bounded_rows.read_sizes(total, deviation)
         most = bounded_rows.most_lengths(bounded_rows.units_in(total), deviation, len(total))
         state["sizes.most"] = np.array(most)
@@ -122,7 +126,7 @@ def _normalisation(state: State, sums: NoisySums) -> Steps:
         sizes, most = state["sizes"], float(state["sizes.most"])
         question: Message = {"sizes": sizes, "most": most, "cap": float(state["units.cap"])}
         replies = yield Ask("moments", "row_moments", question, lasting=False)
-        moments = sums.total(sums.believed(replies))
+        moments = sums.total(sums.near(sums.believed(replies, noisy_truth.moments), ("mean", "square")))
         found = bounded_rows.read_normaliser(**moments, deviation=sums.deviation(), sizes=sizes, most=most)
         state["units"] = np.array(bounded_rows.counted(moments["count"]))
         state["normaliser.mean"], state["normaliser.scale"] = found.mean, found.scale
@@ -141,7 +145,7 @@ def _start(dim: int, plan: Plan, state: State, sums: NoisySums) -> Steps:
     replies = yield Ask("expect", "row_density", {"round": 0, **_question(unit)}, lasting=False)
     deviation = sums.deviation("training")
     radius = radius_for(dim, deviation > 0)
-    total = BoundedSums(**sums.total(sums.believed(replies, "training")))
+    total = BoundedSums(**sums.total(sums.believed(replies, noisy_truth.steps, "training")))
     pooled = next_fit(Fit.begun(unit), total, radius, deviation, average=False).mixture
     asked = sums.deviation("training", plan.per_round(len(plan.participants)))
     count = components_for(float(state["units"]), asked, dim, COMPONENTS)
@@ -157,9 +161,10 @@ def _round(plan: Plan, state: State, sums: NoisySums, log: Callable[[dict[str, A
     payload: Message = {"round": number, **_question(fit.mixture)}
     targets = drawn_participants(plan, number)
     replies = yield Ask("expect", "row_density", payload, targets=targets, lasting=False, optional=True)
-    believed = sums.believed(replies, "training")
-    if believed:  # else the density stays as it is in this round
-        _keep(_stepped(plan, number, fit, sums, believed), state)
+    with contextlib.suppress(ImpossibleSumError):  # the density stays as it is in this round
+        if replies:
+            believed = sums.believed(replies, noisy_truth.steps, "training")
+            _keep(_stepped(plan, number, fit, sums, believed), state)
     state["round"] = np.array(number)
     log(meter.record(number, len(replies)))
 
@@ -176,6 +181,18 @@ def _stepped(plan: Plan, number: int, fit: Fit, sums: NoisySums, replies: list[R
         return fit
     rng = keyed_generator(plan.seed, number, "", "moved components")
     return replace(fit, mixture=reseeded(fit.mixture, fit.mass, least_mass(deviation), rng))
+
+
+def _sizes_wrong(bins: np.ndarray, noise: float) -> str | None:
+    return noisy_truth.histograms(bins, noise)
+
+
+def _scales_wrong(common: np.ndarray, whole: np.ndarray, noise: float) -> str | None:
+    return noisy_truth.histograms(np.stack([common, whole]), noise)
+
+
+def _peaks_wrong(bins: np.ndarray, noise: float) -> str | None:
+    return noisy_truth.histograms(bins[None], noise)
 
 
 def _largest_scale(message: Message, deviation: float) -> int:

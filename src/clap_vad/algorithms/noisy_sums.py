@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from ..core.noisy_truth import near_others
 from ..errors import ClapError
 from ..federation.ask import Reply, State
 from ..federation.coordinator import ANSWERED
@@ -15,7 +18,9 @@ from ..federation.messages import Message
 from ..protection.session import least_members
 from .plan import Plan
 
-__all__ = ["NoisySums"]
+__all__ = ["ImpossibleSumError", "NoisySums"]
+
+Wrong = Callable[..., str | None]
 
 _MEDIANS, _MEANS = 4.0, 3.0
 """How many units a site may count at most: so many times the sites' median; under masks, which hide it, their mean."""
@@ -25,6 +30,14 @@ _FEW = 3
 
 _SLACK = 6.0
 """Deviations of its noise that a message may be longer than its units allow."""
+
+
+class ImpossibleSumError(ClapError):
+    """No answer to a question can be true."""
+
+
+def _arrays(message: Message) -> dict[str, Any]:
+    return {name: np.asarray(value, np.float64) for name, value in message.items()}
 
 
 class NoisySums:
@@ -65,32 +78,91 @@ class NoisySums:
             return max(_MEANS * float(counts.sum()) / max(self.answered(), 1), 1.0)
         self._state["units.each"] = np.zeros(len(self._plan.participants))
         for reply, count in zip(replies, counts, strict=True):
-            self._state["units.each"][self._plan.participants.index(reply.participant)] = count
-        if len(counts) < _FEW:
-            return max(float(counts.sum()), 1.0)
-        return max(min(_MEDIANS * float(np.median(counts)), float(counts.sum() - counts.max())), 1.0)
+            self._state["units.each"][self._at(reply)] = count
+        return _most(counts)
 
-    def believed(self, replies: Sequence[Reply], kind: str = "statistics") -> list[Reply]:
+    def evened(self, replies: Sequence[Reply], name: str) -> list[Reply]:
+        """The replies, of whose histogram of this name none counts more than the cap on these counts would be."""
+        if self._plan.secure:
+            return list(replies)
+        counts = np.array([float(np.asarray(reply.message[name]).sum()) for reply in replies])
+        shares = np.minimum(1.0, _most(counts) / np.maximum(counts, 1.0))
+        return [
+            replace(reply, message={**reply.message, name: np.asarray(reply.message[name]) * share})
+            for reply, share in zip(replies, shares, strict=True)
+        ]
+
+    def true(self, replies: Sequence[Reply], wrong: Wrong, kind: str = "statistics") -> list[Reply]:
+        """The replies whose numbers can be true together; see :meth:`believed`.
+
+        Args:
+            replies: to one question.
+            wrong: of the entries of a reply and the standard deviation of their noise, why they cannot be true.
+            kind: of the noise.
+        """
+        noise = self.deviation(kind, None if self._plan.secure else 1)
+        found = {reply.participant: wrong(noise=noise, **_arrays(reply.message)) for reply in replies}
+        return self._without(replies, {name: why for name, why in found.items() if why})
+
+    def believed(self, replies: Sequence[Reply], wrong: Wrong, kind: str = "statistics") -> list[Reply]:
         """The replies that can be true; who sent another is left out of the rest of the run, with the reason.
 
         A site's sum is over its units, each of norm 1 at most: what is longer than the units that it first said it
-        has, and the cap, with room for noise, is a lie. Under masks only the sum of all can be held against the sum of
-        all units.
+        has, and the cap, with room for noise, is a lie. So is what cannot be true together. Under masks only the sum
+        of all can be held against the sum of all units.
+
+        Args:
+            replies, wrong, kind: as in :meth:`true`.
+
+        Raises:
+            ClapError: a sum under masks cannot be true, or no reply.
         """
-        kept, lies = [], {}
+        replies, lies = self.true(replies, wrong, kind), {}
         for reply in replies:
             entries = np.concatenate([np.ravel(value).astype(np.float64) for value in reply.message.values()])
             noise = self.deviation(kind, None if self._plan.secure else 1)
             # The count itself had noise, and what is at home was sampled by it.
             most = 1.05 * self._most_units(reply) + noise * (math.sqrt(len(entries)) + _SLACK * 4)
             length = float(np.linalg.norm(entries))
-            if length <= most:
-                kept.append(reply)
-            else:
+            if length > most:
                 lies[reply.participant] = f"sums of length {length:.4g}, where its crops allow {most:.4g} at most"
+        return self._without(replies, lies)
+
+    def _without(self, replies: Sequence[Reply], lies: Mapping[str, str]) -> list[Reply]:
+        kept = [reply for reply in replies if reply.participant not in lies]
         if lies and not self._plan.secure:
             leave_out(self._state, lies)
+        if lies and not kept:
+            whose = "; ".join(f"'{name}': {why}" for name, why in lies.items())
+            raise ImpossibleSumError(
+                f"no answer is left that can be true ({whose}); begin another run, without secure aggregation if it is "
+                "to be seen whose it is"
+            )
         return kept
+
+    def shares(self, replies: Sequence[Reply]) -> np.ndarray:
+        """By what each reply to the first question is multiplied, so that none counts more units than the cap."""
+        if self._plan.secure:
+            return np.ones(len(replies))
+        each = np.array([self._state["units.each"][self._at(reply)] for reply in replies])
+        return np.minimum(1.0, float(self._state["units.cap"]) / np.maximum(each, 1.0))
+
+    def near(self, replies: Sequence[Reply], names: Sequence[str]) -> list[Reply]:
+        """The replies, of which these entries are brought near those of most; as they are under masks."""
+        if self._plan.secure:
+            return list(replies)
+        units, noise = (
+            np.array([max(self._most_units(reply), 1.0) for reply in replies]),
+            self.deviation(participants=1),
+        )
+        changed = {
+            name: near_others(np.array([np.asarray(reply.message[name]) for reply in replies]), units, noise)
+            for name in names
+        }
+        return [
+            replace(reply, message={**reply.message, **{name: value[at] for name, value in changed.items()}})
+            for at, reply in enumerate(replies)
+        ]
 
     def middle(self, replies: list[Reply], value: Callable[[Message, float], float]) -> list[Reply]:
         """The replies without the one of the largest and the one of the smallest value: so no one site sets it.
@@ -111,7 +183,10 @@ class NoisySums:
         cap = float(self._state.get("units.cap", np.array(math.inf)))
         if self._plan.secure:
             return cap * self.answered()
-        return min(cap, float(self._state["units.each"][self._plan.participants.index(reply.participant)]))
+        return min(cap, float(self._state["units.each"][self._at(reply)]))
+
+    def _at(self, reply: Reply) -> int:
+        return self._plan.participants.index(reply.participant)
 
     def answered(self) -> int:
         """Participants that are in the last sum."""
@@ -127,3 +202,10 @@ class NoisySums:
         noise = self._terms.noise_training if kind == "training" else self._terms.noise_statistics
         sites = least_members(len(self._plan.participants)) if self._plan.secure else 1
         return noise * math.sqrt((self.answered() if participants is None else participants) / sites)
+
+
+def _most(counts: np.ndarray) -> float:
+    """How many one site may count: four times the median, and no more than all others together."""
+    if len(counts) < _FEW:
+        return max(float(counts.sum()), 1.0)
+    return max(min(_MEDIANS * float(np.median(counts)), float(counts.sum() - counts.max())), 1.0)

@@ -18,6 +18,7 @@ __all__ = [
     "PEAK_BINS",
     "SCALE_BINS",
     "SIZE_BINS",
+    "believed",
     "counted",
     "moment_sums",
     "most_lengths",
@@ -36,7 +37,8 @@ SIZE_BINS = 40
 """Of absolute values: powers of 2 from 2^-18 on; smaller values are in the first bin, larger ones in the last."""
 _LEAST_POWER = -18
 _BELIEVED = 3.0
-"""Standard deviations of its noise that a bin must hold to be believed."""
+_CERTAIN = 6.0
+"""Standard deviations of its noise that a bin must hold to be believed, and to be believed far from all others."""
 
 _WIDEST, _NARROWEST = 15.0, 3.0
 _VARIANCE_NOISE = 0.02
@@ -62,11 +64,11 @@ def units_in(total: np.ndarray) -> float:
 def read_sizes(total: np.ndarray, deviation: float) -> np.ndarray:
     """(d,) root mean square of each dimension, to within a tenth or two, from a sum of :func:`size_sums`.
 
-    Bins that noise alone might fill count as empty, and so does what lies apart from the fullest: one count that is
+    Bins that noise alone might fill count as empty, and so does a little that lies apart from most: one count that is
     not there, at a size a million times too large, would be all of the mean square. A dimension of which nothing is
     believed has size 1.
     """
-    counts = np.array([_believed(own, deviation, gap=1) for own in total])
+    counts = np.array([believed(own, deviation, apart=1) for own in total])
     squares = np.square(1.5 * 2.0 ** (np.arange(SIZE_BINS) + float(_LEAST_POWER)))
     held = counts.sum(axis=1)
     return np.where(held > 0, np.sqrt(counts @ squares / np.maximum(held, 1e-300)), 1.0)
@@ -156,10 +158,10 @@ def scale_sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def read_scale(total: np.ndarray, deviation: float, resolution: float = 1.0) -> np.ndarray:
     """(SURPRISE_BINS,) int64 counts from a sum of :func:`scale_sums`, spread evenly within a bin.
 
-    What noise might have filled counts as empty, and so does what lies beyond two such bins next to each other after
-    the fullest: far out a few counts that are not there would make up the whole tail.
+    What noise might have filled counts as empty, and so does a little beyond two such bins next to each other: far out
+    a few counts that are not there would make up the whole tail.
     """
-    counts = _believed(total, deviation)
+    counts = believed(total, deviation)
     result = np.zeros(SURPRISE_BINS, np.int64)
     below = np.rint(resolution * np.concatenate([[0.0], np.cumsum(np.repeat(counts, _FINE) / _FINE)]))
     result[_FIRST_FINE : _FIRST_FINE + _FINE * SCALE_BINS] = np.diff(below).astype(np.int64)
@@ -179,23 +181,28 @@ def peak_sums(bins: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def read_peaks(total: np.ndarray, deviation: float, bins: int, resolution: float = 1.0) -> np.ndarray:
     """(bins,) int64 counts in the fixed bins of scores, from a sum of :func:`peak_sums`."""
-    counts = _believed(total, deviation)
+    counts = believed(total, deviation)
     result = np.zeros(bins, np.int64)
     below = np.rint(resolution * np.concatenate([[0.0], np.cumsum(np.repeat(counts, _PEAK_FINE) / _PEAK_FINE)]))
     result[_FIRST_PEAK : _FIRST_PEAK + _PEAK_FINE * PEAK_BINS] = np.diff(below).astype(np.int64)
     return result
 
 
-def _believed(total: np.ndarray, deviation: float, gap: int = 2) -> np.ndarray:
-    """Counts without what noise alone might be, nor what lies beyond so many empty bins from the fullest one on."""
+def believed(total: np.ndarray, deviation: float, apart: int = 2) -> np.ndarray:
+    """Counts without what noise alone might be.
+
+    Args:
+        total: (n,) noisy.
+        deviation: of the noise.
+        apart: so many bins that might be noise part what lies beyond them from what most lie in; it is then believed
+            only where one of its bins holds so much that no bin of noise would.
+    """
     if not deviation:
         return np.maximum(total, 0.0)
     counts = np.where(total > _BELIEVED * deviation, total, 0.0)
-    empty = counts == 0
-    fullest = int(np.argmax(counts))
-    ends = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(empty, gap).all(axis=1))
-    for beyond in ends[ends > fullest][:1]:
-        counts[beyond:] = 0.0
-    for before in ends[ends < fullest][-1:]:
-        counts[: before + gap] = 0.0
+    held, below = np.flatnonzero(counts), np.cumsum(counts)
+    middle = int(np.searchsorted(below, below[-1] / 2))  # the fullest may be one liar's
+    for group in np.split(held, np.flatnonzero(np.diff(held) > apart) + 1):
+        if middle not in group and counts[group].max(initial=0.0) < _CERTAIN * deviation:
+            counts[group] = 0.0
     return counts

@@ -173,7 +173,10 @@ def starting_mixture(mean: np.ndarray, covariance: np.ndarray, components: int, 
     root = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(mean)))
     centres = mean + rng.standard_normal((components, len(mean))) @ root.T
     spread = np.diag(0.5 * np.diag(covariance) + LEAST_VARIANCE)
-    return Mixture(np.full(components, 1 / components), centres, np.tile(spread, (components, 1, 1)))
+    # Not beyond where rows are cut: a site refuses such a density, and the run would end.
+    return Mixture(
+        np.full(components, 1 / components), np.clip(centres, -CUT, CUT), np.tile(spread, (components, 1, 1))
+    )
 
 
 def reseeded(mixture: Mixture, mass: np.ndarray, least: float, rng: np.random.Generator) -> Mixture:
@@ -192,7 +195,8 @@ def reseeded(mixture: Mixture, mass: np.ndarray, least: float, rng: np.random.Ge
         if mass[origin] < 2 * least:
             break
         step = _APART * np.linalg.cholesky(mixture.covariances[origin]) @ rng.standard_normal(mixture.dim)
-        means[to], means[origin] = mixture.means[origin] + step, mixture.means[origin] - step
+        means[to] = np.clip(mixture.means[origin] + step, -CUT, CUT)
+        means[origin] = np.clip(mixture.means[origin] - step, -CUT, CUT)
         covariances[to] = mixture.covariances[origin]
         weights[to] = weights[origin] = mixture.weights[origin] / 2
     return Mixture(weights / weights.sum(), means, covariances)

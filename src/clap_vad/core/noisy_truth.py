@@ -1,0 +1,117 @@
+"""Whether noisy sums over units can be true, and how little one place's may move those of many.
+
+Every function that looks for a lie takes the standard deviation of the noise on each entry of one place's message and
+leaves room for it: an honest message is called impossible about once in a million. It returns None, or why in words.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .bounded_density import SHARES
+from .bounded_rows import believed
+
+__all__ = ["bounded_tails", "histograms", "moments", "near_others", "steps"]
+
+_ROOM = 6.0
+"""Deviations of its noise that a number may be off."""
+_ROUNDING = 1e-6
+_MARGIN = 3.0
+_SEVERAL = 3
+"""Places from which on one can be told from the others."""
+_SPREADS = 8.0
+"""Median absolute deviations from the median of all places within which a place's mean is taken as it is."""
+
+
+def histograms(counts: np.ndarray, noise: float) -> str | None:
+    """Of (d, n) counts of the same units, each row over all of them.
+
+    >>> histograms(np.array([[3.0, 1.0], [0.0, 4.0]]), 0.0)
+    >>> histograms(np.array([[3.0, 1.0], [0.0, 5.0]]), 0.0)
+    'its histograms are of different numbers of crops'
+    """
+    room = _ROOM * noise + _ROUNDING * float(np.abs(counts).max(initial=0.0))
+    if (counts < -room).any():
+        return "a count is below 0"
+    each = counts.sum(axis=1)
+    if (np.abs(each - each.mean()) > room * math.sqrt(counts.shape[1])).any():
+        return "its histograms are of different numbers of crops"
+    return None
+
+
+def moments(count: np.ndarray, mean: np.ndarray, square: np.ndarray, noise: float) -> str | None:
+    """Of sums of :func:`~clap_vad.core.bounded_rows.moment_sums`: lengths of at most the count's, no square below 0."""
+    held = max(float(count[0]), 0.0) * (1 + _ROUNDING)
+    room = noise * (math.sqrt(len(mean)) + 2 * _ROOM)
+    if (square < -_ROOM * noise - _ROUNDING * held).any():
+        return "a sum of squares is below 0"
+    if max(float(np.linalg.norm(part)) for part in (mean, square)) > held + room:
+        return "its sums are longer than its count allows"
+    return None
+
+
+def steps(mass: np.ndarray, first: np.ndarray, second: np.ndarray, noise: float) -> str | None:
+    """Of :class:`~clap_vad.core.bounded_density.BoundedSums`: no mass below 0, sums within it, no negative variance."""
+    d, room = first.shape[1], _ROOM * noise + _ROUNDING * float(np.abs(mass).max(initial=0.0))
+    if (mass < -room).any():
+        return "a component holds less than nothing"
+    held = np.maximum(mass, 0.0) + room
+    if (np.linalg.norm(first, axis=1) > held * SHARES[1] / SHARES[0] + noise * (math.sqrt(d) + _ROOM)).any():
+        return "a component's sum is longer than what it holds"
+    i, j = np.triu_indices(d)
+    products = np.empty((len(mass), d, d))
+    products[:, i, j] = products[:, j, i] = second / np.where(i == j, 1.0, math.sqrt(2))
+    values = np.linalg.eigvalsh(products)
+    if (values[:, 0] < -noise * (2 * math.sqrt(d) + _ROOM) - _ROUNDING * held).any():
+        return "a component has a negative variance"
+    if (values.sum(axis=1) > held * SHARES[2] / SHARES[0] + noise * _ROOM * math.sqrt(d)).any():
+        return "a component's products are larger than what it holds"
+    return None
+
+
+def bounded_tails(parts: np.ndarray, noise: float) -> np.ndarray:
+    """The sum of several places' histograms, in which above every edge one counts at most as much as all others.
+
+    As much as can be believed of theirs, that is. With fewer than three places it is the sum.
+
+    Args:
+        parts: (P, d, n) counts.
+        noise: standard deviation on each.
+
+    Returns:
+        (d, n).
+
+    >>> bounded_tails(np.array([[[5.0, 1.0]], [[6.0, 0.0]], [[0.0, 9.0]]]), 0.0).tolist()
+    [[19.0, 2.0]]
+    """
+    total = parts.sum(axis=0)
+    if len(parts) < _SEVERAL:
+        return np.asarray(total)
+    deviation = noise * math.sqrt(len(parts) - 1)
+    others = np.array([[believed(row, deviation) for row in total - part] for part in parts])
+    above, most = (np.cumsum(counts[:, :, ::-1], axis=2) for counts in (parts, others))
+    return np.asarray(np.diff(np.minimum(above, most).sum(axis=0), prepend=0.0, axis=1)[:, ::-1])
+
+
+def near_others(parts: np.ndarray, units: np.ndarray, noise: float) -> np.ndarray:
+    """Sums of several places, each entry's mean over a place's units brought near the median of all places.
+
+    Args:
+        parts: (P, n).
+        units: (P,) over how many units each is, at least 1.
+        noise: standard deviation on each entry.
+
+    Returns:
+        (P, n); as it was where it lies near, and where there are fewer than three places.
+
+    >>> near_others(np.array([[1.0], [2.0], [3.0], [90.0]]), np.ones(4), 0.0).ravel().tolist()
+    [1.0, 2.0, 3.0, 10.5]
+    """
+    if len(parts) < _SEVERAL:
+        return parts
+    means = parts / units[:, None]
+    middle = np.median(means, axis=0)
+    room = _SPREADS * np.median(np.abs(means - middle), axis=0) + _MARGIN * noise / units[:, None]
+    return np.asarray(np.clip(means, middle - room, middle + room) * units[:, None])
