@@ -40,11 +40,11 @@ def test_nobody_asks():
 
 
 def test_how_distances_compare_follows_from_densities_and_numbers_of_rows():
-    """Two places of uniform rows, one four times as dense and twice as large as what is usual: against distances."""
+    """Uniform rows, twice as many and in half the space: against the distances themselves."""
     rng, d = np.random.default_rng(1), 3
     usual, own = rng.uniform(0, 1, (2000, d)), rng.uniform(0, 1, (4000, d)) * np.array([0.5, 1, 1])
     expected = np.median(Memory(own).distances_within()) / np.median(Memory(usual).distances_within())
-    # -ln p under a common density, here the usual one's: 1 within the cube. Twice as many rows in half the space.
+    # Where they lie a density of 2 is known, where the usual ones lie one of 1.
     found = usual_distance_ratio(-math.log(2.0), 0.0, 4000, 2000.0, d)
     assert found == pytest.approx(expected, rel=0.05)
     assert usual_distance_ratio(1.0, 1.0, 100, 100.0, d) == 1
