@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from clap_vad.features.writer import StoreWriter
 from clap_vad.federation.ask import Ask, Reply, State
 from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.coordinator import coordinate
-from clap_vad.federation.engine import Check
+from clap_vad.federation.engine import Check, Quorum
 from clap_vad.federation.left_out import left_out
 from clap_vad.federation.messages import Message
 from clap_vad.federation.policy import RefusalError
@@ -280,6 +281,35 @@ def test_an_honest_site_is_not_taken_for_a_liar_however_much_it_holds(tmp_path, 
     for epsilon in (math.inf, 8.0):
         _, state, _ = run(tmp_path / str(epsilon), made, held, unit=unit, epsilon=epsilon, secure=secure, rounds=2)
         assert not left_out(state)
+
+
+class Away(InProcessEngine):
+    """In which one site is not there while some steps are asked."""
+
+    def __init__(self, sites: Sequence[Site], missing: str, steps: Sequence[str]) -> None:
+        super().__init__(sites)
+        self._missing, self._steps = missing, steps
+
+    def deliver(self, ask: Ask, check: Check) -> list[Reply]:
+        there = ask.targets or self.participants
+        if ask.step in self._steps and not ask.silent:
+            there = tuple(name for name in there if name != self._missing)
+        return super().deliver(replace(ask, targets=there), check)
+
+
+@pytest.mark.parametrize("steps", [["sizes"], ["sizes", "moments", "normalise"], ["settle"]])
+@pytest.mark.parametrize("epsilon", [8.0, math.inf])
+def test_a_site_that_was_away_for_a_while_is_no_liar(tmp_path, dataset, steps, epsilon):
+    """What it missed it is asked again, without an answer; it counts from then on."""
+    held = by_scene(dataset)
+    plan = make_plan(participants=tuple(held), dim=6, privacy=comet_terms(2, epsilon=epsilon))
+    federation = Federation(tmp_path, dataset, held, plan, COMET)
+    engine, answered = Away(federation.sites(), "south", steps), []
+    made = partial(COMET.coordinate, plan, log=lambda record: answered.append(record["participants"]))
+    state = coordinate(made, engine, Checkpoint(tmp_path / "checkpoints"), plan.dim, Quorum(sites=3))
+    assert not left_out(state)
+    assert answered == [4, 4]
+    assert federation.homes(state).keys() == set(SCENES)
 
 
 # Killed and resumed.
