@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from interrupted import StoppedError, run_with_stops
-from synthetic import make_dataset, make_plan
+from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
@@ -24,6 +24,8 @@ CASES = {
     "c2fpl-scaffold": ("c2fpl", {}, "scaffold", {}),
     "gcl": ("gcl", {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 2, "negative_from": 2}, "fedadam", {}),
     "comet": ("comet", {}, "fedavg", {}),
+    "comet-secure": ("comet", {}, "fedavg", {}),
+    "comet-video": ("comet", {}, "fedavg", {}),
     "gcl-int8": ("gcl", {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 2, "negative_from": 2}, "fedavg", {}),
     "c2fpl-scaffold-int8": ("c2fpl", {}, "scaffold", {}),
 }
@@ -56,12 +58,22 @@ def assert_same_homes(one: Federation, other: Federation) -> None:
 @pytest.mark.parametrize(("method", "options", "strategy", "settings"), CASES.values(), ids=CASES.keys())
 def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, request, method, options, strategy, settings):
     dataset = Dataset(make_dataset(tmp_path / "data", videos=3, test=False))
+    case = request.node.callspec.id
     held = {site: [v for v in dataset.train_videos if v.startswith(site)] for site in ("north", "south")}
-    encoding = "int8" if "int8" in request.node.callspec.id else "float32"
-    plan = make_plan(strategy, settings, rounds=3, normalise="federated", update_encoding=encoding)
+    if "secure" in case:
+        held["east"] = [v for v in dataset.train_videos if v.startswith("east")]
+    modes = {"update_encoding": "int8" if "int8" in case else "float32", "secure": "secure" in case}
+    privacy = comet_terms(3, epsilon=8.0, unit="video" if "video" in case else "crop") if method == "comet" else None
+    participants = tuple(held)
+    plan = make_plan(
+        strategy, settings, rounds=3, normalise="federated", participants=participants, privacy=privacy, **modes
+    )
     made = make_method(method, options)
     undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
-    state, stops = run_with_stops(Federation(tmp_path / "stopped", dataset, held, plan, made), replies=3)
+    phases = 4 if plan.secure else 1  # under masks all answer four times
+    state, stops = run_with_stops(
+        Federation(tmp_path / "stopped", dataset, held, plan, made), replies=len(held) * phases + 1
+    )
     assert stops >= int(undisturbed["sequence"]) - 1  # never more than one question at a time
     assert_same_run(state, undisturbed, tmp_path / "stopped", tmp_path / "undisturbed")
     assert_same_homes(*(Federation(tmp_path / name, dataset, held, plan, made) for name in ("stopped", "undisturbed")))
@@ -80,7 +92,8 @@ def test_stopped_before_every_checkpoint_it_ends_with_the_same_model(tmp_path, m
     """When all have answered and the round is logged, but the coordinator's state is not on disk yet."""
     dataset = Dataset(make_dataset(tmp_path / "data", videos=3, test=False))
     held = {site: [v for v in dataset.train_videos if v.startswith(site)] for site in ("north", "south")}
-    plan = make_plan(strategy, rounds=3, update_encoding=encoding)
+    privacy = comet_terms(3, epsilon=8.0) if method == "comet" else None
+    plan = make_plan(strategy, rounds=3, update_encoding=encoding, participants=tuple(held), privacy=privacy)
     made = make_method(method, {"refine_from": 2, "min_steps": 0} if method == "clap" else {})
     undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
     saves, save = [], Checkpoint.save

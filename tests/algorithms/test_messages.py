@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import make_dataset, make_plan
+from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.core.histogram import BINS
@@ -51,7 +51,14 @@ CASES = {
         "comet",
         {},
         "fedavg",
-        [*BEGIN, *[("expect", "density_statistics")] * 3, ("settle", "surprise_histograms"), END],
+        [
+            ("sizes", "row_sizes"),
+            ("moments", "row_moments"),
+            ("normalise", "acknowledgement"),
+            *[("expect", "row_density")] * 3,
+            ("settle", "row_scales"),
+            ("calibrate", "segment_peaks"),
+        ],
     ),
     "gcl-int8": (
         "gcl",
@@ -84,8 +91,12 @@ BYTES = {
     "scaffold_update": 2 * 4 * DETECTOR + 16,
     "generator_update": 4 * GENERATOR + 16,
     "cooperative_update": 4 * (DETECTOR + GENERATOR) + 16,
-    "density_statistics": 8 * (64 * (1 + DIM + DIM * (DIM + 1) // 2) + 2),
-    "surprise_histograms": 8 * 4 * 1024,
+    "acknowledgement": 0,
+    "row_sizes": 8 * 40 * DIM,
+    "row_moments": 8 * (1 + 2 * DIM),
+    "row_density": 8 * 64 * (1 + DIM + DIM * (DIM + 1) // 2),
+    "row_scales": 8 * 2 * 112,
+    "segment_peaks": 8 * 64,
     "score_histogram": 8 * BINS,
     "model_update_int8": DETECTOR + 16,
     "scaffold_update_int8": 2 * DETECTOR + 16,
@@ -102,7 +113,9 @@ def ledger(folder: Path, site: str) -> list[dict]:
 def test_messages_are_those_declared_and_no_longer_for_more_videos(tmp_path, method, options, strategy, sent):
     dataset = Dataset(make_dataset(tmp_path / "data", test=False))
     eight_bits = any(schema.endswith("_int8") for _, schema in sent)
-    plan = make_plan(strategy, normalise="federated", update_encoding="int8" if eight_bits else "float32")
+    privacy = comet_terms(epsilon=8.0) if method == "comet" else None
+    encoding = "int8" if eight_bits else "float32"
+    plan = make_plan(strategy, normalise="federated", update_encoding=encoding, privacy=privacy)
     shapes = []
     for share in (2, 20):
         held = {"a": dataset.train_videos[: share // 2], "b": dataset.train_videos[share // 2 : share]}
@@ -131,7 +144,7 @@ def test_every_declared_schema_is_a_fixed_number_of_bytes():
             assert all(isinstance(n, int) and n > 0 for n in shape)
             size += int(np.prod(shape, dtype=int)) * np.dtype(field.dtype).itemsize
         sizes[declared.name] = size
-    of_runs_over_sites = {"acknowledgement": 0, "features_description": 4096, "evaluation_histogram": 2 * 8 * BINS}
+    of_runs_over_sites = {"features_description": 4096, "evaluation_histogram": 2 * 8 * BINS}
     secure = {"secure_keys": 64 + 4096, "secure_shares": 92 * SITES, "secure_unmasking": 32 * SITES}
     of_clap = {"normal_moments": 24, "summary_moments": 64, "mixture_statistics": 8 * 15 * 13}
     weights = [32 + 1, 512 * 32 + 32, 512 * DIM + 512]

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from shrunk import shrink_generator
-from synthetic import make_dataset, make_plan
+from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.method import METHODS, make_method
+from clap_vad.algorithms.rounds import drawn_participants
 from clap_vad.core.accounting import calibrated
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.engines.inprocess import InProcessEngine
@@ -35,9 +36,13 @@ ROUNDS = 3
 FEDERATED = {"segregation": "federated"}
 TERMS = partial(calibrated, 8.0, 1e-5, clip=1.0, sampling=1.0, lr=0.1, statistics=9, seed=1)
 PRIVATE = {"privacy": partial(TERMS, rounds=ROUNDS)}
+COMET = {"privacy": partial(comet_terms, ROUNDS, epsilon=8.0)}
 SECURE = {"secure": True}
 CASES: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
-    **{name: (name, {}, "fedavg", {}) for name in METHODS.names()},
+    **{name: (name, {}, "fedavg", COMET if name == "comet" else {}) for name in METHODS.names()},
+    "comet-secure": ("comet", {}, "fedavg", {**SECURE, **COMET}),
+    "comet-video": ("comet", {}, "fedavg", {"privacy": partial(comet_terms, ROUNDS, epsilon=8.0, unit="video")}),
+    "comet-without-noise": ("comet", {}, "fedavg", {"privacy": partial(comet_terms, ROUNDS)}),
     **{f"{name}-int8": (name, {}, "fedavg", {"update_encoding": "int8"}) for name in ("c2fpl", "gcl")},
     "clap-federated": ("clap", FEDERATED, "fedavg", {}),
     "clap-federated-secure": ("clap", FEDERATED, "fedavg", SECURE),
@@ -164,6 +169,8 @@ def test_after_every_question_nothing_but_what_comes_next_is_answered(honest):
 
 def test_rounds_are_whole_numbers_that_rise(honest):
     federation, heard = honest
+    if federation.plan.secure:
+        pytest.skip("as without masks")
     site = federation.sites()[0]
     for ask, _ in plain(heard):
         turn = turn_of(site, ask.step)
@@ -177,6 +184,24 @@ def test_rounds_are_whole_numbers_that_rise(honest):
                 refused(site, replace(ask, sequence=99), "rise|more than")
         else:
             site.handle(ask)
+
+
+def test_a_site_answers_no_round_for_which_it_is_not_drawn(tmp_path, dataset):
+    held = {site: [v for v in dataset.train_videos if v.startswith(site)] for site in ("north", "south", "east")}
+    for method in ("clap", "comet"):
+        plan, made = make_plan(rounds=8, normalise="federated", fraction=0.4), make_method(method, {})
+        federation = Federation(tmp_path / method, dataset, held, plan, made)
+        drawn = {number: drawn_participants(federation.agreed, number) for number in range(1, 9)}
+        for site in federation.sites():
+            (turn,) = (turn for turn in site._program.order if turn.counter)
+            for number, names in drawn.items():
+                ask = Ask(turn.steps[0], "", {"round": number})
+                if site.participant in names:
+                    assert turn.number(ask) == number
+                else:
+                    with pytest.raises(RefusalError, match=f"this site is not drawn for round {number}; refused"):
+                        turn.number(ask)
+        assert len(set(drawn.values())) > 1
 
 
 def test_notes_that_were_lost_are_no_fresh_start(honest):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from shrunk import shrink_generator
-from synthetic import make_dataset, make_plan
+from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.method import METHODS, make_method
 from clap_vad.algorithms.private_coordinator import STATISTICS
@@ -40,8 +40,10 @@ RUNS = {
     "c2fpl scaffold, secure, int8": ("c2fpl", {}, "scaffold", True, "int8"),
     "gcl, int8": ("gcl", {}, "fedavg", False, "int8"),
     "gcl, secure, int8": ("gcl", {}, "fedavg", True, "int8"),
-    "comet": ("comet", {}, "fedavg", False),
-    "comet, secure": ("comet", {}, "fedavg", True),
+    "comet": ("comet", {}, "fedavg", False, "float32", comet_terms(epsilon=8.0)),
+    "comet, secure": ("comet", {}, "fedavg", True, "float32", comet_terms(epsilon=8.0)),
+    "comet for videos": ("comet", {}, "fedavg", False, "float32", comet_terms(epsilon=8.0, unit="video")),
+    "comet without noise": ("comet", {}, "fedavg", False, "float32", comet_terms()),
     "clap private": ("clap", {"segregation": "federated"}, "fedavg", False, "float32", TERMS),
     "clap private, secure": ("clap", {"segregation": "federated"}, "fedavg", True, "float32", TERMS),
 }
@@ -75,7 +77,8 @@ def spied(
         if terms is not None:
             protected = [json.loads(line) for line in ledger]
             assert all("noised" in line["protection"] or schema(line["schema"]).bare for line in protected)
-            assert sum("noised" in line["protection"] for line in protected) == STATISTICS + plan.rounds
+            released = made.private_statistics() + made.private_rounds(plan.rounds)
+            assert sum("noised" in line["protection"] for line in protected) == released
         sent = [message_bytes(r.message) for each in seen for r in each.replies if r.participant == participant]
         assert [json.loads(line)["bytes"] for line in ledger] == sent
     return seen

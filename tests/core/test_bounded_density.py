@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from clap_vad.core.bounded_density import (
     SHARES,
@@ -190,3 +191,91 @@ def test_a_component_that_noise_alone_could_fill_stays_where_it_is():
     assert least_mass(5.0) > 5
     np.testing.assert_array_equal(after.means[1], before.means[1])
     assert 0 < kept_variance(2, radius_for(2, True)) < 1
+
+
+# EM as a whole, without noise: what a fit must do whatever its steps are.
+
+
+def crowd(count: int, seed: int = 0) -> np.ndarray:
+    """Walkers, runners, some who stand still, and a few slips far out; standardised and cut."""
+    rng = np.random.default_rng(seed)
+    parts = [
+        rng.normal([0.5, 0.0, 0.2], [0.4, 0.3, 1.0], (count, 3)),
+        rng.normal([3.0, 0.5, -0.5], [1.0, 0.4, 0.5], (count // 8, 3)),
+        np.column_stack([np.full(count // 5, -0.8), np.full(count // 5, -0.1), rng.normal(size=count // 5)]),
+        rng.standard_cauchy((count // 50, 3)) * 5,
+    ]
+    return np.clip(rng.permutation(np.concatenate(parts)), -15, 15).astype(np.float32)
+
+
+def exact_step(fit, rows, radius):
+    return next_fit(fit, bounded_sums(fit.mixture, rows, np.ones(len(rows)), radius), radius, 0.0, average=False)
+
+
+@pytest.mark.parametrize("radius", [60.0, radius_for(3, False)])
+def test_rows_are_likelier_after_every_step(radius):
+    """The M-step maximises a regularised aim; on a crowd of thousands its regularisation does not show."""
+    rows = crowd(4000)
+    mean, covariance = rows.mean(axis=0), np.cov(rows.T)
+    fit, likelihoods = Fit.begun(starting_mixture(mean, covariance, 12, np.random.default_rng(0))), []
+    for _ in range(12):
+        likelihoods.append(fit.mixture.log_density(rows).mean())
+        fit = exact_step(fit, rows, radius)
+        assert fit.mixture.possible()
+    if radius > 50:  # nothing is shortened; else the aim is Huber's, which is another
+        assert (np.diff(likelihoods) > -1e-3).all()
+    assert likelihoods[-1] > likelihoods[0] + 0.5
+    assert likelihoods[-1] > multivariate_normal(mean, covariance).logpdf(rows).mean() + 0.5
+
+
+def test_a_step_of_one_component_gives_mean_and_covariance_of_all_rows():
+    rows, d = crowd(5000), 3
+    unit = Mixture(np.array([1.0, 0.0]), np.zeros((2, d)), np.tile(np.eye(d), (2, 1, 1)))
+    sums = bounded_sums(unit, rows, np.ones(len(rows)), 60.0)
+    np.testing.assert_allclose(sums.mass / SHARES[0], [len(rows), 0], rtol=1e-12)
+    made, wide, n = (
+        next_fit(Fit.begun(unit), sums, 60.0, 0.0, average=False).mixture,
+        rows.astype(np.float64),
+        len(rows),
+    )
+    np.testing.assert_allclose(made.means[0], wide.mean(axis=0), rtol=1e-6)
+    expected = (n * np.cov(wide.T, ddof=0) + 20 * 0.1 * np.eye(d)) / (n + 20) + LEAST_VARIANCE * np.eye(d)
+    np.testing.assert_allclose(made.covariances[0], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("d", [1, 3, 32])
+def test_a_density_of_nothing_at_all_is_the_one_before_and_sound(d):
+    before = mixture(np.random.default_rng(7), 5, d)
+    after = exact_step(Fit.begun(before), np.zeros((0, d), np.float32), radius_for(d, False)).mixture
+    assert after.sound()
+    np.testing.assert_array_equal(after.means, before.means)
+    np.testing.assert_allclose(after.covariances, before.covariances, atol=1e-9)
+
+
+@pytest.mark.parametrize("value", [1.0 / 3, -15.0])
+def test_a_million_equal_rows_leave_the_least_variance(value):
+    rows = np.full((1_000_000, 3), value, np.float32)
+    common = Mixture(np.array([0.7, 0.3]), np.array([[0.0] * 3, [value] * 3]), np.tile(np.eye(3), (2, 1, 1)))
+    after = exact_step(Fit.begun(common), rows, radius_for(3, False)).mixture
+    assert after.possible()
+    assert np.linalg.eigvalsh(after.covariances).min() >= LEAST_VARIANCE * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("d", [3, 10, 32])
+def test_rows_that_all_components_make_impossible_leave_a_density_that_is_possible(d):
+    rng = np.random.default_rng(8)
+    narrow = Mixture(np.full(4, 0.25), rng.normal(size=(4, d)), np.tile(np.eye(d) * LEAST_VARIANCE, (4, 1, 1)))
+    rows = rng.choice([-15.0, 15.0], (50, d)).astype(np.float32)
+    sums = bounded_sums(narrow, rows, np.ones(50), radius_for(d, False))
+    assert sums.mass.sum() / SHARES[0] == pytest.approx(50, rel=1e-3)
+    assert all(np.isfinite(part).all() for part in (sums.mass, sums.first, sums.second))
+    assert exact_step(Fit.begun(narrow), rows, radius_for(d, False)).mixture.possible()
+
+
+def test_components_without_weight_take_no_rows_however_far():
+    rows = np.concatenate([np.full((4, 3), 15.0), np.full((4, 3), -15.0)]).astype(np.float32)
+    asked = mixture(np.random.default_rng(9), 5, 3)
+    asked = Mixture(np.eye(5)[2], asked.means, asked.covariances)
+    sums = bounded_sums(asked, rows, np.ones(8), radius_for(3, True))
+    assert (sums.mass > 0).tolist() == [False, False, True, False, False]
+    assert not sums.first[[0, 1, 3, 4]].any() and not sums.second[[0, 1, 3, 4]].any()

@@ -11,7 +11,7 @@ from clap_vad.core.density import Mixture
 from clap_vad.core.moments import Normaliser
 from clap_vad.core.surprise import value_histogram
 from clap_vad.detector.model import Model
-from clap_vad.detector.models.mixture import Density, MixtureModel, Remembered, unlikeliness
+from clap_vad.detector.models.mixture import Density, MixtureModel, Remembered, log_likelihood_ratio
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 
@@ -34,8 +34,10 @@ def mixture_model(seed: int = 0, followed: bool = True, dim: int = DIM) -> Mixtu
     rows, kept = rng.normal(size=(300, d)).astype(np.float32), np.arange(d - 2)
     whole = mixture_of(d, rng)
     experts = (
-        Density(whole, np.arange(d), value_histogram(unlikeliness(whole, rows)), 0.4),
-        Density(whole.marginal(kept), kept, value_histogram(unlikeliness(whole.marginal(kept), rows[:, kept])), 0.6),
+        Density(whole, np.arange(d), value_histogram(log_likelihood_ratio(whole, rows)), 0.4),
+        Density(
+            whole.marginal(kept), kept, value_histogram(log_likelihood_ratio(whole.marginal(kept), rows[:, kept])), 0.6
+        ),
         Remembered(rows, value_histogram(rng.exponential(size=500)), 0.8),
     )
     return MixtureModel(behaviour.standardised_by(constants), experts, followed, {**INFO, "dim": dim})

@@ -32,6 +32,7 @@ FIRST = {
 WHOLE = {
     **FIRST,
     "format": 2,
+    "allow_exact_sums": False,
     "maximum_questions": {},
     "maximum_spent": {unit: dict.fromkeys(("run", "year", "ever")) for unit in ("video", "crop")},
 }
@@ -280,3 +281,21 @@ def test_a_reply_is_permitted_where_its_schema_is_listed_and_nowhere_else(allowe
     else:
         with pytest.raises(RefusalError, match=f"'{name}' is outside"):
             Policy(tuple(allowed)).check_question(Ask("any", name))
+
+
+@pytest.mark.parametrize("needs_noise", [True, False])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_sums_that_open_single_crops_leave_without_noise_only_where_the_policy_says_so(needs_noise, allowed):
+    policy = Policy(allow_exact_sums=allowed)
+    if needs_noise and not allowed:
+        with pytest.raises(RefusalError, match="open single crops"):
+            policy.check_run(5, 20, None, needs_noise=needs_noise)
+    else:
+        policy.check_run(5, 20, None, needs_noise=needs_noise)
+    policy.check_run(5, 20, 8.0, unit="crop", needs_noise=needs_noise)
+
+
+def test_a_policy_of_a_former_release_may_name_messages_that_are_gone(tmp_path):
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps({**FIRST, "schemas": ["density_statistics", "model_update"]}))
+    assert Policy.read(file).schemas == ("density_statistics", "model_update")

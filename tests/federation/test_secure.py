@@ -25,6 +25,7 @@ from clap_vad.federation.conversation import Turn
 from clap_vad.federation.coordinator import ANSWERED, coordinate
 from clap_vad.federation.engine import Quorum, TooFewRepliesError
 from clap_vad.federation.ledger import Ledger
+from clap_vad.federation.left_out import left_out
 from clap_vad.federation.messages import schema, schemas
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.secure import SiteProtection, layout_of
@@ -190,6 +191,34 @@ def test_too_few_in_a_phase_teach_nothing_and_it_can_be_asked_again(tmp_path):
     reply, _ = summed(tmp_path, "normal_moments", messages)
     wanted = expected("normal_moments", list(messages.values()), len(NAMES))
     assert all(np.array_equal(reply.message[key], value) for key, value in wanted.items())
+
+
+def liars_among(tmp_path, liars: int, optional: bool):
+    """One question to the sites, of whom some hold an answer that their own exit refuses."""
+    engine, got = [], []
+    for number, participant in enumerate(NAMES):
+        home = tmp_path / participant
+        message = {"count": np.array(-1 if number < liars else 5)}
+        protection = SiteProtection(participant, NAMES, UnauthenticatedSigner(), 3)
+        program, ledger = Program("segment_count", message), Ledger(home / "ledger.jsonl")
+        engine.append(Site(participant, program, SiteState(home / "state"), ledger, protection=protection))
+
+    def steps(state):
+        got.append((yield Ask("tell", reply="segment_count", lasting=False, optional=optional)))
+
+    state = coordinate(steps, InProcessEngine(engine), Checkpoint(tmp_path), DIM, Quorum(), secure=True)
+    return got[0], left_out(state)
+
+
+def test_a_masked_sum_is_opened_without_who_has_lied_or_not_at_all(tmp_path):
+    """Six sites, of whom four must be there to open a sum that was begun; sites open no other of the same answers."""
+    replies, out = liars_among(tmp_path / "two", 2, optional=False)
+    assert [int(reply.message["count"]) for reply in replies] == [20]
+    assert list(out) == list(NAMES[:2])
+    replies, out = liars_among(tmp_path / "optional", 3, optional=True)
+    assert (replies, list(out)) == ([], list(NAMES[:3]))
+    with pytest.raises(ClapError, match=rf"step 'tell': its secure sum was begun over 6 sites.*'{NAMES[2]}': message"):
+        liars_among(tmp_path / "three", 3, optional=False)
 
 
 def test_what_is_beyond_its_bound_is_clipped_and_counted(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.plan import Plan
+from clap_vad.core.accounting import Terms, calibrated
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
 from clap_vad.features.writer import StoreWriter
 from clap_vad.federation.strategy import make_strategy
@@ -50,3 +54,11 @@ def make_plan(strategy: str = "fedavg", settings: dict[str, Any] | None = None, 
     """A plan that fits the dataset above."""
     given = {"participants": SCENES, "rounds": 2, "seed": 0, "normalise": "none", "threads": 1, "dim": 16, **changes}
     return Plan(strategy=make_strategy(strategy, settings or {}), **given)
+
+
+@lru_cache
+def comet_terms(rounds: int = 2, *, epsilon: float = math.inf, unit: str = "crop", seed: int | None = 0) -> Terms:
+    """Terms of a COMET run of so many rounds; by default without noise."""
+    comet = make_method("comet", {})
+    counts = {"statistics": comet.private_statistics(), "rounds": comet.private_rounds(rounds)}
+    return calibrated(epsilon, 1e-6, clip=1.0, sampling=1.0, lr=0.1, **counts, seed=seed, unit=unit)

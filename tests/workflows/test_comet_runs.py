@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from synthetic import SCENES, make_dataset
 
+from clap_vad.algorithms.comet_site import CometSite
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
 from clap_vad.detector.homes import Homes
 from clap_vad.detector.models.mixture import Remembered
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.scoring import score_test_videos
+from clap_vad.federation.ask import State
+from clap_vad.federation.messages import Message
 from clap_vad.workflows.label import label
 from clap_vad.workflows.privacy_terms import Privacy
 
@@ -34,10 +38,21 @@ def test_it_trains_and_is_evaluated_under_every_setting(tmp_path, quick_train, d
         homes = Homes.load(folder)
         assert homes.own.keys() == (set(SCENES) if setting != "local" else {folder.name})
         assert homes.common.info["extractor"]["name"] == "synthetic"
-        assert homes.own[folder.name if setting == "local" else "north"].info == {
-            **homes.common.info,
-            "model_sha256": homes.own[folder.name if setting == "local" else "north"].info["model_sha256"],
-        }
+        for scene, home in homes.own.items():
+            # A home has a hash of its own, and a threshold by its own site's scores.
+            own = {name: home.info[name] for name in ("model_sha256", "calibration")}
+            assert home.info == {**homes.common.info, **own}
+            site = [v for v in dataset.train_videos if setting == "centralized" or v.startswith(scene)]
+            located = [dataset.locate(video) for video in site]
+            scores = np.concatenate(
+                [
+                    homes.of(dataset.videos[entry.video].scene).score_videos(store, [entry], 1)[0]
+                    for store, entry in located
+                ]
+            )
+            level = home.info["calibration"]["quantile"]
+            expected = np.sort(scores)[math.ceil(level * len(scores)) - 1]
+            assert home.info["calibration"]["threshold"] == pytest.approx(expected, abs=0.003)
         scores = score_test_videos(dataset, homes, 1)
         with np.load(folder / "scores.npz") as saved:
             assert set(saved) == set(scores)
@@ -72,9 +87,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "fedavgm": ({"strategy": "fedavgm"}, "--strategy fedavgm aggregates updates"),
     "each round": ({"test_each_round": True}, "--test-each-round: method 'comet' has no scores before its last round"),
-    "privacy": ({"privacy": Privacy(8.0)}, "--dp: "),
+    "privacy of another unit": ({"privacy": Privacy(8.0, unit="frame")}, "can promise it for a crop or video"),
+    "privacy of nothing": ({"privacy": Privacy(0.0, unit="crop")}, "--epsilon is 0"),
     "stragglers": ({"stragglers": 0.5}, "--stragglers: "),
-    "int8": ({"update_encoding": "int8"}, "--update-encoding int8 is for updates, and this method adds up sums"),
+    "int8": ({"update_encoding": "int8"}, "noisy sums leave as they are, leave out --update-encoding"),
     "an option": ({"lr": 0.1}, "comet"),
 }
 
@@ -84,6 +100,57 @@ def test_what_means_nothing_to_it_is_refused(tmp_path, quick_train, dataset, cho
     with pytest.raises(ClapError, match=says):
         quick_train(dataset.path, tmp_path / "run", method="comet", **choices)
     assert not (tmp_path / "run").exists()
+
+
+PROMISES: dict[str, tuple[str, Privacy | None, dict[str, Any] | None]] = {
+    "by default": ("collaborative", None, {"unit": "crop", "promised": 8.0, "delta": 1e-6, "seeded": True}),
+    "for videos": (
+        "collaborative",
+        Privacy(4.0, 1e-5, unit="video"),
+        {"unit": "video", "promised": 4.0, "delta": 1e-5, "seeded": False},
+    ),
+    "none": (
+        "collaborative",
+        Privacy(math.inf, unit="crop"),
+        {"unit": "crop", "promised": None, "epsilon": None, "noise_training": 0.0, "noise_statistics": 0.0},
+    ),
+    "alone": ("local", None, None),
+    "centralized": ("centralized", None, None),
+}
+
+
+@pytest.mark.parametrize(("setting", "privacy", "told"), PROMISES.values(), ids=PROMISES.keys())
+def test_what_a_run_promises_stands_in_its_metrics_and_its_ledgers(
+    tmp_path, quick_train, dataset, setting, privacy, told
+):
+    metrics = quick_train(dataset.path, tmp_path / "run", method="comet", setting=setting, privacy=privacy, rounds=2)
+    assert ("privacy" in metrics) == (told is not None)
+    if told is None:
+        return
+    found = metrics["privacy"]
+    assert {name: found[name] for name in told} == told
+    if told["promised"] is not None:
+        assert 0.9 * told["promised"] < found["epsilon"] <= told["promised"]
+        assert min(found["noise_training"], found["noise_statistics"]) > 0.5
+    for scene in SCENES:
+        lines = (tmp_path / "run" / "sites" / scene / "ledger.jsonl").read_text().splitlines()
+        kinds = [(json.loads(line)["schema"], json.loads(line)["protection"]) for line in lines]
+        assert [kind for kind in kinds if kind[0] != "acknowledgement"] == [
+            (name, "noised")
+            for name in ("row_sizes", "row_moments", *["row_density"] * 3, "row_scales", "segment_peaks")
+        ]
+
+
+def test_the_same_seed_gives_the_same_models_with_the_noise_of_the_default_and_another_seed_others(
+    tmp_path, quick_train, dataset
+):
+    runs = [tmp_path / name for name in ("one", "same", "other")]
+    for run, seed in zip(runs, (3, 3, 4), strict=True):
+        quick_train(dataset.path, run, method="comet", seed=seed, rounds=2)
+    one, same, other = ((run / "model.safetensors").read_bytes() for run in runs)
+    assert one == same != other
+    homes = [sorted((run / "homes").rglob("model.safetensors")) for run in runs[:2]]
+    assert [file.read_bytes() for file in homes[0]] == [file.read_bytes() for file in homes[1]]
 
 
 def test_two_sites_are_too_few_for_secure_aggregation(tmp_path, quick_train):
@@ -117,3 +184,16 @@ def test_videos_known_to_hold_an_anomaly_are_not_learned_from(tmp_path, quick_tr
         assert sizes["us", scene] == 2 * sum(segments[v] for v in videos)
         assert sizes["ws", scene] == 2 * sum(segments[v] for v in videos if not v.endswith(("-1", "-4")))
     assert sizes["ws", "east"] == 0
+
+
+def test_a_site_that_lies_is_left_out_without_a_home_and_the_run_ends(tmp_path, quick_train, dataset, monkeypatch):
+    honest = CometSite._expect
+
+    def lie(self: CometSite, payload: Message, state: State) -> Message:
+        sums = honest(self, payload, state)
+        return {k: np.asarray(v) * 1e6 for k, v in sums.items()} if self.data.participant == "north" else sums
+
+    monkeypatch.setattr(CometSite, "_expect", lie)
+    metrics = quick_train(dataset.path, tmp_path / "run", method="comet", rounds=2)
+    assert metrics["frame_auc"] > 0.7
+    assert Homes.load(tmp_path / "run").own.keys() == set(SCENES) - {"north"}

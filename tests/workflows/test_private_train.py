@@ -19,6 +19,7 @@ from synthetic import SCENES, make_dataset
 from clap_vad.algorithms import clap
 from clap_vad.cli.train import train as command
 from clap_vad.core.accounting import Terms, epsilon_of
+from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
 from clap_vad.federation.messages import schema
 from clap_vad.workflows import finish, privacy_terms
@@ -206,7 +207,8 @@ def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path
     ("changes", "says"),
     [
         ({"segregation": "local"}, "--segregation federated"),
-        ({"method": "c2fpl", "segregation": None}, "--method clap"),
+        ({"method": "c2fpl", "segregation": None}, "--method comet, or --method clap"),
+        ({"method": "comet", "segregation": None, "local_epochs": None, "strategy": "fedadam"}, "adds up sums"),
         ({"refine_model": "local"}, "--refine-model, --refine-mode at their defaults"),
         ({"refine_mode": "training"}, "--refine-model, --refine-mode at their defaults"),
         ({"strategy": "median"}, "needs updates one by one, or several local steps; choose fedavg"),
@@ -227,7 +229,7 @@ def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path
 def test_what_cannot_keep_a_promise_is_refused_before_the_run(dataset, tmp_path, changes, says):
     options = {"privacy": SEEDED, **CHOICES, "refine_from": 1, **changes}
     if options["segregation"] is None:
-        options = {key: value for key, value in options.items() if key not in ("segregation", "refine_from")}
+        options = {k: v for k, v in options.items() if v is not None and k != "refine_from"}
     with pytest.raises(ClapError, match=says) as told:
         train(dataset, tmp_path / "run", **options)
     assert "\n" not in str(told.value)
@@ -237,14 +239,16 @@ def test_what_cannot_keep_a_promise_is_refused_before_the_run(dataset, tmp_path,
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--epsilon", "1"), "--epsilon is an option of differential privacy; give --dp video too"),
-        (("--dp-clip", "1"), "--dp-clip is an option of differential privacy; give --dp video too"),
-        (("--dp-seed", "1"), "--dp-seed is an option of differential privacy; give --dp video too"),
+        (("--epsilon", "1"), "--epsilon is an option of differential privacy; give --dp crop or --dp video too"),
+        (("--dp-clip", "1"), "--dp-clip is an option of differential privacy; give --dp crop or --dp video too"),
+        (("--dp-seed", "1"), "--dp-seed is an option of differential privacy; give --dp crop or --dp video too"),
         (("--dp", "video"), "--dp needs --epsilon"),
-        (("--dp", "frame", "--epsilon", "1"), "'frame' is not 'video'"),
+        (("--dp", "frame", "--epsilon", "1"), "'frame' is not one of 'crop', 'video'"),
         (("--segregation", "federated", "--dp", "video", "--epsilon", "nan"), "--epsilon is nan"),
         (("--segregation", "federated", "--dp", "video", "--epsilon", "-1"), "--epsilon is -1"),
-        (("--dp", "video", "--epsilon", "1"), "--segregation federated"),
+        (("--method", "clap", "--dp", "video", "--epsilon", "1"), "--segregation federated"),
+        (("--segregation", "federated", "--dp", "crop", "--epsilon", "1"), "can promise it for a video"),
+        (("--dp", "video", "--epsilon", "1", "--secure-aggregation", "--fraction", "0.2"), "at least 3 must take part"),
     ],
 )
 def test_the_command_refuses_options_that_do_not_go_together(dataset, tmp_path, words, says):
@@ -280,11 +284,31 @@ def test_the_command_hands_its_options_on_and_takes_more_rounds(dataset, tmp_pat
     ]
     CliRunner().invoke(command, [str(dataset), "--out", str(tmp_path / "run"), *words, "--dp-seed", "4"])
     assert given["privacy"] == Privacy(2.0, 1e-6, 0.5, 0.25, 0.3, 4)
-    assert given["rounds"] == 100
+    assert given["rounds"] is None  # whatever is usual for the method, which the workflow knows
     CliRunner().invoke(command, [str(dataset), "--out", str(tmp_path / "run"), "--rounds", "7", *words])
     assert given["rounds"] == 7
     CliRunner().invoke(command, [str(dataset), "--out", str(tmp_path / "run")])
-    assert (given["privacy"], given["rounds"]) == (None, 20)
+    assert (given["privacy"], given["rounds"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "privacy", "rounds"),
+    [
+        ("comet", None, 20),
+        ("comet", Privacy(8.0, unit="crop"), 20),
+        ("comet", Privacy(8.0, unit="video"), 8),
+        ("clap", None, 20),
+        ("clap", Privacy(8.0, unit="video"), 100),
+    ],
+)
+def test_rounds_are_those_usual_for_the_method_and_its_promise(dataset, method, privacy, rounds):
+    options = {} if method == "comet" else {"segregation": "federated"}
+    choices = {"supervision": "us", "strategy": "fedavg", "protocol": None, "seed": 0, "threads": 1}
+    made = RunConfig.make(
+        Dataset(dataset), method=method, setting="collaborative", rounds=None, normalise="auto", options=options,
+        privacy=privacy, **choices,
+    )  # fmt: skip
+    assert made.rounds == rounds
 
 
 @pytest.mark.parametrize("privacy", [{"epsilon": 1.0}, {"more": 1}])

@@ -34,6 +34,7 @@ from ..federation.privacy import KEY
 from ..protection.noise import gaussian_noise, keyed_digest
 from .method_site import MethodSite
 from .plan import Plan, SiteData
+from .rounds import turn_of_rounds
 
 __all__ = ["SIZE_SHARE", "CometSite", "mixture_of", "placeless_columns", "unit_share"]
 
@@ -45,7 +46,7 @@ _MOST_OF_VIDEO = 2048
 
 _COUNT_SHARE = 0.4
 SIZE_SHARE = math.sqrt(1 - _COUNT_SHARE**2)
-"""Parts of the norm of the first release: the site's own noisy count, which it keeps, and the sizes that it sends."""
+"""Parts of the norm of the first release: the site's own noisy counts, which it keeps, and the sizes that it sends."""
 
 _ENOUGH = 1000.0
 """Crops of a home at which its own say has half the weight that it has at most."""
@@ -96,13 +97,14 @@ class CometSite(MethodSite):
             Turn(("sizes",), lasting=True),
             Turn(("moments",)),
             Turn(("normalise",), lasting=True),
-            Turn(("expect",), plan.rounds + 1, "round", first=0),
+            turn_of_rounds(plan, data.participant, "expect", before=1),
             Turn(("settle",), lasting=True),
             Turn(("calibrate",), lasting=True),
         )
 
     def _sizes(self, payload: Message, state: State) -> Message:
-        state["units"] = np.array(self._counted(np.asarray(payload[KEY]).tobytes()))
+        units, crops = self._counted(np.asarray(payload[KEY]).tobytes())
+        state["units"], state["crops"] = np.array(units), np.array(crops)
         rows = self._rows(self._behaviour, state)
         return {"bins": size_sums(rows.rows, rows.weights) * SIZE_SHARE}
 
@@ -124,7 +126,8 @@ class CometSite(MethodSite):
         state["normaliser.mean"], state["normaliser.scale"] = mean, scale
         rows = self._rows(self._behaviour.standardised_by(Normaliser(mean, scale)), state)
         state["rows"], state["rows.home"] = rows.rows, rows.homes
-        state["rows.weight"] = rows.weights * self._part(payload, state)
+        state["rows.part"] = np.array(self._part(payload, state))
+        state["rows.weight"] = rows.weights * float(state["rows.part"])
         return {}
 
     def _expect(self, payload: Message, state: State) -> Message:
@@ -161,7 +164,7 @@ class CometSite(MethodSite):
             raise RefusalError("the usual number of crops sent to this site is not a number from 1; refused")
         state["rows.usual"] = usual
         state["score_histogram"] = score_histogram(np.concatenate(self._scores(state)))  # stays at the site
-        return {"bins": self._peaks(state) * unit_share(self.plan)}
+        return {"bins": self._peaks(state) * (unit_share(self.plan) * float(state["rows.part"]))}
 
     def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
         """The common density, and one adapted to each home with the home's memory."""
@@ -212,17 +215,19 @@ class CometSite(MethodSite):
     def _peaks(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """How many segments have their largest surprise under the common density in each bin, (PEAK_BINS,).
 
-        Each segment by itself, not smoothed over time: so one crop moves one segment from one bin to another.
+        Each segment by itself, not smoothed over time: so one crop moves one segment from one bin to another. Segments
+        without a crop are not counted: a site counts no more segments than it has said it has crops.
         """
         store = self.data.store
         model = self._common(state, {"dim": self.plan.dim, "segment_frames": store.segment_frames})
         total = np.zeros(PEAK_BINS)
         for entry in self._learned():
-            largest = [over_crops(model.evidence(x, valid), valid) for _, x, valid in blocks(store, entry)]
-            if not largest:
-                continue
+            largest = [np.zeros(0)]
+            for _, x, valid in blocks(store, entry):
+                peaks = over_crops(model.evidence(x, valid), valid)
+                largest.append(peaks if valid is None else peaks[valid.any(axis=1)])
             bins = score_bins(squashed(np.concatenate(largest)))
-            each = 1.0 if self._unit == "crop" else 1 / len(bins)
+            each = 1.0 if self._unit == "crop" else 1 / max(len(bins), 1)
             total += peak_sums(bins, np.full(len(bins), each))
         return total
 
@@ -230,17 +235,21 @@ class CometSite(MethodSite):
         """The videos that are learned from: of one that is known to hold an anomaly nothing is taken for usual."""
         return [entry for entry, label in zip(self.data.entries, self.data.labels, strict=True) if label != 1]
 
-    def _counted(self, key: bytes) -> float:
-        """The site's units with noise, at least 1: what it decides by for all of them must have noise too."""
-        most = 1 if self._unit == "crop" else _MOST_OF_VIDEO
+    def _counted(self, key: bytes) -> tuple[float, float]:
+        """The site's units and crops with noise, at least 1: what it decides by for all must have noise too."""
+        lengths = np.array([len(at) for at in self._present(1.0)])
+        # One unit more or less is at most 1 of each of these numbers.
+        counts, scales = np.array([lengths.sum()]), np.ones(1)
+        if self._unit == "video":
+            counts, scales = np.array([(lengths > 0).sum(), lengths.sum()]), np.array([1.0, _MOST_OF_VIDEO])
+        share = _COUNT_SHARE / math.sqrt(len(counts)) / scales
         deviation = self.plan.privacy.noise_statistics if self.plan.privacy is not None else 0.0
-        count = np.array([sum(len(at) for at in self._present(1.0)) / most * _COUNT_SHARE])
-        return max(float(gaussian_noise(keyed_digest(key, "count"), count, deviation)[0]) / _COUNT_SHARE, 1.0)
+        noisy = np.maximum(gaussian_noise(keyed_digest(key, "count"), counts * share, deviation) / share, scales)
+        return float(noisy[0]), float(noisy[-1])
 
     def _rate(self, state: Mapping[str, np.ndarray]) -> float:
         """With which probability a crop is drawn: 1, or a power of two below it where there are too many."""
-        rows = float(state["units"]) * (1 if self._unit == "crop" else _MOST_OF_VIDEO)
-        return 2.0 ** -max(0, math.ceil(math.log2(rows / _MOST_ROWS)))
+        return 2.0 ** -max(0, math.ceil(math.log2(float(state["crops"]) / _MOST_ROWS)))
 
     def _part(self, payload: Message, state: Mapping[str, np.ndarray]) -> float:
         """What each unit counts, at most 1, so that the site counts no more than the run allows any."""

@@ -27,6 +27,7 @@ from ..federation.privacy import KEY
 from ..federation.site import Handler
 from ..protection.noise import secret_generator
 from .plan import Plan, SiteData
+from .rounds import turn_of_rounds
 from .sent import sent_array, sent_flag, sent_gaussians, sent_mixtures
 
 __all__ = ["MIXTURE_STEPS", "LabellingSite", "PrivateSite"]
@@ -99,7 +100,7 @@ class PrivateSite:
             Turn(("mixture",), MIXTURE_STEPS),
             Turn(("segregate",), lasting=True),
             Turn(("label",), lasting=True),
-            *((Turn(training, site.plan.rounds, "round"),) if site.plan.rounds else ()),
+            turn_of_rounds(site.plan, site.data.participant, *training),
             Turn(("calibrate",)),
         )
         for layers in range(1, LAYERS + 1):

@@ -13,6 +13,7 @@ from ..core.moments import Moments, Normaliser
 from ..core.randomness import keyed_generator
 from ..detector.network import Weights, detector_weights, initial_weights
 from ..federation.ask import Ask, Reply, State, Steps
+from ..federation.conversation import Turn
 from ..federation.coordinator import ANSWERED
 from ..federation.left_out import left_out
 from ..federation.messages import Message
@@ -36,6 +37,7 @@ __all__ = [
     "quantiles",
     "set_weights",
     "training_rounds",
+    "turn_of_rounds",
 ]
 
 WEIGHTS = "weights."
@@ -222,6 +224,13 @@ def drawn_participants(plan: Plan, number: int) -> tuple[str, ...] | None:
     count = plan.per_round(len(plan.participants))
     rng = keyed_generator(plan.seed, number, "", "participation")
     return tuple(plan.participants[i] for i in sorted(rng.choice(len(plan.participants), count, replace=False)))
+
+
+def turn_of_rounds(plan: Plan, participant: str, *steps: str, before: int = 0) -> Turn:
+    """At a site: these steps, asked once in each round for which it is drawn, and as often ``before`` the first one."""
+    drawn = {number: drawn_participants(plan, number) for number in range(1, plan.rounds + 1)}
+    left_out = frozenset(number for number, names in drawn.items() if names is not None and participant not in names)
+    return Turn(steps, plan.rounds + before, "round", first=1 - before, left_out=left_out)
 
 
 def calibration(state: State) -> Steps:

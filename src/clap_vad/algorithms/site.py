@@ -26,7 +26,7 @@ from ..federation.messages import Message
 from ..federation.policy import RefusalError
 from .method_site import MethodSite
 from .plan import Plan, SiteData
-from .rounds import WEIGHTS, global_weights, normaliser_of
+from .rounds import WEIGHTS, global_weights, normaliser_of, turn_of_rounds
 from .sent import sent_array, sent_normaliser
 
 __all__ = ["LABELLING", "DetectorSite"]
@@ -71,7 +71,7 @@ class DetectorSite(MethodSite):
             "calibrate": (self._calibrate, "score_histogram"),
         }
         normalisation = (Turn(("moments",)), Turn(("normalise",), lasting=True))
-        training = (Turn(("train",), plan.rounds, "round"), Turn(("calibrate",)))
+        training = (turn_of_rounds(plan, data.participant, "train"), Turn(("calibrate",)))
         self.order = (
             *(normalisation if plan.normalise != "none" else ()),
             *labelling,

@@ -28,6 +28,8 @@ __all__ = [
     "chance_rows",
     "distinct_rows",
     "first_layers",
+    "group_means",
+    "hits",
     "least_errors",
     "own_rows",
     "recovered",
@@ -171,6 +173,36 @@ def least_errors(found: np.ndarray, targets: np.ndarray) -> np.ndarray:
         squares = np.square(block).sum(axis=1)[:, None] + sizes - 2.0 * block @ targets.T
         least = np.minimum(least, squares.min(axis=0))
     return np.sqrt(np.maximum(least, 0.0) / sizes)
+
+
+def hits(guesses: np.ndarray, targets: np.ndarray, error: float) -> np.ndarray:
+    """Which of (m, D) targets some of (n, D) guesses is nearest to and within a relative L2 error of, (m,) bool.
+
+    A guess stands for one target only, so that one in a dense place does not count for all about it.
+
+    >>> hits(np.array([[1.0, 0.0]]), np.array([[1.0, 0.01], [1.0, 0.02], [3.0, 0.0]]), 0.05).tolist()
+    [True, False, False]
+    """
+    got = np.zeros(len(targets), bool)
+    norms = np.maximum(np.linalg.norm(targets, axis=1), 1e-12)
+    for guess in guesses if len(targets) else guesses[:0]:
+        errors = np.linalg.norm(targets - guess, axis=1) / norms
+        nearest = int(errors.argmin())
+        got[nearest] |= errors[nearest] <= error
+    return got
+
+
+def group_means(rows: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """(count, D) means of rows that lie next to each other: what knows groups of so many, and no single row.
+
+    >>> group_means(np.array([[0.0], [1.0], [9.0]]), 2, 3, np.random.default_rng(0)).round(1).tolist()
+    [[3.3], [3.3]]
+    """
+    found = np.zeros((count, rows.shape[1]))
+    for number, middle in enumerate(rng.integers(len(rows), size=count)):
+        apart = np.square(rows - rows[middle]).sum(axis=1)
+        found[number] = rows[np.argsort(apart, kind="stable")[:size]].mean(axis=0)
+    return found
 
 
 def recovered(found: np.ndarray, targets: np.ndarray) -> Recovered:

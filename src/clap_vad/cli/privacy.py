@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,8 @@ def _audit_text(runs: list[dict[str, Any]]) -> RenderableType:
     meanings = [
         Text(f"{row['run']}, {attack}: {row[attack]['meaning']}")
         for row in runs
-        for attack in ("recovery", "isolation", "membership")
+        for attack in ("recovery", "isolation", "membership", "lying")
+        if row[attack] is not None
     ]
     return Group(table, *meanings)
 
@@ -145,7 +147,56 @@ def _audit_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
         ("", "error of its feature mean", errors("feature_mean_error")),
         ("", "error of its update", errors("update_error")),
         *members,
+        *_lying_rows(runs),
     ]
+
+
+def _lying_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
+    """Rows about a coordinator that lies, where there is a run that was attacked so."""
+    if all(row["lying"] is None for row in runs):
+        return []
+
+    def told(say: Callable[[dict[str, Any]], str]) -> list[str]:
+        return ["-" if row["lying"] is None else say(row["lying"]) for row in runs]
+
+    def rows(found: list[dict[str, Any]] | None) -> str:
+        if found is None:
+            return "-"
+        chance = sum(max(row["chance_gaussian"], row["chance_density"]) for row in found)
+        close, whole, groups = (sum(row[key] for row in found) for key in ("within_5", "rows", "chance_groups"))
+        return f"{close:,} of {whole:,} (chance {chance}, groups {groups})"
+
+    def mean(found: list[dict[str, Any]], key: str) -> float:
+        return sum(row[key] for row in found) / len(found)
+
+    def extremes(found: list[dict[str, Any]]) -> str:
+        return f"{sum(row['within_5'] for row in found)} of {sum(row['extremes'] for row in found)}"
+
+    def off(found: list[dict[str, Any]]) -> str:
+        return f"{mean(found, 'off'):.2g}; {mean(found, 'off_averaged'):.2g}"
+
+    def exact(found: list[dict[str, Any]]) -> str:
+        return "; ".join(f"{100 * mean(found, key):.0f}" for key in ("exact", "exact_averaged", "exact_guessed"))
+
+    def error(found: dict[str, Any]) -> str:
+        return "-" if found["sizes"] is None else "; ".join(f"{found[key]:.2g}" for key in _RELEASES)
+
+    return [
+        ("lying", "rows within 5 %", told(lambda lied: rows(lied["slabs"]))),
+        ("", "rows, with all other sites' help", told(lambda lied: rows(lied["collusion"]))),
+        ("", "extreme rows isolated", told(lambda lied: extremes(lied["extremes"]))),
+        ("", "counts off by; asked in all rounds", told(lambda lied: off(lied["counts"]))),
+        ("", "% exact; in all rounds; guessed", told(lambda lied: exact(lied["counts"]))),
+        ("", f"error of one site's {', '.join(_RELEASES)}", told(lambda lied: error(lied["differencing"]))),
+        (
+            "",
+            "sums over few crops told",
+            told(lambda lied: f"{lied['subtraction']['opened']:,} of {lied['subtraction']['sums']:,}"),
+        ),
+    ]
+
+
+_RELEASES = ("sizes", "moments", "expect")
 
 
 _SIGNALS = ("loss", "confidence", "likelihood_ratio")

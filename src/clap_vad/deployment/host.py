@@ -158,7 +158,8 @@ class _Program:
         agreed = Agreement.from_array(np.asarray(payload["agreement"]))
         epsilon, terms = agreed.check_promise(), agreed.plan().privacy
         unit = "video" if terms is None else terms.unit
-        self.policy.check_run(len(agreed.participants), agreed.rounds, epsilon, agreed.secure, unit)
+        needs_noise = "crop" in agreed.make_method().private_units
+        self.policy.check_run(len(agreed.participants), agreed.rounds, epsilon, agreed.secure, unit, needs_noise)
         assert self.account is not None  # given before any question
         self.account.check_run(terms)
         self._make(agreed)

@@ -144,7 +144,7 @@ class LocalFederation:
             coordinator.approve(request, bundle)
             site.join(bundle, own)
             # All sites are one organisation's here, so that even two or one may try out what a run is.
-            Policy(minimum_cohort=1, maximum_rounds=1_000_000).write(home / "policy.json")
+            Policy(minimum_cohort=1, maximum_rounds=1_000_000, allow_exact_sums=True).write(home / "policy.json")
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ class Turn:
         counter: entry of the question that numbers it, such as ``round``; its numbers rise, from ``first`` on, and
             there are ``most`` of them. Empty for none.
         first: number of the first; where it is 0, a question without a number is that one.
+        left_out: numbers that the site is not asked, as it is not drawn for those rounds.
         lasting: what comes later builds on it, so nothing is answered before it was asked; see
             :attr:`~clap_vad.federation.ask.Ask.lasting`.
     """
@@ -51,6 +52,7 @@ class Turn:
     most: int = 1
     counter: str = ""
     first: int = 1
+    left_out: frozenset[int] = frozenset()
     lasting: bool = False
 
     @property
@@ -75,6 +77,8 @@ class Turn:
             raise RefusalError(
                 f"step '{ask.step}': its '{self.counter}' must be a whole number from {self.first} to {last}; refused"
             )
+        if int(number) in self.left_out:
+            raise RefusalError(f"step '{ask.step}': this site is not drawn for {self.counter} {number}; refused")
         return int(number)
 
 

@@ -17,7 +17,7 @@ from .engine import Engine, Quorum, ReplyCheck, TooFewRepliesError
 from .influence import beyond_first, bounded_shares, keep_first, outlying
 from .left_out import leave_out, left_out
 from .messages import ACKNOWLEDGEMENT, message_bytes, schema
-from .secure_coordinator import BrokenSumError, secure_sum
+from .secure_coordinator import BrokenSumError, Summed, secure_sum
 
 __all__ = ["ANSWERED", "coordinate"]
 
@@ -118,6 +118,8 @@ class _Driver:
                 if ask.optional and not error.impossible:
                     replies, answered = [], set()
                     break
+                if not error.again:
+                    raise ClapError(f"{error}; {self._reasons()}") from None
                 if broken == _BROKEN_SUMS:
                     raise ClapError(f"{error}; it was asked for {broken} times, and nobody can be named") from None
                 continue
@@ -134,14 +136,16 @@ class _Driver:
             return targets
         left = [name for name in self.engine.participants if name not in out]
         if len(left) < least:
-            reasons = "; ".join(f"'{name}': {why}" for name, why in out.items())
             raise ClapError(
                 f"step '{ask.step}': {len(left)} participants are left to ask and {least} are needed, because what "
-                f"others sent cannot be true ({reasons})"
+                f"others sent cannot be true ({self._reasons()})"
             )
         chosen = {name for name in targets if name in left}
         chosen |= set([name for name in left if name not in chosen][: max(least - len(chosen), 0)])
         return tuple(name for name in left if name in chosen)
+
+    def _reasons(self) -> str:
+        return "; ".join(f"'{name}': {why}" for name, why in left_out(self.state).items())
 
     def _needed(self, ask: Ask, targets: Sequence[str]) -> int:
         """Replies that the question needs; who is left out is not waited for."""
@@ -161,14 +165,15 @@ class _Driver:
 
     def _masked(self, ready: Ask) -> tuple[list[Reply], set[str]]:
         """One reply that stands for all, and who is in it."""
+        asked = encoded_question(ready, self.state, len(self.engine.participants)) if self.encoding else ready
         # With noise, the same question has other noise when it is asked again, and may be over others.
         before = None if schema(ready.reply).noised else self.checkpoint.cohort(ready.sequence)
         if before is not None:
-            ready = replace(ready, targets=before.participants)
-        cohort = max(LEAST_COHORT, min(self.quorum.sites, len(ready.targets or ())))
-        asked = encoded_question(ready, self.state, len(self.engine.participants)) if self.encoding else ready
+            asked = replace(asked, targets=before.participants)
+        cohort = max(LEAST_COHORT, min(self.quorum.sites, len(asked.targets or ())))
         keep = partial(self.checkpoint.keep_cohort, ready.sequence)
-        summed = secure_sum(asked, self.engine, int(self.state["dim"]), cohort, self._accepted(), before, keep)
+        dim, out = int(self.state["dim"]), left_out(self.state).keys()
+        summed: Summed = secure_sum(asked, self.engine, dim, cohort, self._accepted(), before, keep, out)
         self._count(summed.bytes_down, summed.bytes_up)
         self.state["clipped"] = self.state["clipped"] + summed.clipped
         self._leave_out(summed.impossible)

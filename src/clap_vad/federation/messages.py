@@ -12,11 +12,13 @@ import numpy as np
 from ..errors import ClapError
 from .schema import LARGEST, Field, Message, Schema, encoded_name, encoded_schema, has_twin
 from .schemas import comet, general, histograms, private, secure, statistics, updates
+from .schemas.comet import RETIRED
 from .schemas.general import ACKNOWLEDGEMENT, DESCRIPTION_BYTES
 
 __all__ = [
     "ACKNOWLEDGEMENT",
     "DESCRIPTION_BYTES",
+    "RETIRED",
     "Field",
     "ImpossibleMessageError",
     "Message",

@@ -12,12 +12,12 @@ from ..errors import ClapError
 from ..persistence import read_json, write_json
 from .ask import Ask
 from .bounds import UNITS, Bounds, read_bounds, write_bounds
-from .messages import schemas
+from .messages import RETIRED, schemas
 
 __all__ = ["Policy", "RefusalError"]
 
 _FORMAT = 2
-_SINCE_2 = ("maximum_questions", "maximum_spent")
+_SINCE_2 = ("allow_exact_sums", "maximum_questions", "maximum_spent")
 """Entries that a policy may do without: format 1 did not have them."""
 
 
@@ -36,6 +36,8 @@ class Policy:
         maximum_epsilon: differential privacy that a run must promise at least; None where none is asked for. A run
             that promises none has no bound, so any number refuses it; so does one that promises for crops alone.
         require_secure_aggregation: whether what depends on videos may leave only under masks that cancel in a sum.
+        allow_exact_sums: whether a method whose sums open single crops to whoever chooses the questions (COMET) may
+            run without noise. For trials on data of one's own.
         maximum_questions: answers of a schema that may leave: in a run, within a year, ever.
         maximum_spent: epsilon that a unit, a video or a crop, may cost: by a run, by all of a year, by all ever.
     """
@@ -45,6 +47,7 @@ class Policy:
     maximum_rounds: int | None = None
     maximum_epsilon: float | None = None
     require_secure_aggregation: bool = False
+    allow_exact_sums: bool = False
     maximum_questions: Bounds = field(default_factory=dict)
     maximum_spent: Bounds = field(default_factory=dict)
 
@@ -60,7 +63,7 @@ class Policy:
             raise ClapError(f"{file}: a policy of another release; {_FORMAT} is the format of this one")
         if version == 1 and (odd := [name for name in _SINCE_2 if name in content]):
             raise ClapError(f"{file}: format 1 has no entry '{odd[0]}'; make it format {_FORMAT}")
-        known = {schema.name for schema in schemas()}
+        known = {schema.name for schema in schemas()} | set(RETIRED)
         allowed, cohort, rounds = content["schemas"], content["minimum_cohort"], content["maximum_rounds"]
         if not isinstance(allowed, list) or not all(isinstance(name, str) for name in allowed):
             raise ClapError(f"{file}: 'schemas' must be a list of names")
@@ -75,13 +78,16 @@ class Policy:
             raise ClapError(f"{file}: 'maximum_epsilon' must be a number above 0, or null for no bound")
         if type(content["require_secure_aggregation"]) is not bool:
             raise ClapError(f"{file}: 'require_secure_aggregation' must be true or false")
-        asked, spent = (f"{file}: '{name}'" for name in _SINCE_2)
+        if type(content.get("allow_exact_sums", False)) is not bool:
+            raise ClapError(f"{file}: 'allow_exact_sums' must be true or false")
+        asked, spent = (f"{file}: '{name}'" for name in _SINCE_2[1:])
         return cls(
             tuple(allowed),
             cohort,
             rounds,
             epsilon,
             content["require_secure_aggregation"],
+            content.get("allow_exact_sums", False),
             read_bounds(content.get("maximum_questions", {}), known, True, asked),
             read_bounds(content.get("maximum_spent", {}), UNITS, False, spent),
         )
@@ -96,7 +102,13 @@ class Policy:
         write_json(file, {"format": _FORMAT, **asdict(self), "schemas": allowed, **bounds})
 
     def check_run(
-        self, participants: int, rounds: int, epsilon: float | None, secure: bool = False, unit: str = "video"
+        self,
+        participants: int,
+        rounds: int,
+        epsilon: float | None,
+        secure: bool = False,
+        unit: str = "video",
+        needs_noise: bool = False,
     ) -> None:
         """Raise :class:`RefusalError` unless a run of so many participants and rounds is permitted.
 
@@ -104,7 +116,13 @@ class Policy:
             epsilon: of the differential privacy that the run promises; None for none.
             secure: whether it promises secure aggregation.
             unit: of that differential privacy.
+            needs_noise: whether exact sums of its method open single crops.
         """
+        if needs_noise and epsilon is None and not self.allow_exact_sums:
+            raise RefusalError(
+                "a run whose exact sums open single crops to whoever chooses the questions; this policy asks for "
+                "noise (--dp crop or --dp video, with a finite --epsilon)"
+            )
         if self.require_secure_aggregation and not secure:
             raise RefusalError("a run without secure aggregation; this site's policy requires it")
         if participants < self.minimum_cohort:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -49,11 +49,12 @@ class BrokenSumError(ClapError):
 
     Attributes:
         impossible: participant -> why what it sent cannot be true; empty where nobody can be named.
+        again: whether it can help to ask again.
     """
 
-    def __init__(self, text: str, impossible: Mapping[str, str]) -> None:
+    def __init__(self, text: str, impossible: Mapping[str, str], again: bool = True) -> None:
         super().__init__(text)
-        self.impossible = impossible
+        self.impossible, self.again = impossible, again
 
 
 def secure_sum(
@@ -64,6 +65,7 @@ def secure_sum(
     accepted: Mapping[str, int],
     before: Cohort | None,
     keep: Callable[[Cohort], None],
+    out: Collection[str] = (),
 ) -> Summed:
     """Ask the targets a question and learn the sum of their replies alone.
 
@@ -78,6 +80,7 @@ def secure_sum(
         accepted: per participant the last question whose answer counted.
         before: what the sum was over when this question was asked before; the targets are its participants.
         keep: called with what the sum is over, before sites are asked for what they will not say of another one.
+        out: who is left out of the run, and not asked where the sum has not been opened.
 
     Raises:
         TooFewRepliesError: nothing of this question has been learnt, and it can be asked again.
@@ -92,7 +95,15 @@ def secure_sum(
     asking = _Asking(ask, engine, secure, session_of(secure, layout), accepted)
     coordinator = SecureCoordinator(asking.session)
     opened = before.members if before else ()
-    keys = asking.phase("advertise", {}, opened or coordinator.members)
+    there = opened or tuple(name for name in targets if name not in out)
+    if len(there) < asking.session.threshold:
+        raise BrokenSumError(
+            f"step '{ask.step}': its secure sum was begun over {len(targets)} sites, who open no other of the same "
+            f"answers, and so many of them are left out that it cannot be opened",
+            {},
+            again=False,
+        )
+    keys = asking.phase("advertise", {}, there)
     question = asking.collected(lambda: coordinator.advertised(keys))
     shares = asking.phase("share", question, coordinator.members)
     sealed = asking.collected(lambda: coordinator.shared(shares))

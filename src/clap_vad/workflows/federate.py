@@ -20,6 +20,7 @@ from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
 from ..federation.encoding import SiteEncoding
 from ..federation.ledger import Ledger
+from ..federation.left_out import left_out
 from ..federation.privacy import SitePrivacy
 from ..federation.secure import SiteProtection
 from ..federation.site import Site
@@ -66,7 +67,7 @@ class Federation:
         checkpoint = Checkpoint(self.folder / "checkpoints")
         log = RoundLog(self.folder / "rounds.jsonl")
         log.rewind(int(checkpoint.load().get("round", 0)))
-        plan = replace(self.plan, participants=tuple(self.participants))
+        plan = self.agreed
 
         def steps(state: State) -> Steps:
             return self.method.coordinate(plan, state, lambda record: log.append({**record, **on_round(state)}))
@@ -82,16 +83,25 @@ class Federation:
             on_left_out=on_left_out,
         )
 
+    @property
+    def agreed(self) -> Plan:
+        """The plan with those who take part."""
+        return replace(self.plan, participants=tuple(self.participants))
+
     def homes(self, state: State) -> dict[str, Model]:
         """The models of the participants' homes after the run that ended in this state, by scene.
 
-        A scene that several participants hold is nobody's own; the common model judges it.
+        A scene that several participants hold is nobody's own; the common model judges it, as it judges those of who
+        was left out of the run.
         """
         found: dict[str, list[Model]] = {}
         if not self.method.has_homes:
             return {}
         question, sequence = self.method.final_question(state), int(state["sequence"])
+        out = left_out(state)
         for site in self.sites():
+            if site.participant in out:
+                continue
             known = site.state(sequence)
             # The threshold of a home is by its own site's scores, which nobody else can move.
             info = {"calibration": calibration_of(known)} if "score_histogram" in known else {}
@@ -107,7 +117,7 @@ class Federation:
     def program(self, participant: str) -> MethodSite:
         """The method's side at one participant."""
         data = site_data(self.dataset, participant, self.participants[participant], self.labelled)
-        return self.method.site(self.plan, data)
+        return self.method.site(self.agreed, data)
 
     def _site(self, participant: str) -> Site:
         home = self.folder / "sites" / participant

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import ClapError
 from .configuration import RunConfig
 from .privacy_isolation import isolation
+from .privacy_lying import lying
 from .privacy_membership import membership
 from .privacy_recovery import recovery
 from .privacy_replay import Observed, replay
@@ -29,8 +30,9 @@ def privacy_audit(runs: Sequence[Path], rounds: int = 3, shadow_models: int = 4)
             at least 4, or 0 for none. With 4 that takes about twice as long as the run itself.
 
     Returns:
-        A JSON-able dict: ``runs``, each with what was ``seen`` and the figures of ``recovery``, ``isolation`` and
-        ``membership``, each of which says in ``meaning`` what they mean.
+        A JSON-able dict: ``runs``, each with what was ``seen`` and the figures of ``recovery``, ``isolation``,
+        ``membership`` and ``lying`` (None for methods other than COMET), each of which says in ``meaning`` what they
+        mean.
 
     Raises:
         ClapError: no run, one of another setting or over real sites, or a dataset that has changed since.
@@ -59,6 +61,7 @@ def _audit(run: Path, rounds: int, shadow_models: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="clap-audit-") as scratch:
         observed = replay(opened, Path(scratch) / "run", rounds)
         isolated = isolation(opened, observed, Path(scratch))
+        lied = lying(opened, observed, run, Path(scratch) / "lying")
         inferred = membership(opened, shadow_models, observed.noised, Path(scratch))
     return {
         "run": str(run),
@@ -73,6 +76,7 @@ def _audit(run: Path, rounds: int, shadow_models: int) -> dict[str, Any]:
         "recovery": recovery(opened, observed),
         "isolation": isolated,
         "membership": inferred,
+        "lying": lied,
     }
 
 

@@ -64,7 +64,9 @@ def isolation(opened: Opened, observed: Observed, scratch: Path) -> dict[str, An
     # A coordinator may give the second cohort what the first one had, so that the others' updates stay as they were.
     names = {"normaliser.mean", "normaliser.scale"}
     known = {key: value for key, value in observed.state.items() if key in names}
-    again = replay(opened, scratch / "again", 1, without=name, known=known, everybody=True)
+    again = without
+    if observed.of("train"):  # of a method that sends no updates there is none to isolate
+        again = replay(opened, scratch / "again", 1, without=name, known=known, everybody=True)
     result |= _differenced(full, without, again, alone, name)
     told = [
         f"its {what} within {result[key]:.2g}"
@@ -107,7 +109,8 @@ def _differenced(full: Observed, without: Observed, again: Observed, alone: Obse
     if pair is not None and own is not None:
         found = difference_of_sums(*({k: np.asarray(v) for k, v in each.items()} for each in pair))
         truth = {key: np.asarray(value, np.float64) for key, value in own.items()}
-        mean, true = found["sum"] / found["count"], truth["sum"] / truth["count"]
+        total = "sum" if "sum" in truth else "mean"  # COMET's is of shortened rows
+        mean, true = found[total] / found["count"], truth[total] / truth["count"]
         result["feature_moments_error"] = relative_error(found, truth)
         result["feature_mean_error"] = relative_error({"mean": mean}, {"mean": true})
     pair, own = _pair(full, again, "train", name), _own(alone, "train", name)

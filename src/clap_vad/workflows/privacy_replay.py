@@ -61,8 +61,9 @@ class Observed:
 
     @property
     def noised(self) -> bool:
-        """Whether the sites add noise of their own to what they send: gradients come then, and no updates."""
-        return any(
+        """Whether the sites add noise of their own to what they send, or send gradients that wait for it."""
+        terms = self.plan.privacy
+        return (terms is not None and terms.noise_training > 0) or any(
             name.startswith("gradient.") for seen in self.read for reply in seen.replies for name in reply.message
         )
 
