@@ -1,9 +1,10 @@
 """What differential privacy costs in accuracy: one dataset, several epsilons, with and without secure aggregation.
 
-    python benchmarks/privacy_curve.py DATASET OUT [--epsilons 1,2,4,8,inf] [--seeds 0,1,2] [OPTIONS OF clap train]
+    python benchmarks/privacy_curve.py DATASET OUT [--method clap|comet] [--unit video|crop] [--epsilons 1,2,4,8,inf]
+        [--seeds 0,1,2] [OPTIONS OF clap train]
 
-Trains ``clap --segregation federated`` under ``--dp video`` for each epsilon and seed (which also draws the noise, so
-that a repeat gives the same figures), and once without differential privacy; finished runs in OUT are taken up, not
+Trains CLAP (``--segregation federated``) or COMET under ``--dp`` for each epsilon and seed (which also draws the noise,
+so that a repeat gives the same figures), and once as it is without ``--dp``; finished runs in OUT are taken up, not
 made again. Prints a Markdown table of frame-level metrics (mean and standard deviation over seeds, ddof 1) and writes
 ``epsilon.svg``.
 """
@@ -31,28 +32,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--method", default="clap", choices=("clap", "comet"))
+    parser.add_argument("--unit", default="video", choices=("video", "crop"))
     parser.add_argument("--epsilons", default="1,2,4,8,inf")
     parser.add_argument("--seeds", default="0,1,2")
     arguments, options = parser.parse_known_args()
     epsilons, seeds = arguments.epsilons.split(","), [int(seed) for seed in arguments.seeds.split(",")]
     found: dict[tuple[str, str], list[dict]] = {}
-    for (form, epsilon), words in settings(epsilons):
+    for (form, epsilon), words in settings(arguments.method, arguments.unit, epsilons):
         for seed in seeds:
             run = arguments.out / f"{form}-{epsilon}-{seed}"
             seeded = [*words, "--dp-seed", str(seed)] if "--dp" in words else words
             found.setdefault((form, epsilon), []).append(train(arguments.dataset, run, seed, [*seeded, *options]))
     baselines = found["plain", "none"][0]["baselines"]
     print(table(found, baselines))
-    draw(found, baselines, epsilons, arguments.out / "epsilon.svg")
+    draw(found, baselines, epsilons, arguments.unit, arguments.out / "epsilon.svg")
 
 
-def settings(epsilons: list[str]) -> Iterator[tuple[tuple[str, str], list[str]]]:
+def settings(method: str, unit: str, epsilons: list[str]) -> Iterator[tuple[tuple[str, str], list[str]]]:
     """(form, epsilon) and the options of each setting."""
-    common = ["--segregation", "federated"]
+    common = ["--method", method, *(["--segregation", "federated"] if method == "clap" else [])]
     yield ("plain", "none"), common
     for form, words in FORMS.items():
         for epsilon in epsilons:
-            yield (form, epsilon), [*common, *words, "--dp", "video", "--epsilon", epsilon]
+            yield (form, epsilon), [*common, *words, "--dp", unit, "--epsilon", epsilon]
 
 
 def train(dataset: Path, run: Path, seed: int, words: list[str]) -> dict:
@@ -84,7 +87,7 @@ def table(found: dict[tuple[str, str], list[dict]], baselines: dict) -> str:
     return "\n".join(lines)
 
 
-def draw(found: dict[tuple[str, str], list[dict]], baselines: dict, epsilons: list[str], file: Path) -> None:
+def draw(found: dict[tuple[str, str], list[dict]], baselines: dict, epsilons: list[str], unit: str, file: Path) -> None:
     """AUC over epsilon, one line a form."""
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -96,11 +99,11 @@ def draw(found: dict[tuple[str, str], list[dict]], baselines: dict, epsilons: li
         look = {"color": PALETTE[color], "linestyle": line, "marker": marker, "capsize": 3}
         axes.errorbar(places, figures[:, 0], figures[:, 1], label=label, **look)
     plain, _ = summary(found["plain", "none"], "frame_auc")
-    axes.axhline(plain, color=PALETTE["second"], linestyle="-.", label="without differential privacy")
+    axes.axhline(plain, color=PALETTE["second"], linestyle="-.", label="without --dp")
     magnitude = 100 * baselines["magnitude"]["frame_auc"]
     axes.axhline(magnitude, color=PALETTE["third"], linestyle=":", label="baseline magnitude (learns nothing)")
     axes.set_xticks(places, [epsilon.replace("inf", "∞ (no noise)") for epsilon in epsilons])
-    axes.set_xlabel("epsilon of the whole run, unit: the video")
+    axes.set_xlabel(f"epsilon of the whole run, unit: the {unit}")
     axes.set_ylabel("frame-level ROC-AUC, %")
     axes.legend(frameon=False, fontsize=9)
     figure.savefig(file)

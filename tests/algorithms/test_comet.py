@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from clap_vad.features.writer import StoreWriter
 from clap_vad.federation.ask import Ask, Reply, State
 from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.coordinator import coordinate
-from clap_vad.federation.engine import Check
+from clap_vad.federation.engine import Check, Quorum
 from clap_vad.federation.left_out import left_out
 from clap_vad.federation.messages import Message
 from clap_vad.federation.policy import RefusalError
@@ -282,6 +283,35 @@ def test_an_honest_site_is_not_taken_for_a_liar_however_much_it_holds(tmp_path, 
         assert not left_out(state)
 
 
+class Away(InProcessEngine):
+    """In which one site is not there while some steps are asked."""
+
+    def __init__(self, sites: Sequence[Site], missing: str, steps: Sequence[str]) -> None:
+        super().__init__(sites)
+        self._missing, self._steps = missing, steps
+
+    def deliver(self, ask: Ask, check: Check) -> list[Reply]:
+        there = ask.targets or self.participants
+        if ask.step in self._steps and not ask.silent:
+            there = tuple(name for name in there if name != self._missing)
+        return super().deliver(replace(ask, targets=there), check)
+
+
+@pytest.mark.parametrize("steps", [["sizes"], ["sizes", "moments", "normalise"], ["settle"]])
+@pytest.mark.parametrize("epsilon", [8.0, math.inf])
+def test_a_site_that_was_away_for_a_while_is_no_liar(tmp_path, dataset, steps, epsilon):
+    """What it missed it is asked again, without an answer; it counts from then on."""
+    held = by_scene(dataset)
+    plan = make_plan(participants=tuple(held), dim=6, privacy=comet_terms(2, epsilon=epsilon))
+    federation = Federation(tmp_path, dataset, held, plan, COMET)
+    engine, answered = Away(federation.sites(), "south", steps), []
+    made = partial(COMET.coordinate, plan, log=lambda record: answered.append(record["participants"]))
+    state = coordinate(made, engine, Checkpoint(tmp_path / "checkpoints"), plan.dim, Quorum(sites=3))
+    assert not left_out(state)
+    assert answered == [4, 4]
+    assert federation.homes(state).keys() == set(SCENES)
+
+
 # Killed and resumed.
 
 
@@ -427,6 +457,13 @@ def with_crop(made: Dataset, folder: Path, crop: int) -> Dataset:
     return Dataset(folder)
 
 
+@pytest.fixture
+def without_scores(monkeypatch) -> None:
+    """What stays at the site, and takes most of the time."""
+    monkeypatch.setattr(CometSite, "_scores", lambda self, state: [np.zeros(1, np.float32)])
+
+
+@pytest.mark.usefixtures("without_scores")
 @pytest.mark.parametrize("crop", range(len(CONTENTS)), ids=CONTENTS)
 @pytest.mark.parametrize("asked", LIES.values(), ids=LIES.keys())
 @pytest.mark.parametrize(("epsilon", "cap"), [(8.0, 1e12), (math.inf, 40.0)])
@@ -463,19 +500,29 @@ def video(content: str) -> tuple[np.ndarray, np.ndarray]:
 VIDEOS = ["a single crop", "no crop", "more crops than count", *(f"all {name}" for name in CONTENTS)]
 
 
-@pytest.mark.parametrize("content", VIDEOS)
+@pytest.fixture(scope="module")
+def lengthy(tmp_path_factory) -> tuple[Dataset, list[str]]:
+    """Videos of all lengths, and one more of each content; the names of the former."""
+    lengths = (1030, *range(500, 800, 30), 7)
+    others = {f"v{k}": (noise(n, 2, seed=k), np.ones((n, 2), bool)) for k, n in enumerate(lengths)}
+    more = {content: video(content) for content in VIDEOS}
+    scenes = [*["gate"] * len(others), *["yard"] * len(more)]
+    return store_of(tmp_path_factory.mktemp("lengthy") / "d", {**others, **more}, scenes), list(others)
+
+
+@pytest.mark.usefixtures("without_scores")
 @pytest.mark.parametrize("asked", LIES.values(), ids=LIES.keys())
 @pytest.mark.parametrize("cap", [1e12, 2.0])
-def test_one_whole_video_more_moves_no_message_by_more_than_1(tmp_path, content, asked, cap):
-    """Beside videos of all lengths: where what one crop counts follows from its own video alone."""
-    others = {
-        f"v{k}": (noise(n, 2, seed=k), np.ones((n, 2), bool)) for k, n in enumerate((1030, *range(500, 800, 30), 7))
-    }
-    made = store_of(tmp_path / "d", {**others, "more": video(content)}, [*["gate"] * len(others), "yard"])
-    for epsilon in (8.0, math.inf):
-        plan = private_plan("video", epsilon, PLACED)
-        found = moved(site_of(made, list(others), plan), site_of(made, [*others, "more"], plan), asked, cap)
-        assert max(value for step, value in found.items() if step != "sizes") <= 1 + 1e-4, found
+@pytest.mark.parametrize("epsilon", [8.0, math.inf])
+def test_one_whole_video_more_moves_no_message_by_more_than_1(lengthy, asked, cap, epsilon):
+    """Beside videos of all lengths: what one of its crops counts follows from the video alone."""
+    (made, others), plan = lengthy, private_plan("video", epsilon, PLACED)
+    counted: State = {}
+    few = told(site_of(made, others, plan), asked, counted, cap)
+    for content in VIDEOS:
+        more = told(site_of(made, [*others, content], plan), asked, counted, cap)
+        found = {step: float(np.linalg.norm(more[step] - few[step])) for step in few}
+        assert max(value for step, value in found.items() if step != "sizes") <= 1 + 1e-4, (content, found)
         assert found["sizes"] <= 1.02 and found["normalise"] == 0
         assert content == "no crop" or found["sizes"] > 0.3
 

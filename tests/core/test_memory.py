@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from clap_vad.core.memory import NEIGHBOURS, Memory
+from clap_vad.core.memory import NEIGHBOURS, Memory, usual_distance_ratio
 
 
 @pytest.mark.parametrize(("count", "dims"), [(11, 1), (11, 32), (400, 10)])
@@ -35,3 +37,19 @@ def test_rows_that_are_all_equal_lie_at_no_distance():
 
 def test_nobody_asks():
     assert Memory(np.eye(11)).distances(np.zeros((0, 11))).shape == (0,)
+
+
+def test_how_distances_compare_follows_from_densities_and_numbers_of_rows():
+    """Uniform rows, twice as many and in half the space: against the distances themselves."""
+    rng, d = np.random.default_rng(1), 3
+    usual, own = rng.uniform(0, 1, (2000, d)), rng.uniform(0, 1, (4000, d)) * np.array([0.5, 1, 1])
+    expected = np.median(Memory(own).distances_within()) / np.median(Memory(usual).distances_within())
+    # Where they lie a density of 2 is known, where the usual ones lie one of 1.
+    found = usual_distance_ratio(-math.log(2.0), 0.0, 4000, 2000.0, d)
+    assert found == pytest.approx(expected, rel=0.05)
+    assert usual_distance_ratio(1.0, 1.0, 100, 100.0, d) == 1
+
+
+@pytest.mark.parametrize(("ratio", "usual"), [(1e6, -1e6), (-1e6, 1e6), (1e300, -1e300)])
+def test_a_density_that_is_a_lie_gives_a_number_all_the_same(ratio, usual):
+    assert 0 < usual_distance_ratio(ratio, usual, 11, 1e15, 1) < np.inf

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import expon, genpareto, rankdata
 
-from clap_vad.core.surprise import SURPRISE_BINS, Surprise, value_histogram
+from clap_vad.core.surprise import SURPRISE_BINS, Surprise, histogram_quantile, value_histogram
 
 KINDS = {
     "exponential": lambda rng, n: rng.exponential(size=n),
@@ -96,3 +96,15 @@ def test_histograms_of_places_add_up():
     parts = [rng.normal(k, 1 + k, 300) for k in range(4)]
     whole = value_histogram(np.concatenate(parts))
     assert sum(value_histogram(part) for part in parts).tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("q", [0.01, 0.5, 0.99])
+def test_quantiles_of_a_histogram_are_those_of_the_values_to_within_a_bin(kind, q):
+    values = KINDS[kind](np.random.default_rng(4), 20_000)
+    found = histogram_quantile(value_histogram(values), q)
+    assert abs(slow_bin(found) - slow_bin(float(np.quantile(values, q)))) <= 1
+
+
+def test_of_nothing_the_quantile_is_0():
+    assert histogram_quantile(np.zeros(SURPRISE_BINS, np.int64), 0.5) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
@@ -28,6 +29,7 @@ from clap_vad.federation.engine import Quorum
 from clap_vad.federation.messages import schema
 from clap_vad.persistence import write_json
 from clap_vad.workflows.configuration import RunConfig
+from clap_vad.workflows.privacy_terms import Privacy
 from clap_vad.workflows.train import train
 
 SITES = ("participant-01", "participant-02", "participant-03")
@@ -126,6 +128,34 @@ def test_without_faults_the_model_is_that_of_one_process_and_sites_can_judge_it_
     sent = [json.loads(line)["schema"] for line in ledger.read_text().splitlines()]
     assert sent[:2] == ["features_description", "acknowledgement"] and sent[-1] == "evaluation_histogram"
     assert sent.count("scaffold_update") == 3
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_each_site_draws_its_own(
+    federation, dataset, tmp_path, masked
+):
+    exact, choices = Privacy(math.inf, unit="crop"), {"rounds": 2, "secure_aggregation": masked}
+    over = {"coordinator": federation.coordinator, "sites": SITES, "dataset": dataset, **choices}
+    deployed = train_deployed(tmp_path / "exact", privacy=exact, **over)
+    alone = train(dataset, tmp_path / "alone", protocol="random-3", privacy=exact, **choices)
+    assert deployed["model_sha256"] == alone["model_sha256"]
+    noisy = train_deployed(tmp_path / "noisy", **over)
+    assert noisy["model_sha256"] != train_deployed(tmp_path / "again", **over)["model_sha256"]
+    told = {name: noisy["privacy"][name] for name in ("unit", "promised", "delta", "seeded")}
+    assert told == {"unit": "crop", "promised": 8.0, "delta": 1e-6, "seeded": False}
+    for site in SITES:
+        home = federation.sites[site]
+        (ledger,) = (home / "runs").glob(f"{RunFiles(tmp_path / 'noisy').deployment()['id']}/ledger.jsonl")
+        sent = [json.loads(line) for line in ledger.read_text().splitlines()]
+        protection = "noised, masked" if masked else "noised"
+        assert [line["schema"] for line in sent if line["protection"] == protection] == [
+            "row_sizes",
+            "row_moments",
+            *["row_density"] * 3,
+            "row_scales",
+            "segment_peaks",
+        ]
+        assert all(line["protection"] == protection or schema(line["schema"]).bare for line in sent)
 
 
 @pytest.mark.parametrize("encoding", ["float32", "int8"])

@@ -70,7 +70,8 @@ class NoisySums:
         counts = np.array([units(reply.message) for reply in replies])
         if self._plan.secure:
             return max(_MEANS * float(counts.sum()) / max(self.answered(), 1), 1.0)
-        self._state["units.each"] = np.zeros(len(self._plan.participants))
+        # Who says so later, or never, is bounded by what any site may count.
+        self._state["units.each"] = np.full(len(self._plan.participants), math.inf)
         for reply, count in zip(replies, counts, strict=True):
             self._state["units.each"][self._at(reply)] = count
         return _most(counts)

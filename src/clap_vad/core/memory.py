@@ -41,7 +41,7 @@ def usual_distance_ratio(ratio: float, usual_ratio: float, rows: int, usual_rows
         rows, usual_rows: how many there are.
         dim: d.
 
-    >>> usual_distance_ratio(1.0, 1.0, 100, 1600.0, 4)
+    >>> round(usual_distance_ratio(1.0, 1.0, 100, 1600.0, 4), 6)
     2.0
     """
     # Whoever sends the usual numbers could otherwise let it overflow, or not, by what the rows are.

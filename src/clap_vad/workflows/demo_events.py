@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -46,16 +47,16 @@ class VideoEvents:
 def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo], quantile: float) -> list[VideoEvents]:
     """Scores and events of the videos.
 
-    ``quantile`` is where the threshold lies among the scores of the training segments.
+    ``quantile`` is where the threshold of a site lies among the scores of its own training segments.
     """
     homes = Homes.load(run)
-    threshold, _ = choose_threshold(homes.common, run, None, quantile)
+    thresholds = _Thresholds(homes, run, quantile)
     found = []
     extractor = make_extractor(store.extractor, store.info["settings"])
     with progress_bar("scoring", len(videos)) as advance:
         for video in videos:
             entry = store.video(video.name)
-            model = homes.of(video.site)
+            model, threshold = homes.of(video.site), thresholds.of(video.site)
             (scores,) = model.score_videos(store, [entry], _THREADS)
             events = find_events(
                 scores, threshold=threshold, frames=entry.frames, fps=entry.fps, segment_frames=store.segment_frames
@@ -66,6 +67,19 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
             )
             advance(note=video.name)
     return found
+
+
+class _Thresholds:
+    def __init__(self, homes: Homes, run: Path, quantile: float) -> None:
+        self._own = {site: choose_threshold(model, run, None, quantile)[0] for site, model in homes.own.items()}
+        # Of a few videos noise can hide where the common scores lie; a site without a home then has the usual one.
+        if self._own and not homes.common.info["calibration"]["quantiles"]:
+            self._common = median(self._own.values())
+        else:
+            self._common, _ = choose_threshold(homes.common, run, None, quantile)
+
+    def of(self, site: str) -> float:
+        return self._own.get(site, self._common)
 
 
 def _shown(model: Model, store: FeatureStore, entry: VideoIndex) -> np.ndarray:
