@@ -91,19 +91,23 @@ def test_no_place_alone_says_that_numbers_are_enormous_or_tiny(places):
 def test_of_two_places_nobody_can_tell_which_is_right():
     parts = np.random.default_rng(4).random((2, 3, 7))
     np.testing.assert_array_equal(noisy_truth.bounded_tails(parts, 1.0), parts.sum(axis=0))
-    np.testing.assert_array_equal(noisy_truth.near_others(parts[:, 0], np.ones(2), 0.0), parts[:, 0])
+    same = noisy_truth.near_others(parts[:, 0], parts[:, 1], np.ones(2), 0.0, 3.0)
+    np.testing.assert_array_equal(same, (parts[:, 0], parts[:, 1]))
 
 
-def test_means_near_those_of_others_stay_and_one_far_off_comes_near():
-    rng = np.random.default_rng(5)
-    units = rng.integers(50, 500, 13).astype(float)
-    sums = units[:, None] * (2 + 0.3 * rng.standard_normal((13, 4)))
-    np.testing.assert_allclose(noisy_truth.near_others(sums, units, 0.0), sums)
-    lied = sums.copy()
-    lied[3] = -1e6
-    found = noisy_truth.near_others(lied, units, 0.0)
-    np.testing.assert_allclose(np.delete(found, 3, 0), np.delete(sums, 3, 0))
-    assert (np.abs(found[3] / units[3] - 2) < 6).all()
+def test_places_that_differ_stay_as_they_are_and_one_far_off_comes_near():
+    sizes, most, rng = np.array([1.0, 20, 0.1, 3, 1]), 3.0, np.random.default_rng(5)
+    own = [rows(seed) + 0.7 * sizes.astype(np.float32) * rng.standard_normal(D).astype(np.float32) for seed in range(6)]
+    sums = [bounded_rows.moment_sums(each, np.ones(N), sizes, most) for each in own]
+    mean, square = (np.array([each[name] for each in sums]) for name in ("mean", "square"))
+    units = np.full(6, float(N))
+    np.testing.assert_array_equal(noisy_truth.near_others(mean, square, units, 0.0, most), (mean, square))
+    lied = (np.vstack([mean[:-1], -1e6 * np.ones(D)]), np.vstack([square[:-1], 1e6 * np.ones(D)]))
+    found = noisy_truth.near_others(*lied, units, 0.0, most)
+    for honest, kept in zip((mean, square), found, strict=True):
+        np.testing.assert_array_equal(kept[:-1], honest[:-1])
+        spread = np.ptp(honest[:-1], axis=0) + np.abs(honest[:-1]).max(axis=0)
+        assert (np.abs(kept[-1] - np.median(honest[:-1], axis=0)) < 8 * spread).all()
 
 
 def test_where_em_begins_and_goes_on_no_centre_lies_beyond_where_rows_are_cut():

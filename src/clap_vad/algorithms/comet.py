@@ -126,7 +126,7 @@ def _normalisation(state: State, sums: NoisySums) -> Steps:
         sizes, most = state["sizes"], float(state["sizes.most"])
         question: Message = {"sizes": sizes, "most": most, "cap": float(state["units.cap"])}
         replies = yield Ask("moments", "row_moments", question, lasting=False)
-        moments = sums.total(sums.near(sums.believed(replies, noisy_truth.moments), ("mean", "square")))
+        moments = sums.total(sums.near(sums.believed(replies, noisy_truth.moments), most))
         found = bounded_rows.read_normaliser(**moments, deviation=sums.deviation(), sizes=sizes, most=most)
         state["units"] = np.array(bounded_rows.counted(moments["count"]))
         state["normaliser.mean"], state["normaliser.scale"] = found.mean, found.scale

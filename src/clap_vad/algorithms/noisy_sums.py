@@ -53,13 +53,7 @@ class NoisySums:
         self._plan, self._terms, self._state = plan, plan.privacy, state
 
     def total(self, replies: Sequence[Reply]) -> dict[str, np.ndarray]:
-        """Sum of the replies in their order, by entry; raises :class:`ClapError` where there is none to believe."""
-        if not replies:
-            raise ClapError(
-                "what the participants sent for a common statistic cannot be true: their sums are longer than their "
-                "crops allow; leave out who lies (--without), and where masks hide who it is, run without "
-                "--secure-aggregation once to have it named"
-            )
+        """Sum of the replies in their order, by entry."""
         names = replies[0].message
         return {name: np.sum([np.asarray(reply.message[name]) for reply in replies], axis=0) for name in names}
 
@@ -136,8 +130,8 @@ class NoisySums:
         if lies and not kept:
             whose = "; ".join(f"'{name}': {why}" for name, why in lies.items())
             raise ImpossibleSumError(
-                f"no answer is left that can be true ({whose}); begin another run, without secure aggregation if it is "
-                "to be seen whose it is"
+                f"what the participants sent for a common statistic cannot be true ({whose}); leave out who lies "
+                "(--without), and where masks hide who it is, run without --secure-aggregation once to have it named"
             )
         return kept
 
@@ -148,20 +142,20 @@ class NoisySums:
         each = np.array([self._state["units.each"][self._at(reply)] for reply in replies])
         return np.minimum(1.0, float(self._state["units.cap"]) / np.maximum(each, 1.0))
 
-    def near(self, replies: Sequence[Reply], names: Sequence[str]) -> list[Reply]:
-        """The replies, of which these entries are brought near those of most; as they are under masks."""
+    def near(self, replies: Sequence[Reply], most: float) -> list[Reply]:
+        """Moments, brought near those of most; as they are under masks.
+
+        Args:
+            replies: believed.
+            most: of the question.
+        """
         if self._plan.secure:
             return list(replies)
-        units, noise = (
-            np.array([max(self._most_units(reply), 1.0) for reply in replies]),
-            self.deviation(participants=1),
-        )
-        changed = {
-            name: near_others(np.array([np.asarray(reply.message[name]) for reply in replies]), units, noise)
-            for name in names
-        }
+        units = np.array([max(self._most_units(reply), 1.0) for reply in replies])
+        told = {name: np.array([np.asarray(reply.message[name]) for reply in replies]) for name in ("mean", "square")}
+        mean, square = near_others(**told, units=units, noise=self.deviation(participants=1), most=most)
         return [
-            replace(reply, message={**reply.message, **{name: value[at] for name, value in changed.items()}})
+            replace(reply, message={**reply.message, "mean": mean[at], "square": square[at]})
             for at, reply in enumerate(replies)
         ]
 

@@ -21,8 +21,9 @@ _ROUNDING = 1e-6
 _MARGIN = 3.0
 _SEVERAL = 3
 """Places from which on one can be told from the others."""
-_SPREADS = 8.0
-"""Median absolute deviations from the median of all places within which a place's mean is taken as it is."""
+_SPREADS, _DEVIATIONS, _TIMES = 8.0, 2.0, 4.0
+"""How far from the median of all places a place's mean is taken as it is: in median absolute deviations of places, in
+standard deviations of numbers, of a mean square in times its median."""
 
 
 def histograms(counts: np.ndarray, noise: float) -> str | None:
@@ -95,23 +96,40 @@ def bounded_tails(parts: np.ndarray, noise: float) -> np.ndarray:
     return np.asarray(np.diff(np.minimum(above, most).sum(axis=0), prepend=0.0, axis=1)[:, ::-1])
 
 
-def near_others(parts: np.ndarray, units: np.ndarray, noise: float) -> np.ndarray:
-    """Sums of several places, each entry's mean over a place's units brought near the median of all places.
+def near_others(
+    mean: np.ndarray, square: np.ndarray, units: np.ndarray, noise: float, most: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of moments of several places, each entry's mean over a place's units brought near the median of all places.
+
+    Places differ, so there is room: for a mean two standard deviations of what is usual, for a mean square four times
+    the usual one, and more where they differ more. With fewer than three places nothing changes.
 
     Args:
-        parts: (P, n).
+        mean, square: (P, d) sums of :func:`~clap_vad.core.bounded_rows.moment_sums`.
         units: (P,) over how many units each is, at least 1.
         noise: standard deviation on each entry.
+        most: as in these sums.
 
     Returns:
-        (P, n); as it was where it lies near, and where there are fewer than three places.
-
-    >>> near_others(np.array([[1.0], [2.0], [3.0], [90.0]]), np.ones(4), 0.0).ravel().tolist()
-    [1.0, 2.0, 3.0, 10.5]
+        Both, (P, d).
     """
-    if len(parts) < _SEVERAL:
-        return parts
+    if len(units) < _SEVERAL:
+        return mean, square
+    share, d = 1 / math.sqrt(3), mean.shape[1]
+    first, second = most * math.sqrt(d) / share, most**2 * math.sqrt(d) / share  # to root mean squares
+    usual, usual_square = (np.median(part / units[:, None], axis=0) for part in (mean, square))
+    deviation = np.sqrt(np.maximum(usual_square * second - np.square(usual * first), 0.0))
+    return (
+        _near(mean, units, noise, _DEVIATIONS * deviation / first),
+        _near(square, units, noise, _TIMES * np.abs(usual_square)),
+    )
+
+
+def _near(parts: np.ndarray, units: np.ndarray, noise: float, least: np.ndarray) -> np.ndarray:
+    """Sums whose means over units lie within so much of their median, or within so many times what is usual."""
     means = parts / units[:, None]
     middle = np.median(means, axis=0)
-    room = _SPREADS * np.median(np.abs(means - middle), axis=0) + _MARGIN * noise / units[:, None]
-    return np.asarray(np.clip(means, middle - room, middle + room) * units[:, None])
+    usual = np.median(np.abs(means - middle), axis=0)
+    room = np.maximum(least, _SPREADS * usual) + _MARGIN * noise / units[:, None]
+    near = np.clip(means, middle - room, middle + room)
+    return np.asarray(np.where(near == means, parts, near * units[:, None]))
