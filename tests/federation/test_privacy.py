@@ -299,6 +299,19 @@ def test_a_question_that_failed_costs_nothing_for_nothing_was_said(tmp_path):
         here.handle(ask("calibrate", 4))
 
 
+def test_two_processes_do_not_spend_the_last_of_the_budget_twice(tmp_path):
+    here = [SitePrivacy("ada", TERMS, tmp_path, one_process=False) for _ in range(2)]
+    answer = Program()._scales({KEY: np.zeros(32, np.uint8)}, {})
+    for privacy, sequence in zip(here, range(2), strict=True):
+        privacy.enter(ask(sequence=sequence), "private_scales")
+    here[0].noised(ask(sequence=0), "private_scales", answer)
+    with pytest.raises(RefusalError, match="another process answers in this run at the same time; refused"):
+        here[1].noised(ask(sequence=1), "private_scales", answer)
+    here[1].enter(ask(sequence=1), "private_scales")
+    here[1].noised(ask(sequence=1), "private_scales", answer)
+    assert here[0].spent() == here[1].spent() == {"statistics": 2, "training": 0}
+
+
 def silent(question: Ask) -> Ask:
     return replace(question, reply="acknowledgement", silent=True)
 

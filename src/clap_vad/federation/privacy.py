@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.accounting import Terms
-from ..persistence import append_line
+from ..persistence import append_line, held_file
 from ..protection.noise import gaussian_noise, keyed_digest
 from ..protection.packing import digest
 from ..protection.session import least_members
@@ -79,7 +79,8 @@ class SitePrivacy:
             self._secret = site_secret(folder)
         else:
             self._secret = digest("clap-vad seeded noise", terms.seed, participant)
-        self._noted: list[Noted] | None = None
+        self._noted: list[Noted] = []
+        self._size = 0  # of the file, when it was read
         self._last: Noted | None = None
         self._present = Noted("", "", "", "", "")
         agreed = digest("clap-vad terms", json.dumps(asdict(terms), sort_keys=True)).hex()
@@ -167,15 +168,26 @@ class SitePrivacy:
             )
 
     def _read(self) -> list[Noted]:
-        if self._noted is None:
-            lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
-            self._noted = []
-            for line in lines:
+        """All that stands in the file, which another process may have appended to."""
+        if self._size_now() != self._size:
+            text = self._file.read_bytes()
+            self._noted, self._size = [], len(text)
+            for line in text.decode(errors="replace").splitlines():
                 # A line that a kill has torn is of an answer that was never made.
                 with contextlib.suppress(ValueError, TypeError):
                     self._noted.append(Noted(**json.loads(line)))
         return self._noted
 
+    def _size_now(self) -> int:
+        return self._file.stat().st_size if self._file.exists() else 0
+
     def _note(self, noted: Noted) -> None:
-        append_line(self._file, json.dumps(asdict(noted)), durable=not self._one_process)
-        self._read().append(noted)
+        """Append a line, unless another process has since the budget was looked at: two could spend its last part."""
+        with held_file(self._file):
+            if self._size_now() != self._size:
+                raise RefusalError(
+                    f"participant '{self._participant}': another process answers in this run at the same time; refused"
+                )
+            append_line(self._file, json.dumps(asdict(noted)), durable=not self._one_process)
+            self._size = self._size_now()
+        self._noted.append(noted)
