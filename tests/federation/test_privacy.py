@@ -338,13 +338,16 @@ def test_a_step_whose_answer_was_lost_is_done_in_silence_with_the_same_draws_for
     assert here._privacy.spent()["statistics"] == 1
 
 
-def test_a_step_in_silence_stands_in_the_account(tmp_path):
+def test_a_step_in_silence_stands_in_the_account_for_each_run(tmp_path):
     account, data = Account(tmp_path / "account.jsonl"), Data.of(["v"], [b""])
-    ledger = Ledger(tmp_path / "ledger.jsonl", RunAccount(account, Policy(), "run", data, TERMS))
-    privacy = SitePrivacy("ada", TERMS, tmp_path, one_process=False)
-    Site("ada", Program(), SiteState(tmp_path / "state"), ledger, privacy=privacy).handle(silent(ask()))
-    assert [(one.schema, one.noise) for one in account.counted("run", data, "run")] == [("private_scales", 5.0)]
-    assert json.loads((tmp_path / "ledger.jsonl").read_text())["schema"] == "acknowledgement"
+    for run in ("one", "two"):
+        folder = tmp_path / run
+        ledger = Ledger(folder / "ledger.jsonl", RunAccount(account, Policy(), run, data, TERMS))
+        privacy = SitePrivacy("ada", TERMS, folder, one_process=False)
+        here = Site("ada", Program(), SiteState(folder / "state"), ledger, privacy=privacy)
+        assert here.handle(silent(ask())) == here.handle(silent(ask())) == {}
+        assert [(one.schema, one.noise) for one in account.counted("run", data, run)] == [("private_scales", 5.0)]
+        assert json.loads((folder / "ledger.jsonl").read_text().splitlines()[0])["schema"] == "acknowledgement"
 
 
 def test_a_run_goes_on_under_the_terms_that_it_was_begun_on_alone(tmp_path):

@@ -75,6 +75,8 @@ class RunAccount:
         """
         if (declared := schema_of(schema)).bare:
             return
+        if ask.silent:
+            answer = f"in silence, {self._run}"  # nothing left, and what was done is this run's own
         made = Answer("", self._run, ask.step, schema, self._data.id, _digest(ask), answer)
         if self._terms is not None and declared.noised:
             made = noised(made, self._terms, declared.noised)
