@@ -845,6 +845,20 @@ STEP_LIES: dict[str, dict[str, Callable[[Message], Message]]] = {
 }
 
 
+@pytest.mark.parametrize("step", ["sizes", "expect", "calibrate"])
+def test_whose_sums_cannot_be_true_is_told_at_once_and_once(tmp_path, dataset, step):
+    held = by_scene(dataset)
+    plan = make_plan(participants=tuple(held), dim=6, privacy=comet_terms(2))
+    made, told = Federation(tmp_path, dataset, held, plan, COMET), []
+    negative = {step: lambda message: {name: -1e4 + 0 * np.asarray(value) for name, value in message.items()}}
+    steps, checkpoint = partial(COMET.coordinate, plan, log=lambda record: None), Checkpoint(tmp_path / "checkpoints")
+    state = coordinate(
+        steps, Lying(made.sites(), "south", negative), checkpoint, 6, on_left_out=lambda *what: told.append(what)
+    )
+    assert told == list(left_out(state).items())
+    assert [name for name, _ in told] == ["south"]
+
+
 @pytest.mark.parametrize("lie", STEP_LIES)
 def test_thresholds_of_homes_are_by_their_own_sites_scores_whatever_another_says(tmp_path, dataset, lie):
     held = by_scene(dataset)
