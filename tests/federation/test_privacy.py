@@ -486,3 +486,13 @@ def test_asked_again_for_another_sum(tmp_path, shown, one_process):
         with pytest.raises(RefusalError, match="budget of this run is spent"):
             masked(sites, identity="0-z")
         assert len(shown) == 12
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES[:3]], ids=["the same sites", "one less"])
+def test_a_sum_that_has_the_name_of_another_shares_no_noise_with_it(tmp_path, shown, names):
+    """After a restart a site knows no names; the difference of the two sums would be one site's, with its own noise."""
+    for cohort in (NAMES, names):
+        masked({name: site(tmp_path / name, secure=True, name=name) for name in cohort})
+    assert len(shown) == 4 + len(names)
+    assert all(independent(one, other) for one, other in zip(shown[:4], shown[4:], strict=False))
+    assert site(tmp_path / "ada")._privacy.spent()["statistics"] == 2

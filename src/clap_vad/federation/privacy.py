@@ -30,7 +30,7 @@ from .ask import Ask
 from .messages import Message
 from .messages import schema as schema_of
 from .policy import RefusalError
-from .question import question_digest
+from .question import BESIDE, question_digest
 from .secret import site_secret
 
 __all__ = ["KEY", "Noted", "SitePrivacy"]
@@ -48,7 +48,7 @@ class Noted:
         chain: digest of it and all before it; that of the terms in the first line.
         kind: of the release; empty for an answer that holds nothing of any video.
         answer: keyed digest of the answer before noise, which tells nobody but the site whether two are the same.
-        sum: the secure sum it was for; empty for none.
+        sum: digest of the secure sum it was for, see :func:`_sum_of`; empty for none.
     """
 
     question: str
@@ -108,7 +108,8 @@ class SitePrivacy:
         noted, kind = self._read(), schema_of(schema).noised
         question = question_digest(replace(ask, reply=schema) if ask.silent else ask).hex()
         # The same sum, or no sum: nobody can take the same noise off itself then.
-        same = ask.secure is None or self._one_process or (bool(noted) and noted[-1].sum == ask.secure.identity)
+        summed = _sum_of(ask)
+        same = ask.secure is None or self._one_process or (bool(noted) and noted[-1].sum == summed)
         last = noted[-1] if noted and noted[-1].question == question and same else None
         if last is None:
             if kind and ask.silent and any(each.question == question for each in noted):
@@ -116,7 +117,7 @@ class SitePrivacy:
             self._check_budget(kind)
         before = noted[-1].chain if noted else ""
         chain = last.chain if last else digest("clap-vad privacy 1", self._participant, before, question).hex()
-        self._present = Noted(question, chain, kind, "", ask.secure.identity if ask.secure else "")
+        self._present = Noted(question, chain, kind, "", summed)
         self._last = last
         if last is None and (ask.silent or not kind):
             self._note(self._present)
@@ -191,3 +192,17 @@ class SitePrivacy:
             append_line(self._file, json.dumps(asdict(noted)), durable=not self._one_process)
             self._size = self._size_now()
         self._noted.append(noted)
+
+
+def _sum_of(ask: Ask) -> str:
+    """Digest of the secure sum that an answer is for; empty for none.
+
+    Its name is the coordinator's word: after a restart of the site another sum, over others, could have it again. What
+    other sites have sealed for this one can be opened in the one session alone for which they did.
+    """
+    if ask.secure is None:
+        return ""
+    secure = ask.secure
+    sealed = [np.asarray(ask.payload[name]).tobytes() for name in sorted(ask.payload) if name.startswith(BESIDE)]
+    whole = digest("clap-vad sum 1", secure.identity, secure.schema, secure.total, secure.cohort, *secure.participants)
+    return digest("clap-vad sealed 1", whole, *sealed).hex()
