@@ -179,6 +179,22 @@ def test_a_policy_refuses_a_run_that_promises_less(hosts, whole, tmp_path, terms
         hosts()["north"].handle("run", begin(agreement(whole, terms())))
 
 
+def test_a_large_delta_makes_no_small_epsilon(hosts, whole, tmp_path):
+    """At a delta of 1e-3 far less noise keeps epsilon 8."""
+    terms = calibrated(8.0, 1e-3, clip=1.0, sampling=1.0, lr=0.1, statistics=9, rounds=ROUNDS)
+    assert terms.noise_training < good().noise_training
+    Policy(maximum_epsilon=8.0).write(tmp_path / "north" / "policy.json")
+    with pytest.raises(
+        RefusalError, match=r"a run with epsilon 1\d\.\d+; this site's policy asks for epsilon 8 at most"
+    ):
+        hosts()["north"].handle("run", begin(agreement(whole, terms)))
+
+
+def test_a_run_of_more_rounds_than_a_site_can_go_through_is_refused(hosts, whole):
+    with pytest.raises(RefusalError, match="rounds must be at most 100000"):
+        hosts()["north"].handle("run", begin(agreement(whole, good(), rounds=10**12)))
+
+
 def test_a_policy_permits_a_run_that_promises_enough(hosts, whole, tmp_path):
     Policy(maximum_epsilon=8.0).write(tmp_path / "north" / "policy.json")
     assert hosts()["north"].handle("run", begin(agreement(whole, good()))) == {}

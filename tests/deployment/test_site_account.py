@@ -20,6 +20,7 @@ from clap_vad.datasets.dataset import Dataset, write_videos_csv
 from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.host import SiteHost
 from clap_vad.deployment.introduction import introduction
+from clap_vad.deployment.joining import join_site
 from clap_vad.deployment.planning import agree, deployed_config
 from clap_vad.deployment.site_account import open_account
 from clap_vad.features.description import describe
@@ -221,6 +222,27 @@ def test_videos_that_are_new_have_cost_nothing_yet(hosts, whole, tmp_path):
     videos = [record for video, record in whole.videos.items() if video.startswith("south")]
     write_videos_csv(north / "dataset" / "videos.csv", videos)
     assert hosts()["north"].handle("second", begin(agreed)) == {}
+
+
+def test_a_site_that_joins_bounds_how_often_noise_may_be_drawn_anew(tmp_path, hosts, whole):
+    """The mean of many runs' answers has ever less noise, whatever each of them promises."""
+    north, request, bundle = tmp_path / "north", tmp_path / "north.request.json", tmp_path / "north.bundle.json"
+    coordinator = CoordinatorHome.init(tmp_path / "coordinator", "cameras", "localhost", 8002, 8003)
+    SiteHome.request(north, "north", "local", request)
+    coordinator.approve(request, bundle)
+    (north / "policy.json").unlink()
+    join_site(north, bundle, north / "dataset")
+    assert Policy.read(north / "policy.json").maximum_questions == {"row_sizes": {"year": 24}}
+    terms = calibrated(8.0, 1e-6, clip=1.0, sampling=1.0, lr=0.1, statistics=4, rounds=ROUNDS + 1, unit="crop")
+    agreed = replace(agreement(whole, terms), method="comet", options={})
+    for run in range(24):
+        hosts()["north"].handle(f"run-{run}", begin(agreed))
+        hosts()["north"].handle(f"run-{run}", later("sizes", "row_sizes"))
+    hosts()["north"].handle("one-more", begin(agreed))
+    with pytest.raises(RefusalError, match="schema 'row_sizes' was answered 24 times within 365 days"):
+        hosts()["north"].handle("one-more", later("sizes", "row_sizes"))
+    with pytest.raises(RefusalError, match="asked for 'moments' before 'sizes'"):  # which others' runs have told
+        hosts()["north"].handle("one-more", later("moments", "row_moments", 2))
 
 
 # What the operator is shown.

@@ -293,6 +293,11 @@ def test_sums_that_open_single_crops_leave_without_noise_only_where_the_policy_s
     else:
         policy.check_run(5, 20, None, needs_noise=needs_noise)
     policy.check_run(5, 20, 8.0, unit="crop", needs_noise=needs_noise)
+    if needs_noise and not allowed:
+        with pytest.raises(RefusalError, match="a run with epsilon 100, whose noise hides little"):
+            policy.check_run(5, 20, 100.0, unit="crop", needs_noise=needs_noise)
+    else:
+        policy.check_run(5, 20, 100.0, unit="crop", needs_noise=needs_noise)
 
 
 def test_a_policy_of_a_former_release_may_name_messages_that_are_gone(tmp_path):

@@ -299,6 +299,19 @@ def test_a_question_that_failed_costs_nothing_for_nothing_was_said(tmp_path):
         here.handle(ask("calibrate", 4))
 
 
+def test_two_processes_do_not_spend_the_last_of_the_budget_twice(tmp_path):
+    here = [SitePrivacy("ada", TERMS, tmp_path, one_process=False) for _ in range(2)]
+    answer = Program()._scales({KEY: np.zeros(32, np.uint8)}, {})
+    for privacy, sequence in zip(here, range(2), strict=True):
+        privacy.enter(ask(sequence=sequence), "private_scales")
+    here[0].noised(ask(sequence=0), "private_scales", answer)
+    with pytest.raises(RefusalError, match="another process answers in this run at the same time; refused"):
+        here[1].noised(ask(sequence=1), "private_scales", answer)
+    here[1].enter(ask(sequence=1), "private_scales")
+    here[1].noised(ask(sequence=1), "private_scales", answer)
+    assert here[0].spent() == here[1].spent() == {"statistics": 2, "training": 0}
+
+
 def silent(question: Ask) -> Ask:
     return replace(question, reply="acknowledgement", silent=True)
 
@@ -325,13 +338,16 @@ def test_a_step_whose_answer_was_lost_is_done_in_silence_with_the_same_draws_for
     assert here._privacy.spent()["statistics"] == 1
 
 
-def test_a_step_in_silence_stands_in_the_account(tmp_path):
+def test_a_step_in_silence_stands_in_the_account_for_each_run(tmp_path):
     account, data = Account(tmp_path / "account.jsonl"), Data.of(["v"], [b""])
-    ledger = Ledger(tmp_path / "ledger.jsonl", RunAccount(account, Policy(), "run", data, TERMS))
-    privacy = SitePrivacy("ada", TERMS, tmp_path, one_process=False)
-    Site("ada", Program(), SiteState(tmp_path / "state"), ledger, privacy=privacy).handle(silent(ask()))
-    assert [(one.schema, one.noise) for one in account.counted("run", data, "run")] == [("private_scales", 5.0)]
-    assert json.loads((tmp_path / "ledger.jsonl").read_text())["schema"] == "acknowledgement"
+    for run in ("one", "two"):
+        folder = tmp_path / run
+        ledger = Ledger(folder / "ledger.jsonl", RunAccount(account, Policy(), run, data, TERMS))
+        privacy = SitePrivacy("ada", TERMS, folder, one_process=False)
+        here = Site("ada", Program(), SiteState(folder / "state"), ledger, privacy=privacy)
+        assert here.handle(silent(ask())) == here.handle(silent(ask())) == {}
+        assert [(one.schema, one.noise) for one in account.counted("run", data, run)] == [("private_scales", 5.0)]
+        assert json.loads((folder / "ledger.jsonl").read_text().splitlines()[0])["schema"] == "acknowledgement"
 
 
 def test_a_run_goes_on_under_the_terms_that_it_was_begun_on_alone(tmp_path):
@@ -470,3 +486,13 @@ def test_asked_again_for_another_sum(tmp_path, shown, one_process):
         with pytest.raises(RefusalError, match="budget of this run is spent"):
             masked(sites, identity="0-z")
         assert len(shown) == 12
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES[:3]], ids=["the same sites", "one less"])
+def test_a_sum_that_has_the_name_of_another_shares_no_noise_with_it(tmp_path, shown, names):
+    """After a restart a site knows no names; the difference of the two sums would be one site's, with its own noise."""
+    for cohort in (NAMES, names):
+        masked({name: site(tmp_path / name, secure=True, name=name) for name in cohort})
+    assert len(shown) == 4 + len(names)
+    assert all(independent(one, other) for one, other in zip(shown[:4], shown[4:], strict=False))
+    assert site(tmp_path / "ada")._privacy.spent()["statistics"] == 2

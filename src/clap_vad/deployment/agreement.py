@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..algorithms.plan import Plan
 from ..core.accounting import Terms, epsilon_of
 from ..errors import ClapError, unprintable
 from ..features.extractor import roles_of
+from ..federation.account import DELTA
 from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.policy import RefusalError
 from ..federation.strategy import make_strategy
@@ -31,6 +32,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "dict[str, Any]": (dict,),
 }
 
+
+_MOST_ROUNDS = 100_000
+"""A site works out for each whether it is drawn."""
 
 _ROUNDING = 1e-6
 """Of epsilon: other releases of the accountant may differ in the last digits."""
@@ -88,7 +92,9 @@ class Agreement:
         )
 
     def check_promise(self) -> float | None:
-        """Epsilon of the run's differential privacy; None for none.
+        """Epsilon of the run's differential privacy, at :data:`~clap_vad.federation.account.DELTA`; None for none.
+
+        A larger delta of its own would make any epsilon small, and a site's policy bounds epsilon alone.
 
         Raises:
             RefusalError: the noise that the terms have does not keep their promise, or is not drawn by the sites; or
@@ -107,7 +113,9 @@ class Agreement:
             raise RefusalError("noise from a number that the coordinator knows; a site draws its own")
         if terms.epsilon is not None and epsilon_of(terms) > terms.epsilon * (1 + _ROUNDING):
             raise RefusalError(f"noise that does not keep its promise of epsilon {terms.epsilon:g}")
-        return terms.epsilon
+        if terms.epsilon is None or terms.delta <= DELTA:
+            return terms.epsilon
+        return max(terms.epsilon, epsilon_of(replace(terms, delta=DELTA)))
 
     def make_method(self) -> Method:
         """The method with its settings."""
@@ -136,6 +144,8 @@ class Agreement:
             content[name] = tuple(content[name])
         if min(content["rounds"], content["threads"], content["dim"]) < 1 or content["seed"] < 0:
             raise RefusalError("the agreement sent for this run: rounds, threads and dim must be at least 1, seed 0")
+        if content["rounds"] > _MOST_ROUNDS:
+            raise RefusalError(f"the agreement sent for this run: rounds must be at most {_MOST_ROUNDS}")
         if content["threads"] > MOST_THREADS:
             raise RefusalError(f"the agreement sent for this run: threads must be at most {MOST_THREADS}")
         if len(set(content["participants"])) < len(content["participants"]):

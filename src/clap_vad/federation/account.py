@@ -167,9 +167,9 @@ class Account:
             if span == "ever" or (span == "run" and answer.run == run) or (span == "year" and now - time < _YEAR)
         ]
 
-    def has_asked(self, data: Data, question: str) -> bool:
-        """Whether this question has been answered from these data."""
-        return (data.id, question) in self._asked
+    def has_asked(self, data: Data, question: str, run: str = "") -> bool:
+        """Whether this question has been answered from these data, in this run if one is named."""
+        return (data.id, question, run) in self._asked
 
     def has(self, answer: Answer) -> bool:
         """Whether the same question has been given the same answer from the same data."""
@@ -209,7 +209,7 @@ class Account:
         self._answers: list[tuple[datetime, Answer]] = []
         self._first: dict[str, int] = {}
         self._known: set[tuple[str, str, str]] = set()
-        self._asked: set[tuple[str, str]] = set()
+        self._asked: set[tuple[str, str, str]] = set()
         self._read, self._latest = 0, datetime.min.replace(tzinfo=UTC)
 
     def _append(self, line: Mapping[str, object]) -> None:
@@ -240,7 +240,7 @@ class Account:
         self._latest = max(self._latest, datetime.fromisoformat(answer.time).astimezone(UTC))
         self._answers.append((self._latest, answer))
         self._known.add(_identity(answer))
-        self._asked.add((answer.data, answer.question))
+        self._asked.update((answer.data, answer.question, run) for run in ("", answer.run))
 
 
 def _identity(answer: Answer) -> tuple[str, str, str]:

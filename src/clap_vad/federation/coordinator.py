@@ -72,14 +72,20 @@ def coordinate(
     driver = _Driver(engine, checkpoint, state, quorum or Quorum(), secure, update_encoding == "int8", on_left_out)
     generator = steps(state)
     replies: list[Reply] | None = None
+    known = left_out(state)
     while True:
         try:
             ask = next(generator) if replies is None else generator.send(replies)
         except StopIteration:
-            checkpoint.save(state)
-            return state
+            ask = None
         checkpoint.save(state)
+        for name, why in left_out(state).items():
+            if name not in known:  # the steps of the algorithm leave out whose sums cannot be true
+                on_left_out(name, why)
+        if ask is None:
+            return state
         replies = driver.ask(ask)
+        known = left_out(state)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ _FORMAT = 2
 _SINCE_2 = ("allow_exact_sums", "maximum_questions", "maximum_spent")
 """Entries that a policy may do without: format 1 did not have them."""
 
+_MOST_EPSILON = 10.0
+"""Of a run whose exact sums open single crops: its noise must be worth the name."""
+
 
 class RefusalError(ClapError):
     """A question that a site does not answer. Its sentence holds nothing of the site's and may be told to others."""
@@ -37,7 +40,7 @@ class Policy:
             that promises none has no bound, so any number refuses it; so does one that promises for crops alone.
         require_secure_aggregation: whether what depends on videos may leave only under masks that cancel in a sum.
         allow_exact_sums: whether a method whose sums open single crops to whoever chooses the questions (COMET) may
-            run without noise. For trials on data of one's own.
+            run without noise, or with hardly any (epsilon above 10). For trials on data of one's own.
         maximum_questions: answers of a schema that may leave: in a run, within a year, ever.
         maximum_spent: epsilon that a unit, a video or a crop, may cost: by a run, by all of a year, by all ever.
     """
@@ -122,6 +125,11 @@ class Policy:
             raise RefusalError(
                 "a run whose exact sums open single crops to whoever chooses the questions; this policy asks for "
                 "noise (--dp crop or --dp video, with a finite --epsilon)"
+            )
+        if needs_noise and epsilon is not None and epsilon > _MOST_EPSILON and not self.allow_exact_sums:
+            raise RefusalError(
+                f"a run with epsilon {epsilon:g}, whose noise hides little from whoever chooses the questions; this "
+                f"policy asks for {_MOST_EPSILON:g} at most"
             )
         if self.require_secure_aggregation and not secure:
             raise RefusalError("a run without secure aggregation; this site's policy requires it")

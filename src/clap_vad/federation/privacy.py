@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.accounting import Terms
-from ..persistence import append_line
+from ..persistence import append_line, held_file
 from ..protection.noise import gaussian_noise, keyed_digest
 from ..protection.packing import digest
 from ..protection.session import least_members
@@ -30,7 +30,7 @@ from .ask import Ask
 from .messages import Message
 from .messages import schema as schema_of
 from .policy import RefusalError
-from .question import question_digest
+from .question import BESIDE, question_digest
 from .secret import site_secret
 
 __all__ = ["KEY", "Noted", "SitePrivacy"]
@@ -48,7 +48,7 @@ class Noted:
         chain: digest of it and all before it; that of the terms in the first line.
         kind: of the release; empty for an answer that holds nothing of any video.
         answer: keyed digest of the answer before noise, which tells nobody but the site whether two are the same.
-        sum: the secure sum it was for; empty for none.
+        sum: digest of the secure sum it was for, see :func:`_sum_of`; empty for none.
     """
 
     question: str
@@ -79,7 +79,8 @@ class SitePrivacy:
             self._secret = site_secret(folder)
         else:
             self._secret = digest("clap-vad seeded noise", terms.seed, participant)
-        self._noted: list[Noted] | None = None
+        self._noted: list[Noted] = []
+        self._size = 0  # of the file, when it was read
         self._last: Noted | None = None
         self._present = Noted("", "", "", "", "")
         agreed = digest("clap-vad terms", json.dumps(asdict(terms), sort_keys=True)).hex()
@@ -107,7 +108,8 @@ class SitePrivacy:
         noted, kind = self._read(), schema_of(schema).noised
         question = question_digest(replace(ask, reply=schema) if ask.silent else ask).hex()
         # The same sum, or no sum: nobody can take the same noise off itself then.
-        same = ask.secure is None or self._one_process or (bool(noted) and noted[-1].sum == ask.secure.identity)
+        summed = _sum_of(ask)
+        same = ask.secure is None or self._one_process or (bool(noted) and noted[-1].sum == summed)
         last = noted[-1] if noted and noted[-1].question == question and same else None
         if last is None:
             if kind and ask.silent and any(each.question == question for each in noted):
@@ -115,7 +117,7 @@ class SitePrivacy:
             self._check_budget(kind)
         before = noted[-1].chain if noted else ""
         chain = last.chain if last else digest("clap-vad privacy 1", self._participant, before, question).hex()
-        self._present = Noted(question, chain, kind, "", ask.secure.identity if ask.secure else "")
+        self._present = Noted(question, chain, kind, "", summed)
         self._last = last
         if last is None and (ask.silent or not kind):
             self._note(self._present)
@@ -167,15 +169,40 @@ class SitePrivacy:
             )
 
     def _read(self) -> list[Noted]:
-        if self._noted is None:
-            lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
-            self._noted = []
-            for line in lines:
+        """All that stands in the file, which another process may have appended to."""
+        if self._size_now() != self._size:
+            text = self._file.read_bytes()
+            self._noted, self._size = [], len(text)
+            for line in text.decode(errors="replace").splitlines():
                 # A line that a kill has torn is of an answer that was never made.
                 with contextlib.suppress(ValueError, TypeError):
                     self._noted.append(Noted(**json.loads(line)))
         return self._noted
 
+    def _size_now(self) -> int:
+        return self._file.stat().st_size if self._file.exists() else 0
+
     def _note(self, noted: Noted) -> None:
-        append_line(self._file, json.dumps(asdict(noted)), durable=not self._one_process)
-        self._read().append(noted)
+        """Append a line, unless another process has since the budget was looked at: two could spend its last part."""
+        with held_file(self._file):
+            if self._size_now() != self._size:
+                raise RefusalError(
+                    f"participant '{self._participant}': another process answers in this run at the same time; refused"
+                )
+            append_line(self._file, json.dumps(asdict(noted)), durable=not self._one_process)
+            self._size = self._size_now()
+        self._noted.append(noted)
+
+
+def _sum_of(ask: Ask) -> str:
+    """Digest of the secure sum that an answer is for; empty for none.
+
+    Its name is the coordinator's word: after a restart of the site another sum, over others, could have it again. What
+    other sites have sealed for this one can be opened in the one session alone for which they did.
+    """
+    if ask.secure is None:
+        return ""
+    secure = ask.secure
+    sealed = [np.asarray(ask.payload[name]).tobytes() for name in sorted(ask.payload) if name.startswith(BESIDE)]
+    whole = digest("clap-vad sum 1", secure.identity, secure.schema, secure.total, secure.cohort, *secure.participants)
+    return digest("clap-vad sealed 1", whole, *sealed).hex()

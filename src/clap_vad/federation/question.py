@@ -7,9 +7,9 @@ import numpy as np
 from ..protection.packing import digest
 from .ask import Ask
 
-__all__ = ["question_digest"]
+__all__ = ["BESIDE", "question_digest"]
 
-_BESIDE = "secure."
+BESIDE = "secure."
 """Entries of a question that belong to the masks: drawn anew for each sum, and another for each site."""
 
 
@@ -21,7 +21,7 @@ def question_digest(ask: Ask) -> bytes:
     """
     parts: list[str | bytes | int] = [ask.sequence, ask.step, ask.reply if ask.secure is None else ask.secure.schema]
     for name in sorted(ask.payload):
-        if not name.startswith(_BESIDE):
+        if not name.startswith(BESIDE):
             value = np.asarray(ask.payload[name], order="C")
             parts += [name, value.dtype.str, str(value.shape), value.tobytes()]
     return digest("clap-vad question 1", *parts)

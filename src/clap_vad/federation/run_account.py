@@ -53,12 +53,13 @@ class RunAccount:
         """Raise :class:`RefusalError` where the answer to a question would exceed a bound, before it is worked out.
 
         One that was answered before may get the same answer again, which costs nothing: that is known when it is there.
+        With noise that is so in the same run alone.
         """
-        if schema_of(schema).bare:
+        if (declared := schema_of(schema)).bare:
             return
         self._account.look()
         bounded = schema in self._policy.maximum_questions
-        if bounded and not self._account.has_asked(self._data, _digest(ask)):
+        if bounded and not self._account.has_asked(self._data, _digest(ask), self._run if declared.noised else ""):
             self._check_number(schema)
         self._check_spent(self._terms, self._spent())
 
@@ -75,6 +76,8 @@ class RunAccount:
         """
         if (declared := schema_of(schema)).bare:
             return
+        if ask.silent:
+            answer = f"in silence, {self._run}"  # nothing left, and what was done is this run's own
         made = Answer("", self._run, ask.step, schema, self._data.id, _digest(ask), answer)
         if self._terms is not None and declared.noised:
             made = noised(made, self._terms, declared.noised)

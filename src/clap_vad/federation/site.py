@@ -136,10 +136,10 @@ class Site:
             self._conversation.answer(ask, message)
         if self._protection is not None and masked:
             message = self._protection.mask(ask, message, self._program.dim)
-        self._states.save(ask.sequence, accepted, state)
         protection = [word for word, there in (("noised", noised), ("masked", masked)) if there]
         done = declared if ask.silent and self._privacy is not None else ""
         self._ledger.record(ask, schema, message, ", ".join(protection) or "none", done=done)
+        self._states.save(ask.sequence, accepted, state)  # not before: what is refused leaves nothing to go on from
         return message
 
     def _answer_phase(self, ask: Ask) -> Message:
