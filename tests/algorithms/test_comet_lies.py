@@ -51,7 +51,7 @@ def test_a_masked_sum_that_cannot_be_true_ends_with_a_sentence(tmp_path, monkeyp
     _, state, _ = run(tmp_path / "a round", dataset, held, secure=True)
     assert mixture_of(state).possible() and not left_out(state)
     bad[:] = [0]
-    with pytest.raises(ClapError, match="cannot be true: their sums are longer than their crops allow") as error:
+    with pytest.raises(ClapError, match="cannot be true .*sums of length .* where its crops allow") as error:
         run(tmp_path / "the start", dataset, held, secure=True)
     assert "\n" not in str(error.value)
 
@@ -164,8 +164,8 @@ def test_thresholds_of_homes_are_by_their_own_sites_scores_whatever_another_says
     steps = partial(COMET.coordinate, plan, log=lambda record: None)
     state = coordinate(steps, engine, Checkpoint(other.folder / "checkpoints"), plan.dim)
     homes = other.homes(state)
-    assert homes.keys() == set(SCENES)
     assert left_out(state).keys() <= {"south"}
+    assert homes.keys() == set(SCENES) - left_out(state).keys()
     for scene, model in homes.items():
         scores = np.concatenate(
             [
