@@ -133,8 +133,8 @@ def plain_em(before: Mixture, rows: np.ndarray) -> Mixture:
     for k in np.flatnonzero(mass > 5):  # the others stay where they are
         means[k] = r[:, k] @ rows / mass[k]
         scatter = (rows - means[k]).T @ ((rows - means[k]) * r[:, k : k + 1])
-        # 20 rows of variance 0.1, and the least variance added.
-        covariances[k] = (scatter + 20 * 0.1 * np.eye(d)) / (mass[k] + 20) + LEAST_VARIANCE * np.eye(d)
+        # 5 rows of variance 0.1, and the least variance added.
+        covariances[k] = (scatter + 5 * 0.1 * np.eye(d)) / (mass[k] + 5) + LEAST_VARIANCE * np.eye(d)
     return Mixture((mass + 1) / (mass + 1).sum(), means, covariances)
 
 
