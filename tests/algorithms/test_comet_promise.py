@@ -7,13 +7,16 @@ import pytest
 from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.comet_site import CometSite
+from clap_vad.algorithms.noisy_sums import NoisySums
 from clap_vad.algorithms.site_data import site_data
 from clap_vad.core.accounting import Terms
 from clap_vad.core.density import COMPONENTS
 from clap_vad.core.surprise import SURPRISE_BINS
 from clap_vad.datasets.dataset import Dataset
+from clap_vad.federation.coordinator import ANSWERED
 from clap_vad.federation.policy import RefusalError
 from clap_vad.federation.privacy import KEY
+from clap_vad.protection.session import least_members
 
 DIM = 6
 
@@ -90,3 +93,17 @@ def settled(dataset: Dataset) -> tuple[CometSite, dict]:
     asked = {"weights": weights, "means": np.zeros((COMPONENTS, DIM)), "covariances": covariances}
     here.steps["settle"][0](asked, state)
     return here, state
+
+
+def test_a_masked_round_of_some_sites_has_the_noise_that_these_add():
+    """Each adds its part of the noise of the smallest sum among those who are asked: fewer asked, more from each."""
+    terms = Terms(None, 1e-6, 1.0, 1.0, 0.1, 4, 3, 0, 2.0, 3.0, None, "crop")
+    names = tuple(f"s{number:02d}" for number in range(13))
+    plan = make_plan(dim=DIM, participants=names, privacy=terms, secure=True, fraction=0.5)
+    state = {ANSWERED: np.ones(13)}
+    sums = NoisySums(plan, state)
+    assert sums.deviation() == pytest.approx(2 * np.sqrt(13 / least_members(13)))
+    assert sums.deviation("training") == pytest.approx(3 * np.sqrt(13 / least_members(13)))  # before the rounds
+    state |= {"round": np.array(0), ANSWERED: np.arange(13) < 6}
+    assert sums.deviation("training") == pytest.approx(3 * np.sqrt(6 / least_members(6)))
+    assert sums.deviation() == pytest.approx(2 * np.sqrt(6 / least_members(13)))

@@ -659,6 +659,8 @@ def test_summed_histograms_judge_the_model_as_all_frames_do(tmp_path, whole, mak
 def test_a_site_has_the_homes_of_one_process(tmp_path, whole, make_sites, reborn):
     """COMET without noise, which sites draw from secrets: the density and the homes are those of one process."""
     sites = make_sites(test=("north", "south", "west"))
+    for name in SITES:
+        Policy(maximum_rounds=100, allow_exact_sums=True).write(sites.folder / name / "policy.json")
     hosts, exact = sites.hosts(), Privacy(math.inf, unit="crop")
     config = config_of("comet", "us", options={}, privacy=exact)
     state = run_deployed(tmp_path / "run", config, sites.hosts if reborn else lambda: hosts)

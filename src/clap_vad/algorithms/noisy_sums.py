@@ -15,7 +15,7 @@ from ..federation.ask import Reply, State
 from ..federation.coordinator import ANSWERED
 from ..federation.left_out import leave_out
 from ..federation.messages import Message
-from ..protection.session import least_members
+from ..protection.session import LEAST_COHORT, least_members
 from .plan import Plan
 
 __all__ = ["ImpossibleSumError", "NoisySums"]
@@ -192,10 +192,15 @@ class NoisySums:
 
         Args:
             kind: ``statistics`` or ``training``.
-            participants: of the sum; those of the last one by default.
+            participants: of the sum, and asked for it; by default those of the last one, and those whom a round asks.
         """
         noise = self._terms.noise_training if kind == "training" else self._terms.noise_statistics
-        sites = least_members(len(self._plan.participants)) if self._plan.secure else 1
+        asked = len(self._plan.participants)
+        if participants is not None:
+            asked = participants
+        elif kind == "training" and "round" in self._state:
+            asked = self._plan.per_round(asked)
+        sites = least_members(max(asked, LEAST_COHORT)) if self._plan.secure else 1
         return noise * math.sqrt((self.answered() if participants is None else participants) / sites)
 
 
