@@ -99,7 +99,7 @@ def test_rounds_of_some_of_the_participants_come_to_a_model_too(tmp_path, datase
 def test_scales_and_peaks_are_those_of_the_sites_in_the_middle(tmp_path, dataset):
     """Without the site of the largest and the one of the smallest quantile: no one site sets them."""
     held = by_scene(dataset)
-    federation, state, plan = run(tmp_path, dataset, held)
+    federation, state, _ = run(tmp_path, dataset, held)
     said = {}
     for site in federation.sites():
         own = dict(site.state(int(state["sequence"])))
