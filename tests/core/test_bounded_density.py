@@ -239,7 +239,7 @@ def test_a_step_of_one_component_gives_mean_and_covariance_of_all_rows():
         len(rows),
     )
     np.testing.assert_allclose(made.means[0], wide.mean(axis=0), rtol=1e-6)
-    expected = (n * np.cov(wide.T, ddof=0) + 20 * 0.1 * np.eye(d)) / (n + 20) + LEAST_VARIANCE * np.eye(d)
+    expected = (n * np.cov(wide.T, ddof=0) + 5 * 0.1 * np.eye(d)) / (n + 5) + LEAST_VARIANCE * np.eye(d)
     np.testing.assert_allclose(made.covariances[0], expected, rtol=1e-6, atol=1e-9)
 
 
