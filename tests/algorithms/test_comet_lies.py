@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from comet_tools import (
     COMET,
+    auc,
     by_scene,
     homes_of,
     noise,
@@ -23,7 +24,6 @@ from synthetic import SCENES, comet_terms, make_dataset, make_plan
 from clap_vad.algorithms.comet_site import CometSite, mixture_of
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.engines.inprocess import InProcessEngine
-from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, Reply, State
 from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.coordinator import coordinate
@@ -39,21 +39,20 @@ def dataset(tmp_path_factory) -> Dataset:
     return Dataset(make_dataset(tmp_path_factory.mktemp("comet") / "data", videos=4, dim=6))
 
 
-def test_a_masked_sum_that_cannot_be_true_ends_with_a_sentence(tmp_path, monkeypatch, dataset):
-    """Nobody can be named; a round is passed over."""
-    held, honest, bad = by_scene(dataset), CometSite._expect, [2]
+@pytest.mark.parametrize("step", ["_moments", "_expect", "_settle", "_calibrate"])
+def test_a_masked_sum_that_cannot_be_true_ends_no_run(tmp_path, monkeypatch, dataset, step):
+    """Nobody can be named: something that no site has said takes its place, and homes judge as well as before."""
+    held, honest = by_scene(dataset), getattr(CometSite, step)
 
     def lie(self: CometSite, payload: Message, state: State) -> Message:
-        much = int(payload["round"]) in bad and self.data.participant == "south"
+        much = self.data.participant == "south"
         return {name: np.asarray(value) * (50 if much else 1) for name, value in honest(self, payload, state).items()}
 
-    monkeypatch.setattr(CometSite, "_expect", lie)
-    _, state, _ = run(tmp_path / "a round", dataset, held, secure=True)
+    monkeypatch.setattr(CometSite, step, lie)
+    found = run(tmp_path / "lied to", dataset, held, secure=True)
+    _, state, _ = found
     assert mixture_of(state).possible() and not left_out(state)
-    bad[:] = [0]
-    with pytest.raises(ClapError, match="cannot be true") as error:
-        run(tmp_path / "the start", dataset, held, secure=True)
-    assert "\n" not in str(error.value)
+    assert auc(dataset, homes_of(*found)) > 0.8
 
 
 @pytest.mark.parametrize("unit", ["crop", "video"])

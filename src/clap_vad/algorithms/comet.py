@@ -20,11 +20,12 @@ from ..core.behaviour import Behaviour
 from ..core.bounded_density import BoundedSums, Fit, components_for, least_mass, next_fit, radius_for
 from ..core.density import COMPONENTS, Mixture, reseeded, starting_mixture
 from ..core.histogram import BINS
+from ..core.moments import Normaliser
 from ..core.noisy_truth import bounded_tails
 from ..core.randomness import keyed_generator
-from ..core.surprise import TAIL
+from ..core.surprise import TAIL, value_histogram
 from ..detector.model import Model
-from ..detector.models.mixture import Density, MixtureModel
+from ..detector.models.mixture import Density, MixtureModel, log_likelihood_ratio
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from .comet_site import SIZE_SHARE, CometSite, mixture_of, placeless_columns, unit_share
@@ -40,6 +41,9 @@ _SETTLING = 8
 
 _STATISTICS = 4
 """Noisy statistics of a run: sizes, moments, scales, peaks."""
+
+_DRAWN = 50_000
+"""Rows drawn from the density where the sites' own counts cannot be true."""
 
 _RESOLUTION = 1000
 """What a unit counts in the whole numbers of a histogram that is read from noisy sums."""
@@ -79,19 +83,24 @@ class Comet(Method):
         while state["round"] < plan.rounds:
             yield from _round(plan, state, sums, log)
         if "counts.common" not in state:
-            replies = yield Ask("settle", reply="row_scales", payload=_question(mixture_of(state)))
-            replies = sums.middle(sums.believed(replies, _scales_wrong), _largest_scale)
-            deviation = sums.deviation(participants=None if plan.secure else len(replies))
-            for name, total in sums.total(replies).items():
-                state[f"counts.{name}"] = bounded_rows.read_scale(total, deviation, _RESOLUTION)
+            mixture = mixture_of(state)
+            replies = yield Ask("settle", reply="row_scales", payload=_question(mixture))
+            try:
+                state |= _scales(plan, sums, replies)
+            except ImpossibleSumError:  # what the density itself makes of what usually happens
+                kept = placeless_columns(behaviour, plan.roles)
+                rows = mixture.drawn(_DRAWN, keyed_generator(plan.seed, 0, "", "drawn crops"))
+                for name, part in (("common", mixture.marginal(kept)), ("whole", mixture)):
+                    values = log_likelihood_ratio(part, rows[:, kept] if name == "common" else rows)
+                    state[f"counts.{name}"] = _RESOLUTION * value_histogram(values)
         if "score_histogram" not in state:
             question: Message = {name: state[name] for name in state if name.startswith("counts.")}
             question["usual_rows"] = max(float(state["units"]) / len(plan.participants), 1.0)
             replies = yield Ask("calibrate", reply="segment_peaks", payload=question)
-            replies = sums.middle(sums.evened(sums.true(replies, _peaks_wrong), "bins"), _largest_peak)
-            deviation = sums.deviation(participants=None if plan.secure else len(replies)) / unit_share(plan)
-            total = sums.total(replies)["bins"] / unit_share(plan)
-            state["score_histogram"] = bounded_rows.read_peaks(total, deviation, BINS, _RESOLUTION)
+            try:
+                state["score_histogram"] = _peaks(plan, sums, replies)
+            except ImpossibleSumError:  # cameras without a home have no threshold then; homes have their own
+                state["score_histogram"] = np.zeros(BINS, np.int64)
 
     def site(self, plan: Plan, data: SiteData) -> CometSite:
         """The site's side."""
@@ -111,6 +120,23 @@ class Comet(Method):
         return {}
 
 
+def _scales(plan: Plan, sums: NoisySums, replies: list[Reply]) -> State:
+    """The common scales of surprise, entries of the state; raises :class:`ImpossibleSumError`."""
+    replies = sums.middle(sums.believed(replies, _scales_wrong), _largest_scale)
+    deviation = sums.deviation(participants=None if plan.secure else len(replies))
+    totals = sums.total(replies).items()
+    return {f"counts.{name}": bounded_rows.read_scale(total, deviation, _RESOLUTION) for name, total in totals}
+
+
+def _peaks(plan: Plan, sums: NoisySums, replies: list[Reply]) -> np.ndarray:
+    """Segments by their peaks in the fixed bins of scores; raises :class:`ImpossibleSumError`."""
+    # Under masks nobody is evened out, so the length of the sum is all that there is to look at.
+    replies = sums.believed(replies, _peaks_wrong) if plan.secure else sums.true(replies, _peaks_wrong)
+    replies = sums.middle(sums.evened(replies, "bins"), _largest_peak)
+    deviation = sums.deviation(participants=None if plan.secure else len(replies)) / unit_share(plan)
+    return bounded_rows.read_peaks(sums.total(replies)["bins"] / unit_share(plan), deviation, BINS, _RESOLUTION)
+
+
 def _normalisation(state: State, sums: NoisySums) -> Steps:
     """How large each number is, then mean and deviation in that unit."""
     if "sizes" not in state:
@@ -121,14 +147,18 @@ def _normalisation(state: State, sums: NoisySums) -> Steps:
         total = bounded_tails(parts * sums.shares(replies)[:, None, None], sums.deviation(participants=1))
         state["sizes"] = bounded_rows.read_sizes(total, deviation)
         most = bounded_rows.most_lengths(bounded_rows.units_in(total), deviation, len(total))
-        state["sizes.most"] = np.array(most)
+        state["sizes.most"], state["units"] = np.array(most), np.array(bounded_rows.units_in(total))
     if "normaliser.mean" not in state:
         sizes, most = state["sizes"], float(state["sizes.most"])
         question: Message = {"sizes": sizes, "most": most, "cap": float(state["units.cap"])}
         replies = yield Ask("moments", "row_moments", question, lasting=False)
-        moments = sums.total(sums.near(sums.believed(replies, noisy_truth.moments), most))
-        found = bounded_rows.read_normaliser(**moments, deviation=sums.deviation(), sizes=sizes, most=most)
-        state["units"] = np.array(bounded_rows.counted(moments["count"]))
+        try:
+            moments = sums.total(sums.near(sums.believed(replies, noisy_truth.moments), most))
+        except ImpossibleSumError:  # the sizes alone then set the scale
+            found = Normaliser(np.zeros(len(sizes), np.float32), (1 / sizes).astype(np.float32))
+        else:
+            found = bounded_rows.read_normaliser(**moments, deviation=sums.deviation(), sizes=sizes, most=most)
+            state["units"] = np.array(bounded_rows.counted(moments["count"]))
         state["normaliser.mean"], state["normaliser.scale"] = found.mean, found.scale
     if "normaliser.known" not in state:
         cap = float(state["units.cap"])
@@ -145,8 +175,10 @@ def _start(dim: int, plan: Plan, state: State, sums: NoisySums) -> Steps:
     replies = yield Ask("expect", "row_density", {"round": 0, **_question(unit)}, lasting=False)
     deviation = sums.deviation("training")
     radius = radius_for(dim, deviation > 0)
-    total = BoundedSums(**sums.total(sums.believed(replies, noisy_truth.steps, "training")))
-    pooled = next_fit(Fit.begun(unit), total, radius, deviation, average=False).mixture
+    pooled = unit  # of standardised rows, where the sum cannot be true
+    with contextlib.suppress(ImpossibleSumError):
+        total = BoundedSums(**sums.total(sums.believed(replies, noisy_truth.steps, "training")))
+        pooled = next_fit(Fit.begun(unit), total, radius, deviation, average=False).mixture
     asked = sums.deviation("training", plan.per_round(len(plan.participants)))
     count = components_for(float(state["units"]), asked, dim, COMPONENTS)
     rng = keyed_generator(plan.seed, 0, "", "centres")

@@ -95,6 +95,13 @@ class Mixture:
         used = self.weights > 0
         return Mixture(self.weights[used], self.means[used], self.covariances[used])
 
+    def drawn(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """So many rows drawn from it, cut as standardised rows are, (count, d) float32."""
+        which = rng.choice(len(self.weights), count, p=self.weights)
+        roots = np.linalg.cholesky(self.covariances)
+        rows = self.means[which] + np.einsum("nij,nj->ni", roots[which], rng.standard_normal((count, self.dim)))
+        return np.clip(rows, -CUT, CUT).astype(np.float32)
+
     def log_density(self, rows: np.ndarray) -> np.ndarray:
         """ln p of (n, d) rows, (n,) float64, in blocks of bounded size.
 
