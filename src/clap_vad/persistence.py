@@ -261,7 +261,7 @@ class NpzArrays(Mapping[str, np.ndarray]):
         member = self._member(name)
         if member.flag_bits & _ENCRYPTED or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"'{name}' is encrypted, or compressed in a way that numpy does not use")
-        with self._archive.open(member) as handle:
+        with self._opened(member) as handle:
             header = read_array_header(handle)
         packed = min(member.compress_size, self._path.stat().st_size)
         holds = packed if member.compress_type == zipfile.ZIP_STORED else (packed + 1) * _STRONGEST_DEFLATE
@@ -279,9 +279,18 @@ class NpzArrays(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         self.header(name)
-        with self._archive.open(self._member(name)) as handle:
+        with self._opened(self._member(name)) as handle:
             array: np.ndarray = np.lib.format.read_array(handle, allow_pickle=False)
         return array
+
+    def _opened(self, member: zipfile.ZipInfo) -> IO[bytes]:
+        try:
+            return self._archive.open(member)
+        except zipfile.BadZipFile as error:
+            if "Overlapped" not in str(error):
+                raise
+            # Some releases of Python compare the table of contents with the file themselves.
+            raise ClapError(f"{self._path}: not a readable archive ({error}); it is damaged, fetch it again") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
