@@ -94,6 +94,20 @@ def test_a_number_that_is_mostly_next_to_nothing_has_the_size_of_the_rest(usual)
     assert (np.abs(np.log2(bounded.read_sizes(total, 10.0) / root)) < 0.5).all()
 
 
+@pytest.mark.parametrize(("share", "liars"), [(0.4, 0.3), (0.1, 0.07)])
+def test_who_holds_less_than_a_share_of_a_masked_sum_sets_no_size(share, liars):
+    rng = np.random.default_rng(9)
+    rows = rng.standard_normal((20_000, 3)).astype(np.float32)
+    rows[rng.random((20_000, 3)) < 0.5] = 0.0
+    honest = bounded.read_sizes(bounded.near_the_rest(bounded.size_sums(rows, np.ones(20_000)), 5.0, share), 5.0)
+    exact = bounded.read_sizes(bounded.size_sums(rows, np.ones(20_000)), 5.0)
+    np.testing.assert_array_equal(honest, exact)  # nothing of honest numbers lies so far out
+    lied = rows.copy()
+    lied[: int(liars * len(rows) / 2)] = 2.0**20
+    found = bounded.read_sizes(bounded.near_the_rest(bounded.size_sums(lied, np.ones(20_000)), 5.0, share), 5.0)
+    assert (found / exact < 16).all()
+
+
 def test_a_number_that_never_varies_has_scale_0_without_noise():
     rows = np.column_stack([np.full(100, 7.0), np.arange(100.0)]).astype(np.float32)
     sizes = bounded.read_sizes(bounded.size_sums(rows, np.ones(100)), 0.0)

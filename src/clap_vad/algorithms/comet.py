@@ -78,7 +78,7 @@ class Comet(Method):
         behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
         state["dim"] = np.array(behaviour.dim)
         sums = NoisySums(plan, state)
-        yield from _normalisation(state, sums)
+        yield from _normalisation(state, sums, plan.secure)
         yield from _start(behaviour.dim, plan, state, sums)
         while state["round"] < plan.rounds:
             yield from _round(plan, state, sums, log)
@@ -137,7 +137,7 @@ def _peaks(plan: Plan, sums: NoisySums, replies: list[Reply]) -> np.ndarray:
     return bounded_rows.read_peaks(sums.total(replies)["bins"] / unit_share(plan), deviation, BINS, _RESOLUTION)
 
 
-def _normalisation(state: State, sums: NoisySums) -> Steps:
+def _normalisation(state: State, sums: NoisySums, masked: bool) -> Steps:
     """How large each number is, then mean and deviation in that unit."""
     if "sizes" not in state:
         replies = yield Ask("sizes", reply="row_sizes")
@@ -145,6 +145,8 @@ def _normalisation(state: State, sums: NoisySums) -> Steps:
         state["units.cap"], deviation = np.array(sums.cap(replies, _units)), sums.deviation()
         parts = np.array([np.asarray(reply.message["bins"]) for reply in replies])
         total = bounded_tails(parts * sums.shares(replies)[:, None, None], sums.deviation(participants=1))
+        if masked:  # nobody sees the parts, of which one may be a liar's
+            total = bounded_rows.near_the_rest(total, deviation, min(max(1.5 / sums.answered(), 0.1), 0.4))
         state["sizes"] = bounded_rows.read_sizes(total, deviation)
         most = bounded_rows.most_lengths(bounded_rows.units_in(total), deviation, len(total))
         state["sizes.most"], state["units"] = np.array(most), np.array(bounded_rows.units_in(total))

@@ -22,6 +22,7 @@ __all__ = [
     "counted",
     "moment_sums",
     "most_lengths",
+    "near_the_rest",
     "peak_sums",
     "possible_bounds",
     "read_normaliser",
@@ -53,6 +54,32 @@ def size_sums(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
         at = np.clip(np.floor(np.log2(np.abs(rows.astype(np.float64)))) - _LEAST_POWER, 0, SIZE_BINS - 1)
     found = [np.bincount(at[:, k].astype(np.int64), weights, SIZE_BINS) for k in range(d)]
     return np.array(found).reshape(d, SIZE_BINS) / math.sqrt(d)
+
+
+_MOST_FACTOR = 4
+"""Powers of 2 beyond a quantile of the sizes at which larger ones count."""
+
+
+def near_the_rest(total: np.ndarray, deviation: float, share: float) -> np.ndarray:
+    """A sum of :func:`size_sums` in which nobody who holds less than ``share`` of it alone sets a size.
+
+    For sums under masks, whose parts nobody sees. Of the numbers that are not 0, what lies more than 16 times beyond
+    the quantile ``1 - share`` counts as lying there.
+
+    Args:
+        total: (d, SIZE_BINS) noisy.
+        deviation: of the noise.
+        share: above 0, below 1.
+    """
+    result = total.copy()
+    for own in result:
+        counts = np.where(own > _BELIEVED * deviation, own, 0.0)
+        below = np.cumsum(counts[1:])
+        if below[-1] > 0:
+            last = 1 + int(np.searchsorted(below, (1 - share) * below[-1])) + _MOST_FACTOR
+            own[last : last + 1] += counts[last + 1 :].sum()
+            own[last + 1 :] = 0.0
+    return result
 
 
 def units_in(total: np.ndarray) -> float:
