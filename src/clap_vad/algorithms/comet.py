@@ -25,14 +25,14 @@ from ..core.noisy_truth import bounded_tails
 from ..core.randomness import keyed_generator
 from ..core.surprise import TAIL, value_histogram
 from ..detector.model import Model
-from ..detector.models.mixture import Density, MixtureModel, log_likelihood_ratio
+from ..detector.models.mixture import log_likelihood_ratio
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.messages import ACKNOWLEDGEMENT, Message
-from .comet_site import SIZE_SHARE, CometSite, mixture_of, placeless_columns, unit_share
+from .comet_site import SIZE_SHARE, CometSite, common_model, mixture_of, placeless_columns, unit_share
 from .method import METHODS, Method
 from .noisy_sums import ImpossibleSumError, NoisySums
 from .plan import Plan, SiteData
-from .rounds import RoundMeter, drawn_participants, normaliser_of
+from .rounds import RoundMeter, drawn_participants
 
 __all__ = ["Comet"]
 
@@ -108,12 +108,7 @@ class Comet(Method):
 
     def model(self, plan: Plan, state: State, info: dict[str, Any]) -> Model:
         """What judges the videos of a camera that nobody has adapted to: the density, without any position."""
-        behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
-        normaliser = normaliser_of(state)
-        assert normaliser is not None  # the first thing that is found
-        kept = placeless_columns(behaviour, plan.roles)
-        common = Density(mixture_of(state).marginal(kept), kept, state["counts.common"], 1.0)
-        return MixtureModel(behaviour.standardised_by(normaliser), (common,), plan.roles.followed, info)
+        return common_model(plan, state, info)
 
     def final_question(self, state: State) -> Message:
         """Nothing: a site keeps the density and the scales."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from .method_site import MethodSite
 from .plan import Plan, SiteData
 from .rounds import turn_of_rounds
 
-__all__ = ["SIZE_SHARE", "CometSite", "mixture_of", "placeless_columns", "unit_share"]
+__all__ = ["SIZE_SHARE", "CometSite", "common_model", "mixture_of", "placeless_columns", "unit_share"]
 
 _MOST_ROWS = 1 << 17
 """Crops that a site's statistics are over, about, at most: bounds memory and time however much it holds."""
@@ -69,6 +69,21 @@ def placeless_columns(behaviour: Behaviour, roles: Roles) -> np.ndarray:
     if behaviour.projection is not None:
         return np.arange(behaviour.dim)
     return np.flatnonzero(~np.isin(behaviour.columns, roles.position))
+
+
+def common_model(plan: Plan, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> MixtureModel:
+    """What judges the videos of a camera that nobody has adapted to: the density, without any position.
+
+    Args:
+        plan: of the run.
+        state: the coordinator's or a site's own; both hold the normalisation, the density and its scale.
+        info: description of the model.
+    """
+    behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
+    kept = placeless_columns(behaviour, plan.roles)
+    density = Density(mixture_of(state).marginal(kept), kept, state["counts.common"], 1.0)
+    normaliser = Normaliser(state["normaliser.mean"], state["normaliser.scale"])
+    return MixtureModel(behaviour.standardised_by(normaliser), (density,), plan.roles.followed, info)
 
 
 def unit_share(plan: Plan) -> float:
@@ -176,9 +191,8 @@ class CometSite(MethodSite):
     def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
         """The common density, and one adapted to each home with the home's memory."""
         known = {"dim": self.plan.dim, "segment_frames": self.data.store.segment_frames, **info}
-        behaviour = self._behaviour.standardised_by(Normaliser(state["normaliser.mean"], state["normaliser.scale"]))
-        mixture, kept, followed = mixture_of(state), self._placeless, self.plan.roles.followed
-        own = {}
+        common = common_model(self.plan, state, known)
+        mixture, kept, own = mixture_of(state), self._placeless, {}
         for number, scene in enumerate(self._scenes):
             rows = state["rows"][state["rows.home"] == number]
             weight = len(rows) / (len(rows) + _ENOUGH)
@@ -192,8 +206,8 @@ class CometSite(MethodSite):
             remembered = self._remembered(rows)
             if remembered is not None:
                 experts.append(Remembered(remembered, self._distances(state, mixture, remembered), weight))
-            own[scene] = MixtureModel(behaviour, tuple(experts), followed, known)
-        return Homes(self._common(state, known), own)
+            own[scene] = replace(common, experts=tuple(experts))
+        return Homes(common, own)
 
     def _distances(self, state: Mapping[str, np.ndarray], mixture: Mixture, rows: np.ndarray) -> np.ndarray:
         """Histogram of a memory's distances, on a scale common to all homes; that of all together stays unknown."""
@@ -201,12 +215,6 @@ class CometSite(MethodSite):
         known = (float(np.median(log_likelihood_ratio(mixture, rows))), histogram_quantile(state["counts.whole"], 0.5))
         larger = usual_distance_ratio(*known, len(rows), usual, self.dim)
         return value_histogram(Memory(rows).distances_within() / larger)
-
-    def _common(self, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> MixtureModel:
-        """The model of a camera that nobody has adapted to."""
-        behaviour = self._behaviour.standardised_by(Normaliser(state["normaliser.mean"], state["normaliser.scale"]))
-        common = Density(mixture_of(state).marginal(self._placeless), self._placeless, state["counts.common"], 1.0)
-        return MixtureModel(behaviour, (common,), self.plan.roles.followed, info)
 
     def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """The scores, which are soft labels."""
@@ -227,7 +235,7 @@ class CometSite(MethodSite):
         segments than it has said it has crops.
         """
         store = self.data.store
-        model = self._common(state, {"dim": self.plan.dim, "segment_frames": store.segment_frames})
+        model = common_model(self.plan, state, {"dim": self.plan.dim, "segment_frames": store.segment_frames})
         total = np.zeros(PEAK_BINS)
         for entry in self._learned():
             largest = [np.zeros(0)]

@@ -113,9 +113,9 @@ class NoisySums:
             ClapError: a sum under masks cannot be true, or no reply.
         """
         replies, lies = self.true(replies, wrong, kind), {}
+        noise = self.deviation(kind, None if self._plan.secure else 1)
         for reply in replies:
             entries = np.concatenate([np.ravel(value).astype(np.float64) for value in reply.message.values()])
-            noise = self.deviation(kind, None if self._plan.secure else 1)
             # The count itself had noise, and what is at home was sampled by it.
             most = 1.05 * self._most_units(reply) + noise * (math.sqrt(len(entries)) + _SLACK * 4)
             length = float(np.linalg.norm(entries))

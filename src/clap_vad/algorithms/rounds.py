@@ -29,7 +29,6 @@ __all__ = [
     "contributions",
     "detector_question",
     "drawn_participants",
-    "federated_normalisation",
     "global_weights",
     "labelling",
     "normalisation",
@@ -48,18 +47,14 @@ _LONGEST_STEP = 10.0
 
 
 def normalisation(plan: Plan, state: State) -> Steps:
-    """Federated normalisation, or nothing under ``none``."""
-    if plan.normalise != "none":
-        yield from federated_normalisation(plan.dim, state)
-
-
-def federated_normalisation(dim: int, state: State) -> Steps:
-    """Summed moments of ``dim`` numbers up, the common mean and scale down."""
+    """Summed moments up, the common mean and scale down; nothing under ``none``."""
+    if plan.normalise == "none":
+        return
     if "normaliser.mean" not in state:
         replies = yield Ask("moments", reply="feature_moments", lasting=False)
         messages = [reply.message for reply in replies]
         parts = [Moments(int(m["count"]), np.asarray(m["sum"]), np.asarray(m["sumsq"])) for m in messages]
-        normaliser = Normaliser.from_moments(Moments.total(parts, dim))
+        normaliser = Normaliser.from_moments(Moments.total(parts, plan.dim))
         state["normaliser.mean"], state["normaliser.scale"] = normaliser.mean, normaliser.scale
     if "normaliser.known" not in state:
         payload: Message = {"mean": state["normaliser.mean"], "scale": state["normaliser.scale"]}

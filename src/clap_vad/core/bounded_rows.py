@@ -188,11 +188,7 @@ def read_scale(total: np.ndarray, deviation: float, resolution: float = 1.0) -> 
     What noise might have filled counts as empty, and so does a little beyond two such bins next to each other: far out
     a few counts that are not there would make up the whole tail.
     """
-    counts = believed(total, deviation)
-    result = np.zeros(SURPRISE_BINS, np.int64)
-    below = np.rint(resolution * np.concatenate([[0.0], np.cumsum(np.repeat(counts, _FINE) / _FINE)]))
-    result[_FIRST_FINE : _FIRST_FINE + _FINE * SCALE_BINS] = np.diff(below).astype(np.int64)
-    return result
+    return _spread(believed(total, deviation), _FINE, _FIRST_FINE, SURPRISE_BINS, resolution)
 
 
 PEAK_BINS = 64
@@ -208,10 +204,14 @@ def peak_sums(bins: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def read_peaks(total: np.ndarray, deviation: float, bins: int, resolution: float = 1.0) -> np.ndarray:
     """(bins,) int64 counts in the fixed bins of scores, from a sum of :func:`peak_sums`."""
-    counts = believed(total, deviation)
+    return _spread(believed(total, deviation), _PEAK_FINE, _FIRST_PEAK, bins, resolution)
+
+
+def _spread(counts: np.ndarray, fine: int, first: int, bins: int, resolution: float) -> np.ndarray:
+    """(bins,) int64: counts of bins that are ``fine`` of these each, from the ``first`` on, evenly within a bin."""
     result = np.zeros(bins, np.int64)
-    below = np.rint(resolution * np.concatenate([[0.0], np.cumsum(np.repeat(counts, _PEAK_FINE) / _PEAK_FINE)]))
-    result[_FIRST_PEAK : _FIRST_PEAK + _PEAK_FINE * PEAK_BINS] = np.diff(below).astype(np.int64)
+    below = np.rint(resolution * np.concatenate([[0.0], np.cumsum(np.repeat(counts, fine) / fine)]))
+    result[first : first + fine * len(counts)] = np.diff(below).astype(np.int64)
     return result
 
 
