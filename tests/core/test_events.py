@@ -63,8 +63,9 @@ def test_agrees_with_the_frame_by_frame_rule(scores, threshold, max_gap, min_len
     for event in found:
         assert event.start_frame <= event.peak_frame < event.stop_frame
         assert scores[min(event.peak_frame // segment_frames, len(scores) - 1)] == event.peak_score
-        assert (event.start_seconds, event.stop_seconds) == (event.start_frame / 10, event.stop_frame / 10)
-        assert event.peak_seconds == event.peak_frame / 10
+        frames_shown = (event.start_frame, event.stop_frame, event.peak_frame)
+        seconds = (event.start_seconds, event.stop_seconds, event.peak_seconds)
+        assert seconds == pytest.approx([frame / 10 for frame in frames_shown], abs=1e-9)
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30), st.floats(0, 5), st.floats(0, 5))

@@ -25,10 +25,14 @@ def listed(count: int, seed: int = 0, fps: float | None = 20.0) -> list[ListedVi
     for number in range(count):
         frames, events = int(rng.integers(500, 5000)), []
         for start in np.sort(rng.integers(0, frames - 50, rng.integers(0, 6))).tolist():
-            events.append(Event(start, start + 40, start + 20, float(rng.random())))
+            times = [None if fps is None else at / fps for at in (start, start + 40, start + 20)]
+            events.append(Event(start, start + 40, start + 20, float(rng.random()), *times))
         highest = max([event.peak_score for event in events], default=0.05)
         camera = f"camera {number % 3}"
-        videos.append(ListedVideo(f"clip {number}", camera, frames, fps, highest, tuple(events), f"video-{number + 1}"))
+        seconds = frames / fps if fps else None
+        videos.append(
+            ListedVideo(f"clip {number}", camera, frames, fps, highest, tuple(events), f"video-{number + 1}", seconds)
+        )
     return videos
 
 

@@ -140,13 +140,13 @@ def test_the_past_is_bounded_in_seconds_and_in_bytes(tmp_path, render, told):
             recorder.add(number / FPS, small)
         assert len(recorder._kept) <= 15 * FPS
         small.is_keyframe = False
-        for number in range(20_000, 22_500):  # no key frame comes any more
+        for number in range(20_000, 24_500):  # no key frame comes any more: the last one is kept, however long ago
             recorder.add(number / FPS, small)
-        assert len(recorder._kept) <= 80 * FPS
+        assert len(recorder._kept) > 4_500
         large = av.Packet(5 << 20)
         large.is_keyframe, large.time_base, large.pts = True, small.time_base, 0
         for number in range(40):
-            recorder.add(901 + number / FPS, large)
+            recorder.add(981 + number / FPS, large)
             assert recorder._bytes == sum(packet.size for _, packet in recorder._kept) <= _LARGEST_PAST
 
 
@@ -155,7 +155,8 @@ def test_nothing_can_be_recorded_without_a_stream_or_a_key_frame(tmp_path, told)
     assert recorder.begin(tmp_path, "clip", 0.0) is None
     recorder.end(tmp_path / "clip.mp4", 1.0)
     recorder.close()
-    assert told == [] and list(tmp_path.iterdir()) == []
+    assert told == ["clip: no clip of this event, no stream is there that a clip can be made of"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_told_and_the_next_clip_is_written(tmp_path, render, told):

@@ -1,4 +1,4 @@
-"""Clock and even sampling, against slow loops and by what they promise."""
+"""Steady times and even sampling, against slow loops and by what they promise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clap_vad.errors import ClapError
 from clap_vad.video.reader import VideoReader
-from clap_vad.video.times import Clock, at_rate
+from clap_vad.video.times import Repairs, at_rate, steady
 
 STEPS = st.lists(st.floats(0.001, 9.0), min_size=1, max_size=60)
 
@@ -18,18 +18,41 @@ def numbered(times):
     return [(float(t), np.array(k)) for k, t in enumerate(times)]
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(-1e5, 1e5)), min_size=1, max_size=50))
-def test_the_clock_starts_at_zero_and_never_runs_backwards(stamps):
-    clock = Clock(10.0)
-    seconds = [clock(stamp) for stamp in stamps]
+def shown(stamps, step=0.1, arrivals=None):
+    """Seconds of pictures with these stamps, and what was wrong with them."""
+    arrived = [None] * len(stamps) if arrivals is None else arrivals
+    repairs = Repairs()
+    found = list(steady(zip(stamps, arrived, range(len(stamps)), strict=True), step, repairs))
+    assert [number for _, number in found] == list(range(len(stamps)))  # none is lost, none comes before another
+    return [seconds for seconds, _ in found], repairs
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-1e5, 1e5)), min_size=1, max_size=80),
+    st.sampled_from([None, 0.1, 7.0]),
+    st.floats(0.005, 10.0),
+)
+def test_times_start_at_zero_and_never_run_backwards_whatever_the_stamps_are(stamps, apart, step):
+    arrivals = None if apart is None else [1000 + apart * number for number in range(len(stamps))]
+    seconds, _ = shown(stamps, step, arrivals)
     assert seconds[0] == 0
     assert (np.diff(seconds) >= 0).all()
 
 
-def test_the_clock_keeps_what_a_file_says_and_goes_on_where_stamps_begin_anew():
-    clock = Clock(25.0)
-    stamps = [100.0, 100.04, 100.5, 0.0, 0.04, 3.0]
-    assert [clock(s) for s in stamps] == pytest.approx([0, 0.04, 0.5, 0.54, 0.58, 3.54])
+def test_stamps_that_tell_are_kept_and_go_on_where_they_begin_anew():
+    stamps = [100.0, 100.04, 100.5, 100.54, 0.0, 0.04, 3.0, 3.04, 3.08, 3.12]
+    seconds, repairs = shown(stamps, 0.04)
+    assert seconds == pytest.approx([0, 0.04, 0.5, 0.54, 0.58, 0.62, 3.58, 3.62, 3.66, 3.7], abs=0.05)
+    assert (repairs.false, repairs.jumps) == (0, 1)
+    assert repairs.told() == "its time stamps begin anew 1 time, joined here"
+
+
+def test_a_pause_of_a_stream_is_as_long_as_it_was_here_whatever_its_stamps_say():
+    stamps = [*np.arange(40) / 10, *(5000 + np.arange(40) / 10)]
+    arrivals = [*(90 + np.arange(40) / 10), *(124 + np.arange(40) / 10)]  # 30 s without a picture
+    seconds, repairs = shown(stamps, 0.1, arrivals)
+    np.testing.assert_allclose(seconds, np.array(arrivals) - 90, atol=0.2)
+    assert repairs.jumps == 1
 
 
 @settings(deadline=None, max_examples=30)  # the slow look takes its time

@@ -109,6 +109,6 @@ def _table(events: list[dict[str, Any]], fps: float | None) -> Table:
     for column in table.columns:
         column.justify = "right"
     for event in events:
-        moments = (event["start_frame"], event["stop_frame"], event["peak_frame"])
-        table.add_row(*(moment(frame, fps) for frame in moments), f"{event['peak_score']:.3f}")
+        moments = [moment(event[f"{name}_frame"], fps, event[f"{name}_seconds"]) for name in ("start", "stop", "peak")]
+        table.add_row(*moments, f"{event['peak_score']:.3f}")
     return table

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ClapError
 from .regions import Region
 from .runs import runs
+from .timing import FrameTimes
 
-__all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "DEFAULT_QUANTILE", "Event", "find_events", "timed"]
+__all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "DEFAULT_QUANTILE", "Event", "find_events"]
 
 DEFAULT_QUANTILE = 0.99  # of the scores of the unlabelled training segments: where the threshold lies
 DEFAULT_MAX_GAP = 2.0
 DEFAULT_MIN_LENGTH = 0.5
 ASSUMED_FPS = 25.0
-_ROUNDING = 1e-6  # frames; 0.1 s at 30 fps is three frames although 0.1 * 30 is a little more in binary
+_LONGEST_HOLE = 600.0  # seconds in which nothing was seen; what follows a longer one is another event
+_ROUNDING = 1e-7  # seconds; 0.1 s at 30 fps is three frames although 0.1 * 30 is a little more in binary
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,13 @@ def find_events(
     segment_frames: int = 16,
     max_gap: float = DEFAULT_MAX_GAP,
     min_length: float = DEFAULT_MIN_LENGTH,
+    times: FrameTimes | None = None,
 ) -> list[Event]:
     """Events of one video, in order of time.
 
-    A segment is high where ``score >= threshold``. Neighbouring high segments form an event; two events with at
-    most ``max_gap`` seconds between them become one; then events shorter than ``min_length`` seconds are dropped.
+    A segment is high where ``score >= threshold``. Neighbouring high segments form an event, but for a hole of ten
+    minutes without a frame, at which one ends and another begins; two events with at most ``max_gap`` seconds between
+    them become one; then events shorter than ``min_length`` seconds are dropped.
     Segment t covers frames [t * segment_frames, (t + 1) * segment_frames), the last one to the end of the video.
 
     Args:
@@ -66,6 +69,7 @@ def find_events(
         frames: number of frames of the video; more than (T - 1) * segment_frames, 0 if T is 0.
         fps: frames per second; where None, the two lengths below are taken at 25 per second and the events carry
             no seconds.
+        times: when the frames are shown, where ``fps`` alone does not tell.
         segment_frames: frames per segment.
         max_gap: seconds, not negative.
         min_length: seconds, not negative.
@@ -79,57 +83,43 @@ def find_events(
     """
     scores = np.asarray(scores, dtype=np.float64)
     _check(scores, threshold, frames, fps, segment_frames, max_gap, min_length)
+    shown = times or FrameTimes.even(frames, ASSUMED_FPS if fps is None else fps)
     first, end = runs(scores >= threshold).T
-    starts = first * segment_frames
     # an event that reaches the last segment lasts to the end of the video
-    stops = np.where(end == len(scores), frames, end * segment_frames)
-
-    rate = ASSUMED_FPS if fps is None else fps
+    spans = np.stack((first * segment_frames, np.where(end == len(scores), frames, end * segment_frames)), axis=1)
+    starts, stops = _parted(spans, shown.holes(max(max_gap, _LONGEST_HOLE)))
+    begins, ends = shown.start(starts), shown.stop(stops)
     if len(starts):
-        apart = starts[1:] - stops[:-1] > max_gap * rate + _ROUNDING
-        starts, stops = starts[np.concatenate(([True], apart))], stops[np.concatenate((apart, [True]))]
-    kept = stops - starts >= min_length * rate - _ROUNDING
+        apart = begins[1:] - ends[:-1] > max_gap + _ROUNDING
+        first_ones, last_ones = np.concatenate(([True], apart)), np.concatenate((apart, [True]))
+        starts, begins, stops, ends = starts[first_ones], begins[first_ones], stops[last_ones], ends[last_ones]
+    kept = ends - begins >= min_length - _ROUNDING
+    timed = times is not None or fps is not None
     return [
-        _event(scores, int(start), int(stop), frames, fps, segment_frames)
+        _event(scores, int(start), int(stop), frames, shown if timed else None, segment_frames)
         for start, stop in zip(starts[kept], stops[kept], strict=True)
     ]
 
 
-def timed(
-    events: Sequence[Event], starts: Sequence[float], *, frames: int, fps: float, segment_frames: int = 16
-) -> list[Event]:
-    """The events with the seconds that a file's own time stamps tell, for frames that are not evenly spaced.
-
-    Args:
-        events: of one video.
-        starts: seconds at which its segments start, (T,).
-        frames, fps: its frame count and average rate, by which the last segment ends.
-        segment_frames: frames per segment.
-
-    >>> found = find_events(np.array([0.9, 0.1]), threshold=0.5, frames=32, fps=16.0)
-    >>> [(e.start_seconds, e.stop_seconds) for e in timed(found, [0.0, 3.0], frames=32, fps=16.0)]
-    [(0.0, 3.0)]
-    """
-    at = [*np.arange(len(starts)) * segment_frames, frames]
-    seconds = [*starts, starts[-1] + (frames - at[-2]) / fps] if len(starts) else [0.0]
-    start, stop, peak = (
-        np.interp([getattr(event, name) for event in events], at, seconds).tolist()
-        for name in ("start_frame", "stop_frame", "peak_frame")
-    )
-    return [
-        replace(event, start_seconds=a, stop_seconds=b, peak_seconds=c)
-        for event, a, b, c in zip(events, start, stop, peak, strict=True)
-    ]
+def _parted(spans: np.ndarray, holes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and stops of spans (n, 2) of frames, cut before each frame in ``holes`` that lies within one."""
+    if not len(spans):
+        return spans[:, 0], spans[:, 1]
+    inside = np.searchsorted(spans[:, 0], holes, side="left") - 1
+    cuts = holes[(inside >= 0) & (holes < spans[np.maximum(inside, 0), 1])]
+    return np.sort(np.append(spans[:, 0], cuts)), np.sort(np.append(spans[:, 1], cuts))
 
 
-def _event(scores: np.ndarray, start: int, stop: int, frames: int, fps: float | None, segment_frames: int) -> Event:
+def _event(
+    scores: np.ndarray, start: int, stop: int, frames: int, times: FrameTimes | None, segment_frames: int
+) -> Event:
     first = start // segment_frames
     peak = first + int(np.argmax(scores[first : math.ceil(stop / segment_frames)]))
-    middle = (peak * segment_frames + min((peak + 1) * segment_frames, frames)) // 2
-    event = Event(start, stop, middle, float(scores[peak]))
-    if fps is None:
-        return event
-    return Event(start, stop, middle, event.peak_score, start / fps, stop / fps, middle / fps)
+    middle = (max(peak * segment_frames, start) + min((peak + 1) * segment_frames, frames, stop)) // 2
+    if times is None:
+        return Event(start, stop, middle, float(scores[peak]))
+    seconds = float(times.start(start)), float(times.stop(stop)), float(times.start(middle))
+    return Event(start, stop, middle, float(scores[peak]), *seconds)
 
 
 def _check(

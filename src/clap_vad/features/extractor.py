@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type
 
 import numpy as np
 
+from ..core.timing import FrameTimes
 from ..errors import ClapError
 from ..registry import Registry
 from .naming import video_name
@@ -49,8 +50,7 @@ class Ending:
         fps: frames per second.
         truncated: what is missing, as a sentence, where the file breaks off or parts of it cannot be decoded.
         notes: further things worth telling the user.
-        times: seconds from the first frame to the first frame of each segment, by the file's own time stamps; empty
-            where ``frame / fps`` tells.
+        times: when its frames are shown, by the file's own time stamps; None where ``frame / fps`` tells.
         started: when the first frame was taken, in seconds since 1970, where the file says so.
     """
 
@@ -58,7 +58,7 @@ class Ending:
     fps: float
     truncated: str | None = None
     notes: tuple[str, ...] = ()
-    times: tuple[float, ...] = ()
+    times: FrameTimes | None = None
     started: float | None = None
 
 

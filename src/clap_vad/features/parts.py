@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -62,8 +62,8 @@ class PartsFolder:
             return None
         content = read_json(file)
         ending = content["ending"]
-        listed = {key: tuple(ending[key]) for key in ("notes", "times")}
-        part = Part(content["segments"], Ending(**{**ending, **listed}))
+        known = {**ending, "notes": tuple(ending["notes"]), "times": None}  # a store holds rates, no times of frames
+        part = Part(content["segments"], Ending(**known))
         crops, dim = self._shape
         features = file.with_suffix(".features")
         there = features.exists() and features.stat().st_size == part.segments * crops * dim * 4
@@ -106,7 +106,7 @@ def write_part(stem: Path, source: Path, extraction: Extraction) -> Iterator[int
         for file in (features_file, valid_file):
             file.flush()
             os.fsync(file.fileno())
-    ending = asdict(extraction.ending)
+    ending = asdict(replace(extraction.ending, times=None))
     write_json(stem.with_suffix(".json"), {"segments": segments, "ending": ending, "source": fingerprint})
 
 

@@ -7,8 +7,7 @@ picture after the other. Sampling, time stamps and blocks are done here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from array import array
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ..core.events import ASSUMED_FPS
+from ..core.timing import FrameTimes, TimesBuilder
 from ..errors import ClapError
 from ..video.ahead import ahead
 from ..video.names import is_video
@@ -27,7 +27,6 @@ from .extractor import Block, Ending, Extractor, setting
 __all__ = ["SegmentMaker", "VideoExtractor", "check_stride"]
 
 _BLOCK_SEGMENTS = 16  # about ten seconds of video per block
-_UNEVEN = 0.5  # pictures by which a segment may start earlier or later than its number says
 
 
 class SegmentMaker(Protocol):
@@ -80,7 +79,7 @@ class VideoExtractor(Extractor):
     def blocks(self, path: Path) -> Generator[Block, None, Ending]:
         reader = VideoReader(path, side=self.picture_side, colour=self.colour, rate=self.rate, fps=self.fps)
         maker = self.maker(reader.fps)
-        starts = array("d")
+        times = TimesBuilder(reader.fps, self.segment_frames)
         rows: list[np.ndarray] = []
         frames = 0
         with closing(ahead(_timed(reader), self.lead)) as pictures:
@@ -88,17 +87,17 @@ class VideoExtractor(Extractor):
                 if frames % self.segment_frames == 0:
                     if frames:
                         rows.append(maker.finish())
-                    starts.append(seconds)
                     if len(rows) == _BLOCK_SEGMENTS:
                         yield np.stack(rows), None
                         rows = []
+                times.add(seconds)
                 maker.add(picture)
                 frames += 1
         rows.append(maker.finish())
         yield np.stack(rows), None
-        times = _uneven(np.frombuffer(starts), self.segment_frames, reader.fps) if reader.stated else ()
-        notes = (_UNEVEN_NOTE,) if times and self.rate is None else ()
-        return Ending(frames, reader.fps, reader.truncated, notes, times, reader.started)
+        shown = times.times() if reader.stated else None
+        notes = [note for note in (reader.repairs.told(), _uneven_note(shown) if self.rate is None else None) if note]
+        return Ending(frames, reader.fps, reader.truncated, tuple(notes), shown, reader.started)
 
 
 def check_stride(extractor: str, stride: int) -> None:
@@ -107,16 +106,14 @@ def check_stride(extractor: str, stride: int) -> None:
         raise ClapError(f"{extractor}: stride is {stride}; one of 1, 2, 4, 8, 16 is needed")
 
 
-_UNEVEN_NOTE = "its frames are not evenly spaced in time; --rate takes them evenly"
-
-
 def _timed(reader: VideoReader) -> Iterator[tuple[float, np.ndarray]]:
     for picture in reader:
         yield reader.seconds, picture
 
 
-def _uneven(starts: Iterable[float], segment_frames: int, fps: float) -> tuple[float, ...]:
-    """The starts of segments in seconds where their numbers do not tell, else nothing."""
-    found = np.asarray(starts)
-    told = np.arange(len(found)) * (segment_frames / fps)
-    return tuple(found.tolist()) if (np.abs(found - told) > _UNEVEN / fps).any() else ()
+def _uneven_note(times: FrameTimes | None) -> str | None:
+    if times is None:
+        return None
+    longest = float((times.begins - times.ends).max())
+    hole = f", with {longest:.0f} seconds without a picture at most" if longest >= 1 else ""
+    return f"its frames are not evenly spaced in time{hole}; --rate takes them evenly"

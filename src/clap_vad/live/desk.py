@@ -12,6 +12,7 @@ from ..core.ongoing import Change
 from ..video.live import Connected, Lost
 from .backoff import Backoff
 from .journal import Journal, Watch
+from .moments import Moments
 from .page import PageKeeper
 from .telling import Telling
 from .timeline import Timeline
@@ -30,11 +31,14 @@ class Desk:
         about, journal, telling: of the watch.
         backoff: hears when a connection works.
         page: is asked for when there is something new.
+        moments: names them.
     """
 
-    def __init__(self, about: Watch, journal: Journal, telling: Telling, backoff: Backoff, page: PageKeeper) -> None:
+    def __init__(
+        self, about: Watch, journal: Journal, telling: Telling, backoff: Backoff, page: PageKeeper, moments: Moments
+    ) -> None:
         self.by_the_wall = about.clock == "wall"
-        self._journal, self._telling = journal, telling
+        self._journal, self._telling, self._moments = journal, telling, moments
         self._backoff, self._page = backoff, page
         self._timeline = Timeline()
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -42,6 +46,7 @@ class Desk:
         self._events = self._segments = self._frames = self._dropped = self._unscored = self._outages = 0
         self._seconds = 0.0
         self._lost_at: float | None = None
+        self._lost_named = 0.0
         self._reason = ""
         self._alive = 0.0
         self.last = ""
@@ -50,16 +55,22 @@ class Desk:
         """Pictures come: an outage, if there was one, is over."""
         self._backoff.succeeded(time.monotonic())
         if self._lost_at is not None:
-            self._journal.outage(self._outages - 1, self._lost_at, max(item.seconds, self._lost_at), self._reason)
+            self._outage(max(item.seconds, self._lost_at))
             self._lost_at = None
 
     def lost(self, item: Lost) -> None:
         """No pictures come; told again for each try that fails."""
         if self._lost_at is None:
-            self._lost_at = item.seconds
+            self._lost_at, self._lost_named = item.seconds, item.seconds + self._moments.offset
             self._outages += 1
         self._reason = item.reason
-        self._journal.outage(self._outages - 1, self._lost_at, None, item.reason)
+        self._outage(None)
+
+    def _outage(self, until: float | None) -> None:
+        """Write down the outage that began when the connection was lost."""
+        lost = self._lost_at or 0.0
+        stop = None if until is None else self._lost_named + until - lost
+        self._journal.outage(self._outages - 1, self._lost_named, stop, self._reason)
 
     def dropped(self, count: int) -> None:
         """So many pictures were dropped."""
@@ -77,7 +88,10 @@ class Desk:
             self._unscored += 1
             return
         self.last = f"score {segment.score:.3f}, {self._events} events, {1000 * segment.latency:.0f} ms behind"
-        row = self._timeline.add(segment.start, segment.stop, segment.score, segment.frames, segment.latency)
+        named = self._moments.offset
+        row = self._timeline.add(
+            segment.start + named, segment.stop + named, segment.score, segment.frames, segment.latency
+        )
         if row is not None:
             self._journal.timeline(row)
 
@@ -90,7 +104,8 @@ class Desk:
                 self._page.wanted()
 
     def alive(self) -> None:
-        """To be called often: every ten seconds a sign of life is written."""
+        """To be called often: the machine's clock is followed, and every ten seconds a sign of life is written."""
+        self._moments.look()
         now = time.monotonic()
         if now - self._alive >= _SIGN_OF_LIFE:
             self._alive = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.ongoing import Change, OngoingEvent
@@ -12,6 +13,7 @@ from .files import CLIPS
 from .journal import Journal, Watch
 from .lines import EventLines
 from .message import event_message
+from .moments import Moments
 from .webhook import Webhook
 
 __all__ = ["Telling"]
@@ -27,6 +29,7 @@ class Telling:
         webhook: or None.
         recorder: makes clips, or None.
         before, after: seconds of a clip before and behind its event.
+        moments: names them; all times of an event by the clock as it stood when the event opened.
     """
 
     def __init__(
@@ -39,18 +42,22 @@ class Telling:
         recorder: Recorder | None,
         before: float,
         after: float,
+        moments: Moments,
     ) -> None:
         self._folder, self._watch, self._journal, self._lines = folder, watch, journal, lines
         self._webhook, self._recorder = webhook, recorder
-        self._before, self._after = before, after
+        self._before, self._after, self._moments = before, after, moments
         self._clips: dict[int, Path] = {}
+        self._named: dict[int, float] = {}
 
     def tell(self, change: Change) -> None:
         """Write a change down and pass it on."""
-        event = change.event
+        own = change.event
+        named = self._named.setdefault(own.number, self._moments.offset)
+        event = replace(own, start=own.start + named, stop=own.stop + named, peak=own.peak + named)
         self._journal.event(event, "closed" if change.kind == "closed" else "open")
         if change.kind == "opened":
-            self._begin_clip(event)
+            self._begin_clip(event, named)
         if change.kind == "peak":
             return
         clip = self._clips.get(event.number)
@@ -66,15 +73,18 @@ class Telling:
         self._lines.append(told)
         if self._webhook is not None:
             self._webhook.send(told)
-        if change.kind == "closed" and clip is not None and self._recorder is not None:
-            self._recorder.end(clip, event.stop + self._after)
-            del self._clips[event.number]
+        if change.kind == "closed":
+            del self._named[event.number]
+            if clip is not None and self._recorder is not None:
+                self._recorder.end(clip, own.stop + self._after)
+                del self._clips[event.number]
 
-    def _begin_clip(self, event: OngoingEvent) -> None:
+    def _begin_clip(self, event: OngoingEvent, named: float) -> None:
+        """Start the clip of an event whose times are ``named`` later than those of the stream's clock."""
         if self._recorder is None:
             return
         name = f"{_file_name(self._watch.camera)}-{_moment(event.start, self._watch.clock)}"
-        clip = self._recorder.begin(self._folder / CLIPS, name, event.start - self._before)
+        clip = self._recorder.begin(self._folder / CLIPS, name, event.start - named - self._before, named)
         if clip is not None:
             self._clips[event.number] = clip
             self._journal.clip(event.number, str(clip.relative_to(self._folder)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.events import Event
 from ..core.regions import Region
+from ..core.timing import FrameTimes
 from .durations import clock
 from .palette import THEMES
 from .thumbnails import blurred, outlined
@@ -38,6 +39,7 @@ class ScoredFrames:
         threshold: what the events were found with.
         events: in order of time.
         regions: segment -> what stands out in it.
+        times: when the frames are shown, where ``fps`` alone does not tell.
     """
 
     scores: np.ndarray
@@ -47,6 +49,12 @@ class ScoredFrames:
     threshold: float
     events: Sequence[Event]
     regions: Mapping[int, Region]
+    times: FrameTimes | None = None
+
+    @property
+    def shown(self) -> FrameTimes:
+        """When its frames are shown; where nothing tells, in frames."""
+        return self.times or FrameTimes.even(self.frames, self.fps or 1.0)
 
 
 class Overlay:
@@ -63,7 +71,7 @@ class Overlay:
     """
 
     def __init__(self, scored: ScoredFrames, shape: tuple[int, int], *, side: int, blur: bool) -> None:
-        self._scored, self._blur = scored, blur
+        self._scored, self._blur, self._times = scored, blur, scored.shown
         height, width = shape
         scale = min(side / max(height, width), max(1.0, _NARROWEST / width))
         self._size = max(1, round(width * scale)), max(1, round(height * scale))  # (width, height)
@@ -103,7 +111,8 @@ class Overlay:
         moment = clock(seconds) if scored.fps else f"frame {frame}"
         self._write(canvas, top, moment, float(scored.scores[segment]), number)
         bar = canvas[top + self._row :]
-        now = min(len(bar[0]) - 1, frame * len(bar[0]) // max(scored.frames, 1))
+        at = float(self._times.start(frame)) / (self._times.seconds or 1.0)
+        now = min(len(bar[0]) - 1, int(at * len(bar[0]) + 1e-6))
         bar[:, : now + 1] = self._full[:, : now + 1]
         bar[:, max(now - 1, 0) : now + 1] = _rgb("ink")
         return canvas
@@ -140,7 +149,8 @@ def _timelines(scored: ScoredFrames, width: int, height: int) -> tuple[np.ndarra
     """The bar before and after the video was played: (height, width, 3) with threshold, and with score and events."""
     import cv2
 
-    columns = np.arange(width + 1) * scored.frames // width // scored.segment_frames
+    times = scored.shown
+    columns = times.frame(np.arange(width + 1) * (times.seconds / width) + 1e-9) // scored.segment_frames
     columns = np.minimum(columns, len(scored.scores) - 1)
     peaks = np.array([scored.scores[a : max(a + 1, b)].max() for a, b in pairwise(columns)])
     low, high = min(scored.scores.min(), scored.threshold), max(scored.scores.max(), scored.threshold)
@@ -154,7 +164,9 @@ def _timelines(scored: ScoredFrames, width: int, height: int) -> tuple[np.ndarra
     full = empty.copy()
     diagonal = (np.add.outer(np.arange(height), np.arange(width)) % 8) < 2
     for event in scored.events:
-        span = slice(event.start_frame * width // scored.frames, event.stop_frame * width // scored.frames + 1)
+        ends = np.array([times.start(event.start_frame), times.stop(event.stop_frame)])
+        first, last = np.floor(ends * (width / (times.seconds or 1.0)) + 1e-6).astype(int).tolist()
+        span = slice(first, last + 1)
         full[:, span] = _rgb("rule")
         full[:, span][diagonal[:, span]] = _rgb("event")  # hatched: no matter which colours are seen
     for bar in (empty, full):

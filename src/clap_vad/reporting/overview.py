@@ -31,6 +31,7 @@ class ListedVideo:
         highest: score.
         events: in order of time.
         anchor: of its section.
+        seconds: how long it lasts; None where ``fps`` is.
     """
 
     video: str
@@ -40,6 +41,7 @@ class ListedVideo:
     highest: float
     events: tuple[Event, ...]
     anchor: str
+    seconds: float | None
 
 
 def cameras_of(paths: Sequence[Path], scene: str | None = None) -> list[str]:
@@ -88,7 +90,7 @@ def _by_camera(videos: Sequence[ListedVideo]) -> Table:
 
 
 def _counts(videos: Sequence[ListedVideo]) -> tuple[str | Link, ...]:
-    lengths = [video.frames / video.fps if video.fps else None for video in videos]
+    lengths = [video.seconds for video in videos]
     known = [length for length in lengths if length is not None]
     hours = sum(known) / 3600 if len(known) == len(lengths) else None
     events = sum(len(video.events) for video in videos)
@@ -105,7 +107,7 @@ def _counts(videos: Sequence[ListedVideo]) -> tuple[str | Link, ...]:
 
 def _strips(videos: Sequence[ListedVideo], several: bool) -> Plots:
     shown = sorted(videos, key=lambda video: -video.highest)[:MOST_STRIPS]
-    seconds = all(video.fps for video in shown)
+    seconds = all(video.seconds is not None for video in shown)
     draw = partial(event_strips, [_strip(video, seconds, several) for video in shown], seconds=seconds)
     chosen = f"The {len(shown)} with the highest scores of {len(videos):,} videos" if len(shown) < len(videos) else ""
     note = f"{chosen or 'All videos'}, highest score first. A name leads to its video."
@@ -116,14 +118,17 @@ def _strips(videos: Sequence[ListedVideo], several: bool) -> Plots:
 
 
 def _strip(video: ListedVideo, seconds: bool, several: bool) -> Strip:
-    unit = 1 / video.fps if seconds and video.fps else 1.0
     highest = max(video.events, key=lambda event: event.peak_score, default=None)
+
+    def at(event: Event, name: str) -> float:
+        return float(getattr(event, f"{name}_seconds" if seconds else f"{name}_frame"))
+
     return Strip(
         f"{video.camera}: {video.video}" if several else video.video,
         f"{len(video.events)} · {video.highest:.3f}",
-        video.frames * unit,
-        tuple((event.start_frame * unit, event.stop_frame * unit) for event in video.events),
-        None if highest is None else highest.peak_frame * unit,
+        float(video.seconds if seconds and video.seconds is not None else video.frames),
+        tuple((at(event, "start"), at(event, "stop")) for event in video.events),
+        None if highest is None else at(highest, "peak"),
         video.anchor,
     )
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..core.runs import runs
+from ..core.timing import FrameTimes
 from .canvas import STYLE, drawn, legend, plain
 from .durations import clock
 from .palette import PALETTE
@@ -40,6 +41,7 @@ def score_curve(
     events: Iterable[tuple[int, int]] = (),
     truth: np.ndarray | None = None,
     limits: tuple[float, float] | None = None,
+    times: FrameTimes | None = None,
     form: str = "svg",
 ) -> bytes:
     """One video's scores over time.
@@ -53,27 +55,30 @@ def score_curve(
         events: (start, stop) frames to shade.
         truth: 1 at abnormal frames, shape (frames,); shaded.
         limits: lowest and highest score of the axis, to make several curves comparable.
+        times: when the frames are shown, where ``fps`` alone does not tell.
         form: ``svg`` or ``png``.
     """
-    unit = 1.0 if fps is None else 1.0 / fps
+    shown = times or FrameTimes.even(frames, 1.0 if fps is None else fps)
+    timed = times is not None or fps is not None
     with mpl.rc_context(STYLE):
         figure, axes = _axes(10.0, 2.1)
-        _shade(axes, [] if truth is None else runs(truth).tolist(), unit, "truth")
-        _shade(axes, list(events), unit, "event")
+        _shade(axes, [] if truth is None else runs(truth).tolist(), shown, "truth")
+        _shade(axes, list(events), shown, "event")
         places, values = envelope(np.asarray(scores, dtype=np.float64), segment_frames, frames)
-        axes.plot(places * unit, values, color=PALETTE["curve"], linewidth=1.3, label="score")
+        axes.plot(_moments(places, shown), values, color=PALETTE["curve"], linewidth=1.3, label="score")
         if threshold is not None:
             axes.axhline(threshold, color=PALETTE["limit"], linewidth=1.1, linestyle="--", label="threshold")
-        axes.set_xlim(0, max(frames, 1) * unit)
+        axes.set_xlim(0, max(shown.seconds, 1e-3))
         heights = values if threshold is None else np.append(values, threshold)
         low, high = limits or (heights.min(), heights.max())
         margin = 0.06 * (high - low) or 0.05
         axes.set_ylim(low - margin, high + margin)
         axes.set_ylabel("score")
-        axes.set_xlabel("frame" if fps is None else "time")
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=fps is None, steps=[1, 2, 3, 5, 6, 10]))
-        if fps is not None:
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, tenths=frames < 10 * fps)))
+        axes.set_xlabel("time" if timed else "frame")
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=not timed, steps=[1, 2, 3, 5, 6, 10]))
+        if timed:
+            tenths = shown.seconds < 10
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds, tenths=tenths)))
         legend(axes)
         return drawn(figure, form)
 
@@ -147,11 +152,20 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _shade(axes: Any, stretches: Sequence[Sequence[int]], unit: float, kind: str) -> None:
+def _moments(corners: np.ndarray, times: FrameTimes) -> np.ndarray:
+    """Seconds of the corners of a step curve: each step begins with its first frame and ends behind its last one."""
+    frames = corners.astype(np.int64)
+    ends = np.arange(len(frames)) % 2 == 1
+    return np.where(ends, times.stop(np.maximum(frames, 1)), times.start(frames))
+
+
+def _shade(axes: Any, stretches: Sequence[Sequence[int]], times: FrameTimes, kind: str) -> None:
     """Stretches from the bottom to the top, told apart by their hatching where colours are not seen."""
     if stretches:
         color, hatch, label = _SHADES[kind]
-        spans = [(start * unit, (stop - start) * unit) for start, stop in stretches]
+        starts, stops = np.array(stretches).T
+        begins = times.start(starts)
+        spans = list(zip(begins.tolist(), (times.stop(stops) - begins).tolist(), strict=True))
         # a height in axes coordinates: the shade reaches from the bottom to the top whatever the scores are
         place: dict[str, Any] = {"yrange": (0, 1), "transform": axes.get_xaxis_transform()}
         axes.broken_barh(spans, facecolor=color, alpha=0.25, linewidth=0, **place)

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..core.events import Event
+from ..core.timing import FrameTimes
 from .durations import clock, moment
 from .page import Picture, Plot, Table, Video
 from .plots import score_curve
@@ -29,6 +30,7 @@ def video_section(
     truth: np.ndarray | None = None,
     pictures: Mapping[int, bytes] | None = None,
     remarks: Sequence[str] = (),
+    times: FrameTimes | None = None,
 ) -> Video:
     """Curve, events and pictures of one video.
 
@@ -41,9 +43,11 @@ def video_section(
         truth: (frames,) uint8, shaded where given.
         pictures: peak frame -> JPEG, for the events of :func:`pictured`; None where none were asked for.
         remarks: sentences to print under the title.
+        times: when the frames are shown, where ``fps`` alone does not tell.
     """
     highest = float(scores.max()) if len(scores) else 0.0
-    length = f"{clock(frames / fps)} long, {frames:,} frames" if fps else f"{frames:,} frames"
+    seconds = times.seconds if times is not None else frames / fps if fps else None
+    length = f"{frames:,} frames" if seconds is None else f"{clock(seconds)} long, {frames:,} frames"
     count = f"{len(events)} event{'' if len(events) == 1 else 's'}" if events else "no event"
     facts = ". ".join((f"{length}, {count}, highest score {highest:.3f}", *(r.rstrip(".") for r in remarks))) + "."
     spans = [(event.start_frame, event.stop_frame) for event in events]
@@ -56,6 +60,7 @@ def video_section(
         threshold=threshold,
         events=spans,
         truth=truth,
+        times=times,
     )
     shown = pictured(events)
     found = [

@@ -11,29 +11,32 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..core.events import ASSUMED_FPS
 from ..core.logins import hide_login
+from ..core.timing import believed_fps, usual_step
 from ..errors import ClapError
 from .address import Address
+from .arrival import ArrivalTime
 from .containers import reason_of
 from .names import frame_files
 from .packets import whole_pictures
 from .pictures import Shaper
 from .reader import VideoReader, moving_picture, stated_fps, without_times
 from .recorder import Recorder
-from .times import Clock, at_rate
-from .walltime import WallTime
+from .times import Repairs, at_rate, steady
 
-__all__ = ["Connected", "Dropped", "Ended", "LiveReader", "Lost", "Shot"]
+__all__ = ["Connected", "Dropped", "Ended", "LiveReader", "Lost", "Noted", "Shot"]
 
 _PATIENCE = 10.0  # seconds without a picture after which a connection counts as lost
-_SEEN_FIRST = 1.5  # seconds of pictures by which the rate of a stream is measured and its burst told from its pace
+_SEEN_FIRST = 1.5  # seconds of pictures, and
+_FEWEST_SEEN = 6  # pictures, by which the rate of a stream is measured and its burst told from its pace
 _HELD = 64  # pictures that may wait for their turn
 _MOST_SEEN = 48  # fewer than those, as they all come at once
 _POLL = 0.2
@@ -42,7 +45,7 @@ _FAREWELL = 3.0  # seconds for the thread to end; one that hangs in a driver die
 
 @dataclass(frozen=True)
 class Connected:
-    """Pictures are coming, ``fps`` a second; ``seconds`` is when the first one was taken."""
+    """Pictures are coming, ``fps`` a second; ``seconds`` is when the first one was taken, as for :class:`Shot`."""
 
     seconds: float
     fps: float
@@ -50,9 +53,10 @@ class Connected:
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture: when it was taken (seconds since 1970, of a file since its start), and when it was at hand here.
+    """A picture: when it was taken, and when it was at hand here.
 
-    ``arrived`` is a reading of :func:`time.monotonic`.
+    ``seconds`` are those of :func:`time.monotonic`, so that setting the machine's clock changes no length; of a file,
+    seconds since its start. ``arrived`` is always a reading of :func:`time.monotonic`.
     """
 
     seconds: float
@@ -65,6 +69,13 @@ class Dropped:
     """So many pictures were dropped here, since they came faster than they were taken off."""
 
     count: int
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something about the stream that its operator should know."""
+
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,10 @@ class Ended:
     remark: str | None
 
 
-Item = Connected | Shot | Dropped | Lost | Ended
+T = TypeVar("T")
+_Picture = tuple[float | None, float, np.ndarray]  # its stamp, when it arrived, what is to be seen
+
+Item = Connected | Shot | Dropped | Noted | Lost | Ended
 
 
 class LiveReader:
@@ -159,7 +173,7 @@ class LiveReader:
             options, patience = self._address.options(_PATIENCE), (_PATIENCE, _PATIENCE)
             form = self._address.device
             with av.open(self._address.text, format=form, options=options, timeout=patience) as container:
-                self._pass_on(self._live(container))
+                self._live(container)
         except (av.FFmpegError, ClapError) as error:
             reason = str(error) if isinstance(error, ClapError) else reason_of(error)
         except Exception as error:  # a library may raise anything on what is sent; watching goes on
@@ -170,7 +184,7 @@ class LiveReader:
         if self._stop.is_set():
             return
         again = self._wait()
-        self._put(Lost(time.time(), hide_login(reason, self._address.text), again), sure=True)
+        self._put(Lost(time.monotonic(), hide_login(reason, self._address.text), again), sure=True)
         self._stop.wait(again)
 
     def _read(self, path: Path) -> None:
@@ -188,39 +202,54 @@ class LiveReader:
                 return
         self._put(Ended(reader.truncated), sure=True)
 
-    def _pass_on(self, shots: Iterator[tuple[float, Shot]]) -> None:
-        for seconds, shot in shots:
+    def _pass_on(self, shots: Iterator[Shot], repairs: Repairs) -> None:
+        noted = False
+        for shot in shots:
             if self._stop.is_set():
                 return
-            self._put(Shot(seconds, shot.arrived, shot.picture), sure=False)
+            self._put(shot, sure=False)
+            if not noted and (told := repairs.told()):
+                noted = self._put(Noted(told), sure=True)
 
-    def _live(self, container: Any) -> Iterator[tuple[float, Shot]]:
-        """The pictures of an open stream, once its rate is known."""
+    def _live(self, container: Any) -> None:
+        """Pass on the pictures of an open stream, once its rate is known."""
         stream = moving_picture(container, self._address.shown)
         if self._recorder is not None:
             self._recorder.connected(stream)
-        shots = self._decoded(container, stream)
-        first: list[tuple[float, Shot]] = []
-        for stamp, shot in shots:
-            first.append((stamp, shot))
-            if stamp - first[0][0] >= _SEEN_FIRST or len(first) >= _MOST_SEEN or self._stop.is_set():
+        pictures = self._decoded(container, stream)
+        first: list[_Picture] = []
+        for picture in pictures:
+            first.append(picture)
+            if len(first) >= _MOST_SEEN or (len(first) >= _FEWEST_SEEN and _seen(first)) or self._stop.is_set():
                 break
         if not first:
             return
-        fps = self._rate or _measured([stamp for stamp, _ in first], stated_fps(stream)) or self._fps
-        wall = WallTime()
-        wall.settle([stamp for stamp, _ in first], [shot.seconds for _, shot in first])
-        self._put(Connected(wall(*_stamp_and_hour(first[0])), fps), sure=True)
-        timed = ((wall(*_stamp_and_hour(entry)), entry[1]) for entry in _chained(first, shots))
-        yield from at_rate(timed, self._rate) if self._rate else timed
+        timed = any(stamp is not None for stamp, _, _ in first) and (
+            len(first) < _FEWEST_SEEN or usual_step([stamp for stamp, _, _ in first if stamp is not None]) is not None
+        )
+        stamps = [stamp if timed else arrived for stamp, arrived, _ in first]
+        known = believed_fps([stamp for stamp in stamps if stamp is not None], stated_fps(stream)) or self._fps
+        repairs, taken = Repairs(), ArrivalTime()
+        items = ((stamp if timed else at, at, (at, shown)) for stamp, at, shown in _chained(first, pictures))
+        even = steady(items, 1 / known, repairs)
+        begun = list(islice(even, len(first)))
+        taken.settle([seconds for seconds, _ in begun], [arrived for _, (arrived, _) in begun])
+        self._put(Connected(taken(begun[0][0], begun[0][1][0]), self._rate or known), sure=True)
+        shots = (
+            (when := taken(seconds, arrived), Shot(when, arrived, picture))
+            for seconds, (arrived, picture) in _chained(begun, even)
+        )
+        if self._rate:
+            shots = ((when, replace(shot, seconds=when)) for when, shot in at_rate(shots, self._rate))
+        self._pass_on((shot for _, shot in shots), repairs)
 
-    def _decoded(self, container: Any, stream: Any) -> Iterator[tuple[float, Shot]]:
-        """(stamp, picture with the hour at which it arrived); what is broken is stepped over."""
+    def _decoded(self, container: Any, stream: Any) -> Iterator[_Picture]:
+        """(stamp, when it arrived, picture); what is broken is stepped over."""
         import av
 
-        shaper, clock = Shaper(self._side, self._colour), Clock(stated_fps(stream) or self._fps)
+        shaper = Shaper(self._side, self._colour)
         timed = not without_times(stream)
-        arrivals = ((time.time(), packet) for packet in container.demux(stream))
+        arrivals = ((time.monotonic(), packet) for packet in container.demux(stream))
         for now, packet in whole_pictures(arrivals):
             if self._stop.is_set():
                 return
@@ -233,7 +262,7 @@ class LiveReader:
                     return
                 continue
             for frame in frames:
-                yield clock(frame.time if timed else now), Shot(now, time.monotonic(), shaper.decoded(frame))
+                yield frame.time if timed else None, now, shaper.decoded(frame)
 
     def _put(self, item: Item, *, sure: bool) -> bool:
         """Hand over, waiting for room where it has to be ``sure``; else what finds no room is dropped, and counted.
@@ -253,20 +282,13 @@ class LiveReader:
         return False
 
 
-def _measured(stamps: list[float], stated: float | None) -> float | None:
-    """Pictures a second by their time stamps, or what is stated where that is about the same or nothing can be seen."""
-    span = stamps[-1] - stamps[0]
-    if len(stamps) < 4 or span < _SEEN_FIRST / 3:
-        return stated
-    seen = (len(stamps) - 1) / span
-    return stated if stated and abs(seen / stated - 1) < 0.15 else seen
+def _seen(first: list[_Picture]) -> bool:
+    """Whether the pictures reach over the time by which a stream is measured, by their stamps or as they came."""
+    (start, came, _), (end, at, _) = first[0], first[-1]
+    return at - came >= _SEEN_FIRST or (start is not None and end is not None and end - start >= _SEEN_FIRST)
 
 
-def _stamp_and_hour(entry: tuple[float, Shot]) -> tuple[float, float]:
-    return entry[0], entry[1].seconds
-
-
-def _chained(first: list[tuple[float, Shot]], rest: Iterator[tuple[float, Shot]]) -> Iterator[tuple[float, Shot]]:
+def _chained(first: list[T], rest: Iterator[T]) -> Iterator[T]:
     yield from first
     first.clear()  # the pictures must not be held for as long as the stream lasts
     yield from rest

@@ -7,6 +7,8 @@ thread: parallel work is several videos at once.
 from __future__ import annotations
 
 import datetime
+import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,23 @@ from typing import Any
 import numpy as np
 
 from ..core.events import ASSUMED_FPS
+from ..core.timing import believed_fps, usual_step
 from ..errors import ClapError, harmless
+from .completeness import breaks_off
 from .containers import open_file
 from .links import leads_out
 from .names import frame_files
 from .pictures import Shaper
 from .recorder import Recorder
-from .times import Clock, at_rate, check_rate
+from .times import Repairs, at_rate, check_rate, steady
 
 __all__ = ["VideoReader", "moving_picture", "stated_fps", "without_times"]
 
 _LARGEST_PICTURE = 1 << 30  # bytes of a file in a folder of frames
+_SEEN_FIRST = 600  # packets at the start of a file, and
+_MOST_SEEN = 32 << 20  # bytes, whose time stamps tell its rate
+_FEWEST_STAMPS = 4
+_FASTEST_AVI = 120.0  # pictures a second; what states more counts in other units
 MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
 
 _Timed = Iterator[tuple[float, np.ndarray]]
@@ -42,13 +50,15 @@ class VideoReader:
         fps: pictures a second where the source does not say (folders of frames, raw streams).
 
     Attributes:
-        fps: pictures a second as they are given out: ``rate``, or the source's average, or the argument ``fps``.
+        fps: pictures a second as they are given out: ``rate``, or what the source states where its time stamps agree,
+            or what these tell, or the argument ``fps``.
         stated: whether the source or ``rate`` says so.
         seconds: time of the present picture since the first one, by the file's own time stamps.
         metadata: of the file, as FFmpeg tells it.
         started: when the first picture was taken, in seconds since 1970, where the file says so.
         shape: height and width of the source picture as shown (after rotation), once the first one was read.
         truncated: what is missing, as a sentence, once all was read.
+        repairs: what was wrong with its time stamps so far.
 
     Pictures that differ in size from the first are scaled to it, rotation noted in the file is undone, a picture that
     cannot be decoded is left out (a broken file in a folder of frames repeats the one before, at its start the first
@@ -77,15 +87,22 @@ class VideoReader:
         self._shaper = Shaper(side, colour)
         self._container: Any = None
         self._recorder: Recorder | None = None
+        self.repairs = Repairs()
         own: float | None = None
-        if not path.is_dir():
+        if path.is_dir():
+            pictures = self._from_folder(fps)
+        else:
             self._container = self._open()
             self._stream = moving_picture(self._container, path)
-            own = stated_fps(self._stream)
+            self._packets = _Packets(self._container.demux(self._stream))
+            self._timed = not without_times(self._stream)
+            own = self._own_fps()
             self.metadata = dict(self._container.metadata)
             self.started = _creation_time(self.metadata)
+            pictures = self._from_file(1 / (own or fps))
+            if "avi" in self._container.format.name and own and own <= _FASTEST_AVI:
+                pictures = at_rate(pictures, own, math.inf)  # a chunk that is left out repeats the picture before
         self.stated = bool(own or rate)
-        pictures = self._from_folder(fps) if path.is_dir() else self._from_file(Clock(own or fps))
         self._pictures = at_rate(pictures, rate) if rate else pictures
         self.fps = rate or own or fps
 
@@ -124,52 +141,80 @@ class VideoReader:
             raise ClapError(f"{self.path}: the file is empty; fetch it again")
         return open_file(self.path)
 
-    def _from_file(self, clock: Clock) -> _Timed:
+    def _own_fps(self) -> float | None:
+        """Pictures a second by what the file says and by its time stamps; None where neither tells."""
+        stated = stated_fps(self._stream)
+        if not self._timed or "avi" in self._container.format.name:  # there a picture's number is its time
+            return stated
+        stamps = [stamp for packet in self._packets.look_ahead() if (stamp := _sent(packet)) is not None]
+        if len(stamps) >= _FEWEST_STAMPS and usual_step(stamps) is None:
+            self._timed = False  # stamps that do not advance
+        return believed_fps(stamps, stated)
+
+    def _from_file(self, step: float) -> _Timed:
+        frames = ((frame.time if self._timed else None, None, frame) for frame in self._decoded(step))
+        end = 0.0
+        for end, frame in steady(frames, step, self.repairs):
+            yield end, self._shaper.decoded(frame)
+        self.truncated = self._missing(end + step)
+
+    def _decoded(self, step: float) -> Iterator[Any]:
+        """The frames that can be decoded."""
         import av
 
-        stream, packets, failed, in_a_row, end = self._stream, 0, 0, 0, None
-        timed, shift = not without_times(stream), None  # from the file's time stamps to ours
-        demuxer = self._container.demux(stream)
+        self._failed = in_a_row = 0
+        packets: Iterator[Any] = iter(self._packets)
+        if self._recorder is not None:
+            packets = self._recorded(packets, step)
         while True:
             try:
-                packet = next(demuxer)
-                packets += packet.size > 0
-                if self._recorder is not None and packet.size:
-                    own = packet.pts if packet.is_keyframe or packet.dts is None else packet.dts
-                    stamp = float(own * packet.time_base) if timed and own is not None else None
-                    shift = -stamp if shift is None and stamp is not None else shift
-                    # it is at hand before its picture is shown; where stamps begin anew, that picture must tell
-                    at = max(self.seconds, stamp + shift) if stamp is not None and shift is not None else self.seconds
-                    self._recorder.add(at, packet)
-                frames = packet.decode()
+                frames = next(packets).decode()
             except StopIteration:
                 break
             except (av.FFmpegError, ValueError) as error:
                 if isinstance(error, av.EOFError):
                     break
-                failed, in_a_row = failed + 1, in_a_row + 1
+                self._failed, in_a_row = self._failed + 1, in_a_row + 1
                 if in_a_row > MAX_ERRORS:
                     break
                 continue
-            for frame in frames:
-                in_a_row = 0
-                end = frame.time if frame.time is not None else end
-                seconds = clock(frame.time if timed else None)
-                shift = shift if frame.time is None else seconds - frame.time
-                yield seconds, self._shaper.decoded(frame)
-        self.truncated = self._missing(packets, failed, end)
+            in_a_row = 0 if frames else in_a_row
+            yield from frames
 
-    def _missing(self, packets: int, failed: int, end: float | None) -> str | None:
-        """What a file announces and does not hold."""
+    def _recorded(self, packets: Iterator[Any], step: float) -> Iterator[Any]:
+        """The same packets, each handed to the recorder before it is decoded."""
+        stamps = ((_sent(packet) if self._timed else None, None, packet) for packet in packets)
+        for seconds, packet in steady(stamps, step):
+            if packet.size and self._recorder is not None:
+                self._recorder.add(seconds, packet)
+            yield packet
+
+    def _missing(self, seconds: float) -> str | None:
+        """What a file announces and does not hold, having ended after so many seconds."""
         parts = []
-        announced, duration = self._stream.frames, self._container.duration
-        if packets < announced:
-            parts.append(f"{packets} of {announced} announced frames are there")
-        elif not announced and duration and end is not None and duration / 1e6 - end > max(2.0, 0.05 * duration / 1e6):
-            parts.append(f"it ends at {end:.1f} of {duration / 1e6:.1f} announced seconds")
-        if failed:
-            parts.append(f"{failed} {'packet' if failed == 1 else 'packets'} could not be decoded")
+        there, announced = self._packets.count, self._stream.frames
+        cut = breaks_off(self.path, self._container.format.name)
+        expected = self._seconds_announced()
+        short = 0.0 if expected is None or self.repairs.told() else expected - seconds
+        if there < announced and cut is not None:
+            # an edit list hides frames, AVI leaves out those that repeat the one before: the index has the others
+            listed = sum(entry.size > 0 for entry in self._stream.index_entries)
+            announced = announced if cut else min(announced, listed)
+        if there < announced and (cut is not None or short > 1 / self.fps):
+            parts.append(f"{there} of {announced} announced frames are there")
+        elif cut:
+            parts.append(f"it breaks off after {seconds:.1f} seconds")
+        elif not announced and cut is None and expected is not None and short > max(2.0, 0.05 * expected):
+            parts.append(f"it ends at {seconds:.1f} of {expected:.1f} announced seconds")
+        if self._failed:
+            parts.append(f"{self._failed} {'packet' if self._failed == 1 else 'packets'} could not be decoded")
         return " and ".join(parts) or None
+
+    def _seconds_announced(self) -> float | None:
+        own = self._stream.duration
+        if own:
+            return float(own * self._stream.time_base)
+        return self._container.duration / 1e6 if self._container.duration else None
 
     def _from_folder(self, fps: float) -> _Timed:
         import cv2
@@ -205,6 +250,50 @@ class VideoReader:
             self.truncated = f"{len(broken)} {noun} could not be read, the first is {harmless(broken[0].name)}"
         if foreign:
             self.truncated = f"{self.truncated}; links that lead out of the folder are not read"
+
+
+class _Packets:
+    """The packets of a file, the first of which can be looked at before they are taken.
+
+    Attributes:
+        count: how many with something in them were taken.
+    """
+
+    def __init__(self, demuxer: Iterator[Any]) -> None:
+        self.count = 0
+        self._demuxer, self._seen = demuxer, deque[Any]()
+        self._error: Exception | None = None
+
+    def look_ahead(self) -> list[Any]:
+        """Some packets from the start; what fails among them fails when it is taken."""
+        size = 0
+        while len(self._seen) < _SEEN_FIRST and size < _MOST_SEEN:
+            try:
+                self._seen.append(next(self._demuxer))
+            except StopIteration:
+                break
+            except Exception as error:
+                self._error = error
+                break
+            size += self._seen[-1].size
+        return list(self._seen)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._seen and self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        packet = self._seen.popleft() if self._seen else next(self._demuxer)
+        self.count += packet.size > 0
+        return packet
+
+
+def _sent(packet: Any) -> float | None:
+    """When a packet is to be decoded, in seconds; None where it is empty or does not say."""
+    own = packet.dts if packet.dts is not None else packet.pts
+    return float(own * packet.time_base) if own is not None and packet.size else None
 
 
 def stated_fps(stream: Any) -> float | None:

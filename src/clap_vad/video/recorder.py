@@ -23,8 +23,9 @@ START = "comment"
 """Entry of a clip's metadata: when it starts, in seconds of the stream's clock."""
 
 _LATE = 10.0  # seconds by which the past is asked for late: an event is known when its first segments are
-_RESTART = 1  # seconds backwards after which time stamps count as begun anew
-_LONGEST_PAST = 60.0  # seconds that are kept for the sake of a key frame
+_RESTART = 1  # seconds backwards, and
+_HOLE = 10  # seconds forward beyond the time that has passed, after which time stamps count as begun anew
+_REORDERED = 10  # seconds by which a picture may be sent before it is shown
 _LARGEST_PAST = 64 << 20  # bytes
 _IN_MP4 = {"h264", "hevc", "mpeg4", "av1", "mjpeg"}
 
@@ -37,9 +38,11 @@ class _Clip:
     container: Any = None
     stream: Any = None
     files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    first: int | None = None
-    last: int = -1
-    latest: float = -math.inf
+    first: int | None = None  # stamp of the stream that stands for the clip's start
+    sent: int | None = None  # stamp of the last packet, and
+    seconds: float = 0.0  # when it came
+    last: int = -1  # times in the clip: of the last packet, and
+    latest: float = -math.inf  # of the picture that is shown last
 
 
 class Recorder:
@@ -86,39 +89,49 @@ class Recorder:
             for path in list(self._clips):
                 clip = self._clips[path]
                 # where pictures are sent before those they look ahead of, a clip ends when all of them are there
-                whole = packet.pts is None or packet.pts > clip.latest
+                place = _place(clip, packet, seconds)
+                whole = place is None or place.pts > clip.latest
                 if clip.until is not None and seconds > clip.until and whole:
                     self._finish(path)
                 else:
-                    self._guarded(path, clip, partial(_write, clip, packet))
+                    self._guarded(path, clip, partial(_write, clip, packet, seconds))
 
     def lost(self) -> None:
         """The stream broke off: what is being written ends here."""
         with self._lock:
             self._break_off()
 
-    def begin(self, folder: Path, name: str, since: float) -> Path | None:
+    def begin(self, folder: Path, name: str, since: float, named: float = 0.0) -> Path | None:
         """Start ``folder/name.mp4`` (``.mkv`` where MP4 does not hold it) with the key frame before ``since``.
 
+        Args:
+            folder, name: of the file.
+            since: time on the clock of :meth:`add`.
+            named: seconds from that clock to the one by which the clip says when it starts.
+
         Returns:
-            The file, there as soon as the clip has ended; None where nothing can be recorded now.
+            The file, there as soon as the clip has ended; None where nothing can be recorded, which is told why.
         """
         with self._lock:
-            if self._template is None or not self._kept:
+            if self._template is None:
+                self._failed(f"{name}: no clip of this event, no stream is there that a clip can be made of")
                 return None
             path = folder / f"{name}{'.mp4' if self._codec in _IN_MP4 else '.mkv'}"
-            clip = self._clips[path] = _Clip()
             keys = [at for at, (_, packet) in enumerate(self._kept) if packet.is_keyframe]
             if not keys:
-                del self._clips[path]
+                self._failed(
+                    f"{name}: no clip of this event, its last key frame lies more than {_LARGEST_PAST >> 20} MB back; "
+                    "let the camera send key frames more often"
+                )
                 return None
             before = [at for at in keys if self._kept[at][0] <= since]
             packets = list(self._kept)[before[-1] if before else keys[0] :]
+            clip = self._clips[path] = _Clip()
 
             def write() -> None:
-                _open(clip, path, self._template, packets[0][0])
-                for _, packet in packets:
-                    _write(clip, packet)
+                _open(clip, path, self._template, packets[0][0] + named)
+                for seconds, packet in packets:
+                    _write(clip, packet, seconds)
 
             self._guarded(path, clip, write)
             return path if path in self._clips else None
@@ -147,10 +160,9 @@ class Recorder:
                 (at for at, (when, packet) in enumerate(self._kept) if at and packet.is_keyframe), len(self._kept)
             )
             reaches = start < len(self._kept) and self._kept[start][0] <= now - self._past
-            too_much = now - self._kept[0][0] > self._past + _LONGEST_PAST or self._bytes > _LARGEST_PAST
-            if not reaches and not too_much:
+            if not reaches and self._bytes <= _LARGEST_PAST:
                 return
-            for _ in range(start if reaches else 1):
+            for _ in range(start):  # all of it: what follows a key frame that is gone shows nothing
                 self._bytes -= self._kept.popleft()[1].size
 
     def _guarded(self, path: Path, clip: _Clip, work: Callable[[], None]) -> None:
@@ -185,21 +197,44 @@ def _open(clip: _Clip, path: Path, template: Any, start: float) -> None:
     clip.stream = clip.container.add_stream_from_template(template)
 
 
-def _write(clip: _Clip, packet: Any) -> None:
-    """Add a packet, its time counted from the first one; the packet itself stays as it is."""
-    if packet.pts is not None:
-        clip.latest = max(clip.latest, packet.pts)
+@dataclass(frozen=True)
+class _Place:
+    """Where a packet comes in a clip: its times in the clip, and the stamp of the stream that they are counted from."""
+
+    first: int
+    dts: int
+    pts: int
+
+
+def _place(clip: _Clip, packet: Any, seconds: float) -> _Place | None:
+    """The place of a packet that came at this time; None for one without any stamp.
+
+    One false stamp, joined recordings, a clock that was set: the clip goes on where it was.
+    """
     own = packet.dts if packet.dts is not None else packet.pts
     if own is None:
+        return None
+    shown = packet.pts if packet.pts is not None else own
+    if not 0 <= (shown - own) * packet.time_base <= _REORDERED:
+        shown = own
+    first = own if clip.first is None else clip.first
+    if clip.sent is not None and not (
+        -_RESTART <= (own - clip.sent) * packet.time_base <= seconds - clip.seconds + _HOLE
+    ):
+        first = own - clip.last - (packet.duration or 1)
+    dts = max(own - first, clip.last + 1)  # smaller steps back would end the clip
+    return _Place(first, dts, max(shown - first, dts))
+
+
+def _write(clip: _Clip, packet: Any, seconds: float) -> None:
+    """Add a packet that came at this time; the packet itself stays as it is."""
+    place = _place(clip, packet, seconds)
+    if place is None:
         return
     copy = copied(packet)
-    if clip.first is None:
-        clip.first = own
-    elif (clip.first + clip.last - own) * packet.time_base > _RESTART:  # joined recordings: go on where they were
-        clip.first = own - clip.last - (packet.duration or 1)
-        clip.latest = own
-    # smaller steps back would end the clip
-    clip.last = copy.dts = max(own - clip.first, clip.last + 1)
-    copy.pts = max((packet.pts if packet.pts is not None else own) - clip.first, copy.dts)
+    clip.first, clip.seconds = place.first, seconds
+    clip.sent = packet.dts if packet.dts is not None else packet.pts
+    clip.last, clip.latest = place.dts, max(clip.latest, place.pts)
+    copy.dts, copy.pts = place.dts, place.pts
     copy.stream = clip.stream
     clip.container.mux(copy)

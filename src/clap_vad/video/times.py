@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from statistics import median
+from typing import Generic, TypeVar
 
-from ..core.events import ASSUMED_FPS
 from ..errors import ClapError
 
-__all__ = ["Clock", "at_rate", "check_rate"]
+__all__ = ["Repairs", "at_rate", "check_rate", "steady"]
 
 T = TypeVar("T")
 
-_RESTART = 1.0  # seconds backwards after which time stamps count as begun anew
 _HOLE = 10.0  # seconds without a picture that are no long exposure but a hole, which is not filled
+_NEAR = 3.0  # usual steps from one stamp to the next that need no second look
+_CONFIRMED = 4  # pictures behind a large jump that must go on from it before it is believed
+_MOST_HELD = 24  # pictures that wait for their time; stamps that tell nothing for so long are not believed
+_LONGEST_HOLE = 86400.0  # seconds; a file whose stamps jump further was joined, or its camera's clock was set
+_RECENT = 15  # steps that say what is usual now
 
 
 def check_rate(rate: float | None) -> None:
@@ -22,47 +28,185 @@ def check_rate(rate: float | None) -> None:
         raise ClapError(f"rate is {rate}; 0.1 to 240 pictures a second are needed")
 
 
-class Clock:
-    """Seconds since the first picture, from the time stamps that a file holds.
+@dataclass
+class Repairs:
+    """What was wrong with the time stamps of a video so far.
 
-    A stamp that is missing counts as one picture after the one before. Stamps that jump back (joined recordings, a
-    camera whose clock was set) go on from where they were; smaller steps back count as no time at all.
-
-    Args:
-        fps: pictures a second by which missing stamps are filled; None for 25.
-
-    >>> clock = Clock(10.0)
-    >>> [round(clock(stamp), 3) for stamp in (5.0, 5.1, None, 5.25, 0.0, 0.1)]
-    [0.0, 0.1, 0.2, 0.25, 0.35, 0.45]
+    Attributes:
+        false: stamps off both their neighbours.
+        jumps: times that all stamps went on from elsewhere, which is not taken for time that passed.
     """
 
-    def __init__(self, fps: float | None) -> None:
-        self._step = 1 / (fps or ASSUMED_FPS)
-        self._offset = 0.0
-        self._last: float | None = None
+    false: int = 0
+    jumps: int = 0
 
-    def __call__(self, stamp: float | None) -> float:
-        """The time of the next picture, given its stamp in seconds."""
-        if self._last is None:
-            self._offset, self._last = -(stamp or 0.0), 0.0
-            return 0.0
-        seconds = self._last + self._step if stamp is None else stamp + self._offset
-        if seconds < self._last - _RESTART and stamp is not None:
-            seconds = self._last + self._step
-            self._offset = seconds - stamp
-        self._last = max(seconds, self._last)
-        return self._last
+    def told(self) -> str | None:
+        """A sentence, where there is something to tell."""
+        parts = []
+        if self.false:
+            parts.append(f"{self.false} time stamp{'s' * (self.false != 1)} far off the neighbours, not believed")
+        if self.jumps:
+            parts.append(f"its time stamps begin anew {self.jumps} time{'s' * (self.jumps != 1)}, joined here")
+        return "; ".join(parts) or None
 
 
-def at_rate(pictures: Iterable[tuple[float, T]], rate: float) -> Iterator[tuple[float, T]]:
+@dataclass(frozen=True)
+class _Held(Generic[T]):
+    stamp: float | None
+    arrived: float | None
+    item: T
+
+
+def steady(
+    items: Iterable[tuple[float | None, float | None, T]], step: float, repairs: Repairs | None = None
+) -> Iterator[tuple[float, T]]:
+    """Seconds since the first item, from time stamps as files and cameras hold them.
+
+    A stamp that is missing counts as one usual step after the one before. One that lies off both its neighbours (as
+    a rule by hours) is one picture's fault: the picture is shown between them. Where all stamps go on from elsewhere
+    (joined recordings, a counter that wraps, a camera whose clock was set), they go on one step behind the last.
+    A step forward is a hole in which nothing was shown, up to a day; of a stream only as far as the pictures came later
+    too. An item waits where its time is in doubt until those behind it have told.
+
+    Args:
+        items: (stamp in seconds or None, when it arrived by a clock that never jumps or None, item).
+        step: seconds from one item to the next, at first.
+        repairs: what was wrong is counted here.
+
+    Yields:
+        (seconds, item), seconds from 0 on, not falling.
+
+    >>> stamps = (5.0, 5.1, None, 5.3, 37000.0, 5.5, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    >>> [round(seconds, 3) for seconds, _ in steady(((stamp, None, "") for stamp in stamps), 0.1)]
+    [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1]
+    """
+    repair: _Steady[T] = _Steady(step, Repairs() if repairs is None else repairs)
+    for stamp, arrived, item in items:
+        yield from repair.take(_Held(stamp, arrived, item))
+    yield from repair.finish()
+
+
+class _Steady(Generic[T]):
+    """The state behind :func:`steady`: the last item that has its time, and those that wait for theirs."""
+
+    def __init__(self, step: float, repairs: Repairs) -> None:
+        self._repairs = repairs
+        self._steps = deque([step], _RECENT)
+        self._usual = step
+        self._count = 0
+        self._stamp = self._seconds = 0.0  # of the last item that has its time
+        self._arrived: float | None = None
+        self._held: list[_Held[T]] = []
+
+    def take(self, item: _Held[T]) -> Iterator[tuple[float, T]]:
+        """The items whose times are known by this one."""
+        held, stamp = self._held, item.stamp
+        if not self._count:
+            yield self._give(item, 0.0, stamp or 0.0)
+        elif stamp is None and not held:
+            yield self._one_on(item)
+        elif stamp is None:
+            held.append(item)
+        elif 0 <= stamp - self._stamp <= _NEAR * self._usual * (len(held) + 1):
+            at = self._seconds + stamp - self._stamp
+            yield from self._between(stamp, at)
+            yield self._give(item, at, stamp)
+        else:
+            held.append(item)
+            yield from self._settle(item, stamp)
+
+    def finish(self) -> Iterator[tuple[float, T]]:
+        """Those that still wait: a jump with nothing behind it is not believed."""
+        while self._held:
+            item, stamp = self._held[0], self._held[0].stamp
+            followed = len(self._held) > 1 and self._follows(item, self._held[1])
+            jump = 0.0 if stamp is None else stamp - self._stamp
+            del self._held[0]
+            if stamp is not None and 0 <= jump <= (_LONGEST_HOLE if followed else self._small):
+                yield self._give(item, self._seconds + jump, stamp)
+            elif stamp is not None and followed:
+                self._repairs.jumps += 1
+                yield self._give(item, self._seconds + self._usual, stamp)
+            else:
+                self._repairs.false += stamp is not None
+                yield self._one_on(item)
+
+    @property
+    def _small(self) -> float:
+        """Seconds; a longer jump needs more than one picture behind it."""
+        return max(_HOLE, _NEAR * self._usual)
+
+    def _settle(self, item: _Held[T], stamp: float) -> Iterator[tuple[float, T]]:
+        """Give out what waits where enough of it goes on from the same jump; ``item`` is the last that waits."""
+        held = self._held
+        first = len(held) - 1
+        while first > 0 and self._follows(held[first - 1], held[first]):
+            first -= 1
+        start = held[first]
+        assert start.stamp is not None  # what has none follows nothing
+        jump, later = start.stamp - self._stamp, self._later(start)
+        if 0 < jump <= self._small + (later or 0.0):
+            passed, needed = jump, 0 if later is not None and jump <= 2 * later else 1
+        else:
+            needed = _CONFIRMED
+            hole = later is None and 0 < jump <= _LONGEST_HOLE and self._count > _CONFIRMED
+            passed = jump if hole else max(later or 0.0, self._usual * (first + 1))
+        if len(held) - first > needed:
+            self._repairs.jumps += passed != jump
+            chain = held[first:]
+            del held[first:]
+            at = self._seconds + passed
+            yield from self._between(start.stamp, at)
+            yield self._give(start, at, start.stamp)
+            for following in chain[1:]:
+                yield from self.take(following)
+        elif len(held) > _MOST_HELD:  # stamps that tell nothing
+            self._repairs.false += len(held)
+            while held:
+                yield self._one_on(held.pop(0))
+            self._stamp = stamp
+
+    def _between(self, stamp: float, at: float) -> Iterator[tuple[float, T]]:
+        """All that wait, before an item shown ``at`` seconds: by their own stamps where these lie between."""
+        while self._held:
+            own, left = self._held[0].stamp, len(self._held)
+            item = self._held.pop(0)
+            if own is not None and self._stamp <= own <= stamp and self._seconds + own - self._stamp <= at:
+                yield self._give(item, self._seconds + own - self._stamp, own)
+            else:
+                self._repairs.false += own is not None
+                share = min(self._usual, (at - self._seconds) / (left + 1))
+                yield self._give(item, self._seconds + share, self._stamp + share)
+
+    def _follows(self, before: _Held[T], item: _Held[T]) -> bool:
+        return before.stamp is not None and item.stamp is not None and 0 <= item.stamp - before.stamp <= self._small
+
+    def _later(self, item: _Held[T]) -> float | None:
+        """Seconds that an item arrived after the last one that has its time."""
+        return None if item.arrived is None or self._arrived is None else max(0.0, item.arrived - self._arrived)
+
+    def _one_on(self, item: _Held[T]) -> tuple[float, T]:
+        return self._give(item, self._seconds + self._usual, self._stamp + self._usual)
+
+    def _give(self, item: _Held[T], seconds: float, stamp: float) -> tuple[float, T]:
+        if self._count and seconds > self._seconds:
+            self._steps.append(seconds - self._seconds)
+            self._usual = median(self._steps)
+        self._seconds, self._stamp, self._arrived = seconds, stamp, item.arrived
+        self._count += 1
+        return seconds, item.item
+
+
+def at_rate(pictures: Iterable[tuple[float, T]], rate: float, longest: float = _HOLE) -> Iterator[tuple[float, T]]:
     """Pictures at even times: at each, the last one that is not later by more than half a step.
 
-    Jitter of less than half a step drops and repeats nothing. A picture stands for as long as none follows, up to ten
-    seconds; a longer hole is left open and the times go on behind it.
+    Jitter of less than half a step drops and repeats nothing. A picture stands for as long as none follows, up to
+    ``longest`` seconds; a longer hole is left open and the times go on behind it.
 
     Args:
         pictures: (seconds, picture) with seconds that do not fall.
         rate: pictures a second to give out.
+        longest: seconds.
 
     Yields:
         (seconds, picture), 1 / rate apart but for holes.
@@ -76,7 +220,7 @@ def at_rate(pictures: Iterable[tuple[float, T]], rate: float) -> Iterator[tuple[
     for seconds, picture in pictures:
         if held is None:
             base = seconds
-        elif seconds - held_at > _HOLE:
+        elif seconds - held_at > longest:
             yield base + count / rate, held
             base, count = seconds, 0
         else:

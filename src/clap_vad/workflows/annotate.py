@@ -52,7 +52,7 @@ def annotate_scored(
     from ..reporting.annotate import annotate_video
 
     file = annotated_file(folder, one.video)
-    known = one.scores, one.frames, one.fps, extractor.segment_frames, threshold, one.events, one.regions
+    known = one.scores, one.frames, one.fps, extractor.segment_frames, threshold, one.events, one.regions, one.times
     annotate_video(
         one.path,
         file,

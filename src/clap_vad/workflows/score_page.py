@@ -64,7 +64,16 @@ def _overview(done: Sequence[ScoredVideo], scene: str | None) -> list[Section]:
     cameras = cameras_of([one.path for one in done], scene)
     return overview_sections(
         [
-            ListedVideo(one.video, camera, one.frames, one.fps, float(one.scores.max()), one.events, _anchor(number))
+            ListedVideo(
+                one.video,
+                camera,
+                one.frames,
+                one.fps,
+                float(one.scores.max()),
+                one.events,
+                _anchor(number),
+                one.seconds,
+            )
             for number, (one, camera) in enumerate(zip(done, cameras, strict=True))
         ]
     )

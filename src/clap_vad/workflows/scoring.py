@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events, timed
+from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
 from ..core.naming import natural_key
 from ..core.regions import Region, peak_region
+from ..core.timing import FrameTimes
 from ..detector.homes import Homes
 from ..detector.judge import Judge
 from ..detector.model import Model
@@ -41,6 +42,7 @@ class ScoredVideo:
         path: where it lies.
         scores: (T,) float32.
         frames, fps: frame count and rate (None where the file does not tell).
+        times: when the frames are shown, where ``fps`` alone does not tell.
         events: in order of time.
         truncated: what is missing of it, where the file breaks off or parts of it cannot be decoded.
         notes: further remarks of its reader.
@@ -57,7 +59,15 @@ class ScoredVideo:
     truncated: str | None = None
     notes: tuple[str, ...] = ()
     started: float | None = None
+    times: FrameTimes | None = None
     regions: Mapping[int, Region] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it lasts; None where its rate is unknown."""
+        if self.times is not None:
+            return self.times.seconds
+        return self.frames / self.fps if self.fps else None
 
     def summary(self) -> dict[str, Any]:
         """All but the scores, fit for JSON."""
@@ -66,7 +76,7 @@ class ScoredVideo:
             "path": str(self.path),
             "frames": self.frames,
             "fps": self.fps,
-            "seconds": self.frames / self.fps if self.fps else None,
+            "seconds": self.seconds,
             "segments": len(self.scores),
             "max_score": float(self.scores.max()),
             "truncated": self.truncated,
@@ -220,14 +230,13 @@ def score_video(
         segment_frames=extractor.segment_frames,
         max_gap=max_gap,
         min_length=min_length,
+        times=ending.times,
     )
-    if ending.times and fps:
-        events = timed(events, ending.times, frames=ending.frames, fps=fps, segment_frames=extractor.segment_frames)
     shown, places = model.shown(evidence, present), extractor.places
     located = tuple(with_regions(events, shown, extractor))
     high = np.flatnonzero(found >= threshold).tolist()
     regions = {} if places is None else {segment: peak_region(shown[segment], places) for segment in high}
-    told = ending.truncated, ending.notes, ending.started
+    told = ending.truncated, ending.notes, ending.started, ending.times
     return ScoredVideo(name, path, found, ending.frames, fps, located, *told, regions)
 
 
@@ -271,6 +280,7 @@ def scored_section(
         segment_frames=segment_frames,
         threshold=threshold,
         events=one.events,
+        times=one.times,
         pictures=thumbnails(one.path, wanted, rate=rate, blur=blur, regions=regions_of(one.events)) if images else None,
         remarks=(*([f"read in part: {one.truncated}"] if one.truncated else []), *one.notes),
     )

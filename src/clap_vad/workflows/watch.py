@@ -21,13 +21,14 @@ from ..live.desk import Desk
 from ..live.files import DATABASE, LINES, PAGE
 from ..live.journal import Journal, Watch
 from ..live.lines import EventLines
+from ..live.moments import Moments
 from ..live.page import PageKeeper
 from ..live.telling import Telling
 from ..live.watching import Watching
 from ..live.webhook import Webhook
 from ..progress import progress_bar
 from ..video.address import Address
-from ..video.live import Connected, Dropped, Ended, LiveReader, Lost
+from ..video.live import Connected, Dropped, Ended, LiveReader, Lost, Noted
 from ..video.recorder import Recorder
 from .scoring import choose_threshold, scoring_parts
 
@@ -109,7 +110,9 @@ def watch(
     recorder = Recorder(before, tell) if clips else None
     backoff = Backoff(named)
     page = PageKeeper(out / DATABASE, out / PAGE, tell)
-    desk = Desk(about, journal, Telling(out, about, journal, lines, hook, recorder, before, after), backoff, page)
+    moments = Moments(tell) if address.live else Moments(tell, float, float)  # a file's seconds name themselves
+    telling = Telling(out, about, journal, lines, hook, recorder, before, after, moments)
+    desk = Desk(about, journal, telling, backoff, page, moments)
     reader = LiveReader(
         address,
         side=extractor.picture_side,
@@ -161,7 +164,7 @@ def _loop(
     while not ended:
         item = reader.next(_IDLE)
         if item is None:
-            desk.changed(watching.pass_until(time.time()) if desk.by_the_wall else [])
+            desk.changed(watching.pass_until(time.monotonic()) if desk.by_the_wall else [])
         else:
             segment, changes = watching.take(item)
             if segment is not None:
@@ -175,6 +178,8 @@ def _loop(
             case Lost():
                 desk.lost(item)
                 tell(f"{item.reason}; next try in {item.again_in:.0f} s")
+            case Noted():
+                tell(item.sentence)
             case Dropped():
                 desk.dropped(item.count)
                 tell(f"{item.count} pictures were dropped: this machine does not keep up")

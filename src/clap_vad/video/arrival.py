@@ -1,23 +1,23 @@
-"""When a live picture was taken, by this machine's clock."""
+"""When a live picture was taken, by a clock of this machine that is never set."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["WallTime"]
+__all__ = ["ArrivalTime"]
 
 _WINDOW = 300.0  # seconds in which a picture without delay is sure to come
 
 
-class WallTime:
-    """From the time stamps of a stream, which are even, and the hours at which its pictures arrive, which are right.
+class ArrivalTime:
+    """From the time stamps of a stream, which are even, and the times at which its pictures arrive, which are right.
 
     A picture cannot have been taken after it arrived, and the least delayed one of the last minutes is taken to have
     had no delay. So bursts and hesitations of the network do not show, and a clock of a camera that is fast or slow
     does not lead away. Times never run backwards.
 
-    >>> wall = WallTime()
-    >>> [wall(stamp, arrived) for stamp, arrived in ((0.0, 101.0), (1.0, 101.0), (2.0, 102.5))]
+    >>> taken = ArrivalTime()
+    >>> [taken(stamp, arrived) for stamp, arrived in ((0.0, 101.0), (1.0, 101.0), (2.0, 102.5))]
     [101.0, 101.0, 102.0]
     """
 
@@ -32,7 +32,7 @@ class WallTime:
             self._observe(stamp, arrived)
 
     def __call__(self, stamp: float, arrived: float) -> float:
-        """Seconds since 1970 of the picture with this stamp (seconds, not falling) that arrived at this hour."""
+        """When the picture with this stamp (seconds, not falling) was taken, given when it arrived."""
         self._observe(stamp, arrived)
         self._last = max(self._last, stamp + self._offset)
         return self._last
