@@ -26,6 +26,7 @@ from .extractor import Block, Ending, Extractor, setting
 
 __all__ = ["SegmentMaker", "VideoExtractor", "check_stride"]
 
+_UNEVEN = 0.25  # of the usual step, by which those of a segment may differ
 _BLOCK_SEGMENTS = 16  # about ten seconds of video per block
 
 
@@ -115,5 +116,8 @@ def _uneven_note(times: FrameTimes | None) -> str | None:
     if times is None:
         return None
     longest = float((times.begins - times.ends).max())
-    hole = f", with {longest:.0f} seconds without a picture at most" if longest >= 1 else ""
+    steps = (times.ends[1:] - times.begins[:-1]) / np.diff(times.at)
+    if not longest and (np.abs(steps - np.median(steps)) <= _UNEVEN * np.median(steps)).all():
+        return None  # a rate a little other than stated
+    hole = f", with {longest:.0f} seconds without a picture at most" if longest else ""
     return f"its frames are not evenly spaced in time{hole}; --rate takes them evenly"

@@ -24,13 +24,14 @@ from .links import leads_out
 from .names import frame_files
 from .pictures import Shaper
 from .recorder import Recorder
-from .times import Repairs, at_rate, check_rate, steady
+from .times import LONGEST_HOLE, Repairs, at_rate, check_rate, steady
 
 __all__ = ["VideoReader", "moving_picture", "stated_fps", "without_times"]
 
 _LARGEST_PICTURE = 1 << 30  # bytes of a file in a folder of frames
 _SEEN_FIRST = 600  # packets at the start of a file, and
 _MOST_SEEN = 32 << 20  # bytes, whose time stamps tell its rate
+_LONGEST_IN_WRAPPING = 6 * 3600.0  # seconds; a counter that began anew looks like a hole of the rest of its 26.5 hours
 _FEWEST_STAMPS = 4
 _FASTEST_AVI = 120.0  # pictures a second; what states more counts in other units
 MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
@@ -96,6 +97,7 @@ class VideoReader:
             self._stream = moving_picture(self._container, path)
             self._packets = _Packets(self._container.demux(self._stream))
             self._timed = not without_times(self._stream)
+            self._longest_hole = _LONGEST_IN_WRAPPING if _wrapping(self._stream) else LONGEST_HOLE
             own = self._own_fps()
             self.metadata = dict(self._container.metadata)
             self.started = _creation_time(self.metadata)
@@ -154,7 +156,7 @@ class VideoReader:
     def _from_file(self, step: float) -> _Timed:
         frames = ((frame.time if self._timed else None, None, frame) for frame in self._decoded(step))
         end = 0.0
-        for end, frame in steady(frames, step, self.repairs):
+        for end, frame in steady(frames, step, self.repairs, self._longest_hole):
             yield end, self._shaper.decoded(frame)
         self.truncated = self._missing(end + step)
 
@@ -184,7 +186,7 @@ class VideoReader:
     def _recorded(self, packets: Iterator[Any], step: float) -> Iterator[Any]:
         """The same packets, each handed to the recorder before it is decoded."""
         stamps = ((_sent(packet) if self._timed else None, None, packet) for packet in packets)
-        for seconds, packet in steady(stamps, step):
+        for seconds, packet in steady(stamps, step, longest=self._longest_hole):
             if packet.size and self._recorder is not None:
                 self._recorder.add(seconds, packet)
             yield packet
@@ -300,6 +302,13 @@ def stated_fps(stream: Any) -> float | None:
     """Pictures a second that a stream announces; None where that is missing or absurd."""
     rate = stream.guessed_rate if without_times(stream) else stream.average_rate or stream.guessed_rate
     return float(rate) if rate and 0 < rate < 1000 else None
+
+
+def _wrapping(stream: Any) -> bool:
+    """Whether its stamps may wrap or begin anew, as those of transport streams."""
+    import av
+
+    return bool(stream.container.format.flags & av.format.Flags.ts_discont.value)
 
 
 def without_times(stream: Any) -> bool:

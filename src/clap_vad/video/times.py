@@ -10,15 +10,18 @@ from typing import Generic, TypeVar
 
 from ..errors import ClapError
 
-__all__ = ["Repairs", "at_rate", "check_rate", "steady"]
+__all__ = ["LONGEST_HOLE", "Repairs", "at_rate", "check_rate", "steady"]
 
 T = TypeVar("T")
+
+LONGEST_HOLE = 86400.0
+"""Seconds; a file whose stamps jump further was joined, or its camera's clock was set."""
 
 _HOLE = 10.0  # seconds without a picture that are no long exposure but a hole, which is not filled
 _NEAR = 3.0  # usual steps from one stamp to the next that need no second look
 _CONFIRMED = 4  # pictures behind a large jump that must go on from it before it is believed
 _MOST_HELD = 24  # pictures that wait for their time; stamps that tell nothing for so long are not believed
-_LONGEST_HOLE = 86400.0  # seconds; a file whose stamps jump further was joined, or its camera's clock was set
+_ROUNDING = 1e-6  # seconds
 _RECENT = 15  # steps that say what is usual now
 
 
@@ -58,20 +61,24 @@ class _Held(Generic[T]):
 
 
 def steady(
-    items: Iterable[tuple[float | None, float | None, T]], step: float, repairs: Repairs | None = None
+    items: Iterable[tuple[float | None, float | None, T]],
+    step: float,
+    repairs: Repairs | None = None,
+    longest: float = LONGEST_HOLE,
 ) -> Iterator[tuple[float, T]]:
     """Seconds since the first item, from time stamps as files and cameras hold them.
 
     A stamp that is missing counts as one usual step after the one before. One that lies off both its neighbours (as
     a rule by hours) is one picture's fault: the picture is shown between them. Where all stamps go on from elsewhere
     (joined recordings, a counter that wraps, a camera whose clock was set), they go on one step behind the last.
-    A step forward is a hole in which nothing was shown, up to a day; of a stream only as far as the pictures came later
-    too. An item waits where its time is in doubt until those behind it have told.
+    A step forward is a hole in which nothing was shown, up to ``longest``; of a stream only as far as the pictures came
+    later too. An item waits where its time is in doubt until those behind it have told.
 
     Args:
         items: (stamp in seconds or None, when it arrived by a clock that never jumps or None, item).
         step: seconds from one item to the next, at first.
         repairs: what was wrong is counted here.
+        longest: seconds of a hole that is believed.
 
     Yields:
         (seconds, item), seconds from 0 on, not falling.
@@ -80,7 +87,7 @@ def steady(
     >>> [round(seconds, 3) for seconds, _ in steady(((stamp, None, "") for stamp in stamps), 0.1)]
     [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1]
     """
-    repair: _Steady[T] = _Steady(step, Repairs() if repairs is None else repairs)
+    repair: _Steady[T] = _Steady(step, Repairs() if repairs is None else repairs, longest)
     for stamp, arrived, item in items:
         yield from repair.take(_Held(stamp, arrived, item))
     yield from repair.finish()
@@ -89,12 +96,13 @@ def steady(
 class _Steady(Generic[T]):
     """The state behind :func:`steady`: the last item that has its time, and those that wait for theirs."""
 
-    def __init__(self, step: float, repairs: Repairs) -> None:
-        self._repairs = repairs
+    def __init__(self, step: float, repairs: Repairs, longest: float) -> None:
+        self._repairs, self._longest = repairs, longest
         self._steps = deque([step], _RECENT)
         self._usual = step
         self._count = 0
         self._stamp = self._seconds = 0.0  # of the last item that has its time
+        self._offset = 0.0  # from stamps to seconds
         self._arrived: float | None = None
         self._held: list[_Held[T]] = []
 
@@ -108,7 +116,7 @@ class _Steady(Generic[T]):
         elif stamp is None:
             held.append(item)
         elif 0 <= stamp - self._stamp <= _NEAR * self._usual * (len(held) + 1):
-            at = self._seconds + stamp - self._stamp
+            at = stamp + self._offset
             yield from self._between(stamp, at)
             yield self._give(item, at, stamp)
         else:
@@ -122,8 +130,8 @@ class _Steady(Generic[T]):
             followed = len(self._held) > 1 and self._follows(item, self._held[1])
             jump = 0.0 if stamp is None else stamp - self._stamp
             del self._held[0]
-            if stamp is not None and 0 <= jump <= (_LONGEST_HOLE if followed else self._small):
-                yield self._give(item, self._seconds + jump, stamp)
+            if stamp is not None and 0 <= jump <= (self._longest if followed else self._small):
+                yield self._give(item, stamp + self._offset, stamp)
             elif stamp is not None and followed:
                 self._repairs.jumps += 1
                 yield self._give(item, self._seconds + self._usual, stamp)
@@ -149,13 +157,13 @@ class _Steady(Generic[T]):
             passed, needed = jump, 0 if later is not None and jump <= 2 * later else 1
         else:
             needed = _CONFIRMED
-            hole = later is None and 0 < jump <= _LONGEST_HOLE and self._count > _CONFIRMED
+            hole = later is None and 0 < jump <= self._longest and self._count > _CONFIRMED
             passed = jump if hole else max(later or 0.0, self._usual * (first + 1))
         if len(held) - first > needed:
             self._repairs.jumps += passed != jump
             chain = held[first:]
             del held[first:]
-            at = self._seconds + passed
+            at = self._seconds + passed if passed != jump else start.stamp + self._offset
             yield from self._between(start.stamp, at)
             yield self._give(start, at, start.stamp)
             for following in chain[1:]:
@@ -171,8 +179,8 @@ class _Steady(Generic[T]):
         while self._held:
             own, left = self._held[0].stamp, len(self._held)
             item = self._held.pop(0)
-            if own is not None and self._stamp <= own <= stamp and self._seconds + own - self._stamp <= at:
-                yield self._give(item, self._seconds + own - self._stamp, own)
+            if own is not None and self._stamp <= own <= stamp and own + self._offset <= at:
+                yield self._give(item, own + self._offset, own)
             else:
                 self._repairs.false += own is not None
                 share = min(self._usual, (at - self._seconds) / (left + 1))
@@ -192,9 +200,11 @@ class _Steady(Generic[T]):
         if self._count and seconds > self._seconds:
             self._steps.append(seconds - self._seconds)
             self._usual = median(self._steps)
-        self._seconds, self._stamp, self._arrived = seconds, stamp, item.arrived
+        if abs(stamp + self._offset - seconds) > _ROUNDING:  # else it stays, and no rounding adds up
+            self._offset = seconds - stamp
+        self._seconds, self._stamp, self._arrived = max(seconds, self._seconds), stamp, item.arrived
         self._count += 1
-        return seconds, item.item
+        return self._seconds, item.item
 
 
 def at_rate(pictures: Iterable[tuple[float, T]], rate: float, longest: float = _HOLE) -> Iterator[tuple[float, T]]:
