@@ -20,6 +20,7 @@ from pathlib import Path
 import av
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "live"))
 from rtsp_server import RtspServer
 

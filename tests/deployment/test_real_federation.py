@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import signal
 import threading
 import time
@@ -283,16 +282,22 @@ def test_logs_are_read_though_folders_vanish_meanwhile(tmp_path, monkeypatch, wh
     for name in ("jobs/gone", "jobs/there"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "log.json").write_text('{"message": "whole"}\n{"message": "to')
-    scan, gone = os.scandir, tmp_path / "jobs" / "gone"
+    gone, scan, read = tmp_path / "jobs" / "gone", os.scandir, Path.read_text
 
-    def scan_while_others_remove(path: Any = ".") -> Any:
-        if when == "before it is listed" and Path(path) == gone:
-            shutil.rmtree(gone)
-        listed = scan(path)
-        if when == "before its log is read" and Path(path) == gone:
+    def scan_what_is_gone(path: Any = ".") -> Any:
+        if str(path) == str(gone):
             (gone / "log.json").unlink()
-        return listed
+            gone.rmdir()
+        return scan(path)
 
-    monkeypatch.setattr(os, "scandir", scan_while_others_remove)
+    def read_what_is_gone(path: Path, *options: Any, **named: Any) -> str:
+        if path.parent == gone:
+            path.unlink()
+        return read(path, *options, **named)
+
+    if when == "before it is listed":
+        monkeypatch.setattr(os, "scandir", scan_what_is_gone)
+    else:
+        monkeypatch.setattr(Path, "read_text", read_what_is_gone)
     assert _lines([tmp_path]) == {'{"message": "whole"}'}
     assert not (gone / "log.json").exists()

@@ -24,15 +24,16 @@ What PyAV 18.1 (FFmpeg 8) was seen to do with both, by ``av.open(url, options={"
 
 from __future__ import annotations
 
-import socket
 import struct
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 import av
+from ports import held_port
 
 __all__ = ["PROGRAMS", "RtspServer", "programs_here"]
 
@@ -69,11 +70,10 @@ class RtspServer:
     """
 
     def __init__(self, video: Path, login: str = "", how: str = "basic", program: str = "own") -> None:
-        self._held = _held_port()
-        self.port = int(self._held.getsockname()[1])
+        self._kept = ExitStack()
+        self.port = self._kept.enter_context(held_port())
         self.url = f"rtsp://127.0.0.1:{self.port}/cam"
-        self._folder = tempfile.TemporaryDirectory()
-        units = Path(self._folder.name) / "units"
+        units = Path(self._kept.enter_context(tempfile.TemporaryDirectory())) / "units"
         fps = _write_units(video, units)
         python, file = PROGRAMS[program]
         self._command = [
@@ -108,8 +108,7 @@ class RtspServer:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.kill()
-        self._held.close()
-        self._folder.cleanup()
+        self._kept.close()
 
     def pause(self, stopped: bool) -> None:
         """Let the server hang (SIGSTOP), its connections open, or go on (SIGCONT)."""
@@ -126,11 +125,3 @@ def _write_units(video: Path, file: Path) -> float:
             for unit in convert.filter(packet if packet.dts is not None else None):
                 out.write(struct.pack("<I", unit.size) + bytes(unit))
         return float(stream.average_rate)
-
-
-def _held_port() -> socket.socket:
-    """A port that nobody else takes while the server is down: bound, not listening, so that connections are refused."""
-    held = socket.socket()
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.bind(("127.0.0.1", 0))
-    return held

@@ -28,8 +28,6 @@ __all__ = ["LocalFederation", "local_federation"]
 _JOBS = ("worker_process", "runner_process")  # FLARE's modules that a job runs in, at a site and at the coordinator
 _STARTING = 180.0  # seconds within which three sites must be connected, on a busy machine too
 _PORTS = range(20_000, 32_000)  # below those that the system gives to connections: nothing takes one meanwhile
-    20_000, 32_000
-)  # below those that systems give to whoever asks for any: none is taken between two starts
 _GRACE = 15.0  # seconds between asking a service to end and ending it
 
 
