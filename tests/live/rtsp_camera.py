@@ -61,16 +61,17 @@ class Camera(socketserver.ThreadingTCPServer):
 
     def __init__(self, units: Path, fps: float, port: int, login: str, how: str) -> None:
         self.pictures = [nal_units(unit) for unit in access_units(units)]
+        self.sets = [next(unit for unit in self.pictures[0] if unit[0] & 31 == kind) for kind in (7, 8)]
         self.fps, self.login, self.how, self.nonce = fps, login, how, secrets.token_hex(8)
         super().__init__(("127.0.0.1", port), Viewer)
 
     def description(self) -> str:
         """The stream in SDP."""
-        sets = [next(unit for unit in self.pictures[0] if unit[0] & 31 == kind) for kind in (7, 8)]
-        given = ",".join(base64.b64encode(unit).decode() for unit in sets)
+        given = ",".join(base64.b64encode(unit).decode() for unit in self.sets)
         lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=camera", "t=0 0", "a=range:npt=now-", "m=video 0 RTP/AVP 96"]
         lines += ["c=IN IP4 0.0.0.0", f"a=rtpmap:96 H264/{CLOCK}", f"a=framerate:{self.fps:g}", "a=control:track0"]
-        lines += [f"a=fmtp:96 packetization-mode=1;profile-level-id={sets[0][1:4].hex()};sprop-parameter-sets={given}"]
+        profile = self.sets[0][1:4].hex()
+        lines += [f"a=fmtp:96 packetization-mode=1;profile-level-id={profile};sprop-parameter-sets={given}"]
         return "\r\n".join(lines) + "\r\n"
 
     def permits(self, method: str, given: str) -> bool:
@@ -161,13 +162,17 @@ class Viewer(socketserver.BaseRequestHandler):
             stamp = (self._stamp + round(at * CLOCK)) % 2**32
             if at - self._reported >= REPORT:
                 self._report(at, stamp)
-            picture = self.server.pictures[self._next % len(self.server.pictures)]
-            payloads = [payload for unit in picture for payload in fragments(unit)]
+            payloads = [payload for unit in self._picture() for payload in fragments(unit)]
             self.request.sendall(
                 b"".join(self._rtp(payload, stamp, part == len(payloads)) for part, payload in enumerate(payloads, 1))
             )
             self._next += 1
         return wait
+
+    def _picture(self) -> Iterator[bytes]:
+        """The next one's NAL units, with the parameter sets before each key slice, as GStreamer sends them."""
+        for unit in self.server.pictures[self._next % len(self.server.pictures)]:
+            yield from (*self.server.sets, unit) if unit[0] & 31 == 5 else (unit,)
 
     def _rtp(self, payload: bytes, stamp: int, last: bool) -> bytes:
         self._number = (self._number + 1) % 2**16

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from rtsp_server import RtspServer, programs_here
 
@@ -48,6 +49,33 @@ def test_frames_come_at_the_cameras_rate_past_the_videos_end_and_a_kill_ends_the
         av.open(camera.url, options=TCP)
     camera.start()
     assert len(times(camera.url, 5)[0]) >= 4
+
+
+def test_pictures_larger_than_a_packet_arrive_bit_for_bit(tmp_path, render, moving, program):
+    options = {"g": "10", "x264-params": "bframes=0:threads=1"}
+    path = render(tmp_path / "a.mp4", moving(30, 240, 320), options=options)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        assert max(packet.size for packet in packets) > 3 * 1400
+        expected = [frame.to_ndarray() for packet in packets for frame in packet.decode()]
+    with (
+        RtspServer(path, program=program) as server,
+        av.open(server.url, options={"rtsp_transport": "tcp"}) as container,
+    ):
+        found = [frame.to_ndarray() for frame in itertools.islice(container.decode(video=0), 20)]
+    for one, other in zip(found, expected, strict=False):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_key_frame_of_slices_comes_in_parts_of_which_the_first_has_no_time(tmp_path, render, moving, program):
+    options = {"x264-params": "bframes=0:slices=2:threads=1:sliced-threads=0"}
+    path = render(tmp_path / "a.mp4", moving(10, 96, 128), options=options)
+    with (
+        RtspServer(path, program=program) as server,
+        av.open(server.url, options={"rtsp_transport": "tcp"}) as container,
+    ):
+        parts = [(packet.pts, packet.is_keyframe) for packet in itertools.islice(container.demux(video=0), 3)]
+    assert parts == [(None, True), (0, True), (3600, False)]
 
 
 def test_a_server_that_hangs_is_noticed_by_the_timeout_option(camera):
