@@ -2,7 +2,7 @@
 
     python benchmarks/watch_outage.py RUN VIDEO... --out DIR [--seconds 180] [--kill 70] [--start 90]
 
-The videos, joined, are served in a loop at their own rate by GStreamer (see tests/live/rtsp_server.py). Prints
+The videos, joined, are served in a loop at their own rate (see tests/live/rtsp_server.py). Prints
 what ``clap watch --json`` says, the outages and events it wrote down, and resident memory over time.
 """
 
@@ -20,8 +20,9 @@ from pathlib import Path
 import av
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "live"))
-from rtsp_server import RtspServer, missing
+from rtsp_server import RtspServer
 
 
 def join(videos: list[Path], out: Path) -> Path:
@@ -51,8 +52,6 @@ def main() -> None:
     for name, default in (("--seconds", 180), ("--kill", 70), ("--start", 90)):
         parser.add_argument(name, type=float, default=default)
     options = parser.parse_args()
-    if missing():
-        sys.exit(missing())
     options.out.mkdir(parents=True, exist_ok=True)
     with RtspServer(join(options.videos, options.out / "camera.mp4")) as server:
         command = [Path(sys.executable).with_name("clap"), "watch", options.run, server.url, "--camera", "loopback"]

@@ -8,12 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from damage import Change, cut_short, flip_bits, overwrite, set_json
+from waiting import LIMIT, until
 
 from clap_vad.federation.checkpoint import RoundLog
 from clap_vad.persistence import append_line, locked_folder
@@ -97,13 +97,12 @@ def test_ctrl_c_is_one_sentence_and_the_run_goes_on(made: Path, tmp_path: Path, 
         [sys.executable, "-m", "clap_vad.cli", *words],
         stderr=subprocess.PIPE,
         text=True,
-        env={key: value for key, value in os.environ.items() if key in ("PATH", "HOME")},
+        env={key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "PYTHONPATH")},
     )
-    while process.poll() is None and not (run / "rounds.jsonl").exists():
-        time.sleep(0.05)
+    until(lambda: process.poll() is not None or (run / "rounds.jsonl").exists(), "the first round")
     refused("another process is at work", "train", "--resume", run)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 130
     assert err.startswith("clap: interrupted; nothing finished is lost")
     assert err.count("\n") == 1

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from synthetic import make_dataset
+from waiting import LIMIT, until
 
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.deployment.flare_server import FlareServer
@@ -60,11 +62,16 @@ class Background(threading.Thread):
     def run(self) -> None:
         self.metrics = train_deployed(self.folder, **self._call)
 
-    def wait_for_round(self, number: int) -> None:
-        until = time.monotonic() + 120
-        while len(read_rounds(self.folder / "rounds.jsonl")) < number:
-            assert time.monotonic() < until and self.is_alive(), RunFiles(self.folder).segment()
-            time.sleep(0.05)
+    def answered(self) -> list[list[str]]:
+        """Who answered in each round so far."""
+        return [line["answered"] for line in read_rounds(self.folder / "rounds.jsonl")]
+
+    def wait_for_rounds(self, number: int) -> None:
+        def done() -> bool:
+            assert self.is_alive(), RunFiles(self.folder).segment()
+            return len(self.answered()) >= number
+
+        until(done, f"{number} rounds")
 
 
 def replayed(dataset: Path, run: Path, folder: Path) -> dict[str, np.ndarray]:
@@ -98,23 +105,39 @@ def replayed(dataset: Path, run: Path, folder: Path) -> dict[str, np.ndarray]:
 def test_a_site_that_is_killed_and_comes_back_trains_again_and_the_model_is_that_of_one_process(
     federation, dataset, tmp_path
 ):
-    # Rounds enough to outlast the 20 s after which a job is ended for a site that has come back.
-    run = Background(federation, tmp_path / "run", dataset=dataset, rounds=300, min_sites=2, deadline=10, **OPTIONS)
-    run.wait_for_round(5)
+    rounds = 150
+    run = Background(federation, tmp_path / "run", dataset=dataset, rounds=rounds, min_sites=2, deadline=20, **OPTIONS)
+    run.wait_for_rounds(5)
     for pid in federation.processes("participant-02").values():
         os.kill(pid, signal.SIGKILL)
     federation.start(["participant-02"])
-    run.join(400)
+    # A job is ended for a site that has come back after 20 s at the earliest: until then rounds are few.
+    until(lambda: "participant-02" not in run.answered()[-1], "a round without it")
+    _slowly_until(federation, run, lambda: "participant-02" in run.answered()[-1])
+    run.join(5 * LIMIT)
     lines = read_rounds(tmp_path / "run" / "rounds.jsonl")
-    assert [line["round"] for line in lines] == list(range(1, 301))
+    assert [line["round"] for line in lines] == list(range(1, rounds + 1))
     without = [line["round"] for line in lines if "participant-02" not in line["answered"]]
-    assert without, "the fault came too late to matter"
-    assert "participant-02" in lines[-1]["answered"]
+    assert without and "participant-02" in lines[-1]["answered"]
     assert max(without) - min(without) + 1 == len(without)
     weights = replayed(dataset, tmp_path / "run", tmp_path / "replayed")
     final = Checkpoint(tmp_path / "run" / "checkpoints").load()
     assert weights and all(np.array_equal(final[name], value) for name, value in weights.items())
     assert run.metrics["frame_auc"] is not None and run.metrics["engine"] == "flare"
+
+
+def _slowly_until(federation: LocalFederation, run: Background, condition: Callable[[], bool]) -> None:
+    """Freeze a site at work for some seconds in every round, so that few rounds go by until the condition holds."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert run.is_alive() and time.monotonic() < end, RunFiles(run.folder).segment()
+        rounds, job = len(run.answered()), federation.processes("participant-03").get("job")
+        if job is not None:
+            with contextlib.suppress(ProcessLookupError):  # the job has just ended
+                os.kill(job, signal.SIGSTOP)
+                time.sleep(2)
+                os.kill(job, signal.SIGCONT)
+        until(lambda: len(run.answered()) > rounds or not run.is_alive(), "the next round")  # noqa: B023
 
 
 def test_without_faults_the_model_is_that_of_one_process_and_sites_can_judge_it_at_home(federation, dataset, tmp_path):
@@ -197,9 +220,9 @@ def test_no_code_comes_from_the_network(federation, tmp_path):
         ("authorization.json", {"permissions": {"project_admin": "any"}}),
     ):
         write_json(local / file, {**json.loads((local / file).read_text()), **change})
-    os.kill(federation.processes("")["flare"], signal.SIGKILL)  # the service starts it again, with these rules
-    time.sleep(2)  # until the service has noticed
-    federation.wait()  # a job goes to the sites alone that have registered again
+    killed = federation.processes("")["flare"]
+    os.kill(killed, signal.SIGKILL)  # the service starts it again, with these rules
+    until(lambda: federation.processes("").get("flare", killed) != killed, "FLARE's server to be started again")
     marker = tmp_path / "ran"
     custom = _job(tmp_path / "custom", "evil.Evil")
     (custom / "app" / "custom").mkdir()
@@ -228,22 +251,53 @@ def _job(folder: Path, worker: str, arguments: dict[str, Any] | None = None) -> 
 def _refusal(federation: LocalFederation, server: FlareServer, job: Path) -> str:
     """What the logs say of a job that the first site refuses: the site's own, or the server's of the site's reply."""
     kits = [federation.sites[SITES[0]] / "client", federation.coordinator / "server"]
-    before, until, again = _lines(kits), time.monotonic() + 90, 0.0
-    while time.monotonic() < until:
+    before, again = _lines(kits), 0.0
+
+    def refusal() -> str | None:
+        nonlocal again
         if time.monotonic() > again:  # a job goes to those sites alone that have registered with the server by then
-            try:
+            with contextlib.suppress(ClapError):
                 server.submit(job)
                 again = time.monotonic() + 15
-            except ClapError:
-                time.sleep(1)
-        for line in _lines(kits) - before:
-            message = json.loads(line)["message"]
-            if SITES[0] in message + json.loads(line)["fl_ctx"] and ("BYOC" in message or "allow_list" in message):
+        for line in map(json.loads, _lines(kits) - before):
+            message = str(line["message"])
+            if SITES[0] in message + line["fl_ctx"] and ("BYOC" in message or "allow_list" in message):
                 return message
-        time.sleep(0.3)
-    raise AssertionError(f"no refusal in the logs of {kits}")
+        return None
+
+    return str(until(refusal, f"a refusal in the logs of {kits}"))
 
 
 def _lines(kits: list[Path]) -> set[str]:
-    logs = [file for kit in kits for file in kit.glob("**/log.json")]
-    return {line for file in logs for line in file.read_text(errors="replace").splitlines()}
+    """Whole lines of all logs there; the processes at work make and remove folders meanwhile, and write on."""
+    found = set()
+    for folder in (folder for kit in kits for folder, _, files in os.walk(kit) if "log.json" in files):
+        with contextlib.suppress(FileNotFoundError):
+            found |= set((Path(folder) / "log.json").read_text(errors="replace").split("\n")[:-1])
+    return found
+
+
+@pytest.mark.parametrize("when", ["before it is listed", "before its log is read"])
+def test_logs_are_read_though_folders_vanish_meanwhile(tmp_path, monkeypatch, when):
+    for name in ("jobs/gone", "jobs/there"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "log.json").write_text('{"message": "whole"}\n{"message": "to')
+    gone, scan, read = tmp_path / "jobs" / "gone", os.scandir, Path.read_text
+
+    def scan_what_is_gone(path: Any = ".") -> Any:
+        if str(path) == str(gone):
+            (gone / "log.json").unlink()
+            gone.rmdir()
+        return scan(path)
+
+    def read_what_is_gone(path: Path, *options: Any, **named: Any) -> str:
+        if path.parent == gone:
+            path.unlink()
+        return read(path, *options, **named)
+
+    if when == "before it is listed":
+        monkeypatch.setattr(os, "scandir", scan_what_is_gone)
+    else:
+        monkeypatch.setattr(Path, "read_text", read_what_is_gone)
+    assert _lines([tmp_path]) == {'{"message": "whole"}'}
+    assert not (gone / "log.json").exists()

@@ -67,6 +67,23 @@ def server() -> Server:
     return Server()
 
 
+class Clock:
+    """Stands where the keeper's clock does, and goes on when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(run_keeper, "time", clock)
+    return clock
+
+
 @pytest.fixture(autouse=True)
 def flare_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the "job" is this test's, whose command line does not name FLARE."""
@@ -112,19 +129,20 @@ def test_a_finished_run_is_left_alone(run, home, server):
     assert queued(home.path) == []
 
 
-def test_a_job_is_ended_for_a_site_that_is_heard_of_and_missed(run, home, server, monkeypatch):
-    monkeypatch.setattr(run_keeper, "_BACK", 0.1)
-    monkeypatch.setattr(run_keeper, "_SETTLED", 0.0)
+def test_a_job_is_ended_for_a_site_that_is_heard_of_and_missed(run, home, server, clock):
     keeper = RunKeeper(run, home, server)
     keeper.advance(heard("north", "south"))
-    works(run, 1, absent={"east": time.time()})
+    works(run, 1, absent={"east": time.time() - 3})
+    clock.now += 15
     keeper.advance(heard("north", "south") | heard("east", ago=5))  # heard of before it was missed: frozen, or dead
-    time.sleep(0.15)
+    clock.now += 10
     keeper.advance(heard("north", "south") | heard("east", ago=5))
     assert not RunFiles(run).recalled(1)
-    time.sleep(0.01)
     keeper.advance(heard(*SITES))
-    time.sleep(0.15)
+    clock.now += 5  # it may come back into the job by itself
+    keeper.advance(heard(*SITES))
+    assert not RunFiles(run).recalled(1)
+    clock.now += 2
     keeper.advance(heard(*SITES))
     assert RunFiles(run).recalled(1) and not RunFiles(run).recalled(2)
     ends(run, 1, "recalled")
@@ -141,8 +159,7 @@ def test_a_lost_job_is_followed_by_the_next(run, home, server, monkeypatch):
     assert len(server.jobs) == 2
 
 
-def test_jobs_without_a_finished_step_come_ever_more_slowly(run, home, server, monkeypatch):
-    monkeypatch.setattr(run_keeper, "_PAUSES", (0.0, 0.2, 30.0))
+def test_jobs_without_a_finished_step_come_ever_more_slowly(run, home, server, clock):
     keeper = RunKeeper(run, home, server)
     keeper.advance(heard(*SITES))
     ends(run, 1, "waiting", sequence=3)
@@ -151,23 +168,28 @@ def test_jobs_without_a_finished_step_come_ever_more_slowly(run, home, server, m
     ends(run, 2, "waiting", sequence=3)
     keeper.advance(heard(*SITES))
     assert len(server.jobs) == 2
-    time.sleep(0.25)
+    clock.now += 2.1
     keeper.advance(heard(*SITES))
     assert len(server.jobs) == 3
     ends(run, 3, "waiting", sequence=3)
-    time.sleep(0.25)
     keeper.advance(heard(*SITES))
+    clock.now += 4.9
     keeper.advance(heard(*SITES))
     assert len(server.jobs) == 3
+    clock.now += 0.2
+    keeper.advance(heard(*SITES))
+    assert len(server.jobs) == 4
 
 
-def test_a_job_that_does_not_begin_is_ended_and_submitted_anew(run, home, server, monkeypatch):
-    monkeypatch.setattr(run_keeper, "_BEGINNING", 0.05)
-    monkeypatch.setattr(run_keeper, "_PAUSES", (0.0,))
+def test_a_job_that_does_not_begin_is_ended_and_submitted_anew(run, home, server, clock):
     keeper = RunKeeper(run, home, server)
     keeper.advance(heard(*SITES))
-    time.sleep(0.1)
+    clock.now += 179
     keeper.advance(heard(*SITES))
+    assert server.aborted == []
+    clock.now += 2
+    keeper.advance(heard(*SITES))
+    clock.now += 3
     keeper.advance(heard(*SITES))
     assert server.aborted == ["job-1"] and len(server.jobs) == 2
 

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from procfs import children_of, is_running
+from waiting import LIMIT, until
 
 from clap_vad.cli.features_extract import extract as extract_command
 from clap_vad.errors import ClapError
@@ -37,14 +37,6 @@ def write_tracks(path: Path, frames: int = 40, seed: int = 0) -> Path:
     x = np.random.default_rng(seed).integers(0, 100, frames)
     path.write_text("\n".join(f"{f} 1 2 {x[f]} 10 {x[f] + 20} 50" for f in range(frames)))
     return path
-
-
-def wait_for(condition, seconds: float = 30.0):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -241,12 +233,12 @@ def test_killed_and_resumed_equals_undisturbed(tmp_path, render, moving):
     command = [*CLAP, str(folder), "--extractor=motion", f"--out={store}", "--workers=1", *options]
     journal = store / "index.csv.partial"
     with subprocess.Popen(command, start_new_session=True) as process:
-        wait_for(lambda: journal.exists() and journal.read_text().count("\n") >= 3)
+        until(lambda: journal.exists() and journal.read_text().count("\n") >= 3)
         workers = children_of(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert not (store / "store.json").exists()
-    wait_for(lambda: not any(is_running(pid) for pid in workers), 10)
+    until(lambda: not any(is_running(pid) for pid in workers))
     done = [line.split(",")[0] for line in journal.read_text().splitlines()[1:]]
     stamp = (folder / f"{done[0]}.mp4").stat()
     (folder / f"{done[0]}.mp4").write_bytes(b"must not be read again")
@@ -262,7 +254,7 @@ def test_resuming_with_other_inputs_is_refused(tmp_path):
     command = [*CLAP, str(first), str(tmp_path / "c.txt"), "--extractor=tracks", f"--out={tmp_path / 's'}"]
     journal = tmp_path / "s" / "index.csv.partial"
     with subprocess.Popen(command) as process:
-        wait_for(lambda: journal.exists() and journal.read_text().count("\n") >= 2)
+        until(lambda: journal.exists() and journal.read_text().count("\n") >= 2)
         process.kill()
     with pytest.raises(ClapError, match="holds 'a', which is not among the inputs"):
         extract_features([second], tmp_path / "s", extractor="tracks")
@@ -272,9 +264,9 @@ def test_ctrl_c_ends_everything_with_one_sentence(tmp_path):
     os.mkfifo(tmp_path / "never ends.txt")
     command = [*CLAP, str(tmp_path / "never ends.txt"), "--extractor=tracks", f"--out={tmp_path / 's'}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        [worker] = wait_for(lambda: children_of(process.pid))
+        [worker] = until(lambda: children_of(process.pid))
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 130
     assert errors.startswith("clap: interrupted")
     assert errors.count("\n") == 1
@@ -292,8 +284,8 @@ def test_a_crash_costs_one_video_and_the_worker_is_replaced(tmp_path):
     running = run_tasks("clap_vad.features.worker", tasks, workers=1)
 
     def crash_it() -> None:
-        [worker] = wait_for(lambda: set(children_of(os.getpid())) - before)
-        wait_for(lambda: (tmp_path / "crash.features").exists())  # it is at work on the file
+        [worker] = until(lambda: set(children_of(os.getpid())) - before)
+        until(lambda: (tmp_path / "crash.features").exists())  # it is at work on the file
         os.kill(worker, signal.SIGSEGV)
 
     thread = threading.Thread(target=crash_it)

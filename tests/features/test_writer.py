@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import until
 
 from clap_vad.errors import ClapError
 from clap_vad.features.store import FeatureStore
@@ -111,10 +111,12 @@ def test_killed_from_outside_in_the_middle_of_a_video(tmp_path: Path) -> None:
     )
     folder, partial = tmp_path / "s", tmp_path / "s/features.npy.partial"
     process = subprocess.Popen([sys.executable, "-c", script, folder])
-    deadline = time.monotonic() + 20
-    while not partial.exists() or partial.stat().st_size < 128 + 24 * 14:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.01)
+
+    def has_begun() -> bool:
+        assert process.poll() is None
+        return partial.exists() and partial.stat().st_size >= 128 + 24 * 14
+
+    until(has_begun, "the second video's first rows")
     with pytest.raises(ClapError, match="another process is writing"):
         open_writer(folder)
     process.send_signal(signal.SIGKILL)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import LIMIT
 
 from clap_vad.engines.inprocess import InProcessEngine
 from clap_vad.federation.ask import Ask, Reply
@@ -164,7 +165,7 @@ def test_a_torn_last_line_is_an_answer_that_was_never_made(tmp_path, cut):
 
 def one_of_many(folder: Path, number: int, barrier) -> bool:
     conversation = Conversation("ada", ORDER, folder)
-    barrier.wait(60)
+    barrier.wait(LIMIT)
     try:
         conversation.ask(ask("moments", 0, number=number), "segment_count")
     except RefusalError:
@@ -182,7 +183,7 @@ def test_of_many_processes_at_once_one_is_first(tmp_path):
     workers = [context.Process(target=_try, args=(tmp_path, number, barrier, found)) for number in range(4)]
     for worker in workers:
         worker.start()
-    results = [found.get(timeout=120) for _ in workers]
+    results = [found.get(timeout=2 * LIMIT) for _ in workers]
     for worker in workers:
         worker.join()
     assert sorted(results) == [False, False, False, True]

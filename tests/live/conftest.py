@@ -1,4 +1,4 @@
-"""What tests of live streams share: a small H.264 video, and a real RTSP server that sends it."""
+"""What tests of live streams share: a small H.264 video, and an RTSP server that sends it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from rtsp_server import RtspServer, missing
+from rtsp_server import RtspServer
 
 
 @pytest.fixture(scope="session")
@@ -25,14 +25,8 @@ def h264_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def _an_rtsp_server_is_here() -> None:
-    if why := missing():
-        pytest.skip(why)
-
-
 @pytest.fixture
-def rtsp_server(_an_rtsp_server_is_here: None, h264_video: Path) -> Iterator[RtspServer]:
-    """Running; skips the test where Debian's package is not there."""
+def rtsp_server(h264_video: Path) -> Iterator[RtspServer]:
+    """Running."""
     with RtspServer(h264_video) as server:
         yield server

@@ -1,6 +1,9 @@
-"""A real RTSP server on loopback for tests: GStreamer's, in a process of its own, that plays a camera.
+"""An RTSP server on loopback for tests, in a process of its own, that plays a camera.
 
-What PyAV 18.1 (FFmpeg 8) was seen to do with it, by ``av.open(url, options={"rtsp_transport": "tcp"})``:
+It is ``rtsp_camera.py``, of nothing but Python's own library, or GStreamer's (``gstreamer_camera.py``) where Debian's
+packages are installed: the tests of what FFmpeg does with a camera run on each that is there.
+
+What PyAV 18.1 (FFmpeg 8) was seen to do with both, by ``av.open(url, options={"rtsp_transport": "tcp"})``:
 
 - Opening takes 1.1 s, in which FFmpeg looks at the stream, and the frames of that second then come in a burst; 0.2 s
   with ``fflags=nobuffer`` and ``analyzeduration=200000``. From then on they come at the camera's rate. UDP is alike.
@@ -21,34 +24,39 @@ What PyAV 18.1 (FFmpeg 8) was seen to do with it, by ``av.open(url, options={"rt
 
 from __future__ import annotations
 
-import socket
 import struct
 import subprocess
+import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 import av
+from ports import held_port
 
-__all__ = ["INSTALL", "PYTHON", "RtspServer", "missing"]
+__all__ = ["PROGRAMS", "RtspServer", "programs_here"]
 
-PYTHON = "/usr/bin/python3"
-"""Debian's own, for which its bindings are made."""
-
-INSTALL = (
-    "apt-get install --no-install-recommends "
-    "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
-)
+_DEBIAN = "/usr/bin/python3"  # its own Python, for which its bindings are made
 _CHECK = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
 
+PROGRAMS = {
+    "own": (sys.executable, "rtsp_camera.py"),
+    "gstreamer": (_DEBIAN, "gstreamer_camera.py"),
+}
+"""Which Python runs which file."""
 
-def missing() -> str | None:
-    """Why there is no server here, or None."""
+
+def programs_here() -> list[str]:
+    """The servers that can run on this machine.
+
+    GStreamer's needs Debian's python3-gi, gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-base and -good.
+    """
     try:
-        done = subprocess.run([PYTHON, "-W", "ignore", "-c", _CHECK], capture_output=True, timeout=60)
+        done = subprocess.run([_DEBIAN, "-W", "ignore", "-c", _CHECK], capture_output=True)
     except OSError:
-        done = None
-    return None if done and done.returncode == 0 else f"no RTSP server here: {INSTALL}"
+        return ["own"]
+    return ["own", "gstreamer"] if done.returncode == 0 else ["own"]
 
 
 class RtspServer:
@@ -58,16 +66,25 @@ class RtspServer:
         video: without B-frames, as cameras send it.
         login: ``user:password``, where the server asks for one.
         how: ``basic`` or ``digest``.
+        program: one of :data:`PROGRAMS`.
     """
 
-    def __init__(self, video: Path, login: str = "", how: str = "basic") -> None:
-        self.port = _free_port()
+    def __init__(self, video: Path, login: str = "", how: str = "basic", program: str = "own") -> None:
+        self._kept = ExitStack()
+        self.port = self._kept.enter_context(held_port())
         self.url = f"rtsp://127.0.0.1:{self.port}/cam"
-        self._folder = tempfile.TemporaryDirectory()
-        units = Path(self._folder.name) / "units"
+        units = Path(self._kept.enter_context(tempfile.TemporaryDirectory())) / "units"
         fps = _write_units(video, units)
-        program = Path(__file__).with_name("rtsp_camera.py")
-        self._command = [PYTHON, "-W", "ignore", str(program), str(units), str(fps), str(self.port)]
+        python, file = PROGRAMS[program]
+        self._command = [
+            python,
+            "-W",
+            "ignore",
+            str(Path(__file__).with_name(file)),
+            str(units),
+            str(fps),
+            str(self.port),
+        ]
         self._command += [login, how] if login else []
         self._process: subprocess.Popen[str] | None = None
 
@@ -91,7 +108,7 @@ class RtspServer:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.kill()
-        self._folder.cleanup()
+        self._kept.close()
 
     def pause(self, stopped: bool) -> None:
         """Let the server hang (SIGSTOP), its connections open, or go on (SIGCONT)."""
@@ -108,9 +125,3 @@ def _write_units(video: Path, file: Path) -> float:
             for unit in convert.filter(packet if packet.dts is not None else None):
                 out.write(struct.pack("<I", unit.size) + bytes(unit))
         return float(stream.average_rate)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

@@ -6,7 +6,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from waiting import LIMIT
 
 from clap_vad.errors import ClapError
 from clap_vad.trust import preflight as module
@@ -73,7 +73,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
     return Papers(path, authority)
 
 
-def check(papers: Papers, port: int, host: str = HOST, site: str = "site", timeout: float = 5.0) -> float:
+def check(papers: Papers, port: int, host: str = HOST, site: str = "site", timeout: float = 60.0) -> float:
     certificate, key = papers.certificate(site)
     return preflight(host, port, papers.path / "authority.crt", certificate, key, "north", timeout)
 
@@ -88,7 +88,7 @@ def listening(talk: Talk) -> Iterator[int]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            connection.settimeout(5)
+            connection.settimeout(LIMIT)
             with connection, contextlib.suppress(OSError):
                 talk(connection)
 
@@ -236,15 +236,20 @@ def test_a_coordinator_that_has_revoked_our_certificate(papers: Papers, tmp_path
 def test_a_refusal_is_heard_where_the_connection_is_closed_before_we_speak(
     papers: Papers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = ssl.SSLSocket.sendall
+    send, serve, closed = ssl.SSLSocket.sendall, speaks_tls(papers, trusted="stranger"), threading.Event()
 
     def late(secured: ssl.SSLSocket, data: bytes) -> None:
-        time.sleep(0.1)
+        assert closed.wait(LIMIT)
         send(secured, data)
 
+    def refuse(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            serve(connection)
+        connection.close()
+        closed.set()
+
     monkeypatch.setattr(ssl.SSLSocket, "sendall", late)
-    serve = speaks_tls(papers, trusted="stranger")
-    with listening(serve) as port, pytest.raises(ClapError, match="it knows no such authority") as caught:
+    with listening(refuse) as port, pytest.raises(ClapError, match="it knows no such authority") as caught:
         check(papers, port)
     assert lasting(caught)
 
@@ -319,19 +324,17 @@ def test_a_port_that_hangs_up_before_tls(papers: Papers) -> None:
 
 
 def test_a_port_that_is_silent(papers: Papers) -> None:
-    start = time.monotonic()
     with (
         listening(drain) as port,
         pytest.raises(Unreachable, match=rf"{HOST}:{port}: .*no answer within 0\.2 s; .*firew"),
     ):
         check(papers, port, timeout=0.2)
-    assert time.monotonic() - start < 3
 
 
 def test_a_coordinator_that_is_silent_after_the_handshake(papers: Papers) -> None:
     serve = speaks_tls(papers, talk=drain)
-    with listening(serve) as port, pytest.raises(Unreachable, match=r"gave no answer within 0\.3 s"):
-        check(papers, port, timeout=0.3)
+    with listening(serve) as port, pytest.raises(Unreachable, match=r"gave no answer within 2 s"):
+        check(papers, port, timeout=2.0)
 
 
 def test_a_closed_port(papers: Papers) -> None:
@@ -345,7 +348,7 @@ def test_a_closed_port(papers: Papers) -> None:
     ("error", "sentence"),
     [
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "the name nas cannot be resolved .*DNS"),
-        (TimeoutError("timed out"), "no connection within 5 s; .*firewall"),
+        (TimeoutError("timed out"), "no connection within 60 s; .*firewall"),
         (OSError(113, "No route to host"), r"no connection \(No route to host\); check the network and any firewall"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from waiting import LIMIT
 
 from clap_vad.video.ahead import ahead
 
@@ -43,6 +44,6 @@ def test_it_reads_no_further_than_its_lead_and_stops_when_closed():
     assert next(items) == 0
     before = threading.active_count()
     items.close()
-    assert closed.wait(5)
+    assert closed.wait(LIMIT)
     assert len(taken) <= 5
     assert threading.active_count() < before

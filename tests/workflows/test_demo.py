@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from waiting import until
 
 from clap_vad.errors import ClapError
 from clap_vad.features.extractor import make_extractor
@@ -119,9 +119,7 @@ def test_killed_while_it_trains_it_ends_with_the_same_files(
         str(out),
     ]
     process = subprocess.Popen(command, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while not list(out.glob("runs/*/config.json")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: list(out.glob("runs/*/config.json")) or process.poll() is not None, "the training to begin")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert list(out.glob("runs/*/config.json")) and not (out / "report.html").exists()

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 from official_lists import write_lists
 from procfs import children_of, is_running
 from synthetic import make_dataset
+from waiting import LIMIT, until
 
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
@@ -48,7 +48,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_cell_of_the_paper_on_features_of_the_released_shape(released: Path, tmp_path: Path) -> None:
     options = ["--seeds", "0", "--rounds", "1", "--local-epochs", "1", "--pretrain-rounds", "1"]
     command = clap("reproduce", "ucf-crime", "--features", released, "--out", tmp_path / "out", "--json", *options)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10 * LIMIT)
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout.splitlines()[-1])
     assert content == json.loads((tmp_path / "out" / "reproduction.json").read_text())
@@ -96,19 +96,17 @@ def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(tracks: Path, tmp_path
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 120
-    while not list(runs.glob("*/metrics.json")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: list(runs.glob("*/metrics.json")) or process.poll() is not None, "the first run to be finished")
     workers = children_of(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert len(workers) == 2
-    while any(map(is_running, workers)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not any(map(is_running, workers))  # they do not outlive their parent
+    until(lambda: not any(map(is_running, workers)), "workers, which must not outlive their parent, to end")
     finished = {file: file.stat().st_mtime_ns for file in runs.glob("*/metrics.json")}
     assert 1 <= len(finished) < 6
-    again = subprocess.run([*command, "--out", str(tmp_path / "killed")], capture_output=True, text=True, timeout=300)
+    again = subprocess.run(
+        [*command, "--out", str(tmp_path / "killed")], capture_output=True, text=True, timeout=5 * LIMIT
+    )
     assert again.returncode == 0, again.stderr
     content = json.loads(again.stdout.splitlines()[-1])
     assert {file: file.stat().st_mtime_ns for file in finished} == finished
@@ -120,7 +118,7 @@ def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(tracks: Path, tmp_path
 def test_a_run_that_is_refused_stops_it_with_its_sentence(tracks: Path, tmp_path: Path) -> None:
     choices = ["--tables", "strategies", "--seeds", "0", "--rounds", "1", "--lr", "1e30", "--jobs", "2"]
     command = clap("reproduce", "shanghaitech-tracks", "--features", tracks, "--out", tmp_path / "out", *choices)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=5 * LIMIT)
     assert done.returncode == 2
     assert "lower --lr" in done.stderr.splitlines()[-1]
 

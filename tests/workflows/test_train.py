@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -116,24 +114,42 @@ def clap(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "clap_vad.cli", *map(str, arguments)]
 
 
+BY_ROUNDS = """
+import sys
+from clap_vad.cli.main import main
+from clap_vad.federation.checkpoint import RoundLog
+
+append = RoundLog.append
+
+def and_wait(log, record):
+    append(log, record)
+    print("a round", flush=True)
+    sys.stdin.readline()
+
+RoundLog.append = and_wait
+main()
+"""
+
+
+def by_rounds(*arguments: object) -> list[str]:
+    """The command, waiting for a line on its input after each round."""
+    return [sys.executable, "-c", BY_ROUNDS, *map(str, arguments)]
+
+
 def test_killed_again_and_again_it_ends_with_the_same_model(dataset, reference, tmp_path):
     run = tmp_path / "run"
-    kills, command = 0, clap("train", dataset, "--out", run, "--rounds", 6, "--method", "clap")
-    for delay in (0.0, 0.02, 0.05, 0.11, 0.0):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        lines = (run / "rounds.jsonl").read_text().count("\n") if (run / "rounds.jsonl").exists() else -1
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:  # until one more round is done, then a bit
-            if (run / "rounds.jsonl").exists() and (run / "rounds.jsonl").read_text().count("\n") > lines:
-                break
-            time.sleep(0.002)
-        time.sleep(delay)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            kills += 1
-        process.wait()
-        command = clap("train", "--resume", run)
-    assert kills >= 2
+    command = by_rounds("train", dataset, "--out", run, "--rounds", 6, "--method", "clap")
+    for delay in (0.0, 0.005, 0.02, 0.0):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "a round\n"
+        if delay:  # go on, and be killed anywhere
+            process.stdin.write("\n")
+            process.stdin.flush()
+            time.sleep(delay)
+        process.kill()
+        process.communicate()
+        command = by_rounds("train", "--resume", run)
     metrics = resume(run)
     assert metrics["resumed"]
     assert metrics["model_sha256"] == reference["model_sha256"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -219,8 +220,9 @@ def _startup(kit: Path, authority: Path) -> Path:
 def _forget_jobs(kit: Path) -> None:
     """Remove what FLARE keeps of jobs that ended long ago: what a run is stands in its own folder."""
     for folder in (*kit.glob("*-*-*-*-*"), *(kit / "jobs").glob("*-*-*-*-*")):
-        if time.time() - folder.stat().st_mtime > _JOBS_KEPT:
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # a process of FLARE that is just ending removes some itself
+            if time.time() - folder.stat().st_mtime > _JOBS_KEPT:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy_key(source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from .service_files import is_fresh, last_said
 __all__ = ["LocalFederation", "local_federation"]
 
 _JOBS = ("worker_process", "runner_process")  # FLARE's modules that a job runs in, at a site and at the coordinator
-_STARTING = 60.0  # seconds within which three sites must be connected
+_STARTING = 180.0  # seconds within which three sites must be connected, on a busy machine too
+_PORTS = range(20_000, 32_000)  # below those that the system gives to connections: nothing takes one meanwhile
 _GRACE = 15.0  # seconds between asking a service to end and ending it
 
 
@@ -172,7 +174,12 @@ def _make_dataset(folder: Path, whole: Dataset, videos: Sequence[str]) -> None:
 
 
 def _free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+    found: list[int] = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == 2:
+            break
+    first, second = found
+    return first, second

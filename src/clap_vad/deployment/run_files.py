@@ -110,12 +110,9 @@ class RunFiles:
         return False
 
     def _read(self, name: str) -> dict[str, Any]:
-        try:
-            content = read_json(self.run / name)
-        except ClapError:
-            if not (self.run / name).exists():
-                return {}
-            raise
+        if not (self.run / name).exists():  # asked first: another process may write it at any moment
+            return {}
+        content = read_json(self.run / name)
         if not isinstance(content, dict):
             raise ClapError(f"{self.run / name}: not what a coordinator writes there; delete it")
         return content
