@@ -25,12 +25,13 @@ from .containers import reason_of
 from .names import frame_files
 from .packets import whole_pictures
 from .pictures import Shaper
-from .reader import VideoReader, moving_picture, stated_fps, without_times
+from .reader import VideoReader, stated_fps, without_times
 from .recorder import Recorder
 from .times import Clock, at_rate
+from .tracks import choose_track
 from .walltime import WallTime
 
-__all__ = ["Connected", "Dropped", "Ended", "LiveReader", "Lost", "Shot"]
+__all__ = ["Connected", "Dropped", "Ended", "LiveReader", "Lost", "Noted", "Shot"]
 
 _PATIENCE = 10.0  # seconds without a picture after which a connection counts as lost
 _SEEN_FIRST = 1.5  # seconds of pictures by which the rate of a stream is measured and its burst told from its pace
@@ -83,7 +84,14 @@ class Ended:
     remark: str | None
 
 
-Item = Connected | Shot | Dropped | Lost | Ended
+@dataclass(frozen=True)
+class Noted:
+    """Something about the stream that its operator should know."""
+
+    sentence: str
+
+
+Item = Connected | Shot | Dropped | Lost | Ended | Noted
 
 
 class LiveReader:
@@ -91,7 +99,7 @@ class LiveReader:
 
     Args:
         address: where from.
-        side, colour, rate: as for :class:`~clap_vad.video.reader.VideoReader`.
+        side, colour, rate, track: as for :class:`~clap_vad.video.reader.VideoReader`.
         fps: pictures a second where the source does not say and its time stamps do not tell.
         wait: asked after each loss how many seconds to wait before the next try.
         recorder: is given all packets, for clips.
@@ -105,10 +113,12 @@ class LiveReader:
         colour: bool = False,
         rate: float | None = None,
         fps: float = ASSUMED_FPS,
+        track: int | None = None,
         wait: Callable[[], float] = lambda: 1.0,
         recorder: Recorder | None = None,
     ) -> None:
         self._address, self._side, self._colour, self._rate, self._fps = address, side, colour, rate, fps
+        self._track = track
         self._wait, self._recorder = wait, recorder
         self._items: queue.Queue[Item] = queue.Queue(_HELD)
         self._stop = threading.Event()
@@ -177,10 +187,13 @@ class LiveReader:
         """A file, all of it; its packets go to the recorder too, which keeps the last ones for events told later."""
         if path.is_dir() and not frame_files(path):
             raise ClapError(f"{path}: no numbered pictures in this folder; give a file, a camera or a stream")
-        reader = VideoReader(path, side=self._side, colour=self._colour, rate=self._rate, fps=self._fps)
+        look: dict[str, Any] = {"side": self._side, "colour": self._colour, "rate": self._rate, "fps": self._fps}
+        reader = VideoReader(path, **look, track=self._track)
         if self._recorder is not None and not path.is_dir():
             reader.tap(self._recorder)
         self._put(Connected(0.0, reader.fps), sure=True)
+        for note in reader.notes:
+            self._put(Noted(note), sure=True)
         pictures = iter(reader)
         for picture in pictures:
             if not self._put(Shot(reader.seconds, time.monotonic(), picture), sure=True):
@@ -196,7 +209,10 @@ class LiveReader:
 
     def _live(self, container: Any) -> Iterator[tuple[float, Shot]]:
         """The pictures of an open stream, once its rate is known."""
-        stream = moving_picture(container, self._address.shown)
+        chosen = choose_track(container, self._address.shown, self._track)
+        stream = chosen.stream
+        if chosen.note is not None:
+            self._put(Noted(chosen.note), sure=True)
         if self._recorder is not None:
             self._recorder.connected(stream)
         shots = self._decoded(container, stream)

@@ -27,7 +27,7 @@ from ..live.watching import Watching
 from ..live.webhook import Webhook
 from ..progress import progress_bar
 from ..video.address import Address
-from ..video.live import Connected, Dropped, Ended, LiveReader, Lost
+from ..video.live import Connected, Dropped, Ended, LiveReader, Lost, Noted
 from ..video.recorder import Recorder
 from .scoring import choose_threshold, scoring_parts
 
@@ -116,6 +116,7 @@ def watch(
         colour=extractor.colour,
         rate=extractor.rate,
         fps=extractor.fps,
+        track=extractor.track,
         wait=lambda: backoff.wait(time.monotonic()),
         recorder=recorder,
     )
@@ -175,6 +176,8 @@ def _loop(
             case Lost():
                 desk.lost(item)
                 tell(f"{item.reason}; next try in {item.again_in:.0f} s")
+            case Noted():
+                tell(item.sentence)
             case Dropped():
                 desk.dropped(item.count)
                 tell(f"{item.count} pictures were dropped: this machine does not keep up")
