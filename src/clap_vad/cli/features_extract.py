@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..features.extraction import ExtractionReport, extract_features
+from ..features.inputs import OtherFiles
 from .command import Output, command
 from .extractor_options import EXTRACTOR, extractor_options
 
@@ -36,6 +37,7 @@ def _data(report: ExtractionReport) -> dict[str, Any]:
         "skipped": report.skipped,
         "truncated": report.truncated,
         "notes": report.notes,
+        "left_out": report.left_out,
         "seconds": round(report.seconds, 3),
     }
 
@@ -46,4 +48,6 @@ def _text(report: ExtractionReport) -> str:
     lines += [f"skipped    {reason}" for reason in report.skipped.values()]
     lines += [f"truncated  {video}: {reason}" for video, reason in report.truncated.items()]
     lines += [f"note       {video}: {note}" for video, notes in report.notes.items() for note in notes]
+    if others := OtherFiles.told(report.left_out):
+        lines.append(others)
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from ..features.inputs import OtherFiles
 from ..reporting.annotate import DEFAULT_SIDE
 from .command import Output, command
 from .extractor_options import here_options
@@ -99,6 +100,8 @@ def _text(result: dict[str, Any]) -> RenderableType:
     parts.append(Text(f"Threshold {result['threshold']:.4g}{quantile}."))
     parts += [Text(f"{name.title()}: {result[name]}") for name in ("report", "scores", "plots") if result[name]]
     parts += [Text(f"Annotated: {file}") for file in result["annotated"].values()]
+    if others := OtherFiles.told(result["left_out"]):
+        parts.append(Text(others))
     return Group(*parts)
 
 

@@ -15,7 +15,7 @@ from ..errors import ClapError, harmless
 from ..processes import DIED, ONE_THREAD, PROGRESS, Task, run_tasks
 from ..progress import progress_bar
 from .extractor import EXTRACTORS, Extraction, Extractor, make_extractor
-from .inputs import find_inputs
+from .inputs import OtherFiles, find_inputs
 from .parts import Part, PartsFolder
 from .writer import StoreWriter
 
@@ -31,9 +31,10 @@ class ExtractionReport:
     Attributes:
         store: the finished store.
         videos: names of the videos in it, in its order.
-        skipped: input, or link that was not followed -> why nothing of it could be used.
+        skipped: input, or what was passed over in a folder and may be missed -> why nothing of it could be used.
         truncated: video -> what of it is missing.
         notes: video -> other remarks.
+        left_out: files of other kinds, see :class:`~clap_vad.features.inputs.OtherFiles`.
         segments: number of segments in the store.
         seconds: time this run took.
     """
@@ -43,6 +44,7 @@ class ExtractionReport:
     skipped: dict[str, str] = field(default_factory=dict)
     truncated: dict[str, str] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
     segments: int = 0
     seconds: float = 0.0
 
@@ -114,7 +116,9 @@ def extract_features(
     if workers is not None and workers < 1:
         raise ClapError(f"workers is {workers}; at least 1 is needed")
     report = ExtractionReport(out)
-    inputs = find_inputs(paths, tool, leave_out=[out], pass_over=report.skip)
+    others = OtherFiles()
+    inputs = find_inputs(paths, tool, leave_out=[out], pass_over=report.skip, ignore=others.add)
+    report.left_out = others.summary()
     with _writer(out, extractor, tool, dtype) as writer:
         strangers = sorted(writer.completed - inputs.keys())
         if strangers:

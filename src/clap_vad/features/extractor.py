@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -19,6 +19,8 @@ import numpy as np
 from ..core.timing import FrameTimes
 from ..errors import ClapError
 from ..registry import Registry
+from ..video.access import unreadable
+from ..video.sorting import LeftOut, Sorted
 from .naming import video_name
 from .roles import Roles
 
@@ -120,6 +122,11 @@ class Extractor(ABC):
         return None
 
     @property
+    def track(self) -> int | None:
+        """Number of the video track that it takes, from 1; None where it takes the one with most pictures."""
+        return None
+
+    @property
     def places(self) -> np.ndarray | None:
         """(C, 4) left, top, right, bottom of each crop, 0..1 of the picture; None where crops are no fixed places."""
         return None
@@ -132,6 +139,32 @@ class Extractor(ABC):
     @abstractmethod
     def accepts(self, path: Path) -> bool:
         """Whether ``path``, met while a folder is searched, is an input: a file, or a folder that is one video."""
+
+    def sort_folder(self, folder: Path, names: Sequence[str], outward: Collection[str], subfolders: bool) -> Sorted:
+        """Which files of a folder are inputs, or that the folder itself is one, and what the others are.
+
+        Args:
+            folder: where they lie.
+            names: the files in it, hidden ones left out.
+            outward: those of them that are links out of what is searched: they are not opened.
+            subfolders: whether there are folders in it as well.
+        """
+        if self.accepts(folder):
+            return Sorted([folder])
+        inputs: list[Path] = []
+        left: list[LeftOut] = []
+        for name in names:
+            path = folder / name
+            try:
+                taken = name in outward or self.accepts(path)
+            except OSError as error:
+                left.append(LeftOut(path, unreadable(error), doubtful=True))
+                continue
+            if taken:
+                inputs.append(path)
+            else:
+                left.append(LeftOut(path, "nothing that this extractor reads"))
+        return Sorted(inputs, left)
 
     def video_name(self, path: Path) -> str:
         """Name of the video at ``path``."""

@@ -43,6 +43,8 @@ class PartsFolder:
         self._with_valid = extractor.with_valid
         marker = self.path / "settings.json"
         description = {"extractor": name, "settings": extractor.settings(), "weights": extractor.weights_sha256}
+        if extractor.track is not None:
+            description["track"] = extractor.track
         if self.path.exists() and not (marker.exists() and read_json(marker) == description):
             shutil.rmtree(self.path)
         if not marker.exists():

@@ -7,7 +7,7 @@ picture after the other. Sampling, time stamps and blocks are done here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,13 @@ from ..core.events import ASSUMED_FPS
 from ..core.timing import FrameTimes, TimesBuilder
 from ..errors import ClapError
 from ..video.ahead import ahead
+from ..video.folder import sort_videos
 from ..video.names import is_video
 from ..video.reader import VideoReader
+from ..video.sorting import Sorted
 from ..video.times import check_rate
-from .extractor import Block, Ending, Extractor, setting
+from ..video.tracks import check_track
+from .extractor import Block, Ending, Extractor, machine_setting, setting
 
 __all__ = ["SegmentMaker", "VideoExtractor", "check_stride"]
 
@@ -52,9 +55,13 @@ class VideoExtractor(Extractor):
 
     rate: float | None = setting(None, "Take so many pictures a second, whatever the video has; by default all.")
     fps: float = setting(ASSUMED_FPS, "Frames per second where the input does not say (folders of frames).")
+    track: int | None = machine_setting(
+        None, "Take this video track of each file, from 1; by default the one with most pictures."
+    )
 
     def __post_init__(self) -> None:
         check_rate(self.rate)
+        check_track(self.track)
         if not 0 < self.fps < 1000:
             raise ClapError(f"fps is {self.fps}; a positive number of frames per second is needed")
 
@@ -70,6 +77,9 @@ class VideoExtractor(Extractor):
     def accepts(self, path: Path) -> bool:
         return is_video(path)
 
+    def sort_folder(self, folder: Path, names: Sequence[str], outward: Collection[str], subfolders: bool) -> Sorted:
+        return sort_videos(folder, names, outward, subfolders)
+
     def settings(self) -> dict[str, Any]:
         """As for all, but for a ``rate`` that is not set: features made before it existed are the same features."""
         found = super().settings()
@@ -78,7 +88,8 @@ class VideoExtractor(Extractor):
         return found
 
     def blocks(self, path: Path) -> Generator[Block, None, Ending]:
-        reader = VideoReader(path, side=self.picture_side, colour=self.colour, rate=self.rate, fps=self.fps)
+        choice = {"rate": self.rate, "fps": self.fps, "track": self.track}
+        reader = VideoReader(path, side=self.picture_side, colour=self.colour, **choice)
         maker = self.maker(reader.fps)
         times = TimesBuilder(reader.fps, self.segment_frames)
         rows: list[np.ndarray] = []
@@ -97,8 +108,9 @@ class VideoExtractor(Extractor):
         rows.append(maker.finish())
         yield np.stack(rows), None
         shown = times.times() if reader.stated else None
-        notes = [note for note in (reader.repairs.told(), _uneven_note(shown) if self.rate is None else None) if note]
-        return Ending(frames, reader.fps, reader.truncated, tuple(notes), shown, reader.started)
+        told = (*reader.notes, reader.repairs.told(), _uneven_note(shown) if self.rate is None else None)
+        notes = tuple(note for note in told if note)
+        return Ending(frames, reader.fps, reader.truncated, notes, shown, reader.started)
 
 
 def check_stride(extractor: str, stride: int) -> None:

@@ -22,6 +22,7 @@ def annotate_video(
     scored: ScoredFrames,
     *,
     rate: float | None = None,
+    track: int | None = None,
     side: int = DEFAULT_SIDE,
     blur: bool = False,
     shown: Callable[[int], None] = lambda _: None,
@@ -33,6 +34,7 @@ def annotate_video(
         file: what to write, whole or absent.
         scored: scores and events of the same frames.
         rate: frames a second that were counted, where an extractor took them evenly; None for all.
+        track: number of the video track that they were taken from; None for the one with most pictures.
         side: longer side of the pictures, at most; those below 480 pixels of width are enlarged.
         blur: average each picture over large cells, see :func:`~clap_vad.reporting.thumbnails.blurred`.
         shown: told the number of pictures done, now and then.
@@ -46,7 +48,7 @@ def annotate_video(
     """
     if not has_pictures(path):
         raise ClapError(f"{path}: holds no pictures to annotate; give the video itself")
-    reader = VideoReader(path, side=side, colour=True, rate=rate)
+    reader = VideoReader(path, side=side, colour=True, rate=rate, track=track)
     overlay, count = None, 0
     try:
         with VideoWriter(file, reader.fps, timed=True) as writer:

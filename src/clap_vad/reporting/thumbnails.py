@@ -24,6 +24,7 @@ def thumbnails(
     frames: Iterable[int],
     *,
     rate: float | None = None,
+    track: int | None = None,
     blur: bool = False,
     regions: Mapping[int, Region] | None = None,
 ) -> dict[int, bytes]:
@@ -36,6 +37,7 @@ def thumbnails(
         path: a video file or a folder of frames; a text file (tracks) has no pictures.
         frames: numbers of the frames wanted.
         rate: frames a second that are counted, where an extractor took them evenly; None counts all.
+        track: number of the video track that they were taken from; None for the one with most pictures.
         blur: make each picture so coarse that nobody can be recognised, see :func:`blurred`.
         regions: frame -> region to outline on its picture.
 
@@ -48,7 +50,7 @@ def thumbnails(
     found: dict[int, bytes] = {}
     reader = None
     try:
-        reader = VideoReader(path, side=_SIDE, colour=True, rate=rate)
+        reader = VideoReader(path, side=_SIDE, colour=True, rate=rate, track=track)
         for frame, picture in enumerate(reader):
             if frame in wanted:
                 shown = blurred(picture) if blur else picture

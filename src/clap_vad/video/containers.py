@@ -8,13 +8,15 @@ hold their pictures themselves, or not at all; and a stream may never lead to a 
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClapError
+from .access import UNREADABLE, no_file, unreadable
 from .names import as_address
 
-__all__ = ["FILE_FORMATS", "STREAM_FORMATS", "open_file", "reason_of", "stream_options"]
+__all__ = ["FILE_FORMATS", "STREAM_FORMATS", "leads_elsewhere", "open_file", "reason_of", "stream_options"]
 
 # fmt: off
 FILE_FORMATS = (
@@ -53,19 +55,42 @@ _TEXTS = (
 """How a text begins that leads elsewhere, what else stands in it, and what it is."""
 
 
-def open_file(path: Path) -> Any:
+def open_file(path: Path, *, form: str | None = None, most: int | None = None) -> Any:
     """The file opened by PyAV, as one of :data:`FILE_FORMATS` and by no protocol but ``file``.
 
+    Args:
+        path: a file; what is neither a file nor a link to one is not opened.
+        form: the one format that it is opened as; None for what FFmpeg takes it for.
+        most: bytes that FFmpeg may look at to find out; None for its own bound.
+
     Raises:
-        ClapError: it is in no such format, damaged, or leads to other files; the sentence says which.
+        ClapError: it is missing, empty, may not be read, in no such format, damaged, or leads to other files; the
+            sentence says which.
     """
     import av
 
-    options = {"protocol_whitelist": ",".join(_FILE_PROTOCOLS), "format_whitelist": ",".join(FILE_FORMATS)}
+    if refused := _refused(path):
+        raise ClapError(f"{path}: {refused}")
+    options = {"protocol_whitelist": ",".join(_FILE_PROTOCOLS), "format_whitelist": form or ",".join(FILE_FORMATS)}
+    if most is not None:
+        options |= {"probesize": str(most), "formatprobesize": str(most)}
     try:
-        return av.open(as_address(path), options=options, metadata_errors="replace")
+        return av.open(as_address(path), format=form, options=options, metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:
         raise ClapError(f"{path}: {_fault(path, error)}") from None
+
+
+def _refused(path: Path) -> str | None:
+    """Why a path is not opened at all."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "a link that leads to no file; mend or remove it" if path.is_symlink() else "no such file"
+    except OSError as error:
+        return "a link that leads to no file; mend or remove it" if error.errno == errno.ELOOP else unreadable(error)
+    if what := no_file(status.st_mode):
+        return f"is {what}, no file; give a video file"
+    return None if status.st_size else "the file is empty; fetch it again"
 
 
 def stream_options() -> dict[str, str]:
@@ -81,7 +106,9 @@ def reason_of(error: Exception) -> str:
 def _fault(path: Path, error: Exception) -> str:
     import av
 
-    if leading := _leads_elsewhere(path):
+    if isinstance(error, OSError) and error.errno in UNREADABLE:
+        return unreadable(error)
+    if leading := leads_elsewhere(path):
         return f"this is {leading}, which names other files or addresses and holds no picture; give those themselves"
     if isinstance(error, av.ArgumentError):  # so FFmpeg refuses what it takes for another format
         return (
@@ -91,7 +118,7 @@ def _fault(path: Path, error: Exception) -> str:
     return f"cannot be read as a video ({reason_of(error)}); play it, or fetch it again from where it was made"
 
 
-def _leads_elsewhere(path: Path) -> str | None:
+def leads_elsewhere(path: Path) -> str | None:
     """What a text is that names other files, None for any other file."""
     try:
         with path.open("rb") as handle:

@@ -28,9 +28,10 @@ from .containers import reason_of
 from .names import frame_files
 from .packets import whole_pictures
 from .pictures import Shaper
-from .reader import VideoReader, moving_picture, stated_fps, without_times
+from .reader import VideoReader, stated_fps, without_times
 from .recorder import Recorder
 from .times import Repairs, at_rate, steady
+from .tracks import choose_track
 
 __all__ = ["Connected", "Dropped", "Ended", "LiveReader", "Lost", "Noted", "Shot"]
 
@@ -105,7 +106,7 @@ class LiveReader:
 
     Args:
         address: where from.
-        side, colour, rate: as for :class:`~clap_vad.video.reader.VideoReader`.
+        side, colour, rate, track: as for :class:`~clap_vad.video.reader.VideoReader`.
         fps: pictures a second where the source does not say and its time stamps do not tell.
         wait: asked after each loss how many seconds to wait before the next try.
         recorder: is given all packets, for clips.
@@ -119,10 +120,12 @@ class LiveReader:
         colour: bool = False,
         rate: float | None = None,
         fps: float = ASSUMED_FPS,
+        track: int | None = None,
         wait: Callable[[], float] = lambda: 1.0,
         recorder: Recorder | None = None,
     ) -> None:
         self._address, self._side, self._colour, self._rate, self._fps = address, side, colour, rate, fps
+        self._track = track
         self._wait, self._recorder = wait, recorder
         self._items: queue.Queue[Item] = queue.Queue(_HELD)
         self._stop = threading.Event()
@@ -191,15 +194,20 @@ class LiveReader:
         """A file, all of it; its packets go to the recorder too, which keeps the last ones for events told later."""
         if path.is_dir() and not frame_files(path):
             raise ClapError(f"{path}: no numbered pictures in this folder; give a file, a camera or a stream")
-        reader = VideoReader(path, side=self._side, colour=self._colour, rate=self._rate, fps=self._fps)
+        look: dict[str, Any] = {"side": self._side, "colour": self._colour, "rate": self._rate, "fps": self._fps}
+        reader = VideoReader(path, **look, track=self._track)
         if self._recorder is not None and not path.is_dir():
             reader.tap(self._recorder)
         self._put(Connected(0.0, reader.fps), sure=True)
+        for note in reader.notes:
+            self._put(Noted(note), sure=True)
         pictures = iter(reader)
         for picture in pictures:
             if not self._put(Shot(reader.seconds, time.monotonic(), picture), sure=True):
                 pictures.close()  # type: ignore[attr-defined]  # a generator
                 return
+        if told := reader.repairs.told():
+            self._put(Noted(told), sure=True)
         self._put(Ended(reader.truncated), sure=True)
 
     def _pass_on(self, shots: Iterator[Shot], repairs: Repairs) -> None:
@@ -213,7 +221,10 @@ class LiveReader:
 
     def _live(self, container: Any) -> None:
         """Pass on the pictures of an open stream, once its rate is known."""
-        stream = moving_picture(container, self._address.shown)
+        chosen = choose_track(container, self._address.shown, self._track)
+        stream = chosen.stream
+        if chosen.note is not None:
+            self._put(Noted(chosen.note), sure=True)
         if self._recorder is not None:
             self._recorder.connected(stream)
         pictures = self._decoded(container, stream)

@@ -1,22 +1,53 @@
-"""What is a video among files and folders, told by names alone."""
+"""What a name tells of a file: whether it is a video, sound, or something that goes with one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.naming import natural_key
+from .frames import frame_files
 
-__all__ = ["VIDEO_EXTENSIONS", "as_address", "frame_files", "is_video"]
+__all__ = [
+    "SIDE_SUFFIXES",
+    "SOUND_SUFFIXES",
+    "VIDEO_EXTENSIONS",
+    "VIDEO_SUFFIXES",
+    "as_address",
+    "frame_files",
+    "is_video",
+]
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset([
     "mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts", "wmv", "asf", "flv", "3gp", "ogv",
     "vob", "h264", "264", "h265", "265", "hevc", "y4m", "mjpeg", "gif",
 ])
+"""Those that are cut from a file to get the name of its video."""
+_FURTHER_EXTENSIONS = frozenset([
+    "dav", "mjpg", "mjp", "m1v", "m2v", "mpv", "mpe", "m2p", "m2t", "tp", "trp", "tod", "mod", "f4v", "divx", "xvid",
+    "qt", "3g2", "3gpp", "ogm", "rm", "rmvb", "mxf", "dv", "ivf", "nut", "wtv", "avc", "h266", "266", "vvc", "av1", "obu",
+    "lrv", "insv", "ismv", "mk3d",
+])
+VIDEO_SUFFIXES = frozenset(f".{extension}" for extension in VIDEO_EXTENSIONS | _FURTHER_EXTENSIONS)
+"""Of files that are tried as videos, whatever they hold."""
+SOUND_SUFFIXES = frozenset([
+    ".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wma", ".mka", ".ac3", ".amr", ".aiff", ".aif",
+    ".au", ".caf",
+])
+SIDE_SUFFIXES = frozenset([
+    # texts, subtitles, logs, tables
+    ".txt", ".md", ".rst", ".log", ".srt", ".vtt", ".ass", ".ssa", ".smi", ".nfo", ".json", ".jsonl", ".csv", ".tsv",
+    ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".html", ".htm", ".css", ".js", ".gpx",
+    ".kml", ".nmea", ".url", ".lnk",
+    # check sums, lists of files
+    ".md5", ".sha1", ".sha256", ".sha512", ".sfv", ".par2", ".m3u", ".m3u8", ".pls", ".torrent",
+    # documents and programs
+    ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx", ".odt", ".ods", ".rtf", ".py", ".pyc", ".ipynb", ".sh",
+    ".bat", ".cmd", ".ps1", ".exe", ".dll", ".so",
+    # features, labels and models
+    ".npy", ".npz", ".h5", ".hdf5", ".mat", ".pkl", ".pt", ".pth", ".onnx", ".safetensors",
+])
+"""Of files that stand beside recordings and never are one."""
 # fmt: on
-_VIDEO_SUFFIXES = {f".{extension}" for extension in VIDEO_EXTENSIONS}
-_AUDIO_SUFFIXES = {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".opus", ".wma"}
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 
 
 def is_video(path: Path) -> bool:
@@ -27,21 +58,11 @@ def is_video(path: Path) -> bool:
     suffix = path.suffix.lower()
     if path.is_dir():
         return bool(frame_files(path))
-    if suffix in _AUDIO_SUFFIXES:
+    if suffix in SOUND_SUFFIXES:
         return not any(
-            other.suffix.lower() in _VIDEO_SUFFIXES for other in path.parent.glob("*") if other.stem == path.stem
+            other.suffix.lower() in VIDEO_SUFFIXES for other in path.parent.glob("*") if other.stem == path.stem
         )
-    return suffix in _VIDEO_SUFFIXES
-
-
-def frame_files(folder: Path) -> list[Path]:
-    """The numbered pictures that make a folder one video, in order of their numbers."""
-    pictures = [
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in _IMAGE_SUFFIXES and file.stem[-1:].isdigit() and not file.name.startswith(".")
-    ]
-    return sorted(pictures, key=lambda file: natural_key(file.name))
+    return suffix in VIDEO_SUFFIXES
 
 
 def as_address(path: Path) -> str:

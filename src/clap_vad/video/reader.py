@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import stat
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,13 +19,15 @@ import numpy as np
 from ..core.events import ASSUMED_FPS
 from ..core.timing import believed_fps, usual_step
 from ..errors import ClapError, harmless
+from .access import unreadable
 from .completeness import breaks_off
 from .containers import open_file
 from .links import leads_out
-from .names import frame_files
+from .frames import frames_in
 from .pictures import Shaper
 from .recorder import Recorder
 from .times import LONGEST_HOLE, Repairs, at_rate, check_rate, steady
+from .tracks import choose_track, moving_picture
 
 __all__ = ["VideoReader", "moving_picture", "stated_fps", "without_times"]
 
@@ -49,6 +52,7 @@ class VideoReader:
         rate: take so many pictures a second by their times, see :func:`~clap_vad.video.times.at_rate`; None takes
             every picture.
         fps: pictures a second where the source does not say (folders of frames, raw streams).
+        track: number of the video track, see :func:`~clap_vad.video.tracks.choose_track`.
 
     Attributes:
         fps: pictures a second as they are given out: ``rate``, or what the source states where its time stamps agree,
@@ -59,6 +63,7 @@ class VideoReader:
         started: when the first picture was taken, in seconds since 1970, where the file says so.
         shape: height and width of the source picture as shown (after rotation), once the first one was read.
         truncated: what is missing, as a sentence, once all was read.
+        notes: other remarks on which of its pictures are read.
         repairs: what was wrong with its time stamps so far.
 
     Pictures that differ in size from the first are scaled to it, rotation noted in the file is undone, a picture that
@@ -77,6 +82,7 @@ class VideoReader:
         colour: bool = False,
         rate: float | None = None,
         fps: float = ASSUMED_FPS,
+        track: int | None = None,
     ) -> None:
         check_rate(rate)
         self.path = path
@@ -84,6 +90,7 @@ class VideoReader:
         self.metadata: dict[str, str] = {}
         self.started: float | None = None
         self.truncated: str | None = None
+        self.notes: tuple[str, ...] = ()
         self._colour = colour
         self._shaper = Shaper(side, colour)
         self._container: Any = None
@@ -93,8 +100,9 @@ class VideoReader:
         if path.is_dir():
             pictures = self._from_folder(fps)
         else:
-            self._container = self._open()
-            self._stream = moving_picture(self._container, path)
+            self._container = open_file(path)
+            chosen = choose_track(self._container, path, track)
+            self._stream, self.notes = chosen.stream, (chosen.note,) if chosen.note else ()
             self._packets = _Packets(self._container.demux(self._stream))
             self._timed = not without_times(self._stream)
             self._longest_hole = _LONGEST_IN_WRAPPING if _wrapping(self._stream) else LONGEST_HOLE
@@ -134,14 +142,6 @@ class VideoReader:
         if self._container is not None:
             self._container.close()
             self._container = None
-
-    def _open(self) -> Any:
-        if not self.path.exists():
-            told = "a link that leads to no file; mend or remove it" if self.path.is_symlink() else "no such file"
-            raise ClapError(f"{self.path}: {told}")
-        if self.path.stat().st_size == 0:
-            raise ClapError(f"{self.path}: the file is empty; fetch it again")
-        return open_file(self.path)
 
     def _own_fps(self) -> float | None:
         """Pictures a second by what the file says and by its time stamps; None where neither tells."""
@@ -221,7 +221,12 @@ class VideoReader:
     def _from_folder(self, fps: float) -> _Timed:
         import cv2
 
-        files = frame_files(self.path)
+        try:
+            frames = frames_in(self.path)
+        except OSError as error:
+            raise ClapError(f"{self.path}: {unreadable(error)}") from None
+        files = [self.path / name for name in frames.files]
+        self.notes = (frames.note,) if frames.note else ()
         if not files:
             raise ClapError(f"{self.path}: no numbered pictures in this folder; give frames like 0001.jpg, 0002.jpg")
         broken: list[Path] = []
@@ -232,8 +237,7 @@ class VideoReader:
             )
         picture, given = None, 0
         for number, file in enumerate(files):
-            readable = file not in foreign and file.stat().st_size <= _LARGEST_PICTURE
-            data = np.fromfile(file, np.uint8) if readable else np.empty(0, np.uint8)
+            data = np.empty(0, np.uint8) if file in foreign else _bytes_of(file)
             flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
             try:
                 decoded = cv2.imdecode(data, flag) if data.size else None
@@ -252,6 +256,18 @@ class VideoReader:
             self.truncated = f"{len(broken)} {noun} could not be read, the first is {harmless(broken[0].name)}"
         if foreign:
             self.truncated = f"{self.truncated}; links that lead out of the folder are not read"
+        self.truncated = "; ".join(filter(None, (self.truncated, frames.missing))) or None
+
+
+def _bytes_of(picture: Path) -> np.ndarray:
+    """The bytes of a picture; none where it is no file, may not be read or is far too large."""
+    try:
+        status = picture.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_PICTURE:
+            return np.empty(0, np.uint8)
+        return np.fromfile(picture, np.uint8)
+    except OSError:
+        return np.empty(0, np.uint8)
 
 
 class _Packets:
@@ -316,22 +332,6 @@ def without_times(stream: Any) -> bool:
     import av
 
     return bool(stream.container.format.flags & av.format.Flags.no_timestamps.value)
-
-
-def moving_picture(container: Any, name: Path | str) -> Any:
-    """The first video stream that is no cover of an album, set to decode on one thread."""
-    import av
-
-    cover = av.stream.Disposition.attached_pic
-    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if not streams or streams[0].codec_context is None:
-        sound = bool(container.streams)
-        container.close()
-        if not sound:
-            raise ClapError(f"{name}: no stream can be found in it; it is cut short or damaged, fetch it again")
-        raise ClapError(f"{name}: holds no video stream; give a file with a moving picture")
-    streams[0].codec_context.thread_count = 1
-    return streams[0]
 
 
 def _creation_time(metadata: Mapping[str, str]) -> float | None:

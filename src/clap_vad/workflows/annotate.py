@@ -58,6 +58,7 @@ def annotate_scored(
         file,
         ScoredFrames(*known),
         rate=extractor.rate,
+        track=extractor.track,
         side=side,
         blur=blur,
         shown=lambda count: told(f"{one.path.name}, annotating {count} of {one.frames}"),

@@ -14,7 +14,7 @@ from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, find_events
 from ..core.naming import storable
 from ..errors import ClapError, harmless
 from ..features.extractor import Extractor
-from ..features.inputs import find_inputs
+from ..features.inputs import OtherFiles, find_inputs
 from ..persistence import save_npz
 from ..progress import progress_bar
 from ..reporting.annotate import DEFAULT_SIDE
@@ -69,7 +69,8 @@ def score(
 
     Returns:
         A JSON-able dict: ``run``, ``scene``, ``onnx``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``,
-        ``videos`` (see :meth:`ScoredVideo.summary`), ``skipped`` [{path, reason}], ``report``, ``scores``, ``plots``,
+        ``videos`` (see :meth:`ScoredVideo.summary`), ``skipped`` [{path, reason}], ``left_out``
+        (files of other kinds: [{kind, count, examples}]), ``report``, ``scores``, ``plots``,
         ``annotated`` (path of a video -> file), ``not_annotated`` [{path, reason}].
 
     Raises:
@@ -79,7 +80,7 @@ def score(
     judge = model if onnx is None else exported_model(onnx, model)
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
-    paths, skipped = _inputs(extractor, videos)
+    paths, skipped, left_out = _inputs(extractor, videos)
     for option, wanted in (("--scores", scores), ("--annotate", annotate), ("--plots", plots)):
         if wanted is not None:
             _refuse_equal_names(extractor, paths, option)
@@ -106,8 +107,8 @@ def score(
                     skipped.append({"path": str(path), "reason": _reason(path, error)})
                 else:
                     if report is not None or plots is not None:
-                        frames, rate = extractor.segment_frames, extractor.rate
-                        sections.append(scored_section(one, frames, limit, images=images, blur=blur, rate=rate))
+                        frames, taken = extractor.segment_frames, {"rate": extractor.rate, "track": extractor.track}
+                        sections.append(scored_section(one, frames, limit, images=images, blur=blur, **taken))
                     done.append(one)
                     if annotate is not None:
                         look: dict[str, Any] = {"side": annotate_side, "blur": blur, "told": partial(advance, 0)}
@@ -138,6 +139,7 @@ def score(
         "min_length": min_length,
         "videos": [one.summary() for one in done],
         "skipped": skipped,
+        "left_out": left_out,
         "report": None if report is None else str(report),
         "scores": None if scores is None else str(scores),
         "plots": None if plots is None else str(plots),
@@ -146,22 +148,35 @@ def score(
     }
 
 
-def _inputs(extractor: Extractor, videos: Sequence[Path]) -> tuple[list[Path], list[dict[str, str]]]:
-    """Files to score in the order given, and the links that are not followed, as entries of ``skipped``.
+def _inputs(
+    extractor: Extractor, videos: Sequence[Path]
+) -> tuple[list[Path], list[dict[str, str]], list[dict[str, Any]]]:
+    """Files to score in the order given, entries of ``skipped`` for what may be missed, and those of ``left_out``.
 
-    A missing file is reported when its turn comes, so that the rest is scored.
+    A missing file is reported when its turn comes, and a folder that holds nothing among others, so that the rest is
+    scored.
     """
     found: list[Path] = []
-    links: dict[str, str] = {}
+    passed: dict[str, str] = {}
+    others = OtherFiles()
+    failed: list[str] = []
 
-    def pass_over(link: Path, reason: str) -> None:
-        links[storable(str(link))] = reason
+    def pass_over(path: Path, reason: str) -> None:
+        passed[storable(str(path))] = reason
 
     for path in videos:
-        found += find_inputs([path], extractor, pass_over=pass_over).values() if path.is_dir() else [path]
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        try:
+            found += find_inputs([path], extractor, pass_over=pass_over, ignore=others.add).values()
+        except ClapError as error:
+            failed.append(str(error))
+            pass_over(path, str(error))
     if not found:
-        raise ClapError("no video given; name at least one file or folder")
-    return list(dict.fromkeys(found)), [{"path": link, "reason": reason} for link, reason in links.items()]
+        raise ClapError("; ".join(failed) or "no video given; name at least one file or folder")
+    skipped = [{"path": path, "reason": reason} for path, reason in passed.items()]
+    return list(dict.fromkeys(found)), skipped, others.summary()
 
 
 def _refuse_equal_names(extractor: Extractor, paths: Sequence[Path], option: str) -> None:

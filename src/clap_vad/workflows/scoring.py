@@ -265,6 +265,7 @@ def scored_section(
     images: bool,
     blur: bool,
     rate: float | None = None,
+    track: int | None = None,
 ) -> Video:
     """A scored video as a section of a page; its pictures are decoded here."""
     # matplotlib and the decoder are wanted for a report only
@@ -272,6 +273,7 @@ def scored_section(
     from ..reporting.video import pictured, video_section
 
     wanted = [event.peak_frame for event in pictured(one.events)]
+    look: dict[str, Any] = {"rate": rate, "track": track, "blur": blur, "regions": regions_of(one.events)}
     return video_section(
         one.video,
         one.scores,
@@ -281,6 +283,6 @@ def scored_section(
         threshold=threshold,
         events=one.events,
         times=one.times,
-        pictures=thumbnails(one.path, wanted, rate=rate, blur=blur, regions=regions_of(one.events)) if images else None,
+        pictures=thumbnails(one.path, wanted, **look) if images else None,
         remarks=(*([f"read in part: {one.truncated}"] if one.truncated else []), *one.notes),
     )

@@ -119,6 +119,7 @@ def watch(
         colour=extractor.colour,
         rate=extractor.rate,
         fps=extractor.fps,
+        track=extractor.track,
         wait=lambda: backoff.wait(time.monotonic()),
         recorder=recorder,
     )

@@ -1,0 +1,147 @@
+"""Which video track of a file or stream is the recording, where there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClapError
+from .containers import open_file
+
+__all__ = ["Chosen", "check_track", "choose_track", "moving_picture"]
+
+_COUNTED_PACKETS = 20_000
+_COUNTED_BYTES = 64 << 20  # of pictures at the start of a file, by which its tracks are compared
+_SAME = 0.9  # of the most pictures: what has as many counts as equal, as cameras neither begin nor end at one moment
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A video stream, set to decode on one thread.
+
+    Attributes:
+        stream: as PyAV gives it.
+        note: which of several tracks it is, as a sentence; None where there is one only.
+    """
+
+    stream: Any
+    note: str | None = None
+
+
+def check_track(track: int | None) -> None:
+    """Raise :class:`ClapError` for a number of a track below 1 (None: the one with most pictures)."""
+    if track is not None and track < 1:
+        raise ClapError(f"track is {track}; tracks are counted from 1")
+
+
+def moving_picture(container: Any, name: Path | str, track: int | None = None) -> Any:
+    """The stream of :func:`choose_track` alone."""
+    return choose_track(container, name, track).stream
+
+
+def choose_track(container: Any, name: Path | str, track: int | None = None) -> Chosen:
+    """The video track with the most pictures, or the one asked for.
+
+    Pictures are counted in a file, up to a bound behind which what the file states counts too; of a live stream its
+    stated rates are compared. Of tracks with about as many, the one with the larger picture is taken, then the first.
+    Covers of albums are no tracks.
+
+    Args:
+        container: opened by PyAV, of which nothing was read; closed where the choice fails.
+        name: the path of a file, or how a live source is called.
+        track: number of the track, from 1; None for the one with the most pictures.
+
+    Raises:
+        ClapError: there is no video, or no such track.
+    """
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    try:
+        if not readable:
+            if not container.streams:
+                raise ClapError(f"{name}: no stream can be found in it; it is cut short or damaged, fetch it again")
+            raise ClapError(f"{name}: holds no video stream; give a file with a moving picture")
+        if track is not None:
+            chosen = _numbered(streams, name, track)
+        elif len(readable) == 1:
+            chosen = readable[0]
+        else:
+            chosen = _with_most(readable, _pictures(readable, name))
+    except ClapError:
+        container.close()
+        raise
+    chosen.codec_context.thread_count = 1
+    if len(streams) == 1:
+        return Chosen(chosen)
+    others = len(streams) - 1
+    left = "the other one is" if others == 1 else f"the {others} others are"
+    return Chosen(
+        chosen,
+        f"track {streams.index(chosen) + 1} of {len(streams)} video tracks is read "
+        f"({chosen.codec_context.width} x {chosen.codec_context.height}), {left} left out; --track N chooses",
+    )
+
+
+def _numbered(streams: Sequence[Any], name: Path | str, track: int) -> Any:
+    if track > len(streams):
+        count = "1 video track" if len(streams) == 1 else f"{len(streams)} video tracks"
+        raise ClapError(f"{name}: has {count}, so there is no track {track}; give --track 1 to {len(streams)}")
+    if streams[track - 1].codec_context is None:
+        raise ClapError(f"{name}: video track {track} is in a format that cannot be decoded here; choose another one")
+    return streams[track - 1]
+
+
+def _with_most(streams: Sequence[Any], pictures: Sequence[float]) -> Any:
+    most = max(pictures)
+    equal = [stream for stream, count in zip(streams, pictures, strict=True) if count >= _SAME * most]
+    return max(
+        equal, key=lambda stream: stream.codec_context.width * stream.codec_context.height
+    )  # the first of equals
+
+
+def _pictures(streams: Sequence[Any], name: Path | str) -> list[float]:
+    """How many pictures each has, or of a live source how many a second; only their proportions count."""
+    if not isinstance(name, Path):
+        # one of whose pictures none has come yet has no size
+        return [_rate(stream) if stream.codec_context.width else 0.0 for stream in streams]
+    counted, whole = _counted(name, [stream.index for stream in streams])
+    stated = [_stated(stream) for stream in streams]
+    if whole or not all(stated):
+        return [float(count) for count in counted]
+    return [float(max(pair)) for pair in zip(counted, stated, strict=True)]
+
+
+def _rate(stream: Any) -> float:
+    rate = stream.average_rate
+    return float(rate) if rate and rate < 1000 else 1.0
+
+
+def _stated(stream: Any) -> int:
+    """How many pictures the file says a track has; 0 where it does not."""
+    if stream.frames:
+        return int(stream.frames)
+    told = next((text for key, text in stream.metadata.items() if key.upper().startswith("NUMBER_OF_FRAMES")), "")
+    return int(told) if told.isascii() and told.isdigit() else 0
+
+
+def _counted(path: Path, indices: Sequence[int]) -> tuple[list[int], bool]:
+    """Packets with something in them of each track, up to a bound, and whether the file ends before it."""
+    import av
+
+    counts, size = dict.fromkeys(indices, 0), 0
+    try:
+        with open_file(path) as container:
+            for number, packet in enumerate(container.demux(container.streams.video)):
+                size += packet.size
+                if packet.size and packet.stream_index in counts:
+                    counts[packet.stream_index] += 1
+                if number >= _COUNTED_PACKETS or size >= _COUNTED_BYTES:
+                    return list(counts.values()), False
+    except (av.FFmpegError, ValueError):
+        pass  # damaged behind: what came before is counted
+    return list(counts.values()), True
