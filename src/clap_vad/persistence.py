@@ -162,7 +162,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; raises :class:`ClapError` naming the file (and the line) when it is missing or broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ClapError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:

@@ -80,7 +80,9 @@ def prepare(name: str, source: Path, out: Path, workers: int | None, **options: 
 
 @command("create", help="Make a dataset of your own store of features and a table of videos.")
 @click.option("--store", type=_FOLDER, required=True, help="Store made by 'clap features extract' or 'import'.")
-@click.option("--videos", type=_FOLDER, required=True, help="CSV table: video,split[,scene,event,label].")
+@click.option(
+    "--videos", type=_FOLDER, required=True, help="Table with the columns video, split[, scene, event, label], as CSV."
+)
 @click.option("--frame-labels", type=_FOLDER, help="NPZ: video -> 0 or 1 per frame.")
 @click.option("--out", type=_FOLDER, required=True, help="The dataset to make.")
 @click.option("--copy", is_flag=True, help="Copy the store instead of linking to it.")
@@ -91,10 +93,12 @@ def create(store: Path, videos: Path, frame_labels: Path | None, out: Path, copy
         ("unlisted", "videos of the store are not listed and stay out"),
         ("unlabelled_test", "test videos have no frame labels and cannot be evaluated"),
         ("labels_not_listed", "videos of the frame labels are not listed"),
-        ("frame_differences", "videos have slightly more or fewer labels than frames"),
     ):
         if data[key]:
             lines.append(f"{len(data[key])} {meaning}: {', '.join(list(data[key])[:5])}")
+    if found := data["frame_differences"]:
+        first = ", ".join(f"{video} {difference:+d}" for video, difference in list(found.items())[:5])
+        lines.append(f"{len(found)} videos have slightly more (+) or fewer (-) labels than frames: {first}")
     return Output(data, "\n".join(lines))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClapError
+from ..features.naming import video_name
 from ..features.store import FeatureStore
 from ..persistence import atomic_path
 from .dataset import VideoRecord, read_videos_csv, write_videos_csv
@@ -27,8 +30,8 @@ def create_dataset(
         store: the feature store; linked to where it stands, or copied.
         videos: table ``video,split,scene,event,label``; columns after ``split`` may be left out.
         out: the new dataset's folder.
-        frame_labels: .npz, video -> 0 or 1 per frame; may leave videos out. Lengths may differ from the store's frame
-            counts by up to one segment, as decoders differ at the end of a file.
+        frame_labels: .npz, video -> 0 or 1 per frame; may leave videos out. Lengths may differ a little from the
+            store's frame counts, see :func:`~clap_vad.datasets.truth.check_lengths`.
         copy: copy the store into the dataset.
 
     Returns:
@@ -79,12 +82,32 @@ def create_dataset(
 def _check_records(file: Path, records: Sequence[VideoRecord], store: FeatureStore) -> None:
     absent = [record.video for record in records if record.video not in store]
     if absent:
+        meant = _likely(absent[0], [entry.video for entry in store.index])
         raise ClapError(
-            f"{file}: {len(absent)} of {len(records)} videos are not in {store.path} (first: '{absent[0]}'); names are "
-            "file names without extension, 'clap features info' lists them"
+            f"{file}: {len(absent)} of {len(records)} videos are not in {store.path} (first: '{absent[0]}'"
+            f"{f', perhaps {meant!r} is meant' if meant else ''}); names are file names without extension, "
+            "'clap features info' lists them"
         )
     if not any(record.split == "train" for record in records):
         raise ClapError(f"{file}: lists no training video; give at least one the split 'train'")
+
+
+def _likely(name: str, stored: Sequence[str]) -> str | None:
+    """The stored video that a name most likely means; None where none or several could be meant.
+
+    >>> _likely("a/Gate.MP4", ["gate", "yard"]), _likely("7", ["0007", "0070"])
+    ('gate', '0007')
+    """
+    wanted = _plain(name)
+    found = [video for video in stored if _plain(video) == wanted]
+    if not found and wanted.isdecimal():  # spreadsheets take the zeros off
+        found = [video for video in stored if video.isdecimal() and int(video) == int(wanted)]
+    found = found or get_close_matches(name, stored, n=1)
+    return found[0] if len(found) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", video_name(name)).casefold()
 
 
 def _copy_store(store: Path, out: Path) -> None:

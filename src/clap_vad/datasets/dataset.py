@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import ClapError, unprintable
 from ..features.store import FeatureStore, VideoIndex
 from ..persistence import atomic_path, read_json, write_json
+from ..tables.delimited import Row, number, read_table
 from .truth import read_frame_labels
 
 __all__ = [
@@ -203,44 +204,52 @@ def write_videos_csv(file: Path, records: Sequence[VideoRecord]) -> None:
 
 
 def read_videos_csv(file: Path) -> list[VideoRecord]:
-    """Read ``videos.csv``; columns after ``split`` may be left out. Raises :class:`ClapError` naming file and line."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            if not reader.fieldnames or not {"video", "split"} <= set(reader.fieldnames):
-                raise ClapError(f"{file}: header must be {','.join(VIDEOS_HEADER)!r}")
-            records = [_parse_video(file, reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        if (file.parent / "preparing.json").exists():
+    """Read ``videos.csv`` or a table of that kind as spreadsheets write it; columns after ``split`` may be left out.
+
+    Raises:
+        ClapError: the table cannot be read as :mod:`clap_vad.tables.delimited` says, a value cannot be, a video
+            stands twice or none is listed; file and line are named.
+    """
+    if not file.exists() and (file.parent / "preparing.json").exists():
+        raise ClapError(f"{file.parent}: this dataset was never finished; repeat the command that made it")
+    if not file.exists():
+        raise ClapError(f"{file}: missing; give a dataset's folder or a table {','.join(VIDEOS_HEADER)!r}")
+    rows = read_table(file, VIDEOS_HEADER, ("video", "split"))
+    records = [_parse_video(file, row) for row in rows]
+    first: dict[str, int] = {}
+    for row, record in zip(rows, records, strict=True):
+        if first.setdefault(record.video, row.line) != row.line:
             raise ClapError(
-                f"{file.parent}: this dataset was never finished; repeat the command that made it"
-            ) from None
-        raise ClapError(f"{file}: missing; give a dataset's folder or a table {','.join(VIDEOS_HEADER)!r}") from None
-    except UnicodeDecodeError:
-        raise ClapError(f"{file}: not a UTF-8 text file") from None
-    except csv.Error as error:
-        raise ClapError(f"{file}: not a readable CSV table ({error}); save it as plain comma-separated text") from None
-    names = [record.video for record in records]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ClapError(f"{file}: video '{twice}' stands twice; names must be unique")
+                f"{file}: line {row.line}: video '{record.video}' stands twice (first in line {first[record.video]}); "
+                "names must be unique"
+            )
     if not records:
         raise ClapError(f"{file}: lists no videos")
     return records
 
 
-def _parse_video(file: Path, line: int, row: dict[str, str]) -> VideoRecord:
-    video, split, label = ((row.get(key) or "").strip() for key in ("video", "split", "label"))
+def _parse_video(file: Path, row: Row) -> VideoRecord:
+    place = f"{file}: line {row.line}"
+    video, split, label = row.values["video"], row.values["split"], row.values["label"]
     if not video:
-        raise ClapError(f"{file}: line {line}: the video name is empty")
+        raise ClapError(f"{place}: the video name is empty")
     if unprintable(video):
-        raise ClapError(f"{file}: line {line}: {video!r} cannot name a video; give the name it has in the store")
-    if split not in ("train", "test"):
-        raise ClapError(f"{file}: line {line}: split is {split!r}; 'train' or 'test' is needed")
-    if label not in ("", "0", "1"):
-        raise ClapError(f"{file}: line {line}: label is {label!r}; 0, 1 or empty is needed")
-    scene, event = ((row.get(key) or "").strip() for key in ("scene", "event"))
+        raise ClapError(f"{place}: {video!r} cannot name a video; give the name it has in the store")
+    if split.lower() not in ("train", "test"):
+        raise ClapError(f"{place}: split is {split!r}; 'train' or 'test' is needed")
+    scene, event = row.values["scene"], row.values["event"]
     for what, name in (("a scene", scene), ("an event", event)):
         if unprintable(name):
-            raise ClapError(f"{file}: line {line}: {name!r} cannot name {what}; take printable characters")
-    return VideoRecord(video, split, scene, event, int(label) if label else None)
+            raise ClapError(f"{place}: {name!r} cannot name {what}; take printable characters")
+    return VideoRecord(video, split.lower(), scene, event, _parse_label(place, label))
+
+
+def _parse_label(place: str, text: str) -> int | None:
+    """0, 1 or None; ``0.0`` and ``1.0`` count, as programs write whole numbers of a column with gaps so."""
+    try:
+        value = number(text) if text else None
+    except ValueError:
+        value = -1.0
+    if value not in (None, 0.0, 1.0):
+        raise ClapError(f"{place}: label is {text!r}; 0, 1 or empty is needed")
+    return None if value is None else int(value)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import ClapError
 from ..features.lists import read_list, unique_names
+from ..tables.text import read_text, split_lines
 
 __all__ = ["find_file", "find_files", "read_lines", "read_names", "read_segment_counts"]
 
@@ -33,13 +34,8 @@ def find_file(folder: Path, what: str, patterns: Sequence[str]) -> Path:
 
 def read_lines(file: Path) -> list[tuple[int, str]]:
     """Non-empty lines of a UTF-8 text file with their numbers; raises :class:`ClapError` when there are none."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ClapError(f"{file}: no such file") from None
-    except UnicodeDecodeError:
-        raise ClapError(f"{file}: not a UTF-8 text file; give the published one") from None
-    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    text = read_text(file, "give the published one")
+    lines = [(number, line.strip()) for number, line in enumerate(split_lines(text), start=1) if line.strip()]
     if not lines:
         raise ClapError(f"{file}: holds nothing; give the published file")
     return lines

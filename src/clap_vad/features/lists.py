@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ClapError, unprintable
+from ..tables.text import read_text, split_lines
 from .naming import KNOWN_EXTENSIONS, video_name
 from .npyfile import map_npy
 
 __all__ = ["Listed", "check_tiling", "read_list", "read_nalist", "unique_names"]
 
 _EXTENSION = "|".join(sorted(KNOWN_EXTENSIONS))
-_WITH_EXTENSION = re.compile(rf"(?P<path>.*\.(?:{_EXTENSION}))\"?(?:[,;\s]+(?P<rest>.*))?", re.IGNORECASE)
-_WITH_ROWS = re.compile(r"(?P<path>.*?)[,;\s]+(?P<rest>-?\d+[,;\s]+-?\d+)")
+_QUOTED = re.compile(r'"(?P<path>(?:[^"]|"")*)"\s*(?P<rest>(?:[,;|\s].*)?)')
+_WITH_EXTENSION = re.compile(rf"(?P<path>.*\.(?:{_EXTENSION}))\"?(?:[,;|\s]+(?P<rest>.*))?", re.IGNORECASE)
+_WITH_ROWS = re.compile(r"(?P<path>.*?)[,;|\s]+(?P<rest>-?\d+[,;|\s]+-?\d+)")
 _CLIP_TIMES = re.compile(r"#(\d+)-(\d+)-(\d+)_(\d+)-(\d+)-(\d+)")
 _ENOUGH_CLIPS = 20
 _HEADERS = ("path", "video", "name", "file", "filename")
@@ -46,19 +48,18 @@ class Listed:
 def read_list(file: Path) -> list[Listed]:
     """Entries of a list file: ``path``, ``path,start,stop`` or ``path,label``, by comma or white space.
 
-    Paths may be of any machine (also Windows) and hold spaces; a heading line and blank lines are passed over.
+    Paths may be of any machine (also Windows), hold spaces and stand in double quotes; a heading line, empty lines
+    and empty rows of a spreadsheet are passed over.
 
     Raises:
         ClapError: missing file, not text, nothing in it, or a line with a range that cannot be.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise ClapError(f"{file}: no such file") from None
-    except UnicodeDecodeError:
-        raise ClapError(f"{file}: not a UTF-8 text file; give the list or the nalist that belongs there") from None
-    entries = [_parse(file, number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    if entries and re.split(r"[,;\s]", entries[0].path)[0].lower() in _HEADERS:
+    text = read_text(file, "give the list or the nalist that belongs there, saved as UTF-8")
+    lines = [(number, line.strip(" \t,;|")) for number, line in enumerate(split_lines(text), 1)]
+    if lines and re.fullmatch(r'"?sep=.?"?', lines[0][1], re.IGNORECASE):  # Excel's first line
+        lines = lines[1:]
+    entries = [_parse(file, number, line) for number, line in lines if line]
+    if entries and re.split(r'["\s,;|]', entries[0].path)[0].lower() in _HEADERS:
         entries = entries[1:]
     if not entries:
         raise ClapError(f"{file}: lists no videos")
@@ -165,10 +166,13 @@ def _is_crop(entry: Listed) -> bool:
 
 
 def _parse(file: Path, number: int, line: str) -> Listed:
-    line = line.strip('"')
+    quoted = _QUOTED.fullmatch(line)
+    if quoted:
+        line = ",".join([quoted["path"].replace('""', '"'), *re.split(r"[,;|\s]+", quoted["rest"].replace('"', ""))])
+    line = line.strip('" ,')
     match = _WITH_EXTENSION.fullmatch(line) or _WITH_ROWS.fullmatch(line)
     path, rest = (match["path"].strip(' "'), match["rest"] or "") if match else (line, "")
-    fields = re.split(r"[,;\s]+", rest.strip())
+    fields = re.split(r"[,;|\s]+", rest.strip())
     rows = None
     if len(fields) == 2 and all(re.fullmatch(r"-?\d+", field) for field in fields):
         rows = (int(fields[0]), int(fields[1]))

@@ -7,7 +7,6 @@ which the writer puts there last: a folder without it is not a store but an unfi
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from ..errors import ClapError, unprintable
 from ..persistence import read_json
+from ..tables.delimited import Row, number, read_table
 from .npyfile import map_npy
 
 __all__ = ["INDEX_HEADER", "MOST_FRAMES", "NORMALISE", "SCHEMA_VERSION", "FeatureStore", "VideoIndex"]
@@ -155,31 +155,27 @@ def _map(file: Path, ndim: int) -> np.ndarray:
 
 
 def _read_index(file: Path, rows: int) -> list[VideoIndex]:
-    try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            reader = csv.reader(handle)
-            header = next(reader, [])
-            if header[: len(INDEX_HEADER)] != INDEX_HEADER:
-                raise ClapError(f"{file}: header is {','.join(header)!r}; {','.join(INDEX_HEADER)!r} is needed")
-            entries = [_parse_index_row(file, reader.line_num, row, rows) for row in reader if row]
-    except FileNotFoundError:
-        raise ClapError(f"{file}: missing; the store cannot be read without its index") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ClapError(f"{file}: not a UTF-8 table ({error}); make the store again") from None
+    if not file.exists():
+        raise ClapError(f"{file}: missing; the store cannot be read without its index")
+    table = read_table(file, INDEX_HEADER, INDEX_HEADER, others=True)
+    entries = [_parse_index_row(file, row, rows) for row in table]
     seen: set[str] = set()
-    for entry in entries:
+    for row, entry in zip(table, entries, strict=True):
         if entry.video in seen:
-            raise ClapError(f"{file}: video '{entry.video}' stands twice; names must be unique")
+            raise ClapError(f"{file}: line {row.line}: video '{entry.video}' stands twice; names must be unique")
         seen.add(entry.video)
     return entries
 
 
-def _parse_index_row(file: Path, line: int, row: list[str], rows: int) -> VideoIndex:
+def _parse_index_row(file: Path, row: Row, rows: int) -> VideoIndex:
+    line, video = row.line, row.values["video"]
     try:
-        video, start, stop, frames = row[0], int(row[1]), int(row[2]), int(row[3])
-        fps = float(row[4]) if row[4] else None
-    except (ValueError, IndexError):
-        raise ClapError(f"{file}: line {line}: {','.join(row)!r} is not 'video,start,stop,frames,fps'") from None
+        start, stop, frames = (int(row.values[key]) for key in ("start", "stop", "frames"))
+        fps = number(row.values["fps"]) if row.values["fps"] else None
+    except ValueError:
+        raise ClapError(
+            f"{file}: line {line}: {','.join(row.values.values())!r} is not 'video,start,stop,frames,fps'"
+        ) from None
     if not video or unprintable(video):
         raise ClapError(f"{file}: line {line}: {video!r} cannot name a video; rename its file and make the store again")
     if not 0 <= start < stop <= rows:
