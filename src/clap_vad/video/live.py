@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ..core.events import ASSUMED_FPS
-from ..core.logins import hide_login
 from ..errors import ClapError
 from .address import Address
 from .containers import reason_of
@@ -163,14 +162,14 @@ class LiveReader:
         except (av.FFmpegError, ClapError) as error:
             reason = str(error) if isinstance(error, ClapError) else reason_of(error)
         except Exception as error:  # a library may raise anything on what is sent; watching goes on
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"unexpected {type(error).__name__}"  # its text may repeat the address
         finally:
             if self._recorder is not None:
                 self._recorder.lost()
         if self._stop.is_set():
             return
         again = self._wait()
-        self._put(Lost(time.time(), hide_login(reason, self._address.text), again), sure=True)
+        self._put(Lost(time.time(), reason, again), sure=True)
         self._stop.wait(again)
 
     def _read(self, path: Path) -> None:
@@ -196,7 +195,7 @@ class LiveReader:
 
     def _live(self, container: Any) -> Iterator[tuple[float, Shot]]:
         """The pictures of an open stream, once its rate is known."""
-        stream = moving_picture(container, self._address.shown)
+        stream = moving_picture(container, "the stream")
         if self._recorder is not None:
             self._recorder.connected(stream)
         shots = self._decoded(container, stream)
