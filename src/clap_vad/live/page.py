@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from ..reporting.durations import duration
 from ..reporting.page import Link, Picture, Plot, Section, Stat, Stats, Table, Text, Video, write_page
 from ..reporting.thumbnails import thumbnail_at
 from ..video.recorder import START
+from .damage import set_aside_files
 from .summary import CameraSummary, OutageRow, StoredEvent, read_summary
 
 __all__ = ["ClipPictures", "PageKeeper", "write_watch_page"]
@@ -72,6 +74,8 @@ def write_watch_page(database: Path, page: Path, pictures: ClipPictures | None =
     cameras = read_summary(database, newest=_NEWEST)
     shown = pictures or ClipPictures(database.parent)
     sections: list[Section] = [_headline(cameras)]
+    if aside := set_aside_files(database):
+        sections.append(_damaged(aside))
     if len(cameras) > 1:
         sections.append(_overview(cameras))
     for number, camera in enumerate(cameras, 1):
@@ -109,7 +113,7 @@ class PageKeeper:
             last = self._closing.is_set()
             try:
                 write_watch_page(self._database, self._page, self._pictures)
-            except (ClapError, OSError) as error:
+            except (ClapError, OSError, sqlite3.Error) as error:
                 self._tell(f"{self._page}: cannot be written ({error})")
             if not last:
                 self._closing.wait(_EVERY)
@@ -134,6 +138,12 @@ def _headline(cameras: Sequence[CameraSummary]) -> Stats:
             ),
         ),
     )
+
+
+def _damaged(files: Sequence[Path]) -> Text:
+    names = ", ".join(file.name for file in files)
+    told = f"The database was damaged and set aside as {names}. What could be read of it is on this page."
+    return Text("Damaged database", (told,))
 
 
 def _overview(cameras: Sequence[CameraSummary]) -> Table:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import ClapError
+from .damage import SetAside, fault_of, is_damage, set_aside
 
-__all__ = ["SCHEMA_VERSION", "open_database", "open_to_read"]
+__all__ = ["SCHEMA_VERSION", "begin_anew", "open_database", "open_to_read", "unreadable"]
 
 SCHEMA_VERSION = 1
 _OLDEST = (3, 37, 0)  # strict tables
+_OTHER = f"no database of watches of schema version {SCHEMA_VERSION}, which this release reads; name another file"
 _PATIENCE = 10.0  # seconds, while another process makes the same database
 
 _TABLES = (
@@ -72,12 +75,15 @@ _TABLES = (
 )
 
 
-def open_database(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """Open the database to write, and make it where there is none.
+def open_database(
+    path: Path, busy_seconds: float, told: Callable[[SetAside], None] = lambda found: None
+) -> sqlite3.Connection:
+    """Open the database to write, and make it where there is none; a damaged one is set aside first.
 
     Args:
         path: its file; two more lie beside it while it is open (``-wal``, ``-shm``).
         busy_seconds: how long a statement waits for another process that writes.
+        told: hears of a damaged file that was set aside.
 
     Raises:
         ClapError: another file, another schema version, or one that cannot be opened.
@@ -85,23 +91,44 @@ def open_database(path: Path, busy_seconds: float) -> sqlite3.Connection:
     _refuse_old_sqlite()
     until = time.monotonic() + _PATIENCE
     while True:
-        connection = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # an event that was told survives a loss of power
-            connection.execute("PRAGMA foreign_keys = ON")
-            _make_tables(connection, path)
-            return connection
-        except (sqlite3.Error, ClapError, OSError) as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, ClapError):
-                raise
+            if fault_of(path) is not None:
+                begin_anew(path, told)
+            return _opened(path, busy_seconds)
+        except (sqlite3.Error, OSError) as error:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise ClapError(f"{path}: no database can be opened there ({error}); name another file") from None
             time.sleep(0.05)
+
+
+def begin_anew(path: Path, told: Callable[[SetAside], None], sure: bool = False) -> None:
+    """Set a damaged database aside, see :func:`~clap_vad.live.damage.set_aside`.
+
+    Raises:
+        ClapError: the file says that it is no database of watches, or of another release; it stays where it is.
+        OSError, sqlite3.Error: the folder cannot be written.
+    """
+    version = _stated_version(path)
+    in_log = version == 0 and Path(f"{path}-wal").exists()  # what would tell is not in the file itself yet
+    if (version not in (None, SCHEMA_VERSION) and not in_log) or (version is None and _is_text(path)):
+        raise ClapError(f"{path}: {_OTHER}")
+    found = set_aside(path, lambda fresh: _opened(fresh, 5.0, journal="DELETE"), sure)
+    if found is not None:
+        told(found)
+
+
+def _opened(path: Path, busy_seconds: float, journal: str = "WAL") -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+        connection.execute("PRAGMA synchronous = FULL")  # an event that was told survives a loss of power
+        connection.execute("PRAGMA foreign_keys = ON")
+        _make_tables(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -114,7 +141,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         _check_version(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise ClapError(f"{path}: not a database of watches ({error}); name the database of a 'clap watch'") from None
+        raise ClapError(f"{path}: {unreadable(error)}") from None
     except ClapError:
         connection.close()
         raise
@@ -135,12 +162,39 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if version != SCHEMA_VERSION or not {"watches", "events", "outages", "timeline"} <= tables:
-        raise ClapError(
-            f"{path}: no database of watches of schema version {SCHEMA_VERSION}, which this release reads; "
-            "name another file"
+        raise ClapError(f"{path}: {_OTHER}")
+
+
+def unreadable(error: sqlite3.Error) -> str:
+    """Why a database cannot be read, and what to do."""
+    if is_damage(error):
+        return (
+            f"the database is damaged ({error}); start 'clap watch' into this folder again: it sets the file aside, "
+            "keeps what can be read and begins a new one"
         )
+    return f"not a database of watches ({error}); name the database of a 'clap watch'"
+
+
+def _stated_version(path: Path) -> int | None:
+    """The schema version in the head of a file; None where it has no head of SQLite's."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except OSError:
+        return None
+    return int.from_bytes(head[60:64]) if len(head) == 100 and head.startswith(b"SQLite format 3\0") else None
 
 
 def _refuse_old_sqlite() -> None:
     if sqlite3.sqlite_version_info < _OLDEST:
         raise ClapError(f"SQLite {sqlite3.sqlite_version}: 3.37 or newer is needed; use a newer Python or system")
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file is a text, which no damage makes of a database."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        return False
+    return all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start)

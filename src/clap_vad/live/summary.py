@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.logins import shown_address, shown_reason
 from ..core.regions import Region
+from ..errors import ClapError
 from .message import Clock
-from .schema import open_to_read
+from .schema import open_to_read, unreadable
 from .timeline import ROW_SECONDS
 
 __all__ = ["CameraSummary", "OutageRow", "StoredEvent", "read_summary"]
@@ -102,7 +104,7 @@ def read_summary(
         most_events: listed of each camera.
 
     Raises:
-        ClapError: not a database of watches.
+        ClapError: not a database of watches, or a damaged one.
     """
     db = open_to_read(path)
     try:
@@ -112,6 +114,8 @@ def read_summary(
             _camera(db, camera, clock, last, since, until, newest, bins, most_events)
             for camera, clock, last in watches.fetchall()
         ]
+    except sqlite3.Error as error:
+        raise ClapError(f"{path}: {unreadable(error)}") from None
     finally:
         db.close()
 
@@ -162,9 +166,9 @@ def _camera(
     edges, highest, mean = _binned(np.array([row[:5] for row in timeline], float).reshape(-1, 5), start, stop, bins)
     timed = [(row[7], row[2], row[8]) for row in timeline if row[7] is not None]
     return CameraSummary(
-        camera=camera,
+        camera=shown_address(camera),  # an older release may have written the row
         clock=clock,
-        source=source,
+        source=shown_address(source),
         threshold=threshold,
         reason=reason,
         seen=seen,
@@ -172,7 +176,7 @@ def _camera(
         stop=stop,
         events=count,
         newest=tuple(_event(row) for row in events),
-        outages=tuple(OutageRow(*row) for row in outages),
+        outages=tuple(OutageRow(*row, shown_reason(reason)) for *row, reason in outages),
         seconds=sum(row[1] for row in timeline),
         frames=sum(row[5] for row in timeline),
         dropped_frames=sum(row[6] for row in timeline),

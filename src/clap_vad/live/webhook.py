@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import ClapError
+from ..video.timed_socket import TimedSocket
 from .backoff import Backoff
-from .timed_socket import TimedSocket
 
 __all__ = ["Webhook"]
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.logins import without_login
+from ..core.addresses import SCHEMES, AddressParts, looks_like_address, split_address
+from ..core.logins import shown_parts
 from ..errors import ClapError
 from .containers import stream_options
 from .names import as_address
 
 __all__ = ["Address"]
 
-_STREAMS = "rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "srt", "tcp"
 _CAMERA = re.compile(r"camera:([0-9]+)|/dev/video([0-9]+)")
+_LIKE_PATH = re.compile(r"[^@:=&\x00-\x1f]+")  # what may be repeated of a text that is nothing
 
 
 @dataclass(frozen=True)
@@ -23,42 +24,44 @@ class Address:
 
     Attributes:
         text: as FFmpeg takes it, with a login where there is one: never to be shown.
-        shown: the same without login.
+        shown: what may be shown of it, see :func:`~clap_vad.core.logins.shown_address`.
         live: whether it goes on by itself, so that what is not taken in time is lost.
         device: FFmpeg's name for the kind of device; None for none.
         path: the file or folder it is, else None.
+        parts: of an address on a network, else None.
     """
 
-    text: str
+    text: str = field(repr=False)
     shown: str
     live: bool
     device: str | None = None
     path: Path | None = None
+    parts: AddressParts | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, source: str) -> Address:
         """The address that a user wrote: ``rtsp://...``, ``camera:0``, ``/dev/video0``, or a path.
 
         Raises:
-            ClapError: neither a known kind of address nor a file.
+            ClapError: neither a known kind of address nor a file, or an address whose parts are not certain. The
+                sentence repeats no login.
 
         >>> Address.of("rtsp://me:secret@cam.lan/1?token=7").shown
-        'rtsp://cam.lan/1?token=...'
+        'rtsp://cam.lan/1?...'
         """
-        if camera := _CAMERA.fullmatch(source):
+        if camera := _CAMERA.fullmatch(source.strip()):
             device = f"/dev/video{camera[1] or camera[2]}"
             return cls(device, device, True, "v4l2")
-        scheme = source.partition("://")[0].lower() if "://" in source else ""
-        if scheme in _STREAMS:
-            return cls(source, without_login(source), True)
         path = Path(source)
-        if scheme or not source or not path.exists():
-            kinds = ", ".join(f"{name}://" for name in _STREAMS[:6])
-            raise ClapError(
-                f"{without_login(source)}: no such file, and no address of a stream; give a file, "
-                f"camera:0, or one of {kinds}..."
-            )
-        return cls(as_address(path), source, False, path=path)
+        if "://" not in source and source and _exists(path):
+            return cls(as_address(path), source, False, path=path)
+        if looks_like_address(source):
+            parts = split_address(source)
+            if parts.scheme in SCHEMES:
+                return cls(parts.joined(), shown_parts(parts), True, parts=parts)
+        told = f"{source}: " if _LIKE_PATH.fullmatch(source) else ""
+        kinds = ", ".join(f"{name}://" for name in SCHEMES[:6])
+        raise ClapError(f"{told}no such file, and no address of a stream; give a file, camera:0, or one of {kinds}...")
 
     def options(self, patience: float) -> dict[str, str]:
         """What FFmpeg is told when it opens this, so that a dead connection is noticed within ``patience`` seconds."""
@@ -66,6 +69,13 @@ class Address:
             return {}
         options = stream_options()
         microseconds = str(round(patience * 1e6))
-        if self.text.lower().startswith("rtsp"):
+        if self.text.startswith("rtsp"):
             return {**options, "rtsp_transport": "tcp", "timeout": microseconds}
         return {**options, "rw_timeout": microseconds}
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        return False

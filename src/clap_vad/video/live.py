@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..core.events import ASSUMED_FPS
-from ..core.logins import hide_login
 from ..core.timing import believed_fps, usual_step
 from ..errors import ClapError
 from .address import Address
@@ -180,14 +179,14 @@ class LiveReader:
         except (av.FFmpegError, ClapError) as error:
             reason = str(error) if isinstance(error, ClapError) else reason_of(error)
         except Exception as error:  # a library may raise anything on what is sent; watching goes on
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"unexpected {type(error).__name__}"  # its text may repeat the address
         finally:
             if self._recorder is not None:
                 self._recorder.lost()
         if self._stop.is_set():
             return
         again = self._wait()
-        self._put(Lost(time.monotonic(), hide_login(reason, self._address.text), again), sure=True)
+        self._put(Lost(time.monotonic(), reason, again), sure=True)
         self._stop.wait(again)
 
     def _read(self, path: Path) -> None:
@@ -221,7 +220,7 @@ class LiveReader:
 
     def _live(self, container: Any) -> None:
         """Pass on the pictures of an open stream, once its rate is known."""
-        chosen = choose_track(container, self._address.shown, self._track)
+        chosen = choose_track(container, "the stream", self._track)
         stream = chosen.stream
         if chosen.note is not None:
             self._put(Noted(chosen.note), sure=True)

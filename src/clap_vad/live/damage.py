@@ -1,0 +1,172 @@
+"""A damaged database of watches is set aside under a new name, and what can be read of it goes into a new one.
+
+A torn write to a card, a bad sector or a program that writes into the file spoils pages of it. Nothing is deleted: the
+damaged file stays beside the new one, for whoever can mend it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["SetAside", "fault_of", "identity", "is_damage", "set_aside", "set_aside_files"]
+
+_CORRUPT, _NOT_A_DATABASE = 11, 26  # SQLITE_CORRUPT, SQLITE_NOTADB
+_TABLES = ("watches", "events", "outages", "timeline")
+_BESIDE = ("-wal", "-shm")
+_MARK = ".damaged-"
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """The damaged file under its new name, and how many rows of it the new database took over, ``watches`` of them."""
+
+    path: Path
+    rows: int
+    watches: int
+
+    def sentence(self, database: Path) -> str:
+        """For the operator."""
+        return (
+            f"{database}: the database is damaged; it was set aside as {self.path.name} and a new one was begun with "
+            f"the {self.rows} rows that could be read"
+        )
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite says that the file itself is spoilt, and not that it is locked, full or forbidden."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in (_CORRUPT, _NOT_A_DATABASE)
+
+
+def fault_of(path: Path, thorough: bool = False) -> str | None:
+    """What is damaged in a database, None where nothing is found.
+
+    Args:
+        path: its file; a missing or empty one has no fault.
+        thorough: look at the indices too.
+
+    Raises:
+        sqlite3.Error: it cannot be looked at, for another reason than damage.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return None
+    check = "integrity_check" if thorough else "quick_check"
+    db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
+    try:
+        (found,) = db.execute(f"PRAGMA {check}(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        return str(error)
+    finally:
+        db.close()
+    return None if found == "ok" else str(found)
+
+
+def set_aside(path: Path, make: Callable[[Path], sqlite3.Connection], sure: bool = False) -> SetAside | None:
+    """Give a damaged database a new name, and put a new one in its place.
+
+    Several processes may find the damage at the same time: one acts, the others find the new file.
+
+    Args:
+        path: the database. The caller has closed its own connection to it.
+        make: makes an empty database at a path, and opens it.
+        sure: a statement has failed on the damage, so that the check need not find it.
+
+    Returns:
+        None where it is not damaged, or no longer.
+
+    Raises:
+        OSError, sqlite3.Error: the folder cannot be written.
+    """
+    before = identity(path)
+    with _alone(path):
+        if before != identity(path) or (not sure and fault_of(path) is None):
+            return None
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        fresh = path.with_name(f".{path.name}.new")
+        for old in (fresh, *(Path(f"{fresh}{end}") for end in _BESIDE)):
+            old.unlink(missing_ok=True)
+        db = make(fresh)
+        try:
+            rows = _take_over(path, db)
+            (watches,) = db.execute("SELECT count(*) FROM watches").fetchone()
+        finally:
+            db.close()
+        aside = _free_name(path, stamp)
+        try:
+            os.link(path, aside)  # so that there is a database at every moment
+        except OSError:  # a file system without links
+            path.rename(aside)
+        for end in _BESIDE:
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{path}{end}").rename(f"{aside}{end}")
+        fresh.replace(path)
+        return SetAside(aside, rows, watches)
+
+
+def set_aside_files(path: Path) -> list[Path]:
+    """The damaged files that were set aside for a database, oldest first."""
+    start, end = f"{path.stem}{_MARK}", path.suffix
+    try:
+        return sorted(file for file in path.parent.iterdir() if file.name.startswith(start) and file.suffix == end)
+    except OSError:
+        return []
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time; the system lets go of the lock of one that is killed."""
+    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _free_name(path: Path, stamp: str) -> Path:
+    number = 1
+    while True:
+        more = "" if number == 1 else f"-{number}"
+        found = path.with_name(f"{path.stem}{_MARK}{stamp}{more}{path.suffix}")
+        if not found.exists():
+            return found
+        number += 1
+
+
+def _take_over(path: Path, into: sqlite3.Connection) -> int:
+    """Copy each table up to where it cannot be read; how many rows that were."""
+    rows = 0
+    try:
+        damaged = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
+    except sqlite3.Error:
+        return 0
+    damaged.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        into.execute("BEGIN")
+        for table in _TABLES:
+            with contextlib.suppress(sqlite3.Error):
+                for row in damaged.execute(f"SELECT * FROM {table}"):
+                    with contextlib.suppress(sqlite3.Error):  # a row that the table does not take
+                        places = ", ".join("?" * len(row))
+                        rows += into.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row).rowcount
+        into.execute("COMMIT")
+    finally:
+        damaged.close()
+    return rows
