@@ -13,10 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from clap_vad.cli.main import cli
+from clap_vad.core.events import find_events
 from clap_vad.core.moments import Normaliser
+from clap_vad.core.timing import FrameTimes
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.features.extractor import make_extractor
+from clap_vad.reporting.overlay import Overlay, ScoredFrames
 from odd_videos import KINDS, make
 
 SETTINGS = {"rows": 2, "cols": 2, "side": 96}
@@ -155,3 +158,27 @@ def test_a_huge_picture_needs_bounded_memory(folder):
     )
     done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True)
     assert 33 < float(done.stdout) < 400
+
+
+def test_one_clock_in_the_terminal_in_json_and_on_the_page(folder, run, tmp_path):
+    words = ("score", run, folder / "time_hole.mp4", "--threshold", 0.3, "--report", tmp_path / "a.html")
+    code, result, _ = told(*words)
+    (event,) = result["videos"][0]["events"]
+    assert code == 0 and (event["start_seconds"], event["stop_seconds"]) == pytest.approx((2.4, 64.8))
+    assert result["videos"][0]["seconds"] == pytest.approx(66.0)
+    terminal = CliRunner().invoke(cli, [*map(str, words)]).stdout
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    for moment in ("00:02.4", "01:04.8"):
+        assert moment in terminal and moment in page
+    assert "01:06.0 long" in page and "01:00" in page  # the axis of its curve goes on behind the hole
+
+
+def test_the_bar_of_an_annotated_video_runs_by_the_same_clock(tmp_path):
+    times = FrameTimes(np.array([0, 32]), np.array([0.0, 61.6]), np.array([0.0, 1.6]), 64, 63.2)
+    events = find_events(np.array([0.1, 0.1, 0.9, 0.9]), threshold=0.5, frames=64, fps=20.0, times=times)
+    known = ScoredFrames(np.array([0.1, 0.1, 0.9, 0.9]), 64, 20.0, 16, 0.5, events, {}, times)
+    overlay = Overlay(known, (48, 64), side=480, blur=False)
+    bars = [overlay.draw(np.zeros((48, 64, 3), np.uint8), frame, float(times.start(frame))) for frame in (31, 32)]
+    played = [int(np.flatnonzero((bar[-30:] != overlay._calm[-30:]).any((0, 2))).max(initial=0)) for bar in bars]
+    across = bars[0].shape[1]
+    assert played[0] < 0.04 * across and played[1] > 0.96 * across

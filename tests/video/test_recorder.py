@@ -150,6 +150,35 @@ def test_the_past_is_bounded_in_seconds_and_in_bytes(tmp_path, render, told):
             assert recorder._bytes == sum(packet.size for _, packet in recorder._kept) <= _LARGEST_PAST
 
 
+@pytest.mark.parametrize("fault", ["one far ahead", "one far behind", "jump", "shown far ahead"])
+def test_false_stamps_neither_stretch_a_clip_nor_end_it(tmp_path, render, told, fault):
+    video = render(tmp_path / "a.mp4", numbered(110), options={"bf": "0", "g": "20", "crf": "4"})
+    recorder = Recorder(3.0, told.append)
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        recorder.connected(stream)
+        ticks = round(1 / (FPS * stream.time_base))
+        clip = None
+        for number, packet in enumerate(part for part in container.demux(stream) if part.size):
+            came = number / FPS
+            far = {"one far ahead": 37_600, "one far behind": -9_000, "shown far ahead": 500}.get(fault, 37_600)
+            false = number >= 60 if fault == "jump" else number % 30 == 15
+            packet.pts = packet.dts = number * ticks
+            if false:
+                packet.pts += far * FPS * ticks
+                packet.dts = packet.dts if fault == "shown far ahead" else packet.pts
+            if number == 40:
+                clip = recorder.begin(tmp_path / "clips", "one", 1.0)
+            if number == 80:
+                recorder.end(clip, 85 / FPS)
+            recorder.add(came, packet)
+    assert told == [] and clip.exists()
+    with av.open(str(clip)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert len(times) >= 60
+    np.testing.assert_allclose(np.diff(times), 1 / FPS, atol=0.021)
+
+
 def test_nothing_can_be_recorded_without_a_stream_or_a_key_frame(tmp_path, told):
     recorder = Recorder(2.0, told.append)
     assert recorder.begin(tmp_path, "clip", 0.0) is None
@@ -157,6 +186,31 @@ def test_nothing_can_be_recorded_without_a_stream_or_a_key_frame(tmp_path, told)
     recorder.close()
     assert told == ["clip: no clip of this event, no stream is there that a clip can be made of"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_frame_minutes_back_begins_a_clip_and_one_beyond_the_bound_is_told(tmp_path, render, told):
+    video = render(tmp_path / "a.mp4", numbered(110), options={"bf": "0", "g": "1000", "sc_threshold": "0"})
+    recorder, clips = Recorder(2.0, told.append), []
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        recorder.connected(stream)
+        for number, packet in enumerate(part for part in container.demux(stream) if part.size):
+            recorder.add(2.0 * number, packet)  # key frames 220 s apart
+        clips.append(recorder.begin(tmp_path, "one", 200.0))
+        recorder.end(clips[0], 0.0)
+        recorder.close()
+        assert told == [] and len(numbers_in(clips[0])) == 110
+        recorder.connected(stream)
+        large = av.Packet(5 << 20)
+        large.time_base = stream.time_base
+        for number in range(40):
+            large.is_keyframe, large.pts = number == 0, number
+            recorder.add(1000.0 + number, large)
+            large = av.Packet(5 << 20)
+            large.time_base = stream.time_base
+        assert recorder.begin(tmp_path, "two", 1039.0) is None
+    (sentence,) = told
+    assert sentence.startswith("two: no clip of this event, its last key frame lies more than 64 MB back")
 
 
 def test_a_folder_that_cannot_be_made_is_told_and_the_next_clip_is_written(tmp_path, render, told):
