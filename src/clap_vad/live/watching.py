@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.ongoing import Change, OngoingEvents
 from ..core.regions import Region, peak_region
+from ..core.timing import hole_after
 from ..detector.model import Model
 from ..detector.stream import StreamScorer
 from ..errors import ClapError
@@ -17,8 +18,6 @@ from ..features.video_extractor import SegmentMaker, VideoExtractor
 from ..video.live import Connected, Ended, Item, Lost, Shot
 
 __all__ = ["ScoredSegment", "Watching"]
-
-_HOLE = 1.0  # seconds between two pictures after which they are no neighbours
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class ScoredSegment:
 class Watching:
     """Takes in what a :class:`~clap_vad.video.live.LiveReader` hands over.
 
-    Segments never reach over a hole (a lost connection, dropped pictures, more than a second without one): behind it a
+    Segments never reach over a hole (a lost connection, dropped pictures, a second or three usual steps without one): behind it a
     new segment begins and scores look back no further, so what is scored is what the model knows.
 
     Args:
@@ -78,7 +77,7 @@ class Watching:
         return self._events.finish()
 
     def _picture(self, shot: Shot) -> tuple[ScoredSegment | None, list[Change]]:
-        if shot.seconds - self._last > max(_HOLE, 3 / self._fps):
+        if shot.seconds - self._last > hole_after(1 / self._fps):
             self._break()
         if self._maker is None:
             self._maker = self._extractor.maker(self._fps)
