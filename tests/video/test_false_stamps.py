@@ -108,15 +108,16 @@ def test_one_stamp_far_ahead_is_one_picture_s_fault_in_any_container(tmp_path, n
     assert reader.fps == FPS and "1 time stamp far off" in reader.repairs.told()
 
 
+@pytest.mark.parametrize("guess", [100, 1000])
 @pytest.mark.parametrize("fps", [0.2, 1, 5, 12.5, 29.97, 60, 120])
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
-def test_the_rate_comes_from_the_stamps_where_the_container_does_not_know_it(tmp_path, name, fps):
+def test_the_rate_comes_from_the_stamps_where_the_container_does_not_know_it(tmp_path, name, fps, guess):
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, COUNT)
     base = 1000 if name == "a.mkv" else 90_000
     stamps = np.rint((np.arange(COUNT) + 1 + jitter) / fps * base).astype(int).tolist()
     path = tmp_path / name
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=1000, options={"bf": "0"})
+        stream = container.add_stream("mpeg4", rate=guess, options={"bf": "0"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for number, stamp in enumerate(stamps):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number, np.uint8), "rgb24")
