@@ -26,6 +26,7 @@ from .packets import whole_pictures
 from .pictures import Shaper
 from .reader import VideoReader, moving_picture, stated_fps, without_times
 from .recorder import Recorder
+from .snapshots import SnapshotCamera, polled_shots
 from .times import Clock, at_rate
 from .walltime import WallTime
 
@@ -94,6 +95,7 @@ class LiveReader:
         fps: pictures a second where the source does not say and its time stamps do not tell.
         wait: asked after each loss how many seconds to wait before the next try.
         recorder: is given all packets, for clips.
+        poll: seconds between two requests to a camera that gives one picture per request; None finds a value.
     """
 
     def __init__(
@@ -106,11 +108,14 @@ class LiveReader:
         fps: float = ASSUMED_FPS,
         wait: Callable[[], float] = lambda: 1.0,
         recorder: Recorder | None = None,
+        poll: float | None = None,
     ) -> None:
         self._address, self._side, self._colour, self._rate, self._fps = address, side, colour, rate, fps
         self._wait, self._recorder = wait, recorder
         self._items: queue.Queue[Item] = queue.Queue(_HELD)
         self._stop = threading.Event()
+        asked = address.parts if address.may_be_asked else None
+        self._snapshots = None if asked is None else SnapshotCamera(asked, poll, self._stop)
         self._dropped = 0
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="clap live reader")
@@ -155,10 +160,13 @@ class LiveReader:
 
         reason = "the stream ended"
         try:
-            options, patience = self._address.options(_PATIENCE), (_PATIENCE, _PATIENCE)
-            form = self._address.device
-            with av.open(self._address.text, format=form, options=options, timeout=patience) as container:
-                self._pass_on(self._live(container))
+            if self._snapshots is not None and self._snapshots.connect():
+                self._pass_on(self._polled(self._snapshots))
+            else:
+                options, patience = self._address.options(_PATIENCE), (_PATIENCE, _PATIENCE)
+                form = self._address.device
+                with av.open(self._address.text, format=form, options=options, timeout=patience) as container:
+                    self._pass_on(self._live(container))
         except (av.FFmpegError, ClapError) as error:
             reason = str(error) if isinstance(error, ClapError) else reason_of(error)
         except Exception as error:  # a library may raise anything on what is sent; watching goes on
@@ -211,6 +219,14 @@ class LiveReader:
         wall.settle([stamp for stamp, _ in first], [shot.seconds for _, shot in first])
         self._put(Connected(wall(*_stamp_and_hour(first[0])), fps), sure=True)
         timed = ((wall(*_stamp_and_hour(entry)), entry[1]) for entry in _chained(first, shots))
+        yield from at_rate(timed, self._rate) if self._rate else timed
+
+    def _polled(self, camera: SnapshotCamera) -> Iterator[tuple[float, Shot]]:
+        """The pictures of a camera that gives one per request."""
+        shaper = Shaper(self._side, self._colour)
+        self._put(Connected(time.time(), self._rate or camera.fps), sure=True)
+        shots = polled_shots(camera, shaper, self._recorder)
+        timed = ((snapshot.at, Shot(snapshot.at, snapshot.arrived, picture)) for snapshot, picture in shots)
         yield from at_rate(timed, self._rate) if self._rate else timed
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[tuple[float, Shot]]:
