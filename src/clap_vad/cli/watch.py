@@ -9,6 +9,7 @@ import click
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
 from ..core.ongoing import DEFAULT_MAX_LENGTH
+from ..errors import ClapError
 from .command import Output, command, say
 from .extractor_options import here_options
 
@@ -54,11 +55,22 @@ _FILE = click.Path(path_type=Path)
 @click.option("--before", type=float, default=5.0, show_default=True, help="Seconds of a clip before its event.")
 @click.option("--after", type=float, default=5.0, show_default=True, help="Seconds of a clip behind its event.")
 @click.option("--webhook", envvar="CLAP_WEBHOOK", help="URL to post each event to, as JSON without pictures.")
+@click.option(
+    "--poll",
+    type=float,
+    metavar="SECONDS",
+    help="For a camera that gives one picture per request (http://.../snap.jpg): time between two requests.  [default: "
+    "by how often the picture changes, at most 5 a second]",
+)
 @click.option("--seconds", type=float, help="Stop after so many seconds.")
 @here_options
 def watch(run: Path, source: str, **options: Any) -> Output:
     """Watch, and say in the end what was seen."""
+    from ..core.addresses import looks_like_address
     from ..workflows.watch import watch as watch_source
+
+    if looks_like_address(str(run)):
+        raise ClapError("RUN is an address; give the model's folder first, then the address: clap watch RUN SOURCE")
 
     result = watch_source(run, source, tell=say, **options)
     return Output(result, _text(result))

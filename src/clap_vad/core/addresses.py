@@ -1,7 +1,7 @@
 """Addresses on a network, taken apart by a strict grammar, so that it is certain which part of one is the login.
 
-A sign that should have been escaped can make a part of a password look like the host. Where that is possible the address
-is refused. No sentence here repeats any part of an address but the one sign that has to be escaped.
+A sign that should have been escaped can make a part of a password look like the host. Where that is possible the
+address is refused. No sentence here repeats any part of an address but the one sign that has to be escaped.
 """
 
 from __future__ import annotations

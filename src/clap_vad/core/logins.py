@@ -1,7 +1,7 @@
 """What is shown of an address: built from parts known to be harmless. Nothing that may be a secret is copied.
 
-Scheme, host and port are shown, of path and query only what a list of words from cameras' manuals and short numbers make
-up. Three dots stand for the rest. So it does not matter where a camera expects its login, or how it is spelt.
+Scheme, host and port are shown, of path and query only what a list of words from cameras' manuals and short numbers
+make up. Three dots stand for the rest. So it does not matter where a camera expects its login, or how it is spelt.
 """
 
 from __future__ import annotations
@@ -15,21 +15,44 @@ __all__ = ["shown_address", "shown_parts", "shown_reason"]
 
 _DOTS = "..."
 
-# fmt: off
-_WORDS = frozenset(["a", "act", "action", "alarm", "amp", "api", "app", "asf", "asp", "audio", "av", "avi", "aux", "axis", "b", "bcs", "bin", "bmp", "bcast", "c", "cam", "camera", "cameras", "cap", "capture", "cgi", "ch", "chan", "channel", "channels", "channelid", "cif", "cmd", "codec", "config", "control", "current", "d1", "data", "def", "default", "defaultprimary", "defaultsecondary", "dms", "dvr", "encoder", "faststream", "feed", "fhd", "first", "flv", "frame", "fcgi", "full", "get", "getdata", "getimage", "getsnapshot", "getstream", "gif", "h264", "h264main", "h264major", "h264minor", "h264preview", "h264sub", "h265", "h265preview", "h26x", "half", "hd", "hevc", "hi", "high", "hls", "ids", "image", "images", "img", "index", "input", "inst", "ip", "ipcam", "isapi", "jpeg", "jpg", "js", "js265", "last", "lo", "low", "live", "livech", "livestream", "livestreaming", "m3u8", "main", "mainstream", "major", "media", "mediainput", "medialivestream", "mediaprofile", "mid", "minor", "mjpeg", "mjpg", "mobile", "mobotix", "motion", "mov", "mp4", "mpeg", "mpeg2", "mpeg4", "mpeg4cif", "mpg", "multicast", "mux", "nph", "nphmotionjpeg", "nvr", "nvc", "once", "oneshotimage", "onvif", "onvifsnapshot", "open", "output", "photo", "php", "picture", "pic", "pics", "play", "playback", "png", "preview", "primary", "profile", "profilesvc", "psia", "pub", "push", "quad", "raw", "real", "realmonitor", "realstream", "record", "recording", "rtmp", "rtp", "rtpvideo", "rtsp", "rtspstream", "s", "sav", "sd", "sdp", "sec", "second", "secondary", "server", "service", "services", "shot", "smp", "snap", "snapfull", "snappicture", "snapshot", "sms", "source", "src", "static", "still", "stream", "streaming", "streamingsetting", "streams", "sub", "substream", "svc", "tcp", "third", "tmp", "tmpfs", "track", "trackid", "tracks", "ts", "tunnel", "ucast", "udp", "unicast", "url", "v", "vga", "video", "videofeed", "videoinput", "videomain", "videos", "videostream", "videosub", "view", "viewer", "vod", "web", "webcam", "webcapture", "webm", "ws", "x", "y", "1080p", "720p", "480p", "360p", "4k", "264", "265"])
+_MANUALS = """
+1080p 264 265 360p 480p 4k 720p a act action alarm amp api app asf asp audio aux av avi axis b bcast bcs bin bmp c cam
+camera cameras cap capture cgi ch chan channel channelid channels cif cmd codec config control current d1 data def
+default defaultprimary defaultsecondary dms dvr encoder faststream fcgi feed fhd first flv frame full get getdata
+getimage getsnapshot getstream gif h264 h264main h264major h264minor h264preview h264sub h265 h265preview h26x half hd
+hevc hi high hls ids image images img index input inst ip ipcam isapi jpeg jpg js js265 last live livech livestream
+livestreaming lo low m3u8 main mainstream major media mediainput medialivestream mediaprofile mid minor mjpeg mjpg
+mobile mobotix motion mov mp4 mpeg mpeg2 mpeg4 mpeg4cif mpg multicast mux nph nphmotionjpeg nvc nvr once oneshotimage
+onvif onvifsnapshot open output photo php pic pics picture play playback png preview primary profile profilesvc psia
+pub push quad raw real realmonitor realstream record recording rtmp rtp rtpvideo rtsp rtspstream s sav sd sdp sec
+second secondary server service services shot smp sms snap snapfull snappicture snapshot source src static still
+stream streaming streamingsetting streams sub substream svc tcp third tmp tmpfs track trackid tracks ts tunnel ucast
+udp unicast url v vga video videofeed videoinput videomain videos videostream videosub view viewer vod web webcam
+webcapture webm ws x y
+"""
+_WORDS = frozenset(_MANUALS.split())
 """Words of paths in manuals of cameras and servers, in small letters."""
 
-_KEYS = frozenset(["action", "audio", "bitrate", "camera", "cameraid", "cam", "ch", "chan", "channel", "channelid", "channelno", "chn", "cmd", "codec", "compression", "coding", "fps", "frame", "framerate", "h26x", "height", "inst", "line", "listen", "media", "mode", "number", "profile", "proto", "protocol", "quality", "rate", "res", "resolution", "size", "source", "src", "stream", "streamid", "streamno", "streamtype", "subtype", "subtype", "track", "trackid", "transport", "transportmode", "type", "unicast", "unit", "video", "videocodec", "videoenabled", "view", "viewno", "width"])
+_PARAMETERS = """
+action audio bitrate cam camera cameraid ch chan channel channelid channelno chn cmd codec coding compression fps
+frame framerate h26x height inst line listen media mode number profile proto protocol quality rate res resolution size
+source src stream streamid streamno streamtype subtype track trackid transport transportmode type unicast unit video
+videocodec videoenabled view viewno width
+"""
+_KEYS = frozenset(_PARAMETERS.split())
 """Names of query parameters whose value may be shown where it is a word of the list, a short number or a size."""
 
 _LONG_KEYS = frozenset(
-    ["buffer_size", "fifo_size", "latency", "overrun_nonfatal", "pkt_size", "reuse", "rw_timeout", "stimeout", "timeout", "ttl"]
+    ("buffer_size", "fifo_size", "latency", "overrun_nonfatal", "pkt_size", "reuse", "timeout", "ttl")
 )
 """Names of FFmpeg's own parameters, which are longer numbers."""
 
-_FLAGS = frozenset(["real_stream", "realstream", "enablesrtp", "listen", "tcp", "udp", "multicast", "unicast", "onvif"])
-_VALUES = frozenset(["true", "false", "yes", "no", "on", "off", "auto", "listener", "caller", "rendezvous", "onvif", "unicast", "multicast", "rtsp", "tcp", "udp", "snapshot", "stream", "snap", "full", "half"])
-# fmt: on
+_FLAGS = frozenset(("real_stream", "realstream", "enablesrtp", "listen", "tcp", "udp", "multicast", "unicast", "onvif"))
+_OTHER_VALUES = """
+auto caller false full half listener multicast no off on onvif rendezvous rtsp snap snapshot stream tcp true udp
+unicast yes
+"""
+_VALUES = frozenset(_OTHER_VALUES.split())
 
 _NUMBER = re.compile(r"[0-9]{1,3}")
 _CHANNEL = re.compile(r"[0-9]{1,4}")  # 1601 is the first stream of a recorder's sixteenth channel

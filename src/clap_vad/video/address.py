@@ -63,6 +63,11 @@ class Address:
         kinds = ", ".join(f"{name}://" for name in SCHEMES[:6])
         raise ClapError(f"{told}no such file, and no address of a stream; give a file, camera:0, or one of {kinds}...")
 
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether it may be one that gives one picture per request."""
+        return self.parts is not None and self.parts.scheme in ("http", "https")
+
     def options(self, patience: float) -> dict[str, str]:
         """What FFmpeg is told when it opens this, so that a dead connection is noticed within ``patience`` seconds."""
         if self.device is not None:

@@ -29,6 +29,7 @@ from .packets import whole_pictures
 from .pictures import Shaper
 from .reader import VideoReader, stated_fps, without_times
 from .recorder import Recorder
+from .snapshots import SnapshotCamera, polled_shots
 from .times import Repairs, at_rate, steady
 from .tracks import choose_track
 
@@ -109,6 +110,7 @@ class LiveReader:
         fps: pictures a second where the source does not say and its time stamps do not tell.
         wait: asked after each loss how many seconds to wait before the next try.
         recorder: is given all packets, for clips.
+        poll: seconds between two requests to a camera that gives one picture per request; None finds a value.
     """
 
     def __init__(
@@ -122,12 +124,15 @@ class LiveReader:
         track: int | None = None,
         wait: Callable[[], float] = lambda: 1.0,
         recorder: Recorder | None = None,
+        poll: float | None = None,
     ) -> None:
         self._address, self._side, self._colour, self._rate, self._fps = address, side, colour, rate, fps
         self._track = track
         self._wait, self._recorder = wait, recorder
         self._items: queue.Queue[Item] = queue.Queue(_HELD)
         self._stop = threading.Event()
+        asked = address.parts if address.may_be_asked else None
+        self._snapshots = None if asked is None else SnapshotCamera(asked, poll, self._stop)
         self._dropped = 0
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="clap live reader")
@@ -172,10 +177,13 @@ class LiveReader:
 
         reason = "the stream ended"
         try:
-            options, patience = self._address.options(_PATIENCE), (_PATIENCE, _PATIENCE)
-            form = self._address.device
-            with av.open(self._address.text, format=form, options=options, timeout=patience) as container:
-                self._live(container)
+            if self._snapshots is not None and self._snapshots.connect():
+                self._polled(self._snapshots)
+            else:
+                options, patience = self._address.options(_PATIENCE), (_PATIENCE, _PATIENCE)
+                form = self._address.device
+                with av.open(self._address.text, format=form, options=options, timeout=patience) as container:
+                    self._live(container)
         except (av.FFmpegError, ClapError) as error:
             reason = str(error) if isinstance(error, ClapError) else reason_of(error)
         except Exception as error:  # a library may raise anything on what is sent; watching goes on
@@ -249,8 +257,21 @@ class LiveReader:
             (when := taken(seconds, arrived), Shot(when, arrived, picture))
             for seconds, (arrived, picture) in _chained(begun, even)
         )
+        self._even(shots, repairs)
+
+    def _polled(self, camera: SnapshotCamera) -> None:
+        """Pass on the pictures of a camera that gives one per request."""
+        self._put(Connected(time.monotonic(), self._rate or camera.fps), sure=True)
+        shots = (
+            (arrived, Shot(arrived, arrived, picture))
+            for arrived, picture in polled_shots(camera, Shaper(self._side, self._colour), self._recorder)
+        )
+        self._even(shots, Repairs())
+
+    def _even(self, shots: Iterator[tuple[float, Shot]], repairs: Repairs) -> None:
+        """Pass on pictures, evenly where a rate is wanted."""
         if self._rate:
-            shots = ((when, replace(shot, seconds=when)) for when, shot in at_rate(shots, self._rate))
+            shots = ((seconds, replace(shot, seconds=seconds)) for seconds, shot in at_rate(shots, self._rate))
         self._pass_on((shot for _, shot in shots), repairs)
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[_Picture]:

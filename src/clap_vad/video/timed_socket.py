@@ -60,6 +60,10 @@ class TimedSocket:
         assert mode == "rb"
         return io.BufferedReader(_Incoming(self))
 
+    def shorten(self, until: float) -> None:
+        """Let everything end at this moment, where it is earlier."""
+        self._until = min(self._until, until)
+
     def close(self) -> None:
         """End the connection."""
         self._socket.close()

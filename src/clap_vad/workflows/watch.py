@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from ..core.logins import shown_address
 from ..core.ongoing import DEFAULT_MAX_LENGTH, OngoingEvents
 from ..detector.threads import fixed_threads
 from ..errors import ClapError, unprintable
@@ -34,6 +35,7 @@ from .scoring import choose_threshold, scoring_parts
 
 __all__ = ["watch"]
 
+_SELDOM = 8.0  # pictures a second, below the least that surveillance videos for training have
 _IDLE = 1.0  # seconds after which it is looked whether an event has ended because nothing comes
 
 
@@ -53,11 +55,12 @@ def watch(
     before: float = 5.0,
     after: float = 5.0,
     webhook: str | None = None,
+    poll: float | None = None,
     seconds: float | None = None,
     here: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
-    """Score a source as its pictures come, causally, until it ends, Ctrl-C, SIGTERM or ``seconds`` have gone by.
+    """Score a source as its pictures come, causally, until it ends, a signal asks to stop or ``seconds`` have gone by.
 
     Several cameras may be watched into one folder, each by a process of its own.
 
@@ -70,6 +73,7 @@ def watch(
         clips: save a clip of each event, as the source sent it.
         before, after: seconds of a clip before and behind the event.
         webhook: URL to post each event to as JSON.
+        poll: seconds between two requests to a camera that gives one picture per request; None finds a value.
         seconds: stop after so many.
         tell: takes sentences for the operator, such as of a lost connection.
 
@@ -89,9 +93,13 @@ def watch(
     for name, value in (("before", before), ("after", after), ("seconds", seconds)):
         if value is not None and not 0 <= value < 86400 * 3650:
             raise ClapError(f"--{name}: {value}; a number of seconds, 0 or more, is needed")
+    if poll is not None and not 0.01 <= poll <= 3600:
+        raise ClapError(f"--poll: {poll}; a number of seconds from 0.01 to 3600 is needed")
+    if poll is not None and not address.may_be_asked:
+        raise ClapError("--poll is for cameras that give one picture per request, at http:// or https://; leave it out")
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     events = OngoingEvents(threshold=limit, max_gap=max_gap, min_length=min_length, max_length=max_length)
-    named = camera or scene or (address.path.stem if address.path is not None else address.shown)
+    named = shown_address(camera) if camera else scene or (address.path.stem if address.path else address.shown)
     if unprintable(named):
         raise ClapError(f"--name: {named!r} cannot name a camera; give it a name of printable characters")
     about = Watch(
@@ -122,11 +130,14 @@ def watch(
         track=extractor.track,
         wait=lambda: backoff.wait(time.monotonic()),
         recorder=recorder,
+        poll=poll,
     )
     ended = "error"
     try:
         with _stopping() as stop, fixed_threads(1), progress_bar(f"watch {named}", None) as advance, reader:
-            ended = _loop(reader, Watching(model, extractor, events), desk, stop, seconds, advance, tell)
+            ended = _loop(
+                reader, Watching(model, extractor, events), desk, stop, seconds, advance, tell, extractor.segment_frames
+            )
     finally:
         desk.close()
         if recorder is not None:
@@ -158,6 +169,7 @@ def _loop(
     seconds: float | None,
     advance: Callable[..., None],
     tell: Callable[[str], None],
+    frames: int,
 ) -> str:
     """Until there is nothing more to watch; why."""
     until = time.monotonic() + seconds if seconds is not None else float("inf")
@@ -175,7 +187,7 @@ def _loop(
         match item:
             case Connected():
                 desk.connected(item)
-                tell(f"connected, {item.fps:.4g} pictures a second")
+                tell(f"connected, {item.fps:.4g} pictures a second" + _slow(item.fps, frames))
             case Lost():
                 desk.lost(item)
                 tell(f"{item.reason}; next try in {item.again_in:.0f} s")
@@ -195,9 +207,20 @@ def _loop(
     return ended
 
 
+def _slow(fps: float, frames: int) -> str:
+    """What to know of a camera whose pictures come seldom."""
+    if fps >= _SELDOM:
+        return ""
+    return (
+        f": a segment of {frames} pictures lasts {frames / fps:.3g} s; shorter events may be missed, and scores are "
+        "less certain than at the rate of the training videos"
+    )
+
+
 @contextlib.contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that what is open is closed; a second Ctrl-C stops at once."""
+    """An event that Ctrl-C, SIGTERM and the end of the terminal set, so that what is open is closed; a second one stops
+    at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -208,7 +231,10 @@ def _stopping() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # its terminal was closed; nohup asks to go on
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield stop
     finally:
