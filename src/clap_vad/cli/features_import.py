@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..features.axes import LAYOUTS
 from ..features.importing import IMPORTERS, import_features
 from .command import Output, command
 
@@ -14,7 +15,7 @@ __all__ = ["import_"]
 
 @command("import", help="Bring features made by others into a store; one huge file is referenced in place.")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--format", "layout", required=True, type=click.Choice(IMPORTERS.names()), help="Layout of SOURCE.")
+@click.option("--format", "form", required=True, type=click.Choice(IMPORTERS.names()), help="Layout of SOURCE.")
 @click.option(
     "--index",
     type=click.Path(path_type=Path),
@@ -22,15 +23,34 @@ __all__ = ["import_"]
 )
 @click.option("--names", type=click.Path(path_type=Path), help="List of video names for a bare nalist.npy.")
 @click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Default: the type SOURCE has.")
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="Order of the axes of each array.  [default: found by the shapes of all files]",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the new store.")
-def import_(source: Path, layout: str, index: Path | None, names: Path | None, dtype: str | None, out: Path) -> Output:
+def import_(
+    source: Path,
+    form: str,
+    index: Path | None,
+    names: Path | None,
+    dtype: str | None,
+    layout: str | None,
+    out: Path,
+) -> Output:
     """Import and say what came of it."""
-    summary = import_features(layout, source, out, index=index, names=names, dtype=dtype)
+    summary = import_features(form, source, out, index=index, names=names, dtype=dtype, layout=layout)
     how = "referenced in place" if summary["zero_copy"] else "copied"
+    turned = summary["layout"] not in ("segments-crops-dim", "segments-dim")
     text = (
         f"{summary['store']}: {summary['videos']} videos, {summary['segments']} segments of {summary['crops']} x "
-        f"{summary['dim']} {summary['dtype']}, {how}"
+        f"{summary['dim']} {summary['dtype']}, {how}{', read as ' + summary['layout'] if turned else ''}"
     )
-    links = summary["passed_over"]
-    told = f"{source}: {len(links)} links that lead out of it were not followed ({', '.join(links)})"
-    return Output(summary, text, told if links else None)
+    warnings = []
+    if links := summary["passed_over"]:
+        warnings.append(f"{source}: {len(links)} links that lead out of it were not followed ({', '.join(links)})")
+    if skipped := summary["skipped"]:
+        told = "; ".join(f"{entry['path']}: {entry['reason']}" for entry in skipped[:5])
+        more = f"; and {len(skipped) - 5} more, see --json" if len(skipped) > 5 else ""
+        warnings.append(f"{source}: {len(skipped)} files or folders were left out ({told}{more})")
+    return Output(summary, text, ". ".join(warnings) or None)

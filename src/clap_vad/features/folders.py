@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,31 +17,98 @@ from ..video.links import leads_out
 from .lists import read_list
 from .naming import video_name
 
-__all__ = ["choose_videos", "common_dtype", "find_files", "group_by_video", "outward_links", "refuse_names"]
+__all__ = [
+    "Found",
+    "choose_videos",
+    "common_dtype",
+    "find_files",
+    "group_by_video",
+    "outward_links",
+    "refuse_names",
+    "unreadable_folders",
+]
 
 T = TypeVar("T")
+_PERMIT = "let this user read it (chmod, chown), or take it away"
 
 
-def find_files(source: Path, extension: str) -> list[Path]:
-    """Files below ``source`` (or ``source`` itself) with an extension, naturally sorted.
+@dataclass(frozen=True)
+class Found:
+    """The files of a search.
 
-    Hidden ones are left out, and so are :func:`outward_links`.
+    Attributes:
+        files: those that can be read, naturally sorted.
+        left_out: why something below the folder was left out, and what to do, by path.
+    """
+
+    files: list[Path]
+    left_out: dict[Path, str] = field(default_factory=dict)
+
+
+def find_files(source: Path, extension: str) -> Found:
+    """Files below ``source`` (or ``source`` itself) with an extension.
+
+    Hidden ones are passed over, and so are :func:`outward_links`. Folders and files that cannot be read, links to
+    nothing and empty files are left out by name.
+
+    Raises:
+        ClapError: no such folder, or none of its files has the extension and can be read.
     """
     if source.is_file():
-        return [source]
+        return Found([source])
     if not source.is_dir():
         raise ClapError(f"{source}: no such file or folder")
-    found = [
-        file
-        for file in source.rglob("*")
-        if file.suffix.lower() == extension
-        and not leads_out(file, source)
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(source).parts)
-    ]
-    if not found:
-        raise ClapError(f"{source}: holds no {extension} file{_but(source)}; name the folder with the features")
-    return sorted(found, key=lambda file: natural_key(file.relative_to(source).as_posix()))
+    left_out = unreadable_folders(source)
+    files = []
+    for file in _walk(source):
+        if file.suffix.lower() == extension and not leads_out(file, source):
+            if reason := _fault(file):
+                left_out[file] = reason
+            elif file.is_file():
+                files.append(file)
+    if not files:
+        raise ClapError(
+            f"{source}: holds no {extension} file{_but(source)}{_without(left_out)}; name the folder with the features"
+        )
+    return Found(sorted(files, key=lambda file: natural_key(file.relative_to(source).as_posix())), left_out)
+
+
+def unreadable_folders(source: Path) -> dict[Path, str]:
+    """Folders below a folder, or it itself, that this user may not look into, and why; hidden ones are passed over."""
+    faults: dict[Path, str] = {}
+
+    def note(error: OSError) -> None:
+        faults[Path(error.filename)] = f"cannot be looked into ({error.strerror}); {_PERMIT}"
+
+    for folder, folders, _ in os.walk(source, onerror=note):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if not os.access(folder, os.X_OK):  # its names can be listed, but none of its files opened
+            faults[Path(folder)] = f"its files cannot be opened (Permission denied); {_PERMIT}"
+            folders.clear()
+    return faults
+
+
+def _walk(source: Path) -> Iterator[Path]:
+    """Paths below a folder that are no folders, without hidden ones; links to folders are not followed."""
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if os.access(folder, os.X_OK):
+            yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def _fault(file: Path) -> str | None:
+    """Why a file cannot be used whatever it holds; None where it can."""
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError:
+        return "a link to a file that is not there; put the file back or take the link away"
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); {_PERMIT}"
+    if not file.is_file():
+        return "neither a file nor a folder; take it away"
+    if not os.access(file, os.R_OK):
+        return f"cannot be read (Permission denied); {_PERMIT}"
+    return None if size else "the file is empty; fetch it again or take it away"
 
 
 def outward_links(source: Path) -> list[Path]:
@@ -62,23 +131,30 @@ def group_by_video(files: Iterable[Path]) -> dict[str, Path]:
     return {name: videos[name] for name in sorted(videos, key=natural_key)}
 
 
-def choose_videos(found: Mapping[str, T], index: Path | None, source: Path) -> dict[str, T]:
+def choose_videos(
+    videos: Mapping[str, T], index: Path | None, source: Path, left_out: Mapping[Path, str] | None = None
+) -> dict[str, T]:
     """The videos a list file names, in its order (crop files of a video count once); all of them without a list."""
     if index is None:
-        return dict(found)
+        return dict(videos)
     wanted = dict.fromkeys(entry.video for entry in read_list(index))
-    missing = [video for video in wanted if video not in found]
+    missing = [video for video in wanted if video not in videos]
     if missing:
         raise ClapError(
             f"{index}: {len(missing)} of its {len(wanted)} videos are not in {source} (first: '{missing[0]}')"
-            f"{_but(source)}; add their files or take them off the list"
+            f"{_but(source)}{_without(left_out or {})}; add their files or take them off the list"
         )
-    return {video: found[video] for video in wanted}
+    return {video: videos[video] for video in wanted}
 
 
 def _but(source: Path) -> str:
     links = outward_links(source)
     return f" (links that lead out of it are not followed, the first is {links[0]})" if links else ""
+
+
+def _without(left_out: Mapping[Path, str]) -> str:
+    first = next(iter(left_out), None)
+    return f" ({len(left_out)} were left out, the first is {first}: {left_out[first]})" if first else ""
 
 
 def common_dtype(headers: Iterable[ArrayHeader]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..errors import ClapError
 from ..persistence import file_sha256, fsync_folder, write_bytes
 from ..progress import Advance, progress_bar
 from ..registry import Registry
+from .axes import check_layout
 from .folders import outward_links
 from .journal import JOURNAL_HEADER, journal_line
 from .layout import check_dtype, claim_folder, describe_store, seal_folder
@@ -52,6 +53,8 @@ class ForeignFeatures:
         crops, dim: C and D.
         dtype: the narrowest storable type that loses nothing, ``float16`` or ``float32``.
         in_place: a ``.npy`` that is laid out as a store's ``features.npy`` already; every video then has ``rows``.
+        layout: the order of axes found in the files, one of :data:`~clap_vad.features.axes.LAYOUTS`.
+        left_out: why a file or folder of the source could not be used, and the remedy, by path.
     """
 
     videos: Sequence[ForeignVideo]
@@ -59,10 +62,12 @@ class ForeignFeatures:
     dim: int
     dtype: str
     in_place: Path | None = None
+    layout: str = "segments-crops-dim"
+    left_out: Mapping[Path, str] = field(default_factory=dict)
 
 
-Importer = Callable[[Path, Path | None, Path | None], ForeignFeatures]
-"""``importer(source, index, names)``: looks at a foreign layout and raises :class:`ClapError` where it is broken."""
+Importer = Callable[[Path, Path | None, Path | None, str | None], ForeignFeatures]
+"""``importer(source, index, names, layout)``: looks at a foreign layout; :class:`ClapError` where it is broken."""
 
 IMPORTERS = Registry[Importer]("import format", "clap_vad.features.importers")
 
@@ -75,6 +80,7 @@ def import_features(
     index: Path | None = None,
     names: Path | None = None,
     dtype: str | None = None,
+    layout: str | None = None,
 ) -> dict[str, Any]:
     """Import features into a new store at ``out``; all videos or none, and a killed import resumes when repeated.
 
@@ -88,10 +94,13 @@ def import_features(
             chooses the videos and their order.
         names: names of the videos of a bare ``nalist.npy``.
         dtype: ``float16`` or ``float32``; by default what the source has.
+        layout: order of the axes of the arrays, one of :data:`~clap_vad.features.axes.LAYOUTS`; by default it is
+            found by the shapes of all files.
 
     Returns:
-        ``format, store, videos, segments, crops, dim, dtype, zero_copy, passed_over``; the last are links below
-        ``source`` that lead out of it and were not followed.
+        ``format, store, videos, segments, crops, dim, dtype, layout, zero_copy, passed_over, skipped``; ``passed_over``
+        are links below ``source`` that lead out of it and were not followed, ``skipped`` is a list of ``path`` and
+        ``reason`` for folders and files that cannot be read.
 
     Raises:
         ClapError: anything in the source that is missing, broken or inconsistent, named.
@@ -99,12 +108,15 @@ def import_features(
     importer = IMPORTERS[format]
     if dtype is not None:
         check_dtype(dtype)
-    foreign = importer(source, index, names)
+    check_layout(layout)
+    foreign = importer(source, index, names, layout)
     kept = dtype or foreign.dtype
     origin = {"source": str(source.resolve())}
     for key, file in (("index", index), ("names", names)):
         if file is not None:
             origin |= {key: str(file.resolve()), f"{key}_sha256": file_sha256(file)}
+    if foreign.layout not in ("segments-crops-dim", "segments-dim"):
+        origin["layout"] = foreign.layout
     description = {"extractor": format, "settings": {}, "crops": foreign.crops, "dim": foreign.dim, "dtype": kept}
     description |= {"normalise": "none", "segment_frames": SEGMENT_FRAMES, "origin": origin}
     zero_copy = foreign.in_place is not None and kept == foreign.dtype
@@ -117,8 +129,10 @@ def import_features(
         "crops": store.crops,
         "dim": store.dim,
         "dtype": store.features.dtype.name,
+        "layout": foreign.layout,
         "zero_copy": zero_copy,
         "passed_over": [storable(str(link)) for link in outward_links(source)],
+        "skipped": [{"path": storable(str(path)), "reason": why} for path, why in foreign.left_out.items()],
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ClapError
+from ..axes import arrange, choose_order, layout_name, squeezed
 from ..folders import choose_videos, common_dtype, find_files, group_by_video, refuse_names
 from ..importing import IMPORTERS, ForeignFeatures, ForeignVideo
 from ..npyfile import map_npy, read_npy_header
@@ -17,27 +18,21 @@ __all__ = ["per_video"]
 
 
 @IMPORTERS.register("rtfm")
-def per_video(source: Path, index: Path | None, names: Path | None) -> ForeignFeatures:
+def per_video(source: Path, index: Path | None, names: Path | None, layout: str | None) -> ForeignFeatures:
     """A folder of ``.npy`` files, each (T, C, D), or (T, D) taken as one crop; all headers are checked first."""
     refuse_names(names)
-    files = choose_videos(group_by_video(find_files(source, ".npy")), index, source)
+    found = find_files(source, ".npy")
+    files = choose_videos(group_by_video(found.files), index, source, found.left_out)
     headers = {file: read_npy_header(file) for file in files.values()}
-    first: tuple[Path, tuple[int, ...]] | None = None
     for file, header in headers.items():
-        if len(header.shape) not in (2, 3) or 0 in header.shape or header.dtype.kind != "f":
+        if len(squeezed(header.shape)) not in (2, 3) or 0 in header.shape or header.dtype.kind != "f":
             raise ClapError(f"{file}: {header.dtype} {header.shape}; floats (segments, crops, dim) are needed")
-        shape = header.shape[1:] if len(header.shape) == 3 else (1, *header.shape[1:])
-        first = first or (file, shape)
-        if shape != first[1]:
-            raise ClapError(
-                f"{file}: crops and dimension are {shape} but {first[1]} in {first[0]}; "
-                "import features of one kind only, segments first"
-            )
-    assert first is not None  # find_files and read_list never return nothing
-    crops, dim = first[1]
-    videos = [ForeignVideo(name, partial(_blocks, file, crops, dim)) for name, file in files.items()]
-    return ForeignFeatures(videos, crops, dim, common_dtype(headers.values()))
+    order = choose_order({file: squeezed(header.shape) for file, header in headers.items()}, layout)
+    crops, dim = arrange(map_npy(next(iter(headers))), order).shape[1:]
+    videos = [ForeignVideo(name, partial(_blocks, file, order)) for name, file in files.items()]
+    dtype = common_dtype(headers.values())
+    return ForeignFeatures(videos, crops, dim, dtype, layout=layout_name(order), left_out=found.left_out)
 
 
-def _blocks(file: Path, crops: int, dim: int) -> Iterator[np.ndarray]:
-    yield map_npy(file).reshape(-1, crops, dim)
+def _blocks(file: Path, order: str) -> Iterator[np.ndarray]:
+    yield arrange(map_npy(file), order)
