@@ -135,15 +135,14 @@ def _nothing_in(folder: Path, doubtful: Mapping[Path, str]) -> str:
     first = next(iter(doubtful))
     if all(leads_out(path, folder) for path in doubtful):
         return (
-            f"{folder}: holds nothing to read but links that lead out of it, the first is {first}; name what they lead to"
+            f"{folder}: holds nothing to read but links that lead out of it, the first is {first}; "
+            "name what they lead to"
         )
     more = f" (and {len(doubtful) - 1} more that cannot be read)" if len(doubtful) > 1 else ""
     return f"{folder}: holds nothing that this extractor reads; {doubtful[first]}{more}"
 
 
-def _search(
-    folder: Path, extractor: Extractor, hidden: set[Path], leave: Callable[[LeftOut], None]
-) -> Iterator[Path]:
+def _search(folder: Path, extractor: Extractor, hidden: set[Path], leave: Callable[[LeftOut], None]) -> Iterator[Path]:
     """Inputs in and below a folder; links to folders within it are followed, each real folder is searched once.
 
     Raises:

@@ -109,7 +109,8 @@ def _signed(start: bytes) -> Content | None:
 def _is_transport_stream(start: bytes) -> bool:
     """Whether every packet begins as it must: plain ones, those with a time in front (m2ts), those with a check sum."""
     return any(
-        len(syncs := start[offset::size]) >= 4 and set(syncs) == {0x47} for size, offset in ((188, 0), (192, 4), (204, 0))
+        len(syncs := start[offset::size]) >= 4 and set(syncs) == {0x47}
+        for size, offset in ((188, 0), (192, 4), (204, 0))
     )
 
 

@@ -18,8 +18,8 @@ from ..core.events import ASSUMED_FPS
 from ..errors import ClapError, harmless
 from .access import unreadable
 from .containers import open_file
-from .links import leads_out
 from .frames import frames_in
+from .links import leads_out
 from .pictures import Shaper
 from .recorder import Recorder
 from .times import Clock, at_rate, check_rate
@@ -162,7 +162,8 @@ class VideoReader:
     def _missing(self, packets: int, failed: int, end: float | None) -> str | None:
         """What a file announces and does not hold."""
         parts = []
-        announced, duration = self._stream.frames, self._container.duration
+        announced = self._stream.frames
+        duration = None if self.notes else self._container.duration  # of several tracks it is that of the longest
         if packets < announced:
             parts.append(f"{packets} of {announced} announced frames are there")
         elif not announced and duration and end is not None and duration / 1e6 - end > max(2.0, 0.05 * duration / 1e6):

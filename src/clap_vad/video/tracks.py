@@ -99,7 +99,9 @@ def _numbered(streams: Sequence[Any], name: Path | str, track: int) -> Any:
 def _with_most(streams: Sequence[Any], pictures: Sequence[float]) -> Any:
     most = max(pictures)
     equal = [stream for stream, count in zip(streams, pictures, strict=True) if count >= _SAME * most]
-    return max(equal, key=lambda stream: stream.codec_context.width * stream.codec_context.height)  # the first of equals
+    return max(
+        equal, key=lambda stream: stream.codec_context.width * stream.codec_context.height
+    )  # the first of equals
 
 
 def _pictures(streams: Sequence[Any], name: Path | str) -> list[float]:
