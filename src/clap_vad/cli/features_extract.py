@@ -16,7 +16,7 @@ __all__ = ["extract"]
 
 
 @command("extract", help="Features of videos, folders of frames, or track files: PATHs may be files or folders.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @click.option("--extractor", required=True, type=EXTRACTOR, help="What makes the features.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Feature store to write.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once; by default one per core.")

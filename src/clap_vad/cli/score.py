@@ -23,7 +23,7 @@ _FILE = click.Path(path_type=Path)
 
 @command("score", help="Score video files with the model of RUN and find events in them.")
 @click.argument("run", type=_FILE)
-@click.argument("videos", type=_FILE, nargs=-1, required=True, metavar="VIDEO...")
+@click.argument("videos", type=click.Path(path_type=Path, readable=False), nargs=-1, required=True, metavar="VIDEO...")
 @click.option("--scene", help="The camera they come from, where its site has adapted the model to it.")
 @click.option("--onnx", type=_FILE, help="Folder of 'clap export': its graph scores, in onnxruntime.")
 @click.option("--report", type=_FILE, help="HTML page to write: curves, events, pictures of their peaks.")

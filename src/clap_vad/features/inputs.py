@@ -134,7 +134,10 @@ def _nothing_in(folder: Path, doubtful: Mapping[Path, str]) -> str:
         return f"{folder}: holds nothing that this extractor reads; name the files or another folder"
     first = next(iter(doubtful))
     if all(leads_out(path, folder) for path in doubtful):
-        return f"{folder}: holds nothing to read but links that lead out of it, the first is {first}; name what they lead to"
+        return (
+            f"{folder}: holds nothing to read but links that lead out of it, the first is {first}; "
+            "name what they lead to"
+        )
     more = f" (and {len(doubtful) - 1} more that cannot be read)" if len(doubtful) > 1 else ""
     return f"{folder}: holds nothing that this extractor reads; {doubtful[first]}{more}"
 

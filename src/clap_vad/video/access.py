@@ -20,6 +20,8 @@ def unreadable(error: OSError) -> str:
     >>> unreadable(OSError(5, "Input/output error"))
     'cannot be read (Input/output error); check the disk or the connection to it'
     """
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        return "a link that leads to no file; mend or remove it"
     reason = error.strerror or type(error).__name__
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"this user may not read it ({reason}); change its permissions, or leave it out"

@@ -5,9 +5,35 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["breaks_off"]
+__all__ = ["breaks_off", "missing_part"]
+
+
+def missing_part(path: Path, stream: Any, there: int, seconds: float | None) -> str | None:
+    """What a file announces of a video stream and does not hold, as a sentence.
+
+    Args:
+        path: the file.
+        stream: as PyAV gives it, read to its end.
+        there: packets that were there.
+        seconds: when its last frame ended; None where what the file announces is no measure for it.
+    """
+    container, announced = stream.container, stream.frames
+    cut = breaks_off(path, container.format.name)
+    expected = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / 1e6
+    short = expected - seconds if seconds is not None else 0.0
+    if there < announced and cut is not None:
+        # an edit list hides frames, AVI leaves out those that repeat the one before: the index has the others
+        listed = sum(entry.size > 0 for entry in stream.index_entries)
+        announced = announced if cut else min(announced, listed)
+    if there < announced and (cut is not None or short > expected / announced):
+        return f"{there} of {announced} announced frames are there"
+    if cut:
+        return "it breaks off in the middle"
+    if not announced and cut is None and short > max(2.0, 0.05 * expected):
+        return f"it ends at {seconds:.1f} of {expected:.1f} announced seconds"
+    return None
 
 
 def breaks_off(path: Path, form: str) -> bool | None:

@@ -8,7 +8,6 @@ hold their pictures themselves, or not at all; and a stream may never lead to a 
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +83,9 @@ def _refused(path: Path) -> str | None:
     """Why a path is not opened at all."""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return "a link that leads to no file; mend or remove it" if path.is_symlink() else "no such file"
     except OSError as error:
-        return "a link that leads to no file; mend or remove it" if error.errno == errno.ELOOP else unreadable(error)
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError)) and not path.is_symlink()
+        return "no such file" if missing else unreadable(error)
     if what := no_file(status.st_mode):
         return f"is {what}, no file; give a video file"
     return None if status.st_size else "the file is empty; fetch it again"

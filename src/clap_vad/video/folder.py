@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from .sorting import LeftOut, Sorted
 from .access import unreadable
 from .content import Content, content_of
 from .frames import PICTURE_SUFFIXES, UNREAD_PICTURES, frames_among
 from .names import SIDE_SUFFIXES, SOUND_SUFFIXES, VIDEO_SUFFIXES
+from .sorting import LeftOut, Sorted
 
 __all__ = ["sort_videos"]
 
@@ -61,9 +61,6 @@ def sort_videos(folder: Path, names: Sequence[str], outward: Collection[str], su
 def _look_into(path: Path, name: str, films: list[str], sound: list[str], left: list[LeftOut]) -> None:
     try:
         content = content_of(path)
-    except FileNotFoundError:
-        left.append(LeftOut(path, "a link that leads to no file; mend or remove it", doubtful=True))
-        return
     except OSError as error:
         left.append(LeftOut(path, unreadable(error), doubtful=True))
         return

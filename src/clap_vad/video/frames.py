@@ -7,6 +7,7 @@ as one number each.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -94,8 +95,9 @@ def frames_in(folder: Path) -> Frames:
 def frames_among(names: Iterable[str]) -> Frames:
     """The frames among the names of a folder: the series that has the most pictures.
 
-    >>> frames_among(["f10.jpg", "f2.webp", "f3.jpg", "cover.jpg"])
-    Frames(files=('f2.webp', 'f3.jpg', 'f10.jpg'), missing='1 picture without a number is left out (cover.jpg)', note=None)
+    >>> mixed = frames_among(["f10.jpg", "f2.webp", "f3.jpg", "cover.jpg"])
+    >>> mixed.files, mixed.missing
+    (('f2.webp', 'f3.jpg', 'f10.jpg'), '1 picture without a number is left out (cover.jpg)')
     >>> two = frames_among(["cam1_01.jpg", "cam1_02.jpg", "cam2_01.jpg", "cam2_02.jpg"])
     >>> two.files
     ('cam1_01.jpg', 'cam1_02.jpg')
@@ -148,7 +150,7 @@ def _split(group: Sequence[_Name]) -> list[list[_Name]]:
     for number in range(len(group)):
         parts[tuple(told[k][number] for k in keys)].append(number)
     ranges = sorted((min(counted), max(counted)) for counted in ([told[counter][n] for n in p] for p in parts.values()))
-    overlap = any(now[0] <= before[1] for before, now in zip(ranges, ranges[1:], strict=False))
+    overlap = any(now[0] <= before[1] for before, now in itertools.pairwise(ranges))
     # a number behind the counter may say anything about a picture, where none of the counter's comes twice
     free = all(k > counter for k in keys) and len(set(told[counter])) == len({name.numbers for name in group})
     return [[group[n] for n in part] for part in parts.values()] if overlap and not free else [list(group)]

@@ -24,8 +24,8 @@ VIDEO_EXTENSIONS = frozenset([
 """Those that are cut from a file to get the name of its video."""
 _FURTHER_EXTENSIONS = frozenset([
     "dav", "mjpg", "mjp", "m1v", "m2v", "mpv", "mpe", "m2p", "m2t", "tp", "trp", "tod", "mod", "f4v", "divx", "xvid",
-    "qt", "3g2", "3gpp", "ogm", "rm", "rmvb", "mxf", "dv", "ivf", "nut", "wtv", "avc", "h266", "266", "vvc", "av1", "obu",
-    "lrv", "insv", "ismv", "mk3d",
+    "qt", "3g2", "3gpp", "ogm", "rm", "rmvb", "mxf", "dv", "ivf", "nut", "wtv", "avc", "h266", "266", "vvc", "av1",
+    "obu", "lrv", "insv", "ismv", "mk3d",
 ])
 VIDEO_SUFFIXES = frozenset(f".{extension}" for extension in VIDEO_EXTENSIONS | _FURTHER_EXTENSIONS)
 """Of files that are tried as videos, whatever they hold."""

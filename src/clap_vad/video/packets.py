@@ -1,11 +1,15 @@
-"""Packets of a stream, put together where one picture came in several."""
+"""Packets of files and streams: looked at before they are taken, put together where one picture came in several."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["copied", "whole_pictures"]
+__all__ = ["FilePackets", "copied", "sent_at", "whole_pictures"]
+
+_SEEN_FIRST = 600  # packets at the start of a file, and
+_MOST_SEEN = 32 << 20  # bytes, whose time stamps tell its rate
 
 
 def whole_pictures(packets: Iterable[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
@@ -67,3 +71,47 @@ def _joined(parts: list[Any]) -> Any:
     joined.is_keyframe = any(part.is_keyframe for part in parts)
     joined.stream = parts[-1].stream
     return joined
+
+
+class FilePackets:
+    """The packets of a file, the first of which can be looked at before they are taken.
+
+    Attributes:
+        count: how many with something in them were taken.
+    """
+
+    def __init__(self, demuxer: Iterator[Any]) -> None:
+        self.count = 0
+        self._demuxer, self._seen = demuxer, deque[Any]()
+        self._error: Exception | None = None
+
+    def look_ahead(self) -> list[Any]:
+        """Some packets from the start; what fails among them fails when it is taken."""
+        size = 0
+        while len(self._seen) < _SEEN_FIRST and size < _MOST_SEEN:
+            try:
+                self._seen.append(next(self._demuxer))
+            except StopIteration:
+                break
+            except Exception as error:
+                self._error = error
+                break
+            size += self._seen[-1].size
+        return list(self._seen)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._seen and self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        packet = self._seen.popleft() if self._seen else next(self._demuxer)
+        self.count += packet.size > 0
+        return packet
+
+
+def sent_at(packet: Any) -> float | None:
+    """When a packet is to be decoded, in seconds; None where it is empty or does not say."""
+    own = packet.dts if packet.dts is not None else packet.pts
+    return float(own * packet.time_base) if own is not None and packet.size else None

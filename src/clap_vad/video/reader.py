@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import math
 import stat
-from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,11 @@ from ..core.events import ASSUMED_FPS
 from ..core.timing import believed_fps, usual_step
 from ..errors import ClapError, harmless
 from .access import unreadable
-from .completeness import breaks_off
+from .completeness import missing_part
 from .containers import open_file
-from .links import leads_out
 from .frames import frames_in
+from .links import leads_out
+from .packets import FilePackets, sent_at
 from .pictures import Shaper
 from .recorder import Recorder
 from .times import LONGEST_HOLE, Repairs, at_rate, check_rate, steady
@@ -32,8 +32,6 @@ from .tracks import choose_track, moving_picture
 __all__ = ["VideoReader", "moving_picture", "stated_fps", "without_times"]
 
 _LARGEST_PICTURE = 1 << 30  # bytes of a file in a folder of frames
-_SEEN_FIRST = 600  # packets at the start of a file, and
-_MOST_SEEN = 32 << 20  # bytes, whose time stamps tell its rate
 _LONGEST_IN_WRAPPING = 6 * 3600.0  # seconds; a counter that began anew looks like a hole of the rest of its 26.5 hours
 _FEWEST_STAMPS = 4
 _FASTEST_AVI = 120.0  # pictures a second; what states more counts in other units
@@ -103,7 +101,7 @@ class VideoReader:
             self._container = open_file(path)
             chosen = choose_track(self._container, path, track)
             self._stream, self.notes = chosen.stream, (chosen.note,) if chosen.note else ()
-            self._packets = _Packets(self._container.demux(self._stream))
+            self._packets = FilePackets(self._container.demux(self._stream))
             self._timed = not without_times(self._stream)
             self._longest_hole = _LONGEST_IN_WRAPPING if _wrapping(self._stream) else LONGEST_HOLE
             own = self._own_fps()
@@ -148,7 +146,7 @@ class VideoReader:
         stated = stated_fps(self._stream)
         if not self._timed or "avi" in self._container.format.name:  # there a picture's number is its time
             return stated
-        stamps = [stamp for packet in self._packets.look_ahead() if (stamp := _sent(packet)) is not None]
+        stamps = [stamp for packet in self._packets.look_ahead() if (stamp := sent_at(packet)) is not None]
         if len(stamps) >= _FEWEST_STAMPS and usual_step(stamps) is None:
             self._timed = False  # stamps that do not advance
         return believed_fps(stamps, stated)
@@ -185,7 +183,7 @@ class VideoReader:
 
     def _recorded(self, packets: Iterator[Any], step: float) -> Iterator[Any]:
         """The same packets, each handed to the recorder before it is decoded."""
-        stamps = ((_sent(packet) if self._timed else None, None, packet) for packet in packets)
+        stamps = ((sent_at(packet) if self._timed else None, None, packet) for packet in packets)
         for seconds, packet in steady(stamps, step, longest=self._longest_hole):
             if packet.size and self._recorder is not None:
                 self._recorder.add(seconds, packet)
@@ -193,30 +191,11 @@ class VideoReader:
 
     def _missing(self, seconds: float) -> str | None:
         """What a file announces and does not hold, having ended after so many seconds."""
-        parts = []
-        there, announced = self._packets.count, self._stream.frames
-        cut = breaks_off(self.path, self._container.format.name)
-        expected = self._seconds_announced()
-        short = 0.0 if expected is None or self.repairs.told() else expected - seconds
-        if there < announced and cut is not None:
-            # an edit list hides frames, AVI leaves out those that repeat the one before: the index has the others
-            listed = sum(entry.size > 0 for entry in self._stream.index_entries)
-            announced = announced if cut else min(announced, listed)
-        if there < announced and (cut is not None or short > 1 / self.fps):
-            parts.append(f"{there} of {announced} announced frames are there")
-        elif cut:
-            parts.append(f"it breaks off after {seconds:.1f} seconds")
-        elif not announced and cut is None and expected is not None and short > max(2.0, 0.05 * expected):
-            parts.append(f"it ends at {seconds:.1f} of {expected:.1f} announced seconds")
+        alone = None if self.notes or self.repairs.told() else seconds  # else what it announces is no length of these
+        parts = [missing_part(self.path, self._stream, self._packets.count, alone)]
         if self._failed:
             parts.append(f"{self._failed} {'packet' if self._failed == 1 else 'packets'} could not be decoded")
-        return " and ".join(parts) or None
-
-    def _seconds_announced(self) -> float | None:
-        own = self._stream.duration
-        if own:
-            return float(own * self._stream.time_base)
-        return self._container.duration / 1e6 if self._container.duration else None
+        return " and ".join(part for part in parts if part) or None
 
     def _from_folder(self, fps: float) -> _Timed:
         import cv2
@@ -268,50 +247,6 @@ def _bytes_of(picture: Path) -> np.ndarray:
         return np.fromfile(picture, np.uint8)
     except OSError:
         return np.empty(0, np.uint8)
-
-
-class _Packets:
-    """The packets of a file, the first of which can be looked at before they are taken.
-
-    Attributes:
-        count: how many with something in them were taken.
-    """
-
-    def __init__(self, demuxer: Iterator[Any]) -> None:
-        self.count = 0
-        self._demuxer, self._seen = demuxer, deque[Any]()
-        self._error: Exception | None = None
-
-    def look_ahead(self) -> list[Any]:
-        """Some packets from the start; what fails among them fails when it is taken."""
-        size = 0
-        while len(self._seen) < _SEEN_FIRST and size < _MOST_SEEN:
-            try:
-                self._seen.append(next(self._demuxer))
-            except StopIteration:
-                break
-            except Exception as error:
-                self._error = error
-                break
-            size += self._seen[-1].size
-        return list(self._seen)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        if not self._seen and self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        packet = self._seen.popleft() if self._seen else next(self._demuxer)
-        self.count += packet.size > 0
-        return packet
-
-
-def _sent(packet: Any) -> float | None:
-    """When a packet is to be decoded, in seconds; None where it is empty or does not say."""
-    own = packet.dts if packet.dts is not None else packet.pts
-    return float(own * packet.time_base) if own is not None and packet.size else None
 
 
 def stated_fps(stream: Any) -> float | None:

@@ -17,6 +17,7 @@ from ..features.inputs import PassOver, find_inputs
 from ..features.naming import video_name
 from ..staging.rendering import TRUTH, RenderSettings, clip_path, render_clips
 from ..staging.sites import SITES
+from ..video.access import unreadable
 from ..video.links import leads_out
 
 __all__ = ["DemoVideo", "link_videos", "own_videos", "read_truth", "rendered_videos", "stories"]
@@ -72,15 +73,23 @@ def own_videos(
         pass_over(link, harmless(told))
     if not sites:
         raise ClapError(f"{source}: holds no sub-folder; {LAYOUT}")
+    _pass_over_strays(source, extractor, pass_over)
     if strange := [site for site in sites if unprintable(site.name)]:
         raise ClapError(f"{source}: {strange[0].name!r} cannot name a site; rename the folder")
     found = []
     for site in sorted(sites, key=lambda p: natural_key(p.name)):
         try:
+            next(site.iterdir(), None)
+        except OSError as error:
+            pass_over(site, harmless(f"{site}: {unreadable(error)}"))
+            continue
+        try:
             inputs = find_inputs([site], extractor, leave_out=[leave_out], pass_over=pass_over)
         except ClapError as error:
             raise ClapError(f"{error} ({LAYOUT})") from None
         found += [(site, name, path) for name, path in sorted(inputs.items(), key=lambda item: natural_key(item[0]))]
+    if not found:
+        raise ClapError(f"{source}: no sub-folder of it can be read; {LAYOUT}")
     uses = Counter(name for _, name, _ in found)
     truth = read_truth(source)
     videos = []
@@ -99,6 +108,15 @@ def own_videos(
     if all(video.split == "test" for video in videos):
         raise ClapError(f"{source}: every video is for testing, none is left to learn from; {LAYOUT}")
     return videos
+
+
+def _pass_over_strays(source: Path, extractor: Extractor, pass_over: PassOver) -> None:
+    """Tell of videos that lie in no site's folder."""
+    names = sorted(path.name for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
+    outward = {name for name in names if leads_out(source / name, source)}
+    found = extractor.sort_folder(source, names, outward, subfolders=True)
+    for path in [*found.inputs, *(left.path for left in found.left_out if left.doubtful)]:
+        pass_over(path, harmless(f"{path}: lies in no site's folder, so it is not read; put it into one"))
 
 
 def read_truth(folder: Path) -> dict[str, np.ndarray]:

@@ -165,7 +165,7 @@ def _inputs(
         passed[storable(str(path))] = reason
 
     for path in videos:
-        if not os.path.isdir(path):
+        if not _is_folder(path):
             found.append(path)
             continue
         try:
@@ -177,6 +177,13 @@ def _inputs(
         raise ClapError("; ".join(failed) or "no video given; name at least one file or folder")
     skipped = [{"path": path, "reason": reason} for path, reason in passed.items()]
     return list(dict.fromkeys(found)), skipped, others.summary()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it may not be looked at; its reader says why
+        return False
 
 
 def _refuse_equal_names(extractor: Extractor, paths: Sequence[Path], option: str) -> None:
