@@ -64,8 +64,8 @@ def recording(seed: int, rate: float, jitter: float, fault: str, hole: float, ju
     elif jump is not None:
         stamps[elsewhere:] += jump
     found: list[float | None] = stamps.tolist()
-    bad = np.flatnonzero(rng.random(count) < 0.03)
-    for at in [at for at in bad.tolist() if at and fault != "none"]:
+    alone = [at for at in range(6, count, 8) if rng.random() < 0.3 and (jump is None or abs(at - elsewhere) > 6)]
+    for at in alone if fault != "none" else []:
         right = found[at]
         wrong = {"future": 37600.0, "past": -9800.0, "near": float(rng.uniform(-20, 20)) / rate, "zero": None}
         found[at] = None if fault == "missing" else 0.0 if fault == "zero" else right + wrong[fault]
@@ -205,7 +205,7 @@ def watched(
             clocks["set"] = step
         high = first <= picture < end
         segment, changes = watching.take(Shot(taken(seconds, came), came, np.full((1, 1), 0.9 if high else 0.1)))
-        opened += [picture < at for change in changes if change.kind == "opened"]
+        opened += [picture <= at for change in changes if change.kind == "opened"]
         if segment is not None:
             desk.scored(segment)
         desk.changed(changes)

@@ -21,7 +21,7 @@ _HOLE = 10.0  # seconds without a picture that are no long exposure but a hole, 
 _NEAR = 3.0  # usual steps from one stamp to the next that need no second look
 _CONFIRMED = 4  # pictures behind a large jump that must go on from it before it is believed
 _MOST_HELD = 24  # pictures that wait for their time; stamps that tell nothing for so long are not believed
-_ROUNDING = 1e-6  # seconds
+_MOST_FALSE = 8  # false stamps in a row that go on from each other as a jump does
 _RECENT = 15  # steps that say what is usual now
 
 
@@ -103,6 +103,7 @@ class _Steady(Generic[T]):
         self._count = 0
         self._stamp = self._seconds = 0.0  # of the last item that has its time
         self._offset = 0.0  # from stamps to seconds
+        self._before: tuple[int, float, float] | None = None  # the last jump: item, stamp and offset before it
         self._arrived: float | None = None
         self._held: list[_Held[T]] = []
 
@@ -110,6 +111,7 @@ class _Steady(Generic[T]):
         """The items whose times are known by this one."""
         held, stamp = self._held, item.stamp
         if not self._count:
+            self._offset = -(stamp or 0.0)
             yield self._give(item, 0.0, stamp or 0.0)
         elif stamp is None and not held:
             yield self._one_on(item)
@@ -134,6 +136,7 @@ class _Steady(Generic[T]):
                 yield self._give(item, stamp + self._offset, stamp)
             elif stamp is not None and followed:
                 self._repairs.jumps += 1
+                self._offset = self._seconds + self._usual - stamp
                 yield self._give(item, self._seconds + self._usual, stamp)
             else:
                 self._repairs.false += stamp is not None
@@ -153,18 +156,28 @@ class _Steady(Generic[T]):
         start = held[first]
         assert start.stamp is not None  # what has none follows nothing
         jump, later = start.stamp - self._stamp, self._later(start)
-        if 0 < jump <= self._small + (later or 0.0):
+        offset = self._offset_before(start.stamp, first)
+        if offset is not None:
+            passed, needed = start.stamp + offset - self._seconds, 1
+        elif 0 < jump <= self._small + (later or 0.0):
             passed, needed = jump, 0 if later is not None and jump <= 2 * later else 1
         else:
             needed = _CONFIRMED
             hole = later is None and 0 < jump <= self._longest and self._count > _CONFIRMED
             passed = jump if hole else max(later or 0.0, self._usual * (first + 1))
         if len(held) - first > needed:
-            self._repairs.jumps += passed != jump
+            if offset is None:
+                self._repairs.jumps += passed != jump
+                self._before = self._count, self._stamp, self._offset
+                offset = self._offset if passed == jump else self._seconds + passed - start.stamp
+            else:  # it was no jump but a few false stamps
+                self._repairs.false += self._count - self._before[0] if self._before else 0
+                self._before = None
             chain = held[first:]
             del held[first:]
-            at = self._seconds + passed if passed != jump else start.stamp + self._offset
+            at = max(self._seconds, start.stamp + offset)
             yield from self._between(start.stamp, at)
+            self._offset = offset
             yield self._give(start, at, start.stamp)
             for following in chain[1:]:
                 yield from self.take(following)
@@ -172,7 +185,16 @@ class _Steady(Generic[T]):
             self._repairs.false += len(held)
             while held:
                 yield self._one_on(held.pop(0))
-            self._stamp = stamp
+            self._stamp, self._offset = stamp, self._seconds - stamp
+
+    def _offset_before(self, stamp: float, passed: int) -> float | None:
+        """The offset before the last jump, where a stamp goes on from there, ``passed`` items waiting before it."""
+        if self._before is None:
+            return None
+        count, before, offset = self._before
+        since = self._count - count + passed + 1
+        astray = abs(stamp - before - since * self._usual)
+        return offset if since <= _MOST_FALSE and astray <= self._usual * (_NEAR + since / _NEAR) else None
 
     def _between(self, stamp: float, at: float) -> Iterator[tuple[float, T]]:
         """All that wait, before an item shown ``at`` seconds: by their own stamps where these lie between."""
@@ -183,7 +205,7 @@ class _Steady(Generic[T]):
                 yield self._give(item, own + self._offset, own)
             else:
                 self._repairs.false += own is not None
-                share = min(self._usual, (at - self._seconds) / (left + 1))
+                share = max(0.0, min(self._usual, (at - self._seconds) / (left + 1)))
                 yield self._give(item, self._seconds + share, self._stamp + share)
 
     def _follows(self, before: _Held[T], item: _Held[T]) -> bool:
@@ -200,8 +222,6 @@ class _Steady(Generic[T]):
         if self._count and seconds > self._seconds:
             self._steps.append(seconds - self._seconds)
             self._usual = median(self._steps)
-        if abs(stamp + self._offset - seconds) > _ROUNDING:  # else it stays, and no rounding adds up
-            self._offset = seconds - stamp
         self._seconds, self._stamp, self._arrived = max(seconds, self._seconds), stamp, item.arrived
         self._count += 1
         return self._seconds, item.item
