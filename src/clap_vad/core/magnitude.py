@@ -7,7 +7,29 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["crop_mean", "crop_weights", "magnitudes"]
+__all__ = ["LARGEST", "crop_mean", "crop_weights", "magnitudes", "unusable_segment"]
+
+LARGEST = 1e9
+"""Largest size of a feature: far beyond what networks give, and its fourth power, summed, still fits float64."""
+
+
+def unusable_segment(x: np.ndarray, valid: np.ndarray | None = None) -> int | None:
+    """The first segment with a feature that is NaN, infinite or larger than :data:`LARGEST`; None where there is none.
+
+    Args:
+        x: (T, C, D) of any type of float.
+        valid: (T, C) bool; what absent crops hold does not count.
+
+    >>> unusable_segment(np.array([[[1.0]], [[-1e18]]])), unusable_segment(np.ones((2, 1, 3)))
+    (1, None)
+    """
+    if x.size == 0 or (float(x.max()) <= LARGEST and float(x.min()) >= -LARGEST):  # NaN compares as False
+        return None
+    usable = np.abs(x).astype(np.float64) <= LARGEST
+    if valid is not None:
+        usable |= ~valid[..., None]
+    broken = ~usable.reshape(len(x), -1).all(axis=1)
+    return int(np.argmax(broken)) if broken.any() else None
 
 
 def crop_weights(valid: np.ndarray) -> np.ndarray:

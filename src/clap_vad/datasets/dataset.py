@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import ClapError, unprintable
 from ..features.store import FeatureStore, VideoIndex
 from ..persistence import atomic_path, read_json, write_json
-from ..tables.delimited import Row, number, read_table
+from ..tables.delimited import Row, parse_number, read_table
 from .truth import read_frame_labels
 
 __all__ = [
@@ -247,7 +247,7 @@ def _parse_video(file: Path, row: Row) -> VideoRecord:
 def _parse_label(place: str, text: str) -> int | None:
     """0, 1 or None; ``0.0`` and ``1.0`` count, as programs write whole numbers of a column with gaps so."""
     try:
-        value = number(text) if text else None
+        value = parse_number(text) if text else None
     except ValueError:
         value = -1.0
     if value not in (None, 0.0, 1.0):

@@ -169,7 +169,7 @@ def _order(segments: int, crops: int, dim: int) -> str:
 
 def _describe(shape: Shape, order: str) -> str:
     size = dict(zip(order, shape, strict=True))
-    crops = f"{size['C']} crops of " if "C" in size else ""
+    crops = f"{size['C']} crops x " if "C" in size else ""
     return f"{size['T']} segments of {crops}{size['D']} numbers"
 
 

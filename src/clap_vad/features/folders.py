@@ -82,7 +82,7 @@ def unreadable_folders(source: Path) -> dict[Path, str]:
 
     for folder, folders, _ in os.walk(source, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if not os.access(folder, os.X_OK):  # its names can be listed, but none of its files opened
+        if not os.access(folder, os.X_OK, effective_ids=True):  # its names can be listed, but none of its files opened
             faults[Path(folder)] = f"its files cannot be opened (Permission denied); {_PERMIT}"
             folders.clear()
     return faults
@@ -92,7 +92,7 @@ def _walk(source: Path) -> Iterator[Path]:
     """Paths below a folder that are no folders, without hidden ones; links to folders are not followed."""
     for folder, folders, names in os.walk(source):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if os.access(folder, os.X_OK):
+        if os.access(folder, os.X_OK, effective_ids=True):
             yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
@@ -106,16 +106,20 @@ def _fault(file: Path) -> str | None:
         return f"cannot be read ({error.strerror}); {_PERMIT}"
     if not file.is_file():
         return "neither a file nor a folder; take it away"
-    if not os.access(file, os.R_OK):
+    if not os.access(file, os.R_OK, effective_ids=True):
         return f"cannot be read (Permission denied); {_PERMIT}"
     return None if size else "the file is empty; fetch it again or take it away"
 
 
 def outward_links(source: Path) -> list[Path]:
     """The links below a folder that lead out of it, which are not followed; in order of their names."""
-    if not source.is_dir():
-        return []
-    return sorted((path for path in source.rglob("*") if leads_out(path, source)), key=lambda path: path.as_posix())
+    found = []
+    for folder, folders, names in os.walk(source):
+        if os.access(folder, os.X_OK, effective_ids=True):
+            found += [path for name in folders + names if leads_out(path := Path(folder, name), source)]
+        else:
+            folders.clear()
+    return sorted(found, key=lambda path: path.as_posix())
 
 
 def group_by_video(files: Iterable[Path]) -> dict[str, Path]:

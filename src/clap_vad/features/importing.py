@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.magnitude import LARGEST, unusable_segment
 from ..core.naming import storable
 from ..errors import ClapError
 from ..persistence import file_sha256, fsync_folder, write_bytes
@@ -199,7 +200,7 @@ def _link(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> F
 
 
 def _check_in_place(file: Path, entries: Sequence[VideoIndex], advance: Advance) -> str:
-    """SHA-256 of a features file; raises :class:`ClapError` at the first NaN or infinite value. One bounded pass."""
+    """SHA-256 of a features file; raises :class:`ClapError` at the first value that cannot be used. One bounded pass."""
     header = read_npy_header(file)
     row_bytes = int(np.prod(header.shape[1:])) * header.dtype.itemsize
     step = max(1, _CHUNK_BYTES // row_bytes)
@@ -216,11 +217,14 @@ def _check_in_place(file: Path, entries: Sequence[VideoIndex], advance: Advance)
                     raise ClapError(f"{file}: cut short while it was read; fetch it again")
                 filled += got
             digest.update(view)
-            finite = np.isfinite(np.frombuffer(view, header.dtype).reshape(rows, -1)).all(axis=1)
-            if not finite.all():
-                row = start + int(np.argmin(finite))
-                video = next((e.video for e in entries if e.start <= row < e.stop), "?")
-                raise ClapError(f"{file}: row {row} (video '{video}'): NaN or infinite value; fetch or make it again")
+            broken = unusable_segment(np.frombuffer(view, header.dtype).reshape(rows, *header.shape[1:]))
+            if broken is not None:
+                row = start + broken
+                owner = next(entry for entry in entries if entry.start <= row < entry.stop)
+                raise ClapError(
+                    f"{file}: row {row} (video '{owner.video}', segment {row - owner.start}): NaN, infinite or far too "
+                    f"large value (beyond {LARGEST:g}); fetch or make it again"
+                )
             advance(len(view))
         while tail := handle.read(1 << 20):
             digest.update(tail)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.magnitude import magnitudes
+from ..core.magnitude import LARGEST, magnitudes, unusable_segment
 from ..persistence import file_sha256
 from ..progress import progress_bar
 from .store import FeatureStore
@@ -28,6 +28,7 @@ def describe(store: FeatureStore, *, verify: bool = False) -> dict[str, Any]:
         A dict; ``checks`` maps each check to None where it holds, else to a sentence on what is wrong.
     """
     lengths = [entry.segments for entry in store.index]
+    statistics = feature_statistics(store)
     return {
         "store": str(store.path),
         "extractor": store.extractor,
@@ -50,8 +51,8 @@ def describe(store: FeatureStore, *, verify: bool = False) -> dict[str, Any]:
             "median": float(np.median(lengths)) if lengths else 0.0,
             "max": max(lengths, default=0),
         },
-        **feature_statistics(store),
-        "checks": _checks(store, verify),
+        **statistics,
+        "checks": {"every value can be used": statistics["unusable"], **_checks(store, verify)},
     }
 
 
@@ -61,11 +62,12 @@ def feature_statistics(store: FeatureStore) -> dict[str, Any]:
     Values that are not finite are counted and left out. Memory is bounded but for 8 bytes a segment.
 
     Returns:
-        ``features`` (min, max, mean, std or None without a value), ``not_finite``, ``magnitude`` (quantile -> value)
-        and ``valid_share``.
+        ``features`` (min, max, mean, std or None without a value), ``not_finite``, ``magnitude`` (quantile -> value),
+        ``unusable`` (the first place with a value that no method can use, None without) and ``valid_share``.
     """
     m = np.empty(store.segments)
     low, high, count, present, broken = np.inf, -np.inf, 0, 0, 0
+    unusable: int | None = None
     mean = squares = 0.0
     step = max(1, _CHUNK_BYTES // (4 * store.crops * store.dim))
     with progress_bar("segments", store.segments) as advance:
@@ -73,6 +75,8 @@ def feature_statistics(store: FeatureStore) -> dict[str, Any]:
             stop = min(start + step, store.segments)
             x = store.read(start, stop)
             valid = None if store.valid is None else np.array(store.valid[start:stop])
+            if unusable is None and (found := unusable_segment(x, valid)) is not None:
+                unusable = start + found
             with np.errstate(over="ignore", invalid="ignore"):
                 m[start:stop] = magnitudes(x, valid)
             values = x.ravel() if valid is None else x[valid].ravel()
@@ -97,8 +101,16 @@ def feature_statistics(store: FeatureStore) -> dict[str, Any]:
         "magnitude": dict(zip(map(str, QUANTILES), np.quantile(m, QUANTILES).tolist(), strict=True))
         if len(m)
         else None,
+        "unusable": None if unusable is None else _place(store, unusable),
         "valid_share": present / (store.segments * store.crops * store.dim) if store.segments else 0.0,
     }
+
+
+def _place(store: FeatureStore, row: int) -> str:
+    """Where a row lies, as a sentence on what is wrong there."""
+    owner = next((entry for entry in store.index if entry.start <= row < entry.stop), None)
+    place = f"video '{owner.video}', segment {row - owner.start}" if owner else f"row {row}"
+    return f"{place}: a feature is NaN, infinite or far too large (beyond {LARGEST:g})"
 
 
 def _files(store: FeatureStore) -> list[str]:

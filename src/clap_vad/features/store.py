@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ClapError, unprintable
 from ..persistence import read_json
-from ..tables.delimited import Row, number, read_table
+from ..tables.delimited import Row, parse_number, read_table
 from .npyfile import map_npy
 
 __all__ = ["INDEX_HEADER", "MOST_FRAMES", "NORMALISE", "SCHEMA_VERSION", "FeatureStore", "VideoIndex"]
@@ -60,6 +60,8 @@ class FeatureStore:
         valid: read-only memory map (N, C) bool, or None where every crop is always present.
         index: the videos in row order of ``index.csv``.
         info: contents of ``store.json``.
+        looked_through: videos whose values this process has found usable, see
+            :func:`~clap_vad.features.streaming.blocks`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,6 +79,7 @@ class FeatureStore:
                     f"{self.features.shape}; bool (N, C) is needed"
                 )
         self.index = tuple(_read_index(path / "index.csv", len(self.features)))
+        self.looked_through: set[str] = set()
         self._by_name = {entry.video: entry for entry in self.index}
 
     @property
@@ -171,7 +174,7 @@ def _parse_index_row(file: Path, row: Row, rows: int) -> VideoIndex:
     line, video = row.line, row.values["video"]
     try:
         start, stop, frames = (int(row.values[key]) for key in ("start", "stop", "frames"))
-        fps = number(row.values["fps"]) if row.values["fps"] else None
+        fps = parse_number(row.values["fps"]) if row.values["fps"] else None
     except ValueError:
         raise ClapError(
             f"{file}: line {line}: {','.join(row.values.values())!r} is not 'video,start,stop,frames,fps'"

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..core.magnitude import crop_mean, magnitudes
+from ..core.magnitude import LARGEST, crop_mean, magnitudes, unusable_segment
 from ..core.moments import Moments, Normaliser, SpreadAccumulator
 from ..core.summary import diagonal_entropy, largest_rise, von_neumann_entropy
 from ..errors import ClapError
@@ -42,16 +42,25 @@ def blocks(
     Yields:
         (offset of the block in the video, features (n, C, D) float32, valid (n, C) or None). Without a
         normaliser a float32 store is passed through as a read-only view of the file.
+
+    Raises:
+        ClapError: a feature that no method can use, by video and segment. Each video is looked through once, in the
+            first pass over it, while its blocks are in the cache.
     """
     step = max(1, nbytes // (store.crops * store.dim * 4))
+    unseen = entry.video not in store.looked_through
     for start in range(entry.start, entry.stop, step):
         stop = min(start + step, entry.stop)
         x: np.ndarray = store.features[start:stop]
+        valid = None if store.valid is None else store.valid[start:stop]
+        if unseen and (broken := unusable_segment(x, valid)) is not None:
+            raise _unusable(store, entry, start - entry.start + broken)
         if normaliser is not None:
             x = normaliser.apply(store.read(start, stop))
         elif x.dtype != np.float32:
             x = x.astype(np.float32)
-        yield start - entry.start, x, None if store.valid is None else store.valid[start:stop]
+        yield start - entry.start, x, valid
+    store.looked_through.add(entry.video)
 
 
 def feature_moments(store: FeatureStore, entries: Sequence[VideoIndex]) -> Moments:
@@ -146,11 +155,14 @@ def segment_changes(store: FeatureStore, entries: Sequence[VideoIndex], normalis
 
 def _check_finite(store: FeatureStore, entry: VideoIndex, m: np.ndarray) -> None:
     if not np.isfinite(m).all():
-        segment = int(np.flatnonzero(~np.isfinite(m))[0])
-        raise ClapError(
-            f"{store.path / 'features.npy'}: video '{entry.video}', segment {segment}: a feature is NaN, infinite or "
-            "far too large; extract or import this video again"
-        )
+        raise _unusable(store, entry, int(np.flatnonzero(~np.isfinite(m))[0]))
+
+
+def _unusable(store: FeatureStore, entry: VideoIndex, segment: int) -> ClapError:
+    return ClapError(
+        f"{store.path / 'features.npy'}: video '{entry.video}', segment {segment}: a feature is NaN, infinite or "
+        f"far too large (beyond {LARGEST:g}); extract or import this video again"
+    )
 
 
 def _in_order(function: Callable[[VideoIndex], T], entries: Sequence[VideoIndex]) -> list[T]:

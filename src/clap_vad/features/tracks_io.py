@@ -2,8 +2,8 @@
 
 ShanghaiTech: ``Frame_Number Person_ID State x1 y1 x2 y2 ...``, white space between, frames from 0. Only the first seven
 columns are read: what stands behind them are labels in some files, and labels must never reach a feature.
-MOTChallenge: ``frame,id,x,y,w,h,...``, commas between (or semicolons, as spreadsheets write it, then with decimal commas
-or points), frames from 1; the first six columns are read.
+MOTChallenge: ``frame,id,x,y,w,h,...``, commas between, frames from 1; the first six columns are read. Semicolons count,
+too, as spreadsheets write them, then with decimal points or commas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ClapError
-from ..tables.delimited import number
+from ..tables.delimited import parse_number
 from ..tables.text import read_text, split_lines
 
 __all__ = ["Tracks", "read_tracks", "sequence_info"]
@@ -62,8 +62,9 @@ def read_tracks(path: Path) -> Tracks:
     same folder or the one above, or 25 and 1920 x 1080 without it. Its ``seqLength`` is the number of frames.
 
     Raises:
-        ClapError: a broken ``seqinfo.ini``, or one whose sequence ends before the last box; no rows, or a broken one, named by its line: too few columns, not a number, not finite, frame or id
-            not whole, negative, or a box whose right or bottom edge lies before the left or top one.
+        ClapError: a broken ``seqinfo.ini``, or one whose sequence ends before the last box; no rows, or a broken one,
+            named by its line: too few columns, not a number, not finite, frame or id not whole, negative, or a box
+            whose right or bottom edge lies before the left or top one.
     """
     mot = semicolons = False
     blocks: list[tuple[np.ndarray, np.ndarray]] = []
@@ -201,7 +202,7 @@ def _read_sequence(file: Path) -> dict[str, str]:
 def _stated_number(file: Path, stated: dict[str, str], key: str, default: float | None) -> float | None:
     text = (stated.get(key.lower()) or "").strip().strip("\"'")
     try:
-        value = number(text) if text else default
+        value = parse_number(text) if text else default
     except ValueError:
         value = math.nan
     if value is not None and not math.isfinite(value):

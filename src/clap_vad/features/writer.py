@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..core.magnitude import LARGEST, unusable_segment
 from ..errors import ClapError, unprintable
 from ..persistence import fsync_folder
 from .journal import JOURNAL_HEADER, journal_line, parse_journal
@@ -117,8 +118,8 @@ class StoreWriter:
             fps: frames per second, None where unknown, or a function as above.
 
         Raises:
-            ClapError: a name taken, a block of another shape, a NaN or infinite value (also one that ``float16``
-                cannot hold), no segment at all, impossible frames or fps, or a full disk.
+            ClapError: a name taken, a block of another shape, a NaN, infinite or far too large value (also one
+                that ``float16`` cannot hold), no segment at all, impossible frames or fps, or a full disk.
                 The writer goes on to serve other videos.
         """
         self._check_name(video)
@@ -220,12 +221,14 @@ class StoreWriter:
             chunk = features[start : start + step]
             with np.errstate(over="ignore", invalid="ignore"):
                 stored = np.ascontiguousarray(chunk, dtype=self._dtype)
-            finite = np.isfinite(stored)
-            if not finite.all():
-                t, c, d = (int(i) for i in np.argwhere(~finite)[0])
-                value = chunk[t, c, d]
-                fault = f"{value} does not fit {self._dtype.name}" if np.isfinite(value) else f"value is {value}"
-                remedy = "use float32" if np.isfinite(value) else "mend its features or leave it out"
+            if unusable_segment(stored) is not None:
+                t, c, d = (int(i) for i in np.argwhere(~(np.abs(stored).astype(np.float64) <= LARGEST))[0])
+                value = float(chunk[t, c, d])
+                too_large = np.isfinite(value) and abs(value) > LARGEST
+                small = np.isfinite(value) and not too_large
+                fault = f"{value:g} does not fit {self._dtype.name}" if small else f"value is {value:g}"
+                fault += f", far too large (beyond {LARGEST:g})" * bool(too_large)
+                remedy = "use float32" if small else "mend its features or leave it out"
                 raise ClapError(f"{where}: segment {done + start + t}, crop {c}: {fault}; {remedy}")
             self._files["features.npy"].write(stored.data.cast("B"))
         if valid is not None and mask is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import ClapError
 from .text import read_text, split_lines
 
-__all__ = ["Row", "number", "parse_table", "read_table"]
+__all__ = ["Row", "parse_number", "parse_table", "read_table"]
 
 _SEPARATORS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "'|'"}
@@ -79,10 +79,10 @@ def parse_table(
     return rows
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """A number with a decimal point or a decimal comma; raises ValueError for anything else.
 
-    >>> number("29.97"), number("29,97")
+    >>> parse_number("29.97"), parse_number("29,97")
     (29.97, 29.97)
     """
     return float(text.replace(",", ".") if "." not in text and text.count(",") == 1 else text)
