@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # no example fails because the machine is busy
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a script's "pytest &" begins; the commands that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # would take over to ignore Ctrl-C
 
 Render = Callable[..., Path]
 
