@@ -168,10 +168,10 @@ class TestClap:
             "import sys, hashlib; from pathlib import Path; import numpy as np\n"
             "import clap_vad.features.importing as i; i.IMPORTERS.names()\n"
             "def anon(): return next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('RssAnon'))\n"
-            "before = anon(); peak = 0; real = np.isfinite\n"
+            "before = anon(); peak = 0; real = i.unusable_segment\n"
             "def watched(x):\n"
             "    global peak; y = real(x); peak = max(peak, anon()); return y\n"
-            "i.np.isfinite = watched\n"
+            "i.unusable_segment = watched\n"
             "i.import_features('clap', Path(sys.argv[1]), Path(sys.argv[2]), index=Path(sys.argv[3]))\n"
             "print((peak - before) // 1024)\n"
         )
@@ -302,7 +302,6 @@ class TestC3d:
             ("1 2 3\n\n1 2\n", r"b\.txt: line 3: 2 numbers but 3 in .*a\.txt"),
             ("1 2 3 4\n", r"b\.txt: line 1: 4 numbers but 3 in .*a\.txt"),
             ("1 2 x\n", r"b\.txt: line 1: not a row of numbers"),
-            ("", r"b\.txt: empty"),
             ("\n \n", r"b\.txt: empty"),
             ("1 nan 3\n", "video 'b': segment 0, crop 0: value is nan"),
             (b"\xff\xfe\x00", r"b\.txt: not a text file"),
