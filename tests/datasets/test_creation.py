@@ -130,7 +130,7 @@ def test_small_differences_of_labels_and_frames_are_reported(
     assert create_dataset(store, table, tmp_path / "out", truth)["frame_differences"] == {"a": labels - 1090}
     found = CliRunner().invoke(
         create,
-        [*map(str, ("--store", store, "--videos", table, "--frame-labels", truth))] + ["--out", str(tmp_path / "told")],
+        [*map(str, ("--store", store, "--videos", table, "--frame-labels", truth)), "--out", str(tmp_path / "told")],
     )
     assert f"1 videos have slightly more (+) or fewer (-) labels than frames: a {labels - 1090:+d}" in found.output
 

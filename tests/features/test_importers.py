@@ -479,7 +479,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_taken(another_user: Path, 
     assert "Permission denied" in skipped["lost+found"] and "let this user read it" in skipped["lost+found"]
     assert "the file is empty" in skipped[f"empty{suffix}"] and "not there" in skipped[f"gone{suffix}"]
     (another_user / "list.txt").write_text("c\n")
-    with pytest.raises(ClapError, match="1 of its 1 videos are not in .*were left out, the first is .*lost"):
+    with pytest.raises(ClapError, match=r"1 of its 1 videos are not in .*were left out, the first is .*lost"):
         import_features(layout, source, another_user / "t", index=another_user / "list.txt")
 
 
