@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +21,16 @@ def find_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     if not folder.is_dir():
         raise ClapError(f"{folder}: no such folder; give the one that holds the published files")
     for pattern in patterns:
-        if hits := sorted(path for path in folder.rglob(pattern) if os.path.isfile(path)):
+        if hits := sorted(path for path in folder.rglob(pattern) if _is_file(path)):
             return hits
     return []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder whose names can be listed, and no more
+        return False
 
 
 def find_file(folder: Path, what: str, patterns: Sequence[str]) -> Path:
