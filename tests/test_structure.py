@@ -13,9 +13,9 @@ import clap_vad
 
 SOURCE = Path(clap_vad.__file__).parent
 ROOMS = [
-    *("errors", "registry", "settings", "persistence", "tables", "progress", "cores", "processes", "trust", "protection"),
-    *("core", "video", "features", "datasets", "detector", "federation", "algorithms", "engines", "staging"),
-    *("evaluation", "reporting", "live", "audit", "workflows", "deployment", "cli"),
+    *("errors", "registry", "settings", "persistence", "tables", "progress", "cores", "processes", "trust"),
+    *("protection", "core", "video", "features", "datasets", "detector", "federation", "algorithms", "engines"),
+    *("staging", "evaluation", "reporting", "live", "audit", "workflows", "deployment", "cli"),
 ]  # fmt: skip
 
 

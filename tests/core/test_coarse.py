@@ -150,6 +150,6 @@ def test_of_equally_likely_videos_the_first_moves():
 def test_where_all_videos_are_of_one_component_none_is_anomalous(monkeypatch):
     for component in (0, 1):
         alike = (np.full(5, component), np.zeros(5))
-        monkeypatch.setattr("clap_vad.core.coarse._mixture", lambda rows, alike=alike: alike)
+        monkeypatch.setattr("clap_vad.core.coarse.two_components", lambda rows, covariance, alike=alike: alike)
         for naming in ("smaller", "component-1"):
             assert not coarse_anomalous_videos(np.zeros((5, 2)), eta=0.0, anomalous_cluster=naming).any()

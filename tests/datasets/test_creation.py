@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from clap_vad.cli.dataset import create
 from clap_vad.datasets.creation import create_dataset
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
@@ -113,6 +115,45 @@ def test_bad_labels_are_refused(
     table = write_table([["video", "split"], ["a", "train"]])
     with pytest.raises(ClapError, match=says):
         create_dataset(make_store({"a": 20}), table, tmp_path / "out", _labels(tmp_path, a=labels))
+
+
+@pytest.mark.parametrize(("labels", "refused"), [(1139, False), (1080, False), (981, False), (1210, True), (970, True)])
+def test_small_differences_of_labels_and_frames_are_reported(
+    tmp_path: Path, make_store: Maker, write_table: Maker, labels: int, refused: bool
+) -> None:
+    store, table = make_store({"a": 1090, "b": 16}), write_table([["video", "split"], ["b", "train"], ["a", "test"]])
+    truth = _labels(tmp_path, a=np.ones(labels, np.uint8))
+    if refused:
+        with pytest.raises(ClapError, match=rf"'a' has {labels} labels but 1090 frames .*, 120 (more|fewer) where up"):
+            create_dataset(store, table, tmp_path / "out", truth)
+        return
+    assert create_dataset(store, table, tmp_path / "out", truth)["frame_differences"] == {"a": labels - 1090}
+    found = CliRunner().invoke(
+        create,
+        [*map(str, ("--store", store, "--videos", table, "--frame-labels", truth)), "--out", str(tmp_path / "told")],
+    )
+    assert f"1 videos have slightly more (+) or fewer (-) labels than frames: a {labels - 1090:+d}" in found.output
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("a/Gate.MP4", "gate"), ("7", "0007"), ("C:\\cam\\gate.avi", "gate"), ("gatee", "gate")]
+)
+def test_the_video_that_is_likely_meant_is_named(
+    tmp_path: Path, make_store: Maker, write_table: Maker, name: str, meant: str
+) -> None:
+    store, table = make_store({"gate": 16, "0007": 16}), write_table([["video", "split"], [name, "train"]])
+    with pytest.raises(ClapError, match=f"perhaps '{meant}' is meant"):
+        create_dataset(store, table, tmp_path / "out")
+
+
+def test_a_spreadsheet_table_loses_nothing(tmp_path: Path, make_store: Maker) -> None:
+    store = make_store({"a": 16, "b": 16})
+    (tmp_path / "t.csv").write_text(
+        "video;split;Scene;Event;Label\r\na;Train;cam 1;fight;1\r\nb;test;cam 2;;0\r\n;;;;\r\n"
+    )
+    create_dataset(store, tmp_path / "t.csv", tmp_path / "out")
+    kept = (tmp_path / "out" / "videos.csv").read_text()
+    assert kept == "video,split,scene,event,label\na,train,cam 1,fight,1\nb,test,cam 2,,0\n"
 
 
 def test_an_unfinished_store_and_an_occupied_folder_are_refused(

@@ -374,3 +374,11 @@ def test_the_real_partitions_have_their_published_sizes(
     assert [len(videos) for videos in made.values()] == sizes
     indices = pickle.loads((release / f"{name}.pkl").read_bytes())["data_indices"]  # the oracle, on a file known good
     assert [list(videos) for videos in made.values()] == [[names[i] for i in entry["train"]] for entry in indices]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_participants_file_may_begin_with_a_byte_order_mark(bare_dataset: Path, tmp_path: Path, mark: bytes) -> None:
+    held = {"a": [f"v{k:02d}" for k in range(10)], "b": [f"v{k:02d}" for k in range(10, 20)]}
+    file = tmp_path / "mine.json"
+    file.write_bytes(mark + json.dumps({"protocol": "mine", "seed": 0, "participants": held}).encode())
+    assert partition(bare_dataset, str(file)).videos == {name: tuple(videos) for name, videos in held.items()}

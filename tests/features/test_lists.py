@@ -38,6 +38,29 @@ def test_forms_of_a_line(tmp_path: Path, line: str, video: str, rows: tuple[int,
         assert (entry.video, entry.rows) == (video, rows)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("PATH;Start;Stop", "/home/a/b c.npy;3;7"),
+        ('"Path","start","stop"', '"/home/a/b c.npy","3","7"'),
+        ('sep=;{end}"video";"start";"stop"', '"b c";"3";"7"'),
+        ("Name\tstart\tstop", "b c\t3\t7"),
+        ("file|start|stop", "x/b c.npy|3|7"),
+    ],
+)
+def test_lists_as_spreadsheets_write_them(tmp_path: Path, encoding: str, end: str, head: str, row: str) -> None:
+    text = end.join([head.format(end=end), row, ";;", ",,", ""])
+    (entry,) = read_list(write(tmp_path, text.encode(encoding)))
+    assert (entry.video, entry.rows) == ("b c", (3, 7))
+
+
+def test_a_first_video_called_like_a_heading_is_a_video(tmp_path: Path) -> None:
+    assert [entry.video for entry in read_list(write(tmp_path, "video 1.mp4\nvideo 2.mp4\n"))] == ["video 1", "video 2"]
+    assert [entry.video for entry in read_list(write(tmp_path, "video 1,0,3\nvideo 2,3,5\n"))] == ["video 1", "video 2"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

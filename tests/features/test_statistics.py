@@ -53,7 +53,8 @@ def test_verify_finds_a_changed_byte(tmp_path: Path) -> None:
     with (tmp_path / "s/features.npy").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x00")
-    assert statistics.describe(store)["checks"] == dict.fromkeys(["as recorded", "every segment belongs to one video"])
+    names = ["every value can be used", "as recorded", "every segment belongs to one video"]
+    assert statistics.describe(store)["checks"] == dict.fromkeys(names)
     checks = statistics.describe(store, verify=True)["checks"]
     assert checks["SHA-256 of features.npy"] == "the file has changed since it was written"
     assert checks["SHA-256 of index.csv"] is None
@@ -72,5 +73,6 @@ def test_a_store_made_by_other_means(tmp_path: Path) -> None:
     assert found["features"] == {"min": 1.0, "max": 1.0, "mean": 1.0, "std": 0.0}
     assert found["checks"]["as recorded"] == "dim is 2, recorded 3"
     assert found["checks"]["every segment belongs to one video"] is not None
+    assert "video 'a', segment 2: a feature is NaN" in found["checks"]["every value can be used"]
     assert found["checks"]["SHA-256 of features.npy"] == "none was recorded"
     json.dumps(found, allow_nan=False)

@@ -20,7 +20,7 @@ LENGTHS = {"one": 1, "two": 2, "ten": 10, "eleven": 11}
 NORMALISER = Normaliser.from_moments(Moments.of(np.random.default_rng(3).normal(1, 2, (50, DIM))))
 
 
-def make_store(path: Path, dtype: str = "float32", absent: bool = False, broken: bool = False) -> FeatureStore:
+def make_store(path: Path, dtype: str = "float32", absent: bool = False) -> FeatureStore:
     rng = np.random.default_rng(0)
     with StoreWriter(
         path, extractor="test", settings={}, crops=CROPS, dim=DIM, dtype=dtype, with_valid=absent, normalise="none"
@@ -29,8 +29,6 @@ def make_store(path: Path, dtype: str = "float32", absent: bool = False, broken:
             x = rng.normal(2, 1, (length, CROPS, DIM)).astype(np.float32)
             valid = rng.random((length, CROPS)) < 0.5
             valid[-1] = False
-            if broken and video == "ten":
-                x[7, 1, 2] = 1e38  # finite, its square is not
             writer.append(video, [(x, valid) if absent else x], frames=16 * length, fps=None)
         return writer.finish()
 
@@ -89,7 +87,29 @@ def test_magnitudes_of_all_videos(tmp_path, segments_per_block, dtype, absent, n
         np.testing.assert_allclose(m, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_magnitude_that_is_not_finite_is_named(tmp_path, segments_per_block):
-    store = make_store(tmp_path / "s", broken=True)
-    with pytest.raises(ClapError, match=r"video 'ten', segment 7: a feature is NaN"):
-        streaming.all_video_magnitudes(store, store.index, None)
+@pytest.mark.parametrize("value", [1e18, -1e18, 1e38, np.inf, np.nan])
+@pytest.mark.parametrize("absent", [False, True])
+def test_a_value_that_cannot_be_used_is_named(tmp_path, segments_per_block, value, absent):
+    make_store(tmp_path / "s", absent=absent)
+    row = FeatureStore(tmp_path / "s").video("ten").start + 7
+    features = np.load(tmp_path / "s" / "features.npy", mmap_mode="r+")
+    features[row, 1, 2] = value
+    if absent:
+        np.load(tmp_path / "s" / "valid.npy", mmap_mode="r+")[row, 1] = True
+    passes = (streaming.all_video_magnitudes, streaming.all_video_statistics, streaming.segment_changes)
+    options = (None,), (None, "diagonal"), (None,)
+    for call, rest in zip((*passes, streaming.feature_moments), (*options, ()), strict=True):
+        store = FeatureStore(tmp_path / "s")
+        with pytest.raises(ClapError, match=r"video 'ten', segment 7: a feature is NaN, infinite or far too large"):
+            call(store, store.index, *rest)
+    if absent:  # what an absent crop holds is nobody's concern
+        np.load(tmp_path / "s" / "valid.npy", mmap_mode="r+")[row, 1] = False
+        assert len(streaming.all_video_moments(store, store.index)) == len(store.index)
+
+
+def test_values_are_looked_through_once(tmp_path, monkeypatch):
+    store, looks = make_store(tmp_path / "s"), []
+    monkeypatch.setattr(streaming, "unusable_segment", lambda x, valid: looks.append(len(x)))
+    for _ in range(3):
+        streaming.feature_moments(store, store.index)
+    assert sum(looks) == store.segments

@@ -233,6 +233,70 @@ def test_motchallenge_sequence_folder(tmp_path):
         read_tracks(detections)
 
 
+def _sequence(folder, info, last=1090):
+    (folder / "gt").mkdir(parents=True)
+    (folder / "gt" / "gt.txt").write_text(f"40,1,10,20,30,60,1,1,1\n{last},1,12,20,30,60,1,1,1\n")
+    (folder / "seqinfo.ini").write_bytes(info if isinstance(info, bytes) else info.encode())
+    return folder / "gt" / "gt.txt"
+
+
+@pytest.mark.parametrize("form", ["person", "segment"])
+def test_the_stated_length_of_a_sequence_counts(tmp_path, form):
+    for name, info, frames in (
+        ("stated", "[Sequence]\nseqLength=1139\n", 1139),
+        ("equal", "[Sequence]\nseqLength=1090\n", 1090),
+        ("not stated", "[Sequence]\nframeRate=30\n", 1090),
+    ):
+        features, _, ending = extract(_sequence(tmp_path / name, info), form=form)
+        assert (ending.frames, len(features)) == (frames, -(-frames // 16))
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        "\ufeff[Sequence]\r\nname=x\r\nframeRate=30\r\nseqLength=1139\r\nimWidth=960\r\nimHeight=540\r\n",
+        "[sequence]\nFRAMERATE = 30\nSeqLength: 1139\nimwidth=960\nIMHEIGHT=540\n",
+        '[Sequence]\nframeRate=30.0\nseqLength=1139.0 ; frames\nimWidth="960"\nimHeight=540 # pixels\n',
+        "[Sequence]\rframeRate=30\rseqLength=1139\rimWidth=960\rimHeight=540\r",
+        "[Sequence]\nframeRate=30,0\nseqLength=1139\nimWidth=960\nimHeight=540\n".encode("utf-16"),
+    ],
+)
+def test_sequence_info_as_editors_write_it(tmp_path, info):
+    tracks = read_tracks(_sequence(tmp_path / "s", info))
+    assert (tracks.fps, tracks.size, tracks.frames) == (30, (960, 540), 1139)
+
+
+@pytest.mark.parametrize(
+    ("info", "says"),
+    [
+        ("[Sequence]\nseqLength=many\n", "seqLength is 'many', not a number; mend or remove it"),
+        ("[Sequence]\nseqLength=0\n", "seqLength is 0; a whole number from 1"),
+        ("[Sequence]\nseqLength=-5\n", "seqLength is -5"),
+        ("[Sequence]\nseqLength=10.5\n", r"seqLength is 10\.5"),
+        ("[Sequence]\nseqLength=1e12\n", "seqLength is"),
+        ("[Sequence]\nseqLength=nan\n", "not a number"),
+        ("[Sequence]\nframeRate=fast\n", "frameRate is 'fast', not a number"),
+        ("[Sequence]\nimWidth=0\n", "cannot be"),
+        (
+            "[Sequence]\nseqLength=1089\n",
+            r"gt\.txt: its last box is in frame 1090 but seqinfo\.ini states seqLength 1089",
+        ),
+        ("[Other]\nseqLength=5\n", r"no section \[Sequence\]"),
+        ("seqLength=5\n", r"seqinfo\.ini: not a readable"),
+        (b"[Sequence]\nname=\xe9\n", "line 2: not a UTF-8"),
+    ],
+)
+def test_broken_sequence_info_is_named(tmp_path, info, says):
+    with pytest.raises(ClapError, match=says):
+        read_tracks(_sequence(tmp_path / "s", info))
+
+
+def test_boxes_as_a_spreadsheet_writes_them(tmp_path):
+    (tmp_path / "a.csv").write_text("frame;id;x;y;w;h\n1;7;10,5;20;30;60\n2;7;11.5;20;30;60\n")
+    tracks = read_tracks(tmp_path / "a.csv")
+    assert tracks.box.tolist() == [[10.5, 20, 40.5, 80], [11.5, 20, 41.5, 80]]
+
+
 def test_velocity_is_not_taken_over_a_long_gap(tmp_path):
     rows = [(0, 1, 0, 0, 20, 40), (9, 1, 400, 0, 420, 40)]
     features, _, ending = extract(write_shanghaitech(tmp_path / "a.txt", rows), form="segment")

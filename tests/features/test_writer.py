@@ -157,7 +157,7 @@ def nan_in_second_block() -> list[np.ndarray]:
     [
         (nan_in_second_block(), "video 'b': segment 3, crop 1: value is nan"),
         ([np.full((1, 2, 3), -np.inf)], "segment 0, crop 0: value is -inf"),
-        ([np.full((1, 2, 3), 1e300)], "1e\\+300 does not fit float32"),
+        ([np.full((1, 2, 3), 1e300)], r"value is 1e\+300, far too large"),
         ([], "no segments"),
         ([some(0)], "no segments"),
         ([some(2)[:, :1]], r"\(2, 1, 3\); numbers \(n, 2, 3\) are needed"),

@@ -40,6 +40,9 @@ class Method(ABC):
     has_homes: ClassVar[bool] = False
     """Whether a site adapts the model to what it holds itself."""
 
+    follows_segments: ClassVar[bool] = False
+    """Whether it judges by how a video's segments change: of single persons or objects it learns little."""
+
     private_units: ClassVar[tuple[str, ...]] = ("video",)
     """What its form under differential privacy, if it has one, can hide one of."""
 

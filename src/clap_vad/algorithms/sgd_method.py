@@ -24,6 +24,8 @@ __all__ = ["SgdMethod"]
 class SgdMethod(Method):
     """A method whose global model is the detector; its settings are common to all of them."""
 
+    follows_segments = True
+
     lr: float = option(0.01, "learning rate of local SGD")
     momentum: float = option(0.0, "momentum of local SGD")
     nesterov: str = option("off", "Nesterov's form of momentum", ("on", "off"))

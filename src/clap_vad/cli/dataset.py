@@ -75,6 +75,9 @@ def prepare(name: str, source: Path, out: Path, workers: int | None, **options: 
     if skipped:
         first = next(iter(skipped.items()))
         warning = f"{out}: made without {len(skipped)} of the videos, unusable (first: '{first[0]}': {first[1]})"
+    if faults := data["unreadable"]:
+        told = "; ".join(f"{fault['path']}: {fault['reason']}" for fault in faults[:5])
+        warning = ". ".join(filter(None, (warning, f"{source}: {len(faults)} folders were left out ({told})")))
     return Output(data, _describe_prepared(data), warning)
 
 

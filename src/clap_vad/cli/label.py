@@ -10,7 +10,7 @@ import click
 from ..algorithms.method import METHODS
 from ..workflows import label as workflow
 from ..workflows.choices import NORMALISE, SETTINGS, SUPERVISIONS
-from .command import Output, command
+from .command import Output, command, say
 from .setting_options import METHOD_HELP, labelled_option, method_options
 
 __all__ = ["label"]
@@ -30,6 +30,8 @@ __all__ = ["label"]
 def label(dataset: Path, out: Path, options: dict[str, Any], **choices: Any) -> Output:
     """Parse, call, print."""
     found = workflow.label(dataset, out, **choices, **options)
+    for remark in found["remarks"]:
+        say(remark)
     text = (
         f"{found['labelled_segments']} of {found['segments']} segments labelled anomalous, in "
         f"{found['labelled_videos']} of {found['videos']} videos; written to {out}"

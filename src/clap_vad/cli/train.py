@@ -18,7 +18,7 @@ from ..federation.strategy import STRATEGIES
 from ..workflows import train as workflow
 from ..workflows.choices import NORMALISE, SETTINGS, SUPERVISIONS
 from ..workflows.configuration import RunConfig
-from .command import Output, command
+from .command import Output, command, say
 from .privacy_options import privacy_options
 from .setting_options import METHOD_HELP, labelled_option, setting_options
 from .tables import metrics_table
@@ -166,6 +166,8 @@ def train(
     if out_of_run := metrics.get("left_out"):
         told = "; ".join(f"{name}: {why}" for name, why in out_of_run.items())
         click.echo(f"clap: left out of the run, for what they sent cannot be true: {told}", err=True)
+    for remark in metrics.get("remarks", []):
+        say(remark)
     return Output({**metrics, "run": str(run or out)}, metrics_table(metrics, run or out))
 
 

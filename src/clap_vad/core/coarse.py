@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
+
+from .mixture import two_components
 
 __all__ = ["ANOMALOUS_CLUSTER", "coarse_anomalous_videos", "magnitude_summary", "p_values"]
 
 ANOMALOUS_CLUSTER = ("smaller", "component-1")
-_MAX_EM_STEPS = 150
 _MOVED_PERCENT = 3
 
 
@@ -45,7 +44,7 @@ def coarse_anomalous_videos(summaries: np.ndarray, eta: float = 1.0, anomalous_c
     anomalous = np.zeros(len(summaries), dtype=bool)
     if len(summaries) < 2:
         return anomalous
-    cluster, _ = _mixture(summaries)
+    cluster, _ = two_components(summaries, "spherical")
     chosen = 1
     if anomalous_cluster == "smaller" and (cluster == 0).sum() < (cluster == 1).sum():
         chosen = 0
@@ -55,7 +54,7 @@ def coarse_anomalous_videos(summaries: np.ndarray, eta: float = 1.0, anomalous_c
     while (~anomalous).sum() > 1 and anomalous.sum() < eta * (~anomalous).sum():
         bag = np.flatnonzero(~anomalous)
         # Rounded, so that of videos that are equally likely the first moves, not the one that the last bit prefers.
-        likelihood = _mixture(summaries[bag])[1].round(6)
+        likelihood = two_components(summaries[bag], "spherical")[1].round(6)
         moved = likelihood < np.percentile(likelihood, _MOVED_PERCENT)
         moved[np.argmin(likelihood)] = True  # where all are alike nothing lies below the percentile
         anomalous[bag[moved]] = True
@@ -82,16 +81,3 @@ def p_values(m: np.ndarray, count: float, mean: float, variance: float) -> np.nd
     deviation = np.sqrt(max(variance, 1e-6 * mean * mean + 1e-12))
     tails: np.ndarray = erfc(np.abs(m - mean) / (deviation * np.sqrt(2)))
     return tails
-
-
-def _mixture(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Component and log likelihood of each row under a two-component mixture of these rows."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    mixture = GaussianMixture(2, covariance_type="spherical", max_iter=_MAX_EM_STEPS, random_state=0)
-    with warnings.catch_warnings():
-        # Fewer distinct videos than components, or 150 steps not enough: both are part of the method.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        cluster = mixture.fit_predict(rows)
-    return cluster, mixture.score_samples(rows)

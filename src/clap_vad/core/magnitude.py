@@ -9,8 +9,9 @@ import numpy as np
 
 __all__ = ["LARGEST", "crop_mean", "crop_weights", "magnitudes", "unusable_segment"]
 
-LARGEST = 1e9
-"""Largest size of a feature: far beyond what networks give, and its fourth power, summed, still fits float64."""
+LARGEST = 1e6
+"""Largest size of a feature: a hundred times what networks give. The variance of the squared norms of such features
+stays within what a site may send, and far within float32 and float64."""
 
 
 def unusable_segment(x: np.ndarray, valid: np.ndarray | None = None) -> int | None:

@@ -6,7 +6,14 @@ import warnings
 
 import numpy as np
 
-__all__ = ["NORMAL_CLUSTER", "anomalous_videos", "common_density", "normal_gaussian", "pooled_gaussian"]
+__all__ = [
+    "NORMAL_CLUSTER",
+    "anomalous_videos",
+    "common_density",
+    "normal_gaussian",
+    "pooled_gaussian",
+    "two_components",
+]
 
 NORMAL_CLUSTER = ("size", "calm")
 _MAX_EM_STEPS = 150
@@ -31,19 +38,41 @@ def anomalous_videos(summaries: np.ndarray, normal_cluster: str = "size") -> np.
     """
     if len(summaries) < 2:
         return np.zeros(len(summaries), dtype=bool)
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    mixture = GaussianMixture(2, covariance_type="full", max_iter=_MAX_EM_STEPS, random_state=0)
-    with warnings.catch_warnings():
-        # Fewer distinct videos than clusters, or 150 steps not enough: both are part of the method.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        cluster = mixture.fit_predict(summaries)
+    cluster, _ = two_components(summaries, "full")
     if normal_cluster == "calm" and 0 < cluster.sum() < len(cluster):
         normal = int(summaries[cluster == 1, 0].mean() < summaries[cluster == 0, 0].mean())
     else:
         normal = 0 if (cluster == 0).sum() > (cluster == 1).sum() else 1
     return np.asarray(cluster != normal)
+
+
+def two_components(rows: np.ndarray, covariance: str) -> tuple[np.ndarray, np.ndarray]:
+    """Component and log likelihood of each row under scikit-learn's two-component mixture of these rows.
+
+    Rows so large that their covariance cannot be inverted in float64 are brought to a common scale first: the
+    components are the same, the likelihoods of all rows shift alike.
+
+    Args:
+        rows: (V, 2) float64, finite.
+        covariance: scikit-learn's ``covariance_type``.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    def fit(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mixture = GaussianMixture(2, covariance_type=covariance, max_iter=_MAX_EM_STEPS, random_state=0)
+        with warnings.catch_warnings():
+            # Fewer distinct videos than components, or 150 steps not enough: both are part of the method.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            cluster = mixture.fit_predict(values)
+        return cluster, mixture.score_samples(values)
+
+    try:
+        return fit(rows)
+    except ValueError:
+        spread = rows.std(axis=0)
+        spread = spread if covariance == "full" else spread.max()
+        return fit((rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
 
 
 def normal_gaussian(m: np.ndarray) -> tuple[int, float, float]:

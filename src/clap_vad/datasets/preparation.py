@@ -15,7 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..core.naming import storable
 from ..errors import ClapError
+from ..features.folders import unreadable_folders
 from ..features.store import FeatureStore
 from ..persistence import read_json, write_json
 from ..registry import Registry
@@ -83,7 +85,8 @@ def prepare(name: str, source: Path, out: Path, *, workers: int | None = None, *
 
     Returns:
         A summary fit for JSON: counts, ``features`` (None where none were found), ``truth`` with every disagreement,
-        ``protocols``, ``skipped``, ``notes``, ``next``.
+        ``protocols``, ``skipped``, ``unreadable`` (``path`` and ``reason`` of folders below ``source`` that this user
+        may not look into), ``notes``, ``next``.
 
     Raises:
         ClapError: unknown name or option, a missing or broken file, or a folder that is finished already.
@@ -101,7 +104,8 @@ def prepare(name: str, source: Path, out: Path, *, workers: int | None = None, *
         _write(out, name, contents)
     finally:
         release_dataset(out)
-    return {"dataset": name, "path": str(out), "options": stated} | _summary(out, contents)
+    faults = [{"path": storable(str(path)), "reason": why} for path, why in unreadable_folders(source).items()]
+    return {"dataset": name, "path": str(out), "options": stated} | _summary(out, contents) | {"unreadable": faults}
 
 
 def claim_dataset(out: Path, purpose: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ClapError
+from ..features.folders import unreadable_folders
 from ..features.lists import read_list, unique_names
 from ..tables.text import read_text, split_lines
 
@@ -13,20 +14,32 @@ __all__ = ["find_file", "find_files", "read_lines", "read_names", "read_segment_
 
 
 def find_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """Files below ``folder`` that match a pattern, sorted; patterns are tried in order, the first with a hit counts."""
+    """Files below ``folder`` that match a pattern, sorted; patterns are tried in order, the first with a hit counts.
+
+    Folders that cannot be looked into are passed over, see :func:`~clap_vad.features.folders.unreadable_folders`.
+    """
     if not folder.is_dir():
         raise ClapError(f"{folder}: no such folder; give the one that holds the published files")
     for pattern in patterns:
-        if hits := sorted(path for path in folder.rglob(pattern) if path.is_file()):
+        if hits := sorted(path for path in folder.rglob(pattern) if _is_file(path)):
             return hits
     return []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder whose names can be listed, and no more
+        return False
 
 
 def find_file(folder: Path, what: str, patterns: Sequence[str]) -> Path:
     """The one file that matches; raises :class:`ClapError` when there is none, or several with different contents."""
     hits = find_files(folder, patterns)
     if not hits:
-        raise ClapError(f"{folder}: no {what} there; a file named {' or '.join(patterns)} is needed")
+        faults = unreadable_folders(folder)
+        hidden = "".join(f"; {path}: {why}" for path, why in list(faults.items())[:1])
+        raise ClapError(f"{folder}: no {what} there; a file named {' or '.join(patterns)} is needed{hidden}")
     if len(hits) > 1 and any(other.read_bytes() != hits[0].read_bytes() for other in hits[1:]):
         raise ClapError(f"{folder}: several files could be the {what} ({', '.join(map(str, hits))}); leave one of them")
     return hits[0]

@@ -95,6 +95,8 @@ class Extractor(ABC):
 
     segment_frames: ClassVar[int] = 16
     normalise: ClassVar[str] = "federated"
+    whole_segments: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
+    """Settings by which it describes a segment as a whole, where by others it describes single persons or objects."""
 
     @property
     def weights_sha256(self) -> str | None:

@@ -200,7 +200,7 @@ def _link(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> F
 
 
 def _check_in_place(file: Path, entries: Sequence[VideoIndex], advance: Advance) -> str:
-    """SHA-256 of a features file; raises :class:`ClapError` at the first value that cannot be used. One bounded pass."""
+    """SHA-256 of a features file; raises :class:`ClapError` at the first unusable value. One bounded pass."""
     header = read_npy_header(file)
     row_bytes = int(np.prod(header.shape[1:])) * header.dtype.itemsize
     step = max(1, _CHUNK_BYTES // row_bytes)

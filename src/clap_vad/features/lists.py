@@ -58,9 +58,8 @@ def read_list(file: Path) -> list[Listed]:
     lines = [(number, line.strip(" \t,;|")) for number, line in enumerate(split_lines(text), 1)]
     if lines and re.fullmatch(r'"?sep=.?"?', lines[0][1], re.IGNORECASE):  # Excel's first line
         lines = lines[1:]
-    entries = [_parse(file, number, line) for number, line in lines if line]
-    if entries and re.split(r'["\s,;|]', entries[0].path)[0].lower() in _HEADERS:
-        entries = entries[1:]
+    lines = [(number, line) for number, line in lines if line]
+    entries = [_parse(file, number, line) for number, line in lines[bool(lines) and _is_heading(lines[0][1]) :]]
     if not entries:
         raise ClapError(f"{file}: lists no videos")
     return entries
@@ -159,6 +158,16 @@ def _check_durations(file: Path, entries: Sequence[Listed]) -> None:
             "another order; nalist_XD.npy has the lines of rgb_train.list with 'label_A' first, then the others: "
             "(grep label_A LIST; grep -v label_A LIST) > NAMES"
         )
+
+
+def _is_heading(line: str) -> bool:
+    """Whether a first line names columns; ``video 3.mp4`` is a video.
+
+    >>> _is_heading('"Path";"start"'), _is_heading("video 3.mp4,0,9")
+    (True, False)
+    """
+    words = re.split(r"[\s,;|]+", line.replace('"', " ").strip())
+    return words[0].lower() in _HEADERS and not re.search(r"[\d./\\]", line)
 
 
 def _is_crop(entry: Listed) -> bool:

@@ -226,7 +226,7 @@ class StoreWriter:
                 value = float(chunk[t, c, d])
                 too_large = np.isfinite(value) and abs(value) > LARGEST
                 small = np.isfinite(value) and not too_large
-                fault = f"{value:g} does not fit {self._dtype.name}" if small else f"value is {value:g}"
+                fault = f"{value} does not fit {self._dtype.name}" if small else f"value is {value:g}"
                 fault += f", far too large (beyond {LARGEST:g})" * bool(too_large)
                 remedy = "use float32" if small else "mend its features or leave it out"
                 raise ClapError(f"{where}: segment {done + start + t}, crop {c}: {fault}; {remedy}")

@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..algorithms.method import DEFAULT_METHOD
+from ..algorithms.method import DEFAULT_METHOD, METHODS
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..evaluation.comparison import baseline_rows
 from ..evaluation.published import published_results
+from ..features.description import describe
 from .cells import check_list, expand_cells, plan_runs
 from .comparison_files import write_comparison
 from .configuration import check_test_videos
 from .rows import benchmark_of, cell_rows, run_records
 from .runs import run_all
+from .suitability import feature_remarks
 
 __all__ = ["compare"]
 
@@ -76,6 +78,14 @@ def compare(
     cells = list(expand_cells(methods, settings, supervisions, strategies, protocol))
     common = {"rounds": rounds, **(options or {})} | ({"test_each_round": True} if test_each_round else {})
     planned = plan_runs(dataset, out, cells, seeds, common)
+    store = opened.stores[0]
+    remarks = [
+        remark
+        for name in methods
+        for remark in feature_remarks(METHODS[name], name, describe(store), store.valid is not None)
+    ]
+    for remark in remarks:
+        tell(remark)
     finished, baselines = run_all(dataset, planned, jobs=jobs, tell=tell)
     benchmark = benchmark_of(opened)
     rows = cell_rows(planned, finished, benchmark) + baseline_rows(baselines)
@@ -83,6 +93,7 @@ def compare(
         "dataset": str(dataset),
         "benchmark": benchmark,
         "rounds": rounds,
+        "remarks": remarks,
         "rows": [row.as_json() for row in rows],
         "runs": run_records(dataset, planned, finished),
         "published": [vars(entry) for entry in published_results(benchmark or "")],

@@ -30,6 +30,7 @@ from .configuration import RunConfig
 from .privacy_terms import privacy_figures
 from .provenance import provenance
 from .report import report
+from .suitability import feature_remarks
 
 __all__ = ["finish", "finished", "test_round"]
 
@@ -122,12 +123,17 @@ def finish(
         "left_out": {name: why for state in states.values() for name, why in left_out(state).items()},
         **privacy_figures(config.privacy, config.setting),
         "baselines": baselines,
+        "remarks": feature_remarks(method, config.method, features, _absent_crops(dataset)),
         "resumed": resumed,
         "seconds": seconds,
     }
     write_json(run / "metrics.json", metrics)
     report(run)
     return metrics
+
+
+def _absent_crops(dataset: Dataset | None) -> bool:
+    return dataset is not None and any(store.valid is not None for store in dataset.stores)
 
 
 def test_round(config: RunConfig, method: Method, plan: Plan, dataset: Dataset, state: State) -> dict[str, Any]:

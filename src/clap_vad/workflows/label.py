@@ -11,9 +11,11 @@ import numpy as np
 
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
+from ..features.description import describe
 from ..persistence import save_npz
 from .choices import chosen_method
 from .configuration import RunConfig
+from .suitability import feature_remarks
 
 __all__ = ["label"]
 
@@ -79,10 +81,12 @@ def label(
                 labels.update(zip(videos, [own[part] for part in program.slices], strict=True))
     ordered = {video: labels[video] for video in opened.dataset.train_videos if video in labels}
     save_npz(out, ordered)
+    store = opened.dataset.stores[0]
     return {
         "out": str(out),
         "videos": len(ordered),
         "segments": sum(len(v) for v in ordered.values()),
         "labelled_videos": sum(bool(v.any()) for v in ordered.values()),
         "labelled_segments": sum(int((v > 0).sum()) for v in ordered.values()),
+        "remarks": feature_remarks(opened.method, config.method, describe(store), store.valid is not None),
     }

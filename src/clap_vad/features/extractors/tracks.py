@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -25,6 +26,8 @@ _BLOCK_SEGMENTS = 1024
 @dataclass(frozen=True)
 class Tracks(Extractor):
     """Features (T, persons, 10) with a mask of the persons that are there, or (T, 1, 34) of a segment's boxes."""
+
+    whole_segments = MappingProxyType({"form": "segment"})
 
     form: Literal["segment", "person"] = setting(
         "person", "One row of numbers per person in a segment, or one of statistics per segment."

@@ -65,7 +65,7 @@ def _order(videos: Mapping[str, Mapping[int, Path]], layout: str | None) -> str:
     stated = check_layout(layout)
     if stated and len(stated) != 2:
         raise ClapError(f"--layout {layout}: a file of format vadclip is one crop; choose segments-dim or dim-segments")
-    shapes = {}
+    shapes: dict[Path, tuple[int, ...]] = {}
     for files in videos.values():
         own = {file: _header(file).shape for file in files.values()}
         if len(set(own.values())) > 1:

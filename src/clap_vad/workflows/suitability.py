@@ -1,0 +1,34 @@
+"""Whether a method suits the features that it is to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..algorithms.method import DEFAULT_METHOD, Method
+from ..features.extractor import EXTRACTORS, roles_of
+
+__all__ = ["feature_remarks"]
+
+
+def feature_remarks(
+    method: Method | type[Method], name: str, features: Mapping[str, Any], absent_crops: bool = False
+) -> list[str]:
+    """What to know before trusting a method on these features, as sentences; empty where it suits them.
+
+    Args:
+        method, name: the method.
+        features: as :func:`~clap_vad.features.description.describe` tells.
+        absent_crops: whether crops of the store may be absent, as only those of persons and objects are.
+    """
+    extractor, settings = str(features["extractor"]), dict(features.get("settings") or {})
+    single = absent_crops or roles_of(extractor, settings).followed
+    if not (method.follows_segments and single and int(features["crops"]) > 1):
+        return []
+    whole = EXTRACTORS[extractor].whole_segments if extractor in EXTRACTORS.names() else {}
+    form = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in whole.items())
+    remedy = f"extract with '--extractor {extractor} {form}', or take" if form else "take"
+    return [
+        f"{name} follows a video's segments as wholes, but these features ({extractor}) are of single persons or "
+        f"objects, where it can fall below chance; {remedy} --method {DEFAULT_METHOD}, which judges each of them"
+    ]
