@@ -65,7 +65,7 @@ HEADER = "video,start,stop,frames,fps\n"
         (array("valid.npy", np.ones((3, 3), bool)), r"valid\.npy: .* does not fit"),
         (array("valid.npy", np.ones((3, 2), np.uint8)), r"valid\.npy: uint8"),
         (lambda f: (f / "index.csv").unlink(), r"index\.csv: missing"),
-        (lambda f: (f / "index.csv").write_bytes(b"\xe9"), "line 1: not a UTF-8 or UTF-16 text file"),
+        (lambda f: (f / "index.csv").write_bytes(b"\xe9"), "line 1: not a UTF-8 text file"),
         (rewrite("store.json", '{"schema_version": 1, "extractor": "x", "segment_frames": "16x"}'), "whole number"),
         (rewrite("index.csv", ""), "header is ''"),
         (rewrite("index.csv", "name,a,b\n"), "header is 'name,a,b'"),

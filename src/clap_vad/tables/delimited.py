@@ -63,7 +63,7 @@ def parse_table(
     if separator:
         first += 1
     if first >= len(lines):
-        raise ClapError(f"{place}: header is ''; {','.join(known)!r} is needed")
+        raise ClapError(f"{place}: header is ''; header must be {','.join(known)!r}")
     separator = separator or _separator(place, lines, first, known)
     records = _records(place, lines, first, separator)
     head_line, head = next(records)

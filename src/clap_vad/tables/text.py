@@ -54,9 +54,7 @@ def decode_text(place: str, content: bytes, remedy: str = _REMEDY) -> str:
         text = body.decode(encoding)
     except UnicodeDecodeError as error:
         before = body[: error.start].decode(encoding, "replace")
-        raise ClapError(
-            f"{place}: line {_line_of(before, len(before))}: not a UTF-8 or UTF-16 text file; {remedy}"
-        ) from None
+        raise ClapError(f"{place}: line {_line_of(before, len(before))}: not a UTF-8 text file; {remedy}") from None
     if "\0" in text:
         line = _line_of(text, text.index("\0"))
         raise ClapError(f"{place}: line {line}: holds a NUL byte, so it is not a UTF-8 text file; {remedy}")
