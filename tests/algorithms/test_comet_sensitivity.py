@@ -22,6 +22,7 @@ from comet_tools import (
 
 from clap_vad.algorithms.comet_site import CometSite
 from clap_vad.core.density import COMPONENTS, LEAST_VARIANCE, Mixture
+from clap_vad.core.magnitude import LARGEST
 from clap_vad.core.surprise import value_histogram
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.federation.ask import State
@@ -49,8 +50,8 @@ CONTENTS = {
     "usual": np.random.default_rng(5).normal(size=6),
     "nothing": np.zeros(6),
     "constant": np.full(6, 7.0),
-    "large": np.full(6, 1e9),
-    "the largest": np.array([3e38, -3e38, 0, 3e38, 1e-38, -1e-45]),
+    "large": np.full(6, 1e4),
+    "the largest": np.array([1, -1, 0, 1, 1e-38, -1e-45]) * LARGEST,
     "one number": np.array([1e6, 0, 0, 0, 0, 0]),
 }
 

@@ -120,7 +120,7 @@ def test_person_form_keeps_its_mask_and_half_precision(tmp_path):
 
 def test_a_video_whose_features_do_not_fit_is_skipped_and_the_rest_kept(tmp_path):
     write_tracks(tmp_path / "in" / "a.txt")
-    (tmp_path / "in" / "far.txt").write_text("0 1 2 0 0 20 40\n1 1 2 90000000 0 90000020 40\n")
+    (tmp_path / "in" / "far.txt").write_text("0 1 2 0 0 20 40\n1 1 2 900000 0 900020 40\n")
     report = extract_features([tmp_path / "in"], tmp_path / "s", extractor="tracks", dtype="float16")
     assert report.videos == ["a"]
     [reason] = report.skipped.values()

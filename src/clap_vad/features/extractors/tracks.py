@@ -74,7 +74,7 @@ class Tracks(Extractor):
             return False
         with path.open("rb") as handle:
             first = handle.readline(4096).strip()
-        return not first or b"," in first or len(first.split()) > 1 or not first.isascii()
+        return not first or b"," in first or b";" in first or len(first.split()) > 1 or not first.isascii()
 
     def video_name(self, path: Path) -> str:
         """MOTChallenge keeps the tracks of sequence S in ``S/gt/gt.txt``: the sequence gives the name."""
