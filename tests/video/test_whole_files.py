@@ -26,7 +26,7 @@ def seen(path: Path) -> tuple[int, VideoReader, np.ndarray, list[int]]:
 
 
 def film(path: Path, numbers: list[int], *, codec: str = "mpeg4", **muxer: str) -> Path:
-    """A film in which picture n, grey of 20 + n, is shown n / 20 seconds after the start; those left out are not there."""
+    """A film in which picture n, grey of 20 + n, is shown after n / 20 seconds; those left out are not there."""
     with av.open(str(path), "w", options=muxer) as container:
         stream = container.add_stream(codec, rate=FPS, options={"bf": "0", "g": "5", "qscale": "2"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"

@@ -91,8 +91,10 @@ def split_address(text: str) -> AddressParts:
     end = re.search(r"[/?#]", rest)
     authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
     if end and "@" in tail:
-        sign = f"write {end[0]} in a login as {quote(end[0], safe='')}, and @ behind the host as %40"
-        raise ClapError(f"the address holds {end[0]} before an @, so that it is not clear where its login ends; {sign}")
+        remedy = f"write {end[0]} in a login as {quote(end[0], safe='')}, and @ behind the host as %40"
+        raise ClapError(
+            f"the address holds {end[0]} before an @, so that it is not clear where its login ends; {remedy}"
+        )
     login, at, place = authority.rpartition("@")
     if _PERCENT.search(login) or _PERCENT.search(tail):
         raise ClapError("the address holds % without two hexadecimal digits behind it; write % as %25")

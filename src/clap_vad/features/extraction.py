@@ -133,8 +133,8 @@ def extract_features(
                 _take(video, inputs[video], outcome, writer, parts, report)
         if not report.videos:
             parts.remove()
-            first, *others = report.skipped.values()
-            raise ClapError(first + (f" (and {len(others)} more inputs that cannot be used)" if others else ""))
+            first, *more = report.skipped.values()
+            raise ClapError(first + (f" (and {len(more)} more inputs that cannot be used)" if more else ""))
         report.segments = writer.finish().segments
         parts.remove()
     report.seconds = time.monotonic() - started

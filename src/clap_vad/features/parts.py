@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,11 @@ class PartsFolder:
         self._shape = (extractor.crops, extractor.dim)
         self._with_valid = extractor.with_valid
         marker = self.path / "settings.json"
-        description = {"extractor": name, "settings": extractor.settings(), "weights": extractor.weights_sha256}
+        description: dict[str, Any] = {
+            "extractor": name,
+            "settings": extractor.settings(),
+            "weights": extractor.weights_sha256,
+        }
         if extractor.track is not None:
             description["track"] = extractor.track
         if self.path.exists() and not (marker.exists() and read_json(marker) == description):

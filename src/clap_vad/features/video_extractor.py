@@ -88,7 +88,7 @@ class VideoExtractor(Extractor):
         return found
 
     def blocks(self, path: Path) -> Generator[Block, None, Ending]:
-        choice = {"rate": self.rate, "fps": self.fps, "track": self.track}
+        choice: dict[str, Any] = {"rate": self.rate, "fps": self.fps, "track": self.track}
         reader = VideoReader(path, side=self.picture_side, colour=self.colour, **choice)
         maker = self.maker(reader.fps)
         times = TimesBuilder(reader.fps, self.segment_frames)

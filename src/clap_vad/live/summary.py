@@ -176,7 +176,7 @@ def _camera(
         stop=stop,
         events=count,
         newest=tuple(_event(row) for row in events),
-        outages=tuple(OutageRow(*row, shown_reason(reason)) for *row, reason in outages),
+        outages=tuple(OutageRow(one, start, stop, shown_reason(why)) for one, start, stop, why in outages),
         seconds=sum(row[1] for row in timeline),
         frames=sum(row[5] for row in timeline),
         dropped_frames=sum(row[6] for row in timeline),

@@ -38,8 +38,8 @@ class ScoredSegment:
 class Watching:
     """Takes in what a :class:`~clap_vad.video.live.LiveReader` hands over.
 
-    Segments never reach over a hole (a lost connection, dropped pictures, a second or three steps without one): behind it a
-    new segment begins and scores look back no further, so what is scored is what the model knows.
+    Segments never reach over a hole (a lost connection, dropped pictures, a second or three steps without one): behind
+    it a new segment begins and scores look back no further, so what is scored is what the model knows.
 
     Args:
         model, extractor: of a run.

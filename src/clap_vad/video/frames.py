@@ -162,7 +162,9 @@ def _once(series: Sequence[_Name]) -> tuple[list[_Name], list[str], list[str]]:
     by_number: dict[tuple[int, ...], list[_Name]] = defaultdict(list)
     for name in series:
         by_number[name.numbers].append(name)
-    kept, copies, doubled = [], [], []
+    kept: list[_Name] = []
+    copies: list[str] = []
+    doubled: list[str] = []
     for same in by_number.values():
         first, *others = sorted(same, key=lambda name: -common[Path(name.file).suffix.lower()])
         kept.append(first)

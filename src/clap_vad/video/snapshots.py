@@ -49,7 +49,7 @@ class Snapshot:
         if self.form == "jpeg" and not self.data.rstrip(b"\r\n\0").endswith(b"\xff\xd9"):
             return None  # cut short; a decoder would fill up the rest with grey
         try:
-            container = av.open(io.BytesIO(self.data), format=f"{self.form}_pipe")
+            container = av.open(io.BytesIO(self.data), "r", format=f"{self.form}_pipe")
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             return stream, next(container.decode(stream))

@@ -107,7 +107,8 @@ def score(
                     skipped.append({"path": str(path), "reason": _reason(path, error)})
                 else:
                     if report is not None or plots is not None:
-                        frames, taken = extractor.segment_frames, {"rate": extractor.rate, "track": extractor.track}
+                        taken: dict[str, Any] = {"rate": extractor.rate, "track": extractor.track}
+                        frames = extractor.segment_frames
                         sections.append(scored_section(one, frames, limit, images=images, blur=blur, **taken))
                     done.append(one)
                     if annotate is not None:
