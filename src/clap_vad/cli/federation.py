@@ -43,7 +43,7 @@ def local(
         opened = Dataset(dataset)
         scenes = all(opened.videos[video].scene for video in opened.train_videos)
         protocol = f"{'grouped' if scenes else 'random'}-{sites}"
-    tell = functools.partial(click.echo, err=True)
+    tell = log
     with local_federation(dataset, out, protocol, choices["seed"], tell) as federation:
         if wanted:
             run = out / "run"

@@ -165,7 +165,7 @@ def train(
         )
     if out_of_run := metrics.get("left_out"):
         told = "; ".join(f"{name}: {why}" for name, why in out_of_run.items())
-        click.echo(f"clap: left out of the run, for what they sent cannot be true: {told}", err=True)
+        log(f"clap: left out of the run, for what they sent cannot be true: {told}")
     return Output({**metrics, "run": str(run or out)}, metrics_table(metrics, run or out))
 
 
