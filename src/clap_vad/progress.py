@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -14,6 +16,25 @@ from .errors import harmless
 __all__ = ["Advance", "progress_bar"]
 
 Advance = Callable[..., None]
+
+
+class _Lenient:
+    """A stream whose terminal may go away: what cannot be written is dropped."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
@@ -27,7 +48,7 @@ def progress_bar(title: str, total: float | None) -> Iterator[Advance]:
     ...     advance()
     ...     advance(1, note="done")
     """
-    console = Console(stderr=True)
+    console = Console(file=_Lenient(sys.stderr))  # type: ignore[arg-type]  # all that is used of a file
     shown = console.is_terminal and os.environ.get("CLAP_PROGRESS") != "off"
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import functools
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -16,7 +16,9 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
+from ..core.addresses import looks_like_address
 from ..errors import ClapError, harmless
+from .terminals import log, silence
 
 __all__ = ["Output", "command", "fail", "say"]
 
@@ -46,6 +48,7 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
         @functools.wraps(function)
         def run(as_json: bool, debug: bool, **arguments: Any) -> None:
             try:
+                _refuse_addresses(arguments)
                 output = function(**arguments)
                 _print(output, as_json)
             except (click.ClickException, click.exceptions.Exit):
@@ -65,6 +68,17 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
     return decorate
 
 
+def _refuse_addresses(arguments: dict[str, Any]) -> None:
+    """Refuse an address of a camera in place of a path, without repeating it: a login may be in it."""
+    for value in arguments.values():
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path) and looks_like_address(str(path)):
+                raise ClapError(
+                    "an address stands where a file or folder is needed; only 'clap watch RUN SOURCE' takes one, as "
+                    "its SOURCE"
+                )
+
+
 def say(sentence: str, sign: str = "clap: ") -> None:
     """Tell the operator a sentence on standard error: one line, whatever names it repeats.
 
@@ -72,7 +86,7 @@ def say(sentence: str, sign: str = "clap: ") -> None:
         sentence: what to say; what a terminal would obey in it is written as escapes, see :mod:`clap_vad.errors`.
         sign: stands before it.
     """
-    click.echo(f"{sign}{harmless(sentence)}", err=True)
+    log(f"{sign}{harmless(sentence)}")
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ def fail(error: BaseException) -> NoReturn:
         exec("")
         sys.exit(130)
     if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would complain at its end
+        silence(sys.stdout)
         sys.exit(1)
     if isinstance(error, ClapError):
         message = str(error)

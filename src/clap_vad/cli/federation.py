@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ..deployment.train import train_deployed
 from .command import Output, command
 from .setting_options import setting_options
 from .tables import metrics_table
+from .terminals import log
 from .train import train_options
 
 __all__ = ["local"]
@@ -43,7 +43,7 @@ def local(
         opened = Dataset(dataset)
         scenes = all(opened.videos[video].scene for video in opened.train_videos)
         protocol = f"{'grouped' if scenes else 'random'}-{sites}"
-    tell = functools.partial(click.echo, err=True)
+    tell = log
     with local_federation(dataset, out, protocol, choices["seed"], tell) as federation:
         if wanted:
             run = out / "run"

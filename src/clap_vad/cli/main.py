@@ -7,6 +7,9 @@ import sys
 
 import click
 
+from ..core.addresses import looks_like_address
+from .terminals import tolerate_encodings
+
 __all__ = ["main"]
 
 _PACKAGE = "clap_vad.cli"
@@ -124,6 +127,16 @@ cli = click.version_option(package_name="clap-vad", prog_name="clap")(cli)
 
 def main() -> None:
     """Run the command line; usage errors are one sentence on standard error and exit status 2."""
+    tolerate_encodings()
+    try:
+        _run()
+    except (OSError, KeyboardInterrupt) as error:  # beside a command: --help into a full disk, Ctrl-C while it loads
+        from .command import fail
+
+        fail(error)
+
+
+def _run() -> None:
     try:
         cli.main(prog_name="clap", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -132,17 +145,20 @@ def main() -> None:
         sys.exit(2)
     except click.UsageError as error:
         where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
-        _say(f"{_sentence(error).rstrip('.')}{where}")
+        _say(f"{_usage(error)}{where}")
         sys.exit(2)
     except click.ClickException as error:
         _say(_sentence(error))
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
-    except (OSError, KeyboardInterrupt) as error:  # beside a command: --help into a full disk, Ctrl-C while it loads
-        from .command import fail
 
-        fail(error)
+
+def _usage(error: click.UsageError) -> str:
+    """What is wrong with the arguments; one that may be part of an address, and so of a login, is not repeated."""
+    if any(map(looks_like_address, sys.argv[1:])):
+        return "these arguments are not understood; put an address in quotes '...', and write a blank in it as %20"
+    return _sentence(error).rstrip(".")
 
 
 def _sentence(error: click.ClickException) -> str:

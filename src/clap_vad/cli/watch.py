@@ -9,7 +9,6 @@ import click
 
 from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
 from ..core.ongoing import DEFAULT_MAX_LENGTH
-from ..errors import ClapError
 from .command import Output, command, say
 from .extractor_options import here_options
 
@@ -66,11 +65,7 @@ _FILE = click.Path(path_type=Path)
 @here_options
 def watch(run: Path, source: str, **options: Any) -> Output:
     """Watch, and say in the end what was seen."""
-    from ..core.addresses import looks_like_address
     from ..workflows.watch import watch as watch_source
-
-    if looks_like_address(str(run)):
-        raise ClapError("RUN is an address; give the model's folder first, then the address: clap watch RUN SOURCE")
 
     result = watch_source(run, source, tell=say, **options)
     return Output(result, _text(result))
