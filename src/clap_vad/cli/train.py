@@ -22,7 +22,6 @@ from .command import Output, command, say
 from .privacy_options import privacy_options
 from .setting_options import METHOD_HELP, labelled_option, setting_options
 from .tables import metrics_table
-from .terminals import log
 
 __all__ = ["train", "train_options"]
 
@@ -166,13 +165,9 @@ def train(
         )
     if out_of_run := metrics.get("left_out"):
         told = "; ".join(f"{name}: {why}" for name, why in out_of_run.items())
-<<<<<<< HEAD
-        click.echo(f"clap: left out of the run, for what they sent cannot be true: {told}", err=True)
+        say(f"left out of the run, for what they sent cannot be true: {told}")
     for remark in metrics.get("remarks", []):
         say(remark)
-=======
-        log(f"clap: left out of the run, for what they sent cannot be true: {told}")
->>>>>>> h-logins
     return Output({**metrics, "run": str(run or out)}, metrics_table(metrics, run or out))
 
 
