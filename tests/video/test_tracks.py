@@ -54,8 +54,6 @@ def test_the_track_with_most_pictures_is_read_wherever_it_stands(tmp_path, name)
         assert f"track {where} of {len(kinds)} video tracks is read (64 x 64)" in note
         assert "--track N chooses" in note
         assert grey(path, kinds.index(thumbs) + 1) == (2, 50)
-        list(reader)
-        assert reader.truncated is None  # the length of another track is not missed in this one
 
 
 def test_of_about_as_many_pictures_the_larger_ones_are_read_then_the_first(tmp_path):
@@ -63,6 +61,11 @@ def test_of_about_as_many_pictures_the_larger_ones_are_read_then_the_first(tmp_p
     assert grey(write(tmp_path / "a.mkv", small, large)) == (40, 150)
     assert grey(write(tmp_path / "b.mkv", large, small)) == (40, 150)
     assert grey(write(tmp_path / "c.mkv", (64, 40, 20, 50), (64, 40, 20, 150))) == (40, 50)
+
+
+def test_the_length_of_another_track_is_not_missed_in_the_one_that_is_read(tmp_path):
+    reader = VideoReader(write(tmp_path / "a.mkv", (128, 30, 1, 50), (64, 40, 20, 150)))
+    assert len(list(reader)) == 40 and reader.truncated is None
 
 
 def test_behind_the_bound_of_counting_what_is_stated_counts(tmp_path, monkeypatch):
