@@ -9,8 +9,8 @@ import numpy as np
 
 __all__ = ["LARGEST", "crop_mean", "crop_weights", "magnitudes", "unusable_segment"]
 
-LARGEST = 1e6
-"""Largest size of a feature: a hundred times what networks give. The variance of the squared norms of such features
+LARGEST = 1e7
+"""Largest size of a feature: a thousand times what networks give. The variance of the squared norms of such features
 stays within what a site may send, and far within float32 and float64."""
 
 

@@ -121,6 +121,8 @@ def begin_anew(path: Path, told: Callable[[SetAside], None], sure: bool = False)
 def _opened(path: Path, busy_seconds: float, journal: str = "WAL") -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
     try:
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
+            _check_version(connection, path)  # before anything of a file of another program is changed
         connection.execute(f"PRAGMA journal_mode = {journal}")
         connection.execute("PRAGMA synchronous = FULL")  # an event that was told survives a loss of power
         connection.execute("PRAGMA foreign_keys = ON")
