@@ -189,3 +189,25 @@ def test_a_wrong_layout_is_told_with_the_folder(clips: Path, tmp_path: Path) -> 
     with pytest.raises(ClapError, match="every video is for testing"):
         demo(out, videos=flat)
     assert not out.exists()
+
+
+def test_videos_outside_a_site_and_a_site_that_cannot_be_read_are_told_of(tmp_path, monkeypatch):
+    source = tmp_path / "in"
+    for site in ("east", "locked"):
+        (source / site).mkdir(parents=True)
+        (source / site / f"{site}.mp4").touch()
+    (source / "stray.dav").touch()
+    (source / "README").write_text("hello")
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> Any:
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    told: dict[Path, str] = {}
+    found = own_videos(source, tmp_path / "links", make_extractor("motion", {}), tmp_path / "out", told.__setitem__)
+    assert [video.name for video in found] == ["east"]
+    assert set(told) == {source / "stray.dav", source / "locked"}
+    assert "in no site's folder" in told[source / "stray.dav"] and "Permission denied" in told[source / "locked"]

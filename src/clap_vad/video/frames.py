@@ -117,7 +117,7 @@ def frames_among(names: Iterable[str]) -> Frames:
     parts = []
     if others := [name.file for part in series[1:] for name in sorted(part, key=_order)]:
         kinds = "another series" if len(series) == 2 else f"{len(series) - 1} other series"
-        parts.append(f"{_told(others)} of {kinds} left out; give each series a folder of its own")
+        parts.append(f"{_told(others, f' of {kinds}', left_out=True)}; give each series a folder of its own")
     if lone := sorted((name.file for name in pictures if not name.numbers), key=natural_key):
         parts.append(_told(lone, " without a number", left_out=True))
     if doubled:
