@@ -101,7 +101,7 @@ def watch(
     events = OngoingEvents(threshold=limit, max_gap=max_gap, min_length=min_length, max_length=max_length)
     named = shown_address(camera) if camera else scene or (address.path.stem if address.path else address.shown)
     if unprintable(named):
-        raise ClapError(f"--name: {named!r} cannot name a camera; give it a name of printable characters")
+        raise ClapError(f"--camera: {named!r} cannot name a camera; give it a name of printable characters")
     about = Watch(
         named,
         address.shown,
