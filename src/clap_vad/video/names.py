@@ -59,9 +59,7 @@ def is_video(path: Path) -> bool:
     if path.is_dir():
         return bool(frame_files(path))
     if suffix in SOUND_SUFFIXES:
-        return not any(
-            other.suffix.lower() in VIDEO_SUFFIXES for other in path.parent.glob("*") if other.stem == path.stem
-        )
+        return not any(path.with_suffix(video).exists() for video in VIDEO_SUFFIXES)
     return suffix in VIDEO_SUFFIXES
 
 

@@ -27,9 +27,9 @@ from .packets import FilePackets, sent_at
 from .pictures import Shaper
 from .recorder import Recorder
 from .times import LONGEST_HOLE, Repairs, at_rate, check_rate, steady
-from .tracks import choose_track, moving_picture
+from .tracks import choose_track
 
-__all__ = ["VideoReader", "moving_picture", "stated_fps", "without_times"]
+__all__ = ["VideoReader", "stated_fps", "without_times"]
 
 _LARGEST_PICTURE = 1 << 30  # bytes of a file in a folder of frames
 _LONGEST_IN_WRAPPING = 6 * 3600.0  # seconds; a counter that began anew looks like a hole of the rest of its 26.5 hours

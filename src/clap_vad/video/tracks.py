@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ClapError
 from .containers import open_file
 
-__all__ = ["Chosen", "check_track", "choose_track", "moving_picture"]
+__all__ = ["Chosen", "check_track", "choose_track"]
 
 _COUNTED_PACKETS = 20_000
 _COUNTED_BYTES = 64 << 20  # of pictures at the start of a file, by which its tracks are compared
@@ -34,11 +34,6 @@ def check_track(track: int | None) -> None:
     """Raise :class:`ClapError` for a number of a track below 1 (None: the one with most pictures)."""
     if track is not None and track < 1:
         raise ClapError(f"track is {track}; tracks are counted from 1")
-
-
-def moving_picture(container: Any, name: Path | str, track: int | None = None) -> Any:
-    """The stream of :func:`choose_track` alone."""
-    return choose_track(container, name, track).stream
 
 
 def choose_track(container: Any, name: Path | str, track: int | None = None) -> Chosen:
