@@ -169,7 +169,7 @@ def test_no_camera_is_called_so(tmp_path, how, monkeypatch):
     monkeypatch.setattr("clap_vad.workflows.watch.choose_threshold", lambda *_: (0.5, None))
     file = tmp_path / ("a\x1b[2J.mp4" if how == "file" else "a.mp4")
     file.write_bytes(b"")
-    with pytest.raises(ClapError, match=r"--name: .* cannot name a camera; give it a name of printable characters"):
+    with pytest.raises(ClapError, match=r"--camera: .* cannot name a camera; give it a name of printable characters"):
         watch(tmp_path, str(file), out=tmp_path / "out", camera="gate\u202e" if how == "camera" else None)
     assert not (tmp_path / "out").exists()
 
