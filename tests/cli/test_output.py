@@ -90,3 +90,23 @@ def test_a_missing_command_shows_which_there_are(clap: Any, words: tuple[str, ..
     status, out, err = clap(*words)
     assert (status, err) == (2, "clap: a command is missing\n")
     assert "Commands:" in out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("watch", "{run}", "rtsp://me:my", "s3cret@127.0.0.1:9/1"),  # a blank, and no quotes
+        ("watch", "rtsp://me:s3cret@127.0.0.1:9/1", "{run}"),
+        ("watch", "{run}", "rtsp://127.0.0.1:9/1", "--scene", "rtsp://me:s3cret@127.0.0.1:9/1"),
+        ("watch", "{run}", "http://127.0.0.1:9/1", "--poll", "http://me:s3cret@127.0.0.1:9/1"),
+        ("watch", "{run}", "rtsp:/me:s3cret@127.0.0.1:9/1"),
+        ("score", "{run}", "rtsp://me:s3cret@127.0.0.1:9/1"),
+        ("report", "http://me:s3cret@127.0.0.1:9/1"),
+    ],
+)
+def test_an_address_at_the_wrong_place_is_refused_and_not_repeated(
+    made: Path, tmp_path: Path, clap: Any, words: tuple[str, ...]
+) -> None:
+    status, out, err = clap(*(word.format(run=made / "run") for word in words))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "s3cret" not in err and "unexpected" not in err

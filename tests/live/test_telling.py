@@ -270,8 +270,30 @@ def test_an_answer_counts_when_its_head_is_there_though_its_body_drips():
     server.listener.close()
 
 
+def test_a_server_that_echoes_the_request_makes_no_secret_known():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def echo():
+            with contextlib.suppress(OSError):
+                client, _ = server.accept()
+                with client:
+                    client.sendall(client.recv(4096).split(b"\r\n")[0] + b"\r\n\r\n")
+
+        threading.Thread(target=echo, daemon=True).start()
+        told = []
+        webhook = Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/hooks/s3cret", told.append)
+        webhook.send({"n": 0})
+        until(lambda: told)
+        webhook.close(0)
+    assert "no valid answer of HTTP" in told[0] and "s3cret" not in told[0]
+
+
 @pytest.mark.parametrize(
-    "url", ["", "ftp://host/s3cret", "https:///s3cret", "http://h:99999/s3cret", "http://h/s3 cret", "http://h/s3crét"]
+    "url",
+    [
+        *("", "ftp://host/s3cret", "https:///s3cret", "http://h:99999/s3cret", "http://h/s3 cret", "http://h/s3crét"),
+        *("http://h/s3cret\x01", "http://s3cret:12#34@h/x", "http://a:s3/cret@h/x"),
+    ],
 )
 def test_what_is_no_url_is_told_without_repeating_it(url):
     with pytest.raises(ClapError, match="webhook: not a URL") as error:

@@ -69,7 +69,9 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
 
 
 def _refuse_addresses(arguments: dict[str, Any]) -> None:
-    """Refuse an address of a camera in place of a path, without repeating it: a login may be in it."""
+    """Refuse an address of a camera in place of a path or a scene, without repeating it: a login may be in it."""
+    if looks_like_address(str(arguments.get("scene") or "")):
+        raise ClapError("--scene: an address stands where the name of a scene is needed; leave it out")
     for value in arguments.values():
         for path in value if isinstance(value, tuple) else (value,):
             if isinstance(path, Path) and looks_like_address(str(path)):

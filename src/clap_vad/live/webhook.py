@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import ClapError
+from ..video.failures import failure
 from ..video.timed_socket import TimedSocket
 from .backoff import Backoff
 
@@ -104,7 +105,7 @@ class Webhook:
         try:
             status = self._status(body)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = str(error) or type(error).__name__
+            why = failure(error)  # its own text may repeat the path, also where the server echoes it
         else:
             if 200 <= status < 300:
                 self.sent += 1
@@ -144,9 +145,10 @@ def _checked(url: str) -> SplitResult:
     try:
         found = urlsplit(url)
         sound = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+        sound = sound and "@" not in found.fragment  # else what is taken for the host may be a part of the login
         (found.path + found.query).encode("ascii")
     except ValueError:
         sound = False
-    if not sound or any(sign.isspace() for sign in url):
+    if not sound or any(sign.isspace() or ord(sign) < 32 for sign in url):
         raise ClapError("webhook: not a URL; give one as https://host/path, with other signs escaped as %xx")
     return found
