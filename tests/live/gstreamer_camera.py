@@ -1,4 +1,4 @@
-"""As ``rtsp_camera.py``, with GStreamer's RTSP server. Run by the system's Python, alone.
+"""As ``rtsp_camera.py``, with GStreamer's RTSP server. Run by the system's Python.
 
     /usr/bin/python3 gstreamer_camera.py UNITS FPS PORT [USER:PASSWORD basic|digest]
 
@@ -8,24 +8,15 @@ UNITS holds H.264 access units, each behind its length (4 bytes, little-endian).
 
 from __future__ import annotations
 
-import struct
 import sys
 from pathlib import Path
+
+from rtsp_camera import access_units  # beside this file
 
 PIPELINE = (
     "( appsrc name=camera is-live=true format=time caps=video/x-h264,stream-format=byte-stream,alignment=au"
     " ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
 )
-
-
-def access_units(file: Path) -> list[bytes]:
-    """What the file holds, one by one."""
-    content, at, found = file.read_bytes(), 0, []
-    while at < len(content):
-        (size,) = struct.unpack_from("<I", content, at)
-        found.append(content[at + 4 : at + 4 + size])
-        at += 4 + size
-    return found
 
 
 def main(units_file: str, fps: str, port: str, login: str = "", how: str = "basic") -> None:

@@ -1,12 +1,29 @@
-"""Runs without the parts that a test does not look at: baselines, the page about a run, a generator of full size."""
+"""Runs without the parts that a test does not look at (baselines, the page about a run, a generator of full size), and
+a small run with a film to watch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
+from moving_films import make_model, write_video
 from shrunk import shrink_generator
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run whose model scores motion."""
+    folder = tmp_path_factory.mktemp("run")
+    make_model().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> Path:
+    """A film of 250 pictures with one event for that model."""
+    return write_video(tmp_path_factory.mktemp("films") / "gate.mp4", frames=250)
 
 
 @pytest.fixture

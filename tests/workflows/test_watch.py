@@ -32,18 +32,6 @@ from clap_vad.workflows.watch import watch
 LIMIT = 0.3
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    make_model().save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory) -> Path:
-    return write_video(tmp_path_factory.mktemp("films") / "gate.mp4", frames=250)
-
-
 def rows(database: Path, query: str) -> list[tuple]:
     with sqlite3.connect(database) as db:
         return db.execute(query).fetchall()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..features.axes import LAYOUTS
+from ..features.axes import DOCUMENTED, LAYOUTS
 from ..features.importing import IMPORTERS, import_features
 from .command import Output, command
 
@@ -41,7 +41,7 @@ def import_(
     """Import and say what came of it."""
     summary = import_features(form, source, out, index=index, names=names, dtype=dtype, layout=layout)
     how = "referenced in place" if summary["zero_copy"] else "copied"
-    turned = summary["layout"] not in ("segments-crops-dim", "segments-dim")
+    turned = summary["layout"] not in DOCUMENTED
     text = (
         f"{summary['store']}: {summary['videos']} videos, {summary['segments']} segments of {summary['crops']} x "
         f"{summary['dim']} {summary['dtype']}, {how}{', read as ' + summary['layout'] if turned else ''}"

@@ -43,8 +43,7 @@ def local(
         opened = Dataset(dataset)
         scenes = all(opened.videos[video].scene for video in opened.train_videos)
         protocol = f"{'grouped' if scenes else 'random'}-{sites}"
-    tell = log
-    with local_federation(dataset, out, protocol, choices["seed"], tell) as federation:
+    with local_federation(dataset, out, protocol, choices["seed"], log) as federation:
         if wanted:
             run = out / "run"
             metrics = train_deployed(
@@ -52,7 +51,7 @@ def local(
                 **choices, **options,
             )  # fmt: skip
             return Output({**metrics, "run": str(run)}, metrics_table(metrics, run))
-        tell(f"clap train {dataset} --engine flare --coordinator {federation.coordinator} --out RUN\nCtrl-C ends it")
+        log(f"clap train {dataset} --engine flare --coordinator {federation.coordinator} --out RUN\nCtrl-C ends it")
         with until_stopped() as stopped:
             while not stopped():
                 time.sleep(0.2)

@@ -17,7 +17,7 @@ def tolerate_encodings() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # closed by the caller, or not a text stream
             if stream.errors != "backslashreplace":
-                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # else it is suppressed
 
 
 def log(text: str) -> None:

@@ -14,12 +14,15 @@ import numpy as np
 
 from ..errors import ClapError
 
-__all__ = ["LAYOUTS", "arrange", "check_layout", "choose_order", "layout_name", "squeezed"]
+__all__ = ["DOCUMENTED", "LAYOUTS", "arrange", "check_layout", "choose_order", "layout_name", "squeezed"]
 
 _WORDS = {"T": "segments", "C": "crops", "D": "dim"}
 _ORDERS = ("TCD", "CTD", "TDC", "CDT", "DTC", "DCT", "TD", "DT")
 LAYOUTS = tuple("-".join(_WORDS[axis] for axis in order) for order in _ORDERS)
 """Names of the orders of axes, the option ``--layout`` of ``clap features import``."""
+
+DOCUMENTED = ("segments-crops-dim", "segments-dim")
+"""Those that the formats themselves document."""
 
 _CROPS = (1, 5, 10)  # one view, four corners and the centre, both with their mirror images
 _DIMS = frozenset({256, 384, 400, 512, 640, 768, 1024, 1280, 1408, 1536, 2048, 2304, 4096})

@@ -58,14 +58,15 @@ def find_files(source: Path, extension: str) -> Found:
         return Found([source])
     if not source.is_dir():
         raise ClapError(f"{source}: no such file or folder")
-    left_out = unreadable_folders(source)
-    files = []
-    for file in _walk(source):
+    folders: dict[Path, str] = {}
+    files, faults = [], {}
+    for file in _walk(source, folders):
         if file.suffix.lower() == extension and not leads_out(file, source):
             if reason := _fault(file):
-                left_out[file] = reason
-            elif file.is_file():
+                faults[file] = reason
+            else:
                 files.append(file)
+    left_out = folders | faults
     if not files:
         raise ClapError(
             f"{source}: holds no {extension} file{_but(source)}{_without(left_out)}; name the folder with the features"
@@ -76,24 +77,27 @@ def find_files(source: Path, extension: str) -> Found:
 def unreadable_folders(source: Path) -> dict[Path, str]:
     """Folders below a folder, or it itself, that this user may not look into, and why; hidden ones are passed over."""
     faults: dict[Path, str] = {}
+    for _ in _walk(source, faults):
+        pass
+    return faults
+
+
+def _walk(source: Path, faults: dict[Path, str]) -> Iterator[Path]:
+    """Paths below a folder that are no folders, without hidden ones; links to folders are not followed.
+
+    Folders that this user may not look into are added to ``faults``, and why.
+    """
 
     def note(error: OSError) -> None:
         faults[Path(error.filename)] = f"cannot be looked into ({error.strerror}); {_PERMIT}"
 
-    for folder, folders, _ in os.walk(source, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if not os.access(folder, os.X_OK, effective_ids=True):  # its names can be listed, but none of its files opened
-            faults[Path(folder)] = f"its files cannot be opened (Permission denied); {_PERMIT}"
-            folders.clear()
-    return faults
-
-
-def _walk(source: Path) -> Iterator[Path]:
-    """Paths below a folder that are no folders, without hidden ones; links to folders are not followed."""
-    for folder, folders, names in os.walk(source):
+    for folder, folders, names in os.walk(source, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if os.access(folder, os.X_OK, effective_ids=True):
             yield from (Path(folder, name) for name in names if not name.startswith("."))
+        else:  # its names can be listed, but none of its files opened
+            faults[Path(folder)] = f"its files cannot be opened (Permission denied); {_PERMIT}"
+            folders.clear()
 
 
 def _fault(file: Path) -> str | None:

@@ -16,12 +16,12 @@ from ..errors import ClapError
 from ..persistence import file_sha256, fsync_folder, write_bytes
 from ..progress import Advance, progress_bar
 from ..registry import Registry
-from .axes import check_layout
+from .axes import DOCUMENTED, check_layout
 from .folders import outward_links
 from .journal import JOURNAL_HEADER, journal_line
 from .layout import check_dtype, claim_folder, describe_store, seal_folder
 from .npyfile import read_npy_header
-from .store import FeatureStore, VideoIndex
+from .store import FeatureStore, VideoIndex, place_of_row
 from .writer import StoreWriter
 
 __all__ = ["IMPORTERS", "SEGMENT_FRAMES", "ForeignFeatures", "ForeignVideo", "Importer", "import_features"]
@@ -116,7 +116,7 @@ def import_features(
     for key, file in (("index", index), ("names", names)):
         if file is not None:
             origin |= {key: str(file.resolve()), f"{key}_sha256": file_sha256(file)}
-    if foreign.layout not in ("segments-crops-dim", "segments-dim"):
+    if foreign.layout not in DOCUMENTED:
         origin["layout"] = foreign.layout
     description = {"extractor": format, "settings": {}, "crops": foreign.crops, "dim": foreign.dim, "dtype": kept}
     description |= {"normalise": "none", "segment_frames": SEGMENT_FRAMES, "origin": origin}
@@ -220,10 +220,9 @@ def _check_in_place(file: Path, entries: Sequence[VideoIndex], advance: Advance)
             broken = unusable_segment(np.frombuffer(view, header.dtype).reshape(rows, *header.shape[1:]))
             if broken is not None:
                 row = start + broken
-                owner = next(entry for entry in entries if entry.start <= row < entry.stop)
                 raise ClapError(
-                    f"{file}: row {row} (video '{owner.video}', segment {row - owner.start}): NaN, infinite or far too "
-                    f"large value (beyond {LARGEST:g}); fetch or make it again"
+                    f"{file}: row {row} ({place_of_row(entries, row)}): NaN, infinite or far too large value (beyond "
+                    f"{LARGEST:g}); fetch or make it again"
                 )
             advance(len(view))
         while tail := handle.read(1 << 20):

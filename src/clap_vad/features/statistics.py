@@ -9,7 +9,7 @@ import numpy as np
 from ..core.magnitude import LARGEST, magnitudes, unusable_segment
 from ..persistence import file_sha256
 from ..progress import progress_bar
-from .store import FeatureStore
+from .store import FeatureStore, place_of_row
 
 __all__ = ["QUANTILES", "describe", "feature_statistics"]
 
@@ -101,15 +101,13 @@ def feature_statistics(store: FeatureStore) -> dict[str, Any]:
         "magnitude": dict(zip(map(str, QUANTILES), np.quantile(m, QUANTILES).tolist(), strict=True))
         if len(m)
         else None,
-        "unusable": None if unusable is None else _place(store, unusable),
+        "unusable": None if unusable is None else _unusable(store, unusable),
         "valid_share": present / (store.segments * store.crops * store.dim) if store.segments else 0.0,
     }
 
 
-def _place(store: FeatureStore, row: int) -> str:
-    """Where a row lies, as a sentence on what is wrong there."""
-    owner = next((entry for entry in store.index if entry.start <= row < entry.stop), None)
-    place = f"video '{owner.video}', segment {row - owner.start}" if owner else f"row {row}"
+def _unusable(store: FeatureStore, row: int) -> str:
+    place = place_of_row(store.index, row)
     return f"{place}: a feature is NaN, infinite or far too large (beyond {LARGEST:g})"
 
 

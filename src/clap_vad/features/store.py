@@ -8,6 +8,7 @@ which the writer puts there last: a folder without it is not a store but an unfi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ..persistence import read_json
 from ..tables.delimited import Row, parse_number, read_table
 from .npyfile import map_npy
 
-__all__ = ["INDEX_HEADER", "MOST_FRAMES", "NORMALISE", "SCHEMA_VERSION", "FeatureStore", "VideoIndex"]
+__all__ = ["INDEX_HEADER", "MOST_FRAMES", "NORMALISE", "SCHEMA_VERSION", "FeatureStore", "VideoIndex", "place_of_row"]
 
 SCHEMA_VERSION = 1
 NORMALISE = ("none", "federated")
@@ -49,6 +50,16 @@ class VideoIndex:
     def segments(self) -> int:
         """T, the number of segments."""
         return self.stop - self.start
+
+
+def place_of_row(index: Sequence[VideoIndex], row: int) -> str:
+    """Which segment of which video a row of a store is, in words.
+
+    >>> place_of_row([VideoIndex("gate", 0, 4, 64, None), VideoIndex("yard", 4, 9, 80, None)], 6)
+    "video 'yard', segment 2"
+    """
+    owner = next((entry for entry in index if entry.start <= row < entry.stop), None)
+    return f"video '{owner.video}', segment {row - owner.start}" if owner else f"row {row}"
 
 
 class FeatureStore:

@@ -224,11 +224,11 @@ class StoreWriter:
             if unusable_segment(stored) is not None:
                 t, c, d = (int(i) for i in np.argwhere(~(np.abs(stored).astype(np.float64) <= LARGEST))[0])
                 value = float(chunk[t, c, d])
-                too_large = np.isfinite(value) and abs(value) > LARGEST
-                small = np.isfinite(value) and not too_large
-                fault = f"{value} does not fit {self._dtype.name}" if small else f"value is {value:g}"
-                fault += f", far too large (beyond {LARGEST:g})" * bool(too_large)
-                remedy = "use float32" if small else "mend its features or leave it out"
+                fault, remedy = f"value is {value:g}", "mend its features or leave it out"
+                if abs(value) <= LARGEST:
+                    fault, remedy = f"{value} does not fit {self._dtype.name}", "use float32"
+                elif np.isfinite(value):
+                    fault += f", far too large (beyond {LARGEST:g})"
                 raise ClapError(f"{where}: segment {done + start + t}, crop {c}: {fault}; {remedy}")
             self._files["features.npy"].write(stored.data.cast("B"))
         if valid is not None and mask is not None:

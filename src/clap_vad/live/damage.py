@@ -7,13 +7,14 @@ damaged file stays beside the new one, for whoever can mend it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..persistence import held_file
 
 __all__ = ["SetAside", "fault_of", "identity", "is_damage", "set_aside", "set_aside_files"]
 
@@ -44,22 +45,20 @@ def is_damage(error: Exception) -> bool:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in (_CORRUPT, _NOT_A_DATABASE)
 
 
-def fault_of(path: Path, thorough: bool = False) -> str | None:
+def fault_of(path: Path) -> str | None:
     """What is damaged in a database, None where nothing is found.
 
     Args:
         path: its file; a missing or empty one has no fault.
-        thorough: look at the indices too.
 
     Raises:
         sqlite3.Error: it cannot be looked at, for another reason than damage.
     """
     if not path.is_file() or not path.stat().st_size:
         return None
-    check = "integrity_check" if thorough else "quick_check"
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
     try:
-        (found,) = db.execute(f"PRAGMA {check}(1)").fetchone()
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise
@@ -86,7 +85,7 @@ def set_aside(path: Path, make: Callable[[Path], sqlite3.Connection], sure: bool
         OSError, sqlite3.Error: the folder cannot be written.
     """
     before = identity(path)
-    with _alone(path):
+    with held_file(path.with_name(f".{path.name}.lock")):  # one process at a time
         if before != identity(path) or (not sure and fault_of(path) is None):
             return None
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -127,17 +126,6 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time; the system lets go of the lock of one that is killed."""
-    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _free_name(path: Path, stamp: str) -> Path:

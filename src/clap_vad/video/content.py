@@ -52,7 +52,7 @@ _SIGNATURES: tuple[tuple[int, bytes, Content], ...] = (
     (0, b"PK\x03\x04", Content.ARCHIVE), (0, b"PK\x05\x06", Content.ARCHIVE), (0, b"Rar!", Content.ARCHIVE),
     (0, b"7z\xbc\xaf\x27\x1c", Content.ARCHIVE), (0, b"\x1f\x8b\x08", Content.ARCHIVE),
     (0, b"BZh", Content.ARCHIVE), (0, b"\xfd7zXZ", Content.ARCHIVE), (0, b"\x28\xb5\x2f\xfd", Content.ARCHIVE),
-    (257, b"ustar", Content.ARCHIVE), (32769, b"CD001", Content.ARCHIVE),
+    (257, b"ustar", Content.ARCHIVE),
 )
 """Where a signature stands, the signature, and what a file with it is."""
 _RIFF = {b"AVI ": Content.VIDEO, b"WAVE": Content.SOUND, b"WEBP": Content.PICTURE}
