@@ -20,16 +20,16 @@ import numpy as np
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.export.exported import ExportedModel
 from clap_vad.detector.export.files import write_export
-from clap_vad.detector.homes import Homes
-from clap_vad.detector.judge import Judge
 from clap_vad.detector.model import Model
+from clap_vad.detector.personalised import PersonalisedModels
+from clap_vad.detector.scorer import Scorer
 
 
-def timed(judge: Judge, dataset: Dataset, videos: Sequence[str], causal: bool) -> tuple[list[np.ndarray], float]:
+def timed(scorer: Scorer, dataset: Dataset, videos: Sequence[str], causal: bool) -> tuple[list[np.ndarray], float]:
     """Scores of the videos, and the seconds they took."""
     start, found = time.perf_counter(), []
     for store, entries in dataset.by_store(videos):
-        found += judge.score_videos(store, entries, 1, causal)
+        found += scorer.score_videos(store, entries, 1, causal)
     return found, time.perf_counter() - start
 
 
@@ -49,9 +49,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("dataset", type=Path)
     given = parser.parse_args()
-    homes, dataset = Homes.load(given.run), Dataset(given.dataset)
-    judged = {"(common)": (homes.common, list(dataset.test_videos))}
-    for scene, model in homes.own.items():
+    personalised, dataset = PersonalisedModels.load(given.run), Dataset(given.dataset)
+    judged = {"(common)": (personalised.common, list(dataset.test_videos))}
+    for scene, model in personalised.own.items():
         judged[scene] = (model, [video for video in dataset.test_videos if dataset.videos[video].scene == scene])
     print("model        graph   videos  segments  max |difference|  model s  onnx s")
     for name, (model, videos) in judged.items():

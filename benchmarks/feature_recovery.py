@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import clap_vad as clap
-from clap_vad.staging.released import training_window, video_features
+from clap_vad.synthetic.released import training_window, video_features
 
 SEED = 0
 

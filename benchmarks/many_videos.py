@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from clap_vad.datasets.creation import create_dataset
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 
 SEGMENTS, PERSONS, FRAMES, FPS = 20, 3, 16, 24.0
 TEST = 400

@@ -14,8 +14,8 @@ import json
 import sys
 from pathlib import Path
 
-from clap_vad.features.extraction import ExtractionReport, extract_features
-from clap_vad.features.store import FeatureStore
+from clap_vad.features.extraction.extract import ExtractionReport, extract_features
+from clap_vad.features.store.reader import FeatureStore
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "video"))
 from odd_videos import KINDS, make  # beside the tests, which assert what is printed here

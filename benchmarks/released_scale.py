@@ -21,14 +21,14 @@ import numpy as np
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.plan import Plan
 from clap_vad.algorithms.rounds import global_weights
-from clap_vad.core.mixture import anomalous_videos, common_density, normal_gaussian
-from clap_vad.core.windows import window_labels
+from clap_vad.core.pseudo_labels.mixture import anomalous_videos, common_density, normal_gaussian
+from clap_vad.core.pseudo_labels.windows import window_labels
 from clap_vad.datasets.dataset import Dataset, VideoRecord, write_videos_csv
 from clap_vad.detector.network import initial_weights
 from clap_vad.detector.scoring import score_videos
-from clap_vad.features.importing import import_features
-from clap_vad.features.store import FeatureStore
-from clap_vad.features.streaming import all_video_statistics
+from clap_vad.features.importing.importer import import_features
+from clap_vad.features.store.reader import FeatureStore
+from clap_vad.features.store.streaming import all_video_statistics
 from clap_vad.federation.strategy import make_strategy
 from clap_vad.workflows.federate import Federation
 from training import bare_products

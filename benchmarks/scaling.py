@@ -44,7 +44,7 @@ from clap_vad.datasets.sources import find_file, read_segment_counts
 from clap_vad.errors import ClapError
 from clap_vad.persistence import atomic_path, write_json
 from clap_vad.reporting.palette import PALETTE
-from clap_vad.staging.released import render_ucf_crime
+from clap_vad.synthetic.released import render_ucf_crime
 
 STAGES = ("prepare", "label", "train")
 PROTOCOL = "official-scene-11"

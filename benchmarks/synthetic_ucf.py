@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from clap_vad.errors import ClapError
-from clap_vad.staging.released import render_ucf_crime
+from clap_vad.synthetic.released import render_ucf_crime
 
 
 def main() -> None:

@@ -35,20 +35,20 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from clap_vad.core.behaviour import Behaviour
-from clap_vad.core.density import COMPONENTS, Mixture
-from clap_vad.core.memory import most_remembered
-from clap_vad.core.moments import Normaliser
-from clap_vad.core.surprise import value_histogram
+from clap_vad.core.density.gaussian_mixture import COMPONENTS, Mixture
+from clap_vad.core.density.memory import most_remembered
+from clap_vad.core.density.projection import Projection
+from clap_vad.core.density.surprise import value_histogram
+from clap_vad.core.statistics.moments import Normaliser
 from clap_vad.detector.models.mixture import Density, MixtureModel, Remembered, unlikeliness
 from clap_vad.detector.threads import fixed_threads
 from clap_vad.errors import ClapError
-from clap_vad.features import video_extractor
-from clap_vad.features.deep import DeepExtractor
-from clap_vad.features.extractor import EXTRACTORS, make_extractor, named_extractor
+from clap_vad.features.extraction import video_extractor
+from clap_vad.features.extraction.deep import DeepExtractor
+from clap_vad.features.extraction.extractor import EXTRACTORS, make_extractor, named_extractor
+from clap_vad.features.extraction.video_extractor import VideoExtractor
 from clap_vad.features.networks.i3d_inception import I3DInception
 from clap_vad.features.networks.i3d_r50 import I3DResNet50
-from clap_vad.features.video_extractor import VideoExtractor
 from clap_vad.persistence import atomic_path
 from clap_vad.reporting.canvas import STYLE, drawn
 from clap_vad.reporting.palette import PALETTE
@@ -134,8 +134,8 @@ def random_model(folder: Path) -> Path:
 def comet_model(tool: VideoExtractor) -> MixtureModel:
     """A home's model of full size: the common density, one of its own with and without places, and a full memory."""
     rng = np.random.default_rng(0)
-    behaviour = Behaviour.of(tool.dim, tool.roles.behaviour, 0)
-    d = behaviour.dim
+    projection = Projection.of(tool.dim, tool.roles.behaviour, 0)
+    d = projection.dim
     rows = rng.normal(size=(most_remembered(d), d)).astype(np.float32)
     weights, means = np.full(COMPONENTS, 1 / COMPONENTS), rng.normal(size=(COMPONENTS, d))
     mixture = Mixture(weights, means, np.broadcast_to(np.eye(d), (COMPONENTS, d, d)))
@@ -143,7 +143,7 @@ def comet_model(tool: VideoExtractor) -> MixtureModel:
     memory = Remembered(rows, value_histogram(rng.exponential(size=500)), 1.0)
     constants = Normaliser(np.zeros(d, np.float32), np.ones(d, np.float32))
     info, experts = {"dim": tool.dim, "segment_frames": tool.segment_frames}, (density, density, memory)
-    model = MixtureModel(behaviour.standardised_by(constants), experts, tool.roles.followed, info)
+    model = MixtureModel(projection.standardised_by(constants), experts, tool.roles.followed, info)
     model.score(np.zeros((1, tool.crops, tool.dim), np.float32))  # what is computed once and kept
     return model
 

@@ -22,7 +22,7 @@ import torch
 from clap_vad.detector.network import HIDDEN, initial_weights
 from clap_vad.detector.source import SegmentSource
 from clap_vad.detector.training import SgdSettings, local_sgd
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 
 BATCH = 128
 

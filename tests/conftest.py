@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["runs"]  # of support/
+
 # No example fails because the machine is busy, and the same ones are tried each time: a change is judged, not its luck.
 # New ones are looked for with HYPOTHESIS_SEARCH=1.
 settings.register_profile(

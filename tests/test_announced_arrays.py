@@ -18,9 +18,9 @@ from clap_vad.datasets.creation import create_dataset
 from clap_vad.datasets.truth import read_frame_labels
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.counts import read_scores
-from clap_vad.features.npyfile import map_npy
-from clap_vad.features.store import FeatureStore
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.npyfile import map_npy
+from clap_vad.features.store.reader import FeatureStore
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.persistence import UNREADABLE, open_npz, save_npz
 
 MEGABYTE = 1 << 20

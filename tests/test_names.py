@@ -21,9 +21,9 @@ from clap_vad.datasets.dataset import Dataset, parse_participants, read_videos_c
 from clap_vad.datasets.truth import read_frame_labels
 from clap_vad.deployment.agreement import Agreement
 from clap_vad.errors import ClapError, harmless, unprintable
-from clap_vad.features.lists import read_list
-from clap_vad.features.store import FeatureStore
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.importing.lists import read_list
+from clap_vad.features.store.reader import FeatureStore
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.persistence import save_npz
 from clap_vad.progress import progress_bar
 from clap_vad.reporting.page import Text, render_page

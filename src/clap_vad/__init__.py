@@ -14,26 +14,26 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .audit.audit import privacy_audit
     from .datasets.creation import create_dataset
     from .datasets.dataset import Dataset
     from .datasets.partition import partition
     from .datasets.preparation import prepare
     from .detector.model import Model
     from .errors import ClapError
-    from .features.extraction import extract_features
-    from .features.importing import import_features
-    from .features.store import FeatureStore
+    from .experiments.compare import compare
+    from .experiments.reproduce import reproduce
+    from .features.extraction.extract import extract_features
+    from .features.importing.importer import import_features
+    from .features.store.reader import FeatureStore
     from .workflows.alarms import alarms
-    from .workflows.compare import compare
     from .workflows.demo import demo
     from .workflows.evaluate import evaluate
     from .workflows.export import export
     from .workflows.label import label
-    from .workflows.privacy_audit import privacy_audit
-    from .workflows.privacy_ledger import privacy_ledger
-    from .workflows.privacy_schemas import privacy_schemas
+    from .workflows.ledger import privacy_ledger
     from .workflows.report import report
-    from .workflows.reproduce import reproduce
+    from .workflows.schemas import privacy_schemas
     from .workflows.score import score
     from .workflows.train import resume, train
     from .workflows.watch import watch
@@ -68,40 +68,42 @@ __all__ = [
 __version__ = version("clap-vad")
 
 # Where each name lives; looked up on first use, so that importing the package loads no heavy library.
-_HOMES = {
+_PLACES = {
     "ClapError": "errors",
     "Dataset": "datasets.dataset",
-    "FeatureStore": "features.store",
+    "FeatureStore": "features.store.reader",
     "Model": "detector.model",
     "create_dataset": "datasets.creation",
-    "extract_features": "features.extraction",
-    "import_features": "features.importing",
+    "extract_features": "features.extraction.extract",
+    "import_features": "features.importing.importer",
     "partition": "datasets.partition",
     "prepare": "datasets.preparation",
+    "compare": "experiments.compare",
+    "privacy_audit": "audit.audit",
+    "privacy_ledger": "workflows.ledger",
+    "privacy_schemas": "workflows.schemas",
+    "reproduce": "experiments.reproduce",
     "resume": "workflows.train",
     **{
         name: f"workflows.{name}"
         for name in (
             "alarms",
-            "compare",
             "demo",
             "evaluate",
             "export",
             "label",
             "report",
-            "reproduce",
             "score",
             "train",
             "watch",
         )
     },
-    **{name: f"workflows.{name}" for name in ("privacy_audit", "privacy_ledger", "privacy_schemas")},
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _PLACES:
         raise AttributeError(f"module 'clap_vad' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
     globals()[name] = value
     return value

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
-from synthetic import SCENES, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
@@ -17,6 +16,7 @@ from clap_vad.errors import ClapError
 from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.federate import Federation
 from clap_vad.workflows.label import label
+from synthetic import SCENES, make_dataset, make_plan
 
 SETTINGS = ["centralized", "local", "collaborative"]
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
-from synthetic import SCENES, make_dataset, make_plan
 
 from clap_vad.algorithms.clap import ClapSite
 from clap_vad.algorithms.method import make_method
-from clap_vad.core.windows import refine, window_labels
+from clap_vad.core.pseudo_labels.windows import refine, window_labels
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.network import initial_weights
 from clap_vad.detector.scoring import score_crops
 from clap_vad.errors import ClapError
 from clap_vad.workflows.federate import Federation, site_data
 from clap_vad.workflows.label import label
+from synthetic import SCENES, make_dataset, make_plan
 
 
 def straightforward_labels(dataset: Dataset, groups: dict[str, list[str]], supervision: str) -> dict[str, np.ndarray]:

@@ -22,19 +22,19 @@ from comet_tools import (
 )
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
-from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.comet_site import mixture_of
-from clap_vad.core.density import COMPONENTS, LEAST_VARIANCE, Mixture
+from clap_vad.core.density.gaussian_mixture import COMPONENTS, LEAST_VARIANCE, Mixture
 from clap_vad.datasets.dataset import Dataset
-from clap_vad.detector.homes import Homes
 from clap_vad.detector.models.mixture import MixtureModel, Remembered
+from clap_vad.detector.personalised import PersonalisedModels
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.scoring import score_test_videos
 from clap_vad.features.roles import Roles
 from clap_vad.federation.ask import State
 from clap_vad.federation.left_out import left_out
 from clap_vad.workflows.federate import Federation
+from synthetic import comet_terms, make_dataset, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_sites_together_find_the_density_of_one_that_holds_everything(tmp_path, 
 def test_the_model_finds_the_bursts(tmp_path, dataset):
     found = run(tmp_path, dataset, by_scene(dataset), rounds=5)
     assert auc(dataset, homes_of(*found)) > 0.9
-    assert auc(dataset, Homes(homes_of(*found).common)) > 0.9
+    assert auc(dataset, PersonalisedModels(homes_of(*found).common)) > 0.9
 
 
 def test_secure_aggregation_gives_nearly_the_same_model_and_the_same_auc(tmp_path, dataset):
@@ -223,9 +223,13 @@ def test_an_odd_site_has_a_model_that_scores(tmp_path, odd, roles, company):
     made = store_of(tmp_path / "d", {**others, **odd}, [*(["gate"] * len(others)), "yard"])
     held = {"others": list(others), "odd": ["odd"]} if company else {"odd": ["odd"]}
     found = run(tmp_path / "run", made, held, roles=roles, rounds=1)
-    homes, (store, entry) = homes_of(*found), made.locate("odd")
-    homes.save(tmp_path / "model")
-    for model in (homes.common, homes.own["yard"], *Homes.load(tmp_path / "model").own.values()):
+    personalised, (store, entry) = homes_of(*found), made.locate("odd")
+    personalised.save(tmp_path / "model")
+    for model in (
+        personalised.common,
+        personalised.own["yard"],
+        *PersonalisedModels.load(tmp_path / "model").own.values(),
+    ):
         scores = model.score_videos(store, [entry], 1)[0]
         assert np.isfinite(scores).all() and len(scores) == entry.segments
     present = sum(valid.sum() for _, valid in [*others.values(), *odd.values()])
@@ -265,11 +269,11 @@ def test_wide_features_are_projected_alike_at_all_sites_and_in_the_model(tmp_pat
     made = store_of(tmp_path / "d", {f"v{k}": (noise(20, dim=2048, seed=k), None) for k in range(4)}, list("aabb"))
     found = run(tmp_path / "run", made, {"a": ["v0", "v1"], "b": ["v2", "v3"]}, rounds=2)
     assert found[1]["mixture.means"].shape == (COMPONENTS, 32)
-    homes = homes_of(*found)
-    models = [model for model in (homes.common, *homes.own.values()) if isinstance(model, MixtureModel)]
+    personalised = homes_of(*found)
+    models = [model for model in (personalised.common, *personalised.own.values()) if isinstance(model, MixtureModel)]
     assert len(models) == 3
     for model in models:
-        np.testing.assert_array_equal(model.behaviour.projection, models[0].behaviour.projection)
+        np.testing.assert_array_equal(model.projection.matrix, models[0].projection.matrix)
         x = noise(5, dim=2048)
         assert np.isfinite(model.score(x)).all()
         x[2] *= 3
@@ -302,10 +306,10 @@ def test_a_scene_of_two_sites_is_nobodys_home_and_judged_by_the_common_model(tmp
     held = by_scene(dataset)
     shared = {"one": [*held["north"], *held["south"][:2]], "two": [*held["east"], *held["south"][2:]]}
     found = run(tmp_path, dataset, shared)
-    homes = homes_of(*found)
-    assert homes.own.keys() == {"north", "east"}
-    scores = score_test_videos(dataset, homes, 1)
-    common = score_test_videos(dataset, Homes(homes.common), 1)
+    personalised = homes_of(*found)
+    assert personalised.own.keys() == {"north", "east"}
+    scores = score_test_videos(dataset, personalised, 1)
+    common = score_test_videos(dataset, PersonalisedModels(personalised.common), 1)
     for video, found_scores in scores.items():
         own = video.startswith(("north", "east"))
         assert np.array_equal(found_scores, common[video]) != own
@@ -314,7 +318,7 @@ def test_a_scene_of_two_sites_is_nobodys_home_and_judged_by_the_common_model(tmp
 def test_a_home_is_made_of_its_own_videos_alone(tmp_path, dataset):
     """Whatever the common density and scale came to be."""
     federation, state, _ = run(tmp_path, dataset, by_scene(dataset))
-    north = federation.homes(state)["north"].arrays()
+    north = federation.personalised(state)["north"].arrays()
     rows = next(value for name, value in north.items() if name.endswith(".rows"))
     site = federation.program("north")
     store, own = site.data.store, []
@@ -329,7 +333,7 @@ def test_pseudo_labels_are_the_scores_by_the_sites_own_homes(tmp_path, dataset):
     site = federation.sites()[0]
     program = federation.program(site.participant)
     labels = program.pseudo_labels({}, site.state(int(state["sequence"])))
-    homes = federation.homes(state)
+    personalised = federation.personalised(state)
     for entry, part in zip(program.data.entries, program.slices, strict=True):
-        expected = homes["north"].score_videos(program.data.store, [entry], 1)[0]
+        expected = personalised["north"].score_videos(program.data.store, [entry], 1)[0]
         np.testing.assert_array_equal(labels[part], expected)

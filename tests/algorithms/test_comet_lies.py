@@ -19,7 +19,6 @@ from comet_tools import (
     store_of,
 )
 from interrupted import run_with_stops
-from synthetic import SCENES, comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.comet_site import CometSite, mixture_of
 from clap_vad.datasets.dataset import Dataset
@@ -32,6 +31,7 @@ from clap_vad.federation.left_out import left_out
 from clap_vad.federation.messages import Message
 from clap_vad.federation.site import Site
 from clap_vad.workflows.federate import Federation
+from synthetic import SCENES, comet_terms, make_dataset, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_site_that_was_away_for_a_while_is_no_liar(tmp_path, dataset, steps, e
     state = coordinate(made, engine, Checkpoint(tmp_path / "checkpoints"), plan.dim, Quorum(sites=3))
     assert not left_out(state)
     assert answered == [4, 4]
-    assert federation.homes(state).keys() == set(SCENES)
+    assert federation.personalised(state).keys() == set(SCENES)
 
 
 # Killed and resumed.
@@ -172,14 +172,14 @@ def test_thresholds_of_homes_are_by_their_own_sites_scores_whatever_another_says
     held = by_scene(dataset)
     plan = make_plan(participants=tuple(held), dim=6, privacy=comet_terms(2))
     honest = Federation(tmp_path / "honest", dataset, held, plan, COMET)
-    expected, other = honest.homes(honest.run()), Federation(tmp_path / "lied to", dataset, held, plan, COMET)
+    expected, other = honest.personalised(honest.run()), Federation(tmp_path / "lied to", dataset, held, plan, COMET)
     engine = Lying(other.sites(), "south", STEP_LIES[lie])
     steps = partial(COMET.coordinate, plan, log=lambda record: None)
     state = coordinate(steps, engine, Checkpoint(other.folder / "checkpoints"), plan.dim)
-    homes = other.homes(state)
+    personalised = other.personalised(state)
     assert left_out(state).keys() <= {"south"}
-    assert homes.keys() == set(SCENES) - left_out(state).keys()
-    for scene, model in homes.items():
+    assert personalised.keys() == set(SCENES) - left_out(state).keys()
+    for scene, model in personalised.items():
         scores = np.concatenate(
             [
                 model.score_videos(*(lambda store, entry: (store, [entry]))(*dataset.locate(v)), 1)[0]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.comet_site import CometSite
 from clap_vad.algorithms.noisy_sums import NoisySums
 from clap_vad.algorithms.site_data import site_data
-from clap_vad.core.accounting import Terms
-from clap_vad.core.density import COMPONENTS
-from clap_vad.core.surprise import SURPRISE_BINS
+from clap_vad.core.density.gaussian_mixture import COMPONENTS
+from clap_vad.core.density.surprise import SURPRISE_BINS
+from clap_vad.core.statistics.accounting import Terms
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.federation.coordinator import ANSWERED
 from clap_vad.federation.policy import RefusalError
 from clap_vad.federation.privacy import KEY
 from clap_vad.protection.session import least_members
+from synthetic import make_dataset, make_plan
 
 DIM = 6
 

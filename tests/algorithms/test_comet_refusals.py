@@ -17,15 +17,15 @@ from comet_tools import (
     site_of,
     usual,
 )
-from synthetic import make_dataset
 
 from clap_vad.algorithms.comet_site import CometSite
-from clap_vad.core.density import COMPONENTS, LEAST_VARIANCE
-from clap_vad.core.surprise import SURPRISE_BINS, value_histogram
+from clap_vad.core.density.gaussian_mixture import COMPONENTS, LEAST_VARIANCE
+from clap_vad.core.density.surprise import SURPRISE_BINS, value_histogram
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.federation.ask import Ask
 from clap_vad.federation.policy import RefusalError
 from clap_vad.workflows.federate import Federation
+from synthetic import make_dataset
 
 
 @pytest.fixture(scope="module")

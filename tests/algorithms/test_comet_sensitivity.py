@@ -21,9 +21,9 @@ from comet_tools import (
 )
 
 from clap_vad.algorithms.comet_site import CometSite
-from clap_vad.core.density import COMPONENTS, LEAST_VARIANCE, Mixture
-from clap_vad.core.magnitude import LARGEST
-from clap_vad.core.surprise import value_histogram
+from clap_vad.core.density.gaussian_mixture import COMPONENTS, LEAST_VARIANCE, Mixture
+from clap_vad.core.density.surprise import value_histogram
+from clap_vad.core.pseudo_labels.magnitude import LARGEST
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.federation.ask import State
 

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from interrupted import run_with_stops
 from lossy import Fate, LossyEngine, Moment
-from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
-from clap_vad.core.federated_mixture import MAX_STEPS, STARTS
-from clap_vad.core.mixture import anomalous_videos
+from clap_vad.core.pseudo_labels.federated_mixture import MAX_STEPS, STARTS
+from clap_vad.core.pseudo_labels.mixture import anomalous_videos
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, State
@@ -27,6 +26,7 @@ from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.site import Site
 from clap_vad.workflows.federate import Federation
 from clap_vad.workflows.label import label
+from synthetic import make_dataset, make_plan
 
 FEDERATED = {"segregation": "federated"}
 ODD = {  # every third video holds a burst: -1 and -4
@@ -309,7 +309,7 @@ def test_who_comes_and_goes_does_not_keep_the_fit_from_ending(dataset, tmp_path)
 def test_where_all_videos_are_alike_none_is_anomalous(tmp_path):
     """Nothing to split: no step of EM, every video normal, as each site alone would say."""
     from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
-    from clap_vad.features.writer import StoreWriter
+    from clap_vad.features.store.writer import StoreWriter
 
     x = np.abs(np.random.default_rng(0).normal(1, 0.1, (20, 2, 16))).astype(np.float32)
     records = []

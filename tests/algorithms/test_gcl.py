@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms import gcl
 from clap_vad.algorithms.method import make_method
-from clap_vad.core.randomness import keyed_generator
+from clap_vad.core.statistics.randomness import keyed_generator
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.autoencoder import initial_generator
 from clap_vad.detector.network import initial_weights
@@ -21,6 +20,7 @@ from clap_vad.errors import ClapError
 from clap_vad.workflows.federate import Federation
 from clap_vad.workflows.label import label
 from clap_vad.workflows.train import train
+from synthetic import make_dataset, make_plan
 
 QUICK = {"min_steps": 0, "local_epochs": 1, "pretrain_rounds": 1, "lr": 1e-3}
 SITES = ("north", "south")

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from interrupted import StoppedError, run_with_stops
-from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.federation.ask import State
 from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.workflows.federate import Federation
+from synthetic import comet_terms, make_dataset, make_plan
 
 CASES = {
     "clap": ("clap", {"refine_from": 2}, "fedavg", {}),
@@ -46,9 +46,9 @@ def assert_same_run(state: State, expected: State, folder: Path, undisturbed: Pa
 
 def assert_same_homes(one: Federation, other: Federation) -> None:
     """What sites adapted at home is the same too."""
-    found, expected = (f.homes(Checkpoint(f.folder / "checkpoints").load()) for f in (one, other))
+    found, expected = (f.personalised(Checkpoint(f.folder / "checkpoints").load()) for f in (one, other))
     assert found.keys() == expected.keys()
-    assert bool(expected) == one.method.has_homes
+    assert bool(expected) == one.method.personalises
     for scene, model in expected.items():
         for name, value in model.arrays().items():
             np.testing.assert_array_equal(found[scene].arrays()[name], value, err_msg=f"{scene} {name}")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
-from clap_vad.core.histogram import BINS
+from clap_vad.core.statistics.histogram import BINS
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.federation.messages import schemas
 from clap_vad.workflows.federate import Federation
+from synthetic import comet_terms, make_dataset, make_plan
 
 DIM = 16
 BEGIN = [("moments", "feature_moments"), ("normalise", "segment_count")]

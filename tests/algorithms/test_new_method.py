@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic import make_dataset
 
 import clap_vad
+from synthetic import make_dataset
 
 GUIDE = Path(__file__).parents[2] / "docs" / "researcher.md"
 

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from shrunk import shrink_generator
-from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.method import METHODS, make_method
 from clap_vad.algorithms.rounds import drawn_participants
-from clap_vad.core.accounting import calibrated
+from clap_vad.core.statistics.accounting import calibrated
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.engines.inprocess import InProcessEngine
 from clap_vad.federation.ask import Ask, Reply
@@ -31,6 +30,7 @@ from clap_vad.federation.messages import Message
 from clap_vad.federation.policy import RefusalError
 from clap_vad.federation.site import Site
 from clap_vad.workflows.federate import Federation
+from synthetic import comet_terms, make_dataset, make_plan
 
 ROUNDS = 3
 FEDERATED = {"segregation": "federated"}

@@ -11,25 +11,25 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
-from synthetic import make_plan
 
 from clap_vad.algorithms.clap import ClapSite
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.plan import SiteData
-from clap_vad.core.accounting import Terms
-from clap_vad.core.federated_mixture import Mixtures
-from clap_vad.core.private_statistics import first_mixture
+from clap_vad.core.pseudo_labels.federated_mixture import Mixtures
+from clap_vad.core.pseudo_labels.private_statistics import first_mixture
+from clap_vad.core.statistics.accounting import Terms
 from clap_vad.detector.dropout import Dropout
 from clap_vad.detector.network import LAYERS, initial_weights, last_layers, weight_shapes
 from clap_vad.detector.private_gradient import clipped_gradients
 from clap_vad.detector.source import SegmentSource, video_slices
-from clap_vad.features.store import FeatureStore
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.reader import FeatureStore
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.federation.ask import State
 from clap_vad.federation.messages import Message, schema
 from clap_vad.federation.policy import RefusalError
 from clap_vad.federation.privacy import KEY
 from clap_vad.protection.noise import secret_generator
+from synthetic import make_plan
 
 DIM, CROPS = 4, 2
 TERMS = Terms(8.0, 1e-5, 0.5, 0.7, 0.1, 9, 5, 0, 1.0, 1.0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clap_vad.audit.bisection import ExtremeSearch, directions, extreme_rows, halves, slabs
-from clap_vad.audit.cells import CellSums, about, mean_sums, padded
-from clap_vad.audit.recovery import hits
-from clap_vad.audit.slabs import CellSearch, averaged_guesses
-from clap_vad.core.bounded_density import SHARES, BoundedSums, bounded_sums, radius_for
-from clap_vad.core.density import Mixture, posteriors
+from clap_vad.audit.attacks.bisection import ExtremeSearch, directions, extreme_rows, halves, slabs
+from clap_vad.audit.attacks.cells import CellSums, about, mean_sums, padded
+from clap_vad.audit.attacks.recovery import hits
+from clap_vad.audit.attacks.slabs import CellSearch, averaged_guesses
+from clap_vad.core.density.bounded_density import SHARES, BoundedSums, bounded_sums, radius_for
+from clap_vad.core.density.gaussian_mixture import Mixture, posteriors
 
 DIM = 5
 RADIUS = radius_for(DIM, noise=False)

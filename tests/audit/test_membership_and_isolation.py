@@ -7,8 +7,13 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from clap_vad.audit.isolation import difference_of_means, difference_of_sums, relative_error, smallest_differences
-from clap_vad.audit.membership import auc_interval, halves, likelihood_ratio, threshold_signals
+from clap_vad.audit.attacks.isolation import (
+    difference_of_means,
+    difference_of_sums,
+    relative_error,
+    smallest_differences,
+)
+from clap_vad.audit.attacks.membership import auc_interval, halves, likelihood_ratio, threshold_signals
 
 
 def test_the_area_is_scikit_learns_mean_over_models_and_lies_in_its_interval():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic import SCENES, make_dataset
 
 from clap_vad.algorithms.rounds import global_weights
+from clap_vad.audit.replay import replay
 from clap_vad.detector.model import Model
 from clap_vad.workflows import finish, train
 from clap_vad.workflows.configuration import RunConfig
-from clap_vad.workflows.privacy_replay import replay
+from synthetic import SCENES, make_dataset
 
 
 @pytest.mark.parametrize("secure", [False, True])

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from shrunk import shrink_generator
-from synthetic import comet_terms, make_dataset, make_plan
 
 from clap_vad.algorithms.method import METHODS, make_method
 from clap_vad.algorithms.private_coordinator import STATISTICS
-from clap_vad.core.accounting import Terms, calibrated
+from clap_vad.audit.replay import RecordingEngine, Seen
+from clap_vad.core.statistics.accounting import Terms, calibrated
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.datasets.partition import ensure_participants
 from clap_vad.engines.inprocess import InProcessEngine
@@ -21,7 +21,7 @@ from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.coordinator import coordinate
 from clap_vad.federation.messages import message_bytes, schema
 from clap_vad.workflows.federate import Federation
-from clap_vad.workflows.privacy_replay import RecordingEngine, Seen
+from synthetic import comet_terms, make_dataset, make_plan
 
 TERMS = calibrated(8.0, 1e-5, clip=1.0, sampling=0.5, lr=0.1, statistics=STATISTICS, rounds=2, seed=0)
 RUNS = {

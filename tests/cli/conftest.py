@@ -11,7 +11,7 @@ import pytest
 
 from clap_vad.cli.main import main
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.persistence import save_npz
 
 

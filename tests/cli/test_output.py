@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from clap_vad.core.magnitude import crop_mean, magnitudes
-from clap_vad.core.mixture import anomalous_videos, common_density, normal_gaussian, pooled_gaussian
-from clap_vad.core.moments import Moments, Normaliser, SpreadAccumulator
-from clap_vad.core.summary import diagonal_entropy, largest_rise, von_neumann_entropy
-from clap_vad.core.windows import refine, variation_window, window_labels
+from clap_vad.core.pseudo_labels.magnitude import crop_mean, magnitudes
+from clap_vad.core.pseudo_labels.mixture import anomalous_videos, common_density, normal_gaussian, pooled_gaussian
+from clap_vad.core.pseudo_labels.summary import diagonal_entropy, largest_rise, von_neumann_entropy
+from clap_vad.core.pseudo_labels.windows import refine, variation_window, window_labels
+from clap_vad.core.statistics.moments import Moments, Normaliser, SpreadAccumulator
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clap_vad.core.histogram import BINS, score_histogram
+from clap_vad.core.statistics.histogram import BINS, score_histogram
 
 scores = st.floats(0, 1) | st.sampled_from([0.0, 1.0, 0.5, 1e-300, 1e-12, 1 - 1e-12, 1e-7, 1 - 1e-7])
 weighted = st.lists(st.tuples(scores, st.integers(0, 2**40)), max_size=30)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 
 _SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 

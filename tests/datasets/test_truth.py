@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clap_vad.core.runs import runs
+from clap_vad.core.events.intervals import intervals
 from clap_vad.datasets.truth import (
     compare_truth,
     generate_truth,
@@ -30,7 +30,7 @@ def test_labels_match_a_loop_over_frames(spans: list[tuple[int, int]], frames: i
 
 @given(st.lists(st.integers(0, 1), max_size=40))
 def test_runs_rebuild_the_labels(flags: list[int]) -> None:
-    found = [tuple(run) for run in runs(np.array(flags, dtype=np.uint8))]
+    found = [tuple(run) for run in intervals(np.array(flags, dtype=np.uint8))]
     assert label_frames(found, len(flags)).tolist() == flags
     assert all(a[1] < b[0] for a, b in itertools.pairwise(found))
 

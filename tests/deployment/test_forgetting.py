@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import SCENES, make_dataset
 
 from clap_vad.cli.main import cli
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
 from clap_vad.deployment import run_files
 from clap_vad.deployment import train as deployed
 from clap_vad.deployment.forgetting import NOT_RECALLED, forget_site
-from clap_vad.deployment.host import SiteHost
+from clap_vad.deployment.job import Job
 from clap_vad.deployment.planning import config_without, deployed_config
 from clap_vad.deployment.queue import dequeue, enqueue, known_runs, queued
 from clap_vad.deployment.run_files import RunFiles
-from clap_vad.deployment.run_keeper import RunKeeper
-from clap_vad.deployment.segment import Segment
+from clap_vad.deployment.run_supervisor import RunSupervisor
 from clap_vad.deployment.service_files import write_status
+from clap_vad.deployment.site_executor import SiteExecutor
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, Reply
 from clap_vad.federation.engine import Check, TooFewRepliesError
@@ -36,6 +35,7 @@ from clap_vad.trust.site_home import SiteHome
 from clap_vad.workflows import train as workflow
 from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
+from synthetic import SCENES, make_dataset
 
 SITES = tuple(sorted(SCENES))
 LEAVES = "north"
@@ -140,10 +140,10 @@ def test_a_run_without_participants_that_cannot_be_is_told(tmp_path, whole, chan
 
 
 @pytest.fixture
-def make_sites(tmp_path, whole) -> Callable[[str], Callable[[], dict[str, SiteHost]]]:
+def make_sites(tmp_path, whole) -> Callable[[str], Callable[[], dict[str, SiteExecutor]]]:
     """``make(folder)`` -> homes of their own for all sites; ``make(folder)()`` -> processes on them."""
 
-    def make(folder: str) -> Callable[[], dict[str, SiteHost]]:
+    def make(folder: str) -> Callable[[], dict[str, SiteExecutor]]:
         for name in SITES:
             dataset = tmp_path / folder / name / "dataset"
             dataset.mkdir(parents=True)
@@ -152,7 +152,7 @@ def make_sites(tmp_path, whole) -> Callable[[str], Callable[[], dict[str, SiteHo
             write_videos_csv(dataset / "videos.csv", [r for v, r in whole.videos.items() if v.startswith(name)])
             Policy().write(dataset.parent / "policy.json")
         return lambda: {
-            name: SiteHost(
+            name: SiteExecutor(
                 name,
                 tmp_path / folder / name / "dataset",
                 tmp_path / folder / name,
@@ -168,7 +168,9 @@ def make_sites(tmp_path, whole) -> Callable[[str], Callable[[], dict[str, SiteHo
 class Engine:
     """Hands questions to hosts; one that is given ``most`` carries only so many of them."""
 
-    def __init__(self, run: str, participants: Sequence[str], hosts: Mapping[str, SiteHost], most: int = 1000) -> None:
+    def __init__(
+        self, run: str, participants: Sequence[str], hosts: Mapping[str, SiteExecutor], most: int = 1000
+    ) -> None:
         self.participants = tuple(participants)
         self._run, self._hosts, self._left = run, hosts, most
 
@@ -219,14 +221,14 @@ def ask_for(home: CoordinatorHome, run: Path, config: RunConfig) -> Path:
     return run
 
 
-def work(run: Path, hosts: Mapping[str, SiteHost], most: int = 1000, state: str = "running") -> None:
+def work(run: Path, hosts: Mapping[str, SiteExecutor], most: int = 1000, state: str = "running") -> None:
     """One job on a run, and what the service notes of it."""
     number = int(RunFiles(run).deployment().get("segments", 0)) + 1
     RunFiles(run).write_deployment(id=run.name, state=state, why="", segments=number)
-    Segment(run, number).work(lambda config: Engine(run.name, config.sites, hosts, most))  # type: ignore[arg-type]
+    Job(run, number).work(lambda config: Engine(run.name, config.sites, hosts, most))  # type: ignore[arg-type]
 
 
-def finish(home: CoordinatorHome, run: Path, config: RunConfig, hosts: Mapping[str, SiteHost]) -> dict[str, Any]:
+def finish(home: CoordinatorHome, run: Path, config: RunConfig, hosts: Mapping[str, SiteExecutor]) -> dict[str, Any]:
     work(ask_for(home, run, config), hosts)
     files = RunFiles(run)
     files.write_deployment(**{**files.deployment(), "state": "finished"})
@@ -282,7 +284,7 @@ def test_a_run_that_is_not_finished_ends(tmp_path, home, make_sites, most, gave)
     with pytest.raises(ClapError, match=told):
         deployed.resume_deployed(run)
     with pytest.raises(ClapError, match=told):
-        RunKeeper(run, home, None).advance({})  # type: ignore[arg-type]
+        RunSupervisor(run, home, None).advance({})  # type: ignore[arg-type]
     work(run, hosts)  # by a service that had it in hand
     assert RunFiles(run).segment()["end"] == "failed"
     assert "was forgotten" in RunFiles(run).segment()["why"]

@@ -12,18 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import make_dataset
 
 from clap_vad.algorithms.rounds import global_weights
-from clap_vad.core.accounting import Terms, calibrated, epsilon_of
+from clap_vad.core.statistics.accounting import Terms, calibrated, epsilon_of
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
 from clap_vad.deployment.agreement import Agreement
-from clap_vad.deployment.host import SiteHost
-from clap_vad.deployment.introduction import introduction
+from clap_vad.deployment.handshake import handshake
 from clap_vad.deployment.planning import agree, deployed_config
+from clap_vad.deployment.site_executor import SiteExecutor
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
-from clap_vad.features.description import describe
+from clap_vad.features.store.description import describe
 from clap_vad.federation.ask import Ask, Reply, State, Steps
 from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.coordinator import coordinate
@@ -34,6 +33,7 @@ from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode
 from clap_vad.protection.signing import UnauthenticatedSigner
 from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
+from synthetic import make_dataset
 
 SITES = ("east", "north", "south", "west")
 ROUNDS, DIM = 2, 8
@@ -46,7 +46,7 @@ def whole(tmp_path_factory) -> Dataset:
 
 
 @pytest.fixture
-def hosts(tmp_path, whole) -> Callable[..., dict[str, SiteHost]]:
+def hosts(tmp_path, whole) -> Callable[..., dict[str, SiteExecutor]]:
     """``hosts()`` -> processes that know nothing but their files, each with its scene's videos."""
     for name in SITES:
         folder = tmp_path / name / "dataset"
@@ -56,9 +56,9 @@ def hosts(tmp_path, whole) -> Callable[..., dict[str, SiteHost]]:
         write_videos_csv(folder / "videos.csv", [r for v, r in whole.videos.items() if v.startswith(name)])
         Policy().write(tmp_path / name / "policy.json")
 
-    def make() -> dict[str, SiteHost]:
+    def make() -> dict[str, SiteExecutor]:
         return {
-            name: SiteHost(
+            name: SiteExecutor(
                 name, tmp_path / name / "dataset", tmp_path / name, tmp_path / name / "policy.json",
                 UnauthenticatedSigner,
             )
@@ -310,7 +310,7 @@ def run_with(hosts, folder: Path, agreed: Agreement) -> State:
             return replies
 
     def steps(state: State) -> Steps:
-        made = yield from introduction(state, lambda features: agreed)
+        made = yield from handshake(state, lambda features: agreed)
         yield from made.make_method().coordinate(made.plan(), state, lambda record: None)
 
     return coordinate(steps, Engine(), Checkpoint(folder), 0)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import make_dataset
 from waiting import LIMIT, until
 
 from clap_vad.datasets.dataset import Dataset
@@ -33,6 +32,7 @@ from clap_vad.persistence import write_json
 from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
 from clap_vad.workflows.train import train
+from synthetic import make_dataset
 
 SITES = ("participant-01", "participant-02", "participant-03")
 OPTIONS = {"local_epochs": 1, "refine_from": 2}

@@ -12,18 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import make_dataset
 
 from clap_vad.cli.main import cli
-from clap_vad.core.accounting import Release, Terms, calibrated, epsilon_of, epsilon_of_releases
+from clap_vad.core.statistics.accounting import Release, Terms, calibrated, epsilon_of, epsilon_of_releases
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
 from clap_vad.deployment.agreement import Agreement
-from clap_vad.deployment.host import SiteHost
-from clap_vad.deployment.introduction import introduction
+from clap_vad.deployment.handshake import handshake
 from clap_vad.deployment.joining import join_site
 from clap_vad.deployment.planning import agree, deployed_config
 from clap_vad.deployment.site_account import open_account
-from clap_vad.features.description import describe
+from clap_vad.deployment.site_executor import SiteExecutor
+from clap_vad.features.store.description import describe
 from clap_vad.federation.account import Account, epsilon
 from clap_vad.federation.ask import Ask, Reply, State, Steps
 from clap_vad.federation.checkpoint import Checkpoint
@@ -34,6 +33,7 @@ from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.protection.signing import UnauthenticatedSigner
 from clap_vad.trust.coordinator_home import CoordinatorHome
 from clap_vad.trust.site_home import SiteHome
+from synthetic import make_dataset
 
 SITES = ("east", "north", "south", "west")
 ROUNDS, DIM = 2, 8
@@ -46,7 +46,7 @@ def whole(tmp_path_factory) -> Dataset:
 
 
 @pytest.fixture
-def hosts(tmp_path, whole) -> Callable[[], dict[str, SiteHost]]:
+def hosts(tmp_path, whole) -> Callable[[], dict[str, SiteExecutor]]:
     """``hosts()`` -> processes that know nothing but their files."""
     for name in SITES:
         folder = tmp_path / name / "dataset"
@@ -55,9 +55,9 @@ def hosts(tmp_path, whole) -> Callable[[], dict[str, SiteHost]]:
         write_videos_csv(folder / "videos.csv", [r for v, r in whole.videos.items() if v.startswith(name)])
         Policy().write(tmp_path / name / "policy.json")
 
-    def make() -> dict[str, SiteHost]:
+    def make() -> dict[str, SiteExecutor]:
         return {
-            name: SiteHost(
+            name: SiteExecutor(
                 name, tmp_path / name / "dataset", tmp_path / name, tmp_path / name / "policy.json",
                 UnauthenticatedSigner,
             )
@@ -106,7 +106,7 @@ def run_with(hosts, folder: Path, agreed: Agreement, run: str) -> State:
             return replies
 
     def steps(state: State) -> Steps:
-        made = yield from introduction(state, lambda features: agreed)
+        made = yield from handshake(state, lambda features: agreed)
         yield from made.make_method().coordinate(made.plan(), state, lambda record: None)
 
     return coordinate(steps, Engine(), Checkpoint(folder), 0)

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clap_vad.core.moments import Normaliser
+from clap_vad.core.statistics.moments import Normaliser
 from clap_vad.detector.source import SegmentSource
-from clap_vad.features.store import VideoIndex
+from clap_vad.features.store.reader import VideoIndex
 
 MakeSource = Callable[..., SegmentSource]
 

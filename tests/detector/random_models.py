@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from clap_vad.core.behaviour import Behaviour
-from clap_vad.core.density import Mixture
-from clap_vad.core.moments import Normaliser
-from clap_vad.core.surprise import value_histogram
+from clap_vad.core.density.gaussian_mixture import Mixture
+from clap_vad.core.density.projection import Projection
+from clap_vad.core.density.surprise import value_histogram
+from clap_vad.core.statistics.moments import Normaliser
 from clap_vad.detector.model import Model
 from clap_vad.detector.models.mixture import Density, MixtureModel, Remembered, log_likelihood_ratio
 from clap_vad.detector.models.network import NetworkModel
@@ -28,8 +28,8 @@ def mixture_of(d: int, rng: np.random.Generator, k: int = 4) -> Mixture:
 def mixture_model(seed: int = 0, followed: bool = True, dim: int = DIM) -> MixtureModel:
     """Position is the last two of five columns, unless the features are wide."""
     rng = np.random.default_rng(seed)
-    behaviour = Behaviour.of(dim, (0, 1, 3, 4, 5) if dim == DIM else None, seed)
-    d = behaviour.dim
+    projection = Projection.of(dim, (0, 1, 3, 4, 5) if dim == DIM else None, seed)
+    d = projection.dim
     constants = Normaliser(rng.normal(size=d).astype(np.float32), rng.uniform(0.5, 2, d).astype(np.float32))
     rows, kept = rng.normal(size=(300, d)).astype(np.float32), np.arange(d - 2)
     whole = mixture_of(d, rng)
@@ -40,7 +40,7 @@ def mixture_model(seed: int = 0, followed: bool = True, dim: int = DIM) -> Mixtu
         ),
         Remembered(rows, value_histogram(rng.exponential(size=500)), 0.8),
     )
-    return MixtureModel(behaviour.standardised_by(constants), experts, followed, {**INFO, "dim": dim})
+    return MixtureModel(projection.standardised_by(constants), experts, followed, {**INFO, "dim": dim})
 
 
 def make(kind: str) -> Model:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from clap_vad.core.moments import Moments, Normaliser
+from clap_vad.core.statistics.moments import Moments, Normaliser
 from clap_vad.detector import autoencoder, cooperative
 from clap_vad.detector.autoencoder import generator_shapes, initial_generator
 from clap_vad.detector.cooperative import (

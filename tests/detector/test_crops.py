@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from clap_vad.core.moments import Moments, Normaliser
+from clap_vad.core.statistics.moments import Moments, Normaliser
 from clap_vad.detector.network import initial_weights
 from clap_vad.detector.training import SgdSettings, local_sgd
 

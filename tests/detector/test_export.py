@@ -16,15 +16,15 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from random_models import KINDS, make, mixture_model, video
 
-from clap_vad.core.evidence import along_objects, over_time
-from clap_vad.core.surprise import SURPRISE_BINS
-from clap_vad.detector.export import evidence as graphs
+from clap_vad.core.density.score_aggregation import along_objects, over_time
+from clap_vad.core.density.surprise import SURPRISE_BINS
+from clap_vad.detector.export import score_aggregation as graphs
 from clap_vad.detector.export.exported import ExportedModel
 from clap_vad.detector.export.files import write_export
 from clap_vad.detector.export.graph import Graph
-from clap_vad.detector.homes import Homes
 from clap_vad.detector.model import Model
 from clap_vad.detector.models.mixture import MixtureModel, Remembered
+from clap_vad.detector.personalised import PersonalisedModels
 from clap_vad.errors import ClapError
 from clap_vad.persistence import file_sha256
 from clap_vad.workflows.export import export, exported_model
@@ -67,7 +67,7 @@ def test_scores_and_regions_are_the_models(tmp_path, kind, causal):
             assert found.dtype == np.float32 and found.shape == (T,)
             np.testing.assert_allclose(found, model.score(x, valid, fps, causal), rtol=0, atol=LIMIT)
             if not causal:
-                shown = [judge.shown(judge.evidence(x, valid), valid) for judge in (graph, model)]
+                shown = [scorer.contributions(scorer.evidence(x, valid), valid) for scorer in (graph, model)]
                 np.testing.assert_allclose(*shown, rtol=0, atol=LIMIT)
 
 
@@ -103,7 +103,7 @@ def test_the_detector_alone_judges_prepared_crops(tmp_path, kind, count):
     model, _ = exported(make(kind), tmp_path)
     x = video(T=count, C=1, dim=model.dim)[0]
     if isinstance(model, MixtureModel):
-        rows = model.behaviour.rows(x[:, 0])
+        rows = model.projection.rows(x[:, 0])
     else:
         rows = (x[:, 0] - model.normaliser.mean) * model.normaliser.scale
     (found,) = session(tmp_path / "onnx" / "detector.onnx").run(None, {"rows": rows})
@@ -126,11 +126,11 @@ def test_far_values_a_memorys_own_rows_and_an_expert_that_knows_nothing(tmp_path
     base = mixture_model()
     memory = base.experts[2]
     nothing = Remembered(memory.rows, np.zeros(SURPRISE_BINS, np.int64), 0.1)
-    model, graph = exported(MixtureModel(base.behaviour, (*base.experts, nothing), True, base.info), tmp_path)
-    constants = base.behaviour.normaliser
+    model, graph = exported(MixtureModel(base.projection, (*base.experts, nothing), True, base.info), tmp_path)
+    constants = base.projection.normaliser
     x, valid = video(T=60, scale=1e30)
     x[20:50, 0] = 0
-    x[20:50, 0][:, base.behaviour.columns] = memory.rows[:30] / constants.scale + constants.mean
+    x[20:50, 0][:, base.projection.columns] = memory.rows[:30] / constants.scale + constants.mean
     x[50:, 1] = 15
     np.testing.assert_allclose(graph.evidence(x, valid), model.evidence(x, valid), rtol=1e-5, atol=LIMIT)
     np.testing.assert_allclose(graph.score(x, valid, 25.0), model.score(x, valid, 25.0), rtol=0, atol=LIMIT)
@@ -244,7 +244,7 @@ def test_an_export_of_another_model_or_one_that_looks_back_only_is_told(tmp_path
 
 def test_export_of_a_run_and_of_its_homes(tmp_path):
     common, home = mixture_model(0), mixture_model(1)
-    Homes(common, {"yard": home}).save(tmp_path / "run")
+    PersonalisedModels(common, {"yard": home}).save(tmp_path / "run")
     hashes = [
         export(tmp_path / "run", tmp_path / str(n), scene=s)["model_sha256"] for n, s in enumerate((None, "yard"))
     ]

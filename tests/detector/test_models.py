@@ -17,13 +17,13 @@ from safetensors.numpy import load_file
 from scipy.stats import multivariate_normal
 from sklearn.neighbors import NearestNeighbors
 
-from clap_vad.core.surprise import Surprise
-from clap_vad.detector.homes import Homes
+from clap_vad.core.density.surprise import Surprise
 from clap_vad.detector.model import Model
 from clap_vad.detector.models.mixture import Remembered
 from clap_vad.detector.models.network import NetworkModel
+from clap_vad.detector.personalised import PersonalisedModels
 from clap_vad.errors import ClapError
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.persistence import file_sha256, save_arrays
 
 # Saved and read again.
@@ -161,7 +161,7 @@ def test_arrays_of_any_shape_and_type_make_a_model_that_scores_or_are_told(tmp_p
 def test_evidence_is_the_mean_surprise_under_all_experts():
     """With scipy's densities and scikit-learn's neighbours."""
     model, (x, valid) = mixture_model(), video()
-    constants = model.behaviour.normaliser
+    constants = model.projection.normaliser
     expected = np.zeros(valid.shape)
     for t, c in np.argwhere(valid):
         row = np.clip((x[t, c, [0, 1, 3, 4, 5]] - constants.mean) * constants.scale, -15, 15).astype(np.float64)
@@ -199,7 +199,7 @@ def test_whatever_stands_for_an_absent_crop_is_not_looked_at(kind):
         other = np.where(valid[:, :, None], x, np.float32(value))
         assert model.score(other, valid, 25.0).tobytes() == model.score(x, valid, 25.0).tobytes()
         assert not model.evidence(other, valid)[~valid].any()
-        shown = model.shown(model.evidence(other, valid), valid)
+        shown = model.contributions(model.evidence(other, valid), valid)
         assert np.isfinite(shown).all() and not shown[~valid].any()
 
 
@@ -292,14 +292,16 @@ SCENES = (
 
 
 def test_homes_come_back_by_their_scenes_whatever_these_are_called(tmp_path):
-    homes = Homes(mixture_model(), {scene: mixture_model(seed) for seed, scene in enumerate(SCENES, start=1)})
-    sha256 = homes.save(tmp_path / "run")
+    personalised = PersonalisedModels(
+        mixture_model(), {scene: mixture_model(seed) for seed, scene in enumerate(SCENES, start=1)}
+    )
+    sha256 = personalised.save(tmp_path / "run")
     assert sha256 == file_sha256(tmp_path / "run" / "model.safetensors")
-    found, (x, valid) = Homes.load(tmp_path / "run"), video()
-    assert found.own.keys() == homes.own.keys()
+    found, (x, valid) = PersonalisedModels.load(tmp_path / "run"), video()
+    assert found.own.keys() == personalised.own.keys()
     scores = set()
     for scene in (*SCENES, "a scene that nobody has"):
-        one, other = (h.of(scene).score(x, valid, 25.0).tobytes() for h in (homes, found))
+        one, other = (h.of(scene).score(x, valid, 25.0).tobytes() for h in (personalised, found))
         assert one == other
         scores.add(one)
     assert len(scores) == len(SCENES) + 1
@@ -308,9 +310,9 @@ def test_homes_come_back_by_their_scenes_whatever_these_are_called(tmp_path):
 
 
 def test_a_run_without_homes_has_no_list_of_them(tmp_path):
-    Homes(make("network")).save(tmp_path)
+    PersonalisedModels(make("network")).save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
-    assert Homes.load(tmp_path).own == {}
+    assert PersonalisedModels.load(tmp_path).own == {}
 
 
 BROKEN_LISTS = {
@@ -325,24 +327,24 @@ BROKEN_LISTS = {
 
 @pytest.mark.parametrize("damage", BROKEN_LISTS.values(), ids=BROKEN_LISTS.keys())
 def test_a_broken_list_of_homes_is_told_with_its_file(tmp_path, damage):
-    Homes(mixture_model(), {"gate": mixture_model(1)}).save(tmp_path)
+    PersonalisedModels(mixture_model(), {"gate": mixture_model(1)}).save(tmp_path)
     damage(tmp_path / "homes.json")
     with pytest.raises(ClapError, match=str(tmp_path / "homes.json")):
-        Homes.load(tmp_path)
+        PersonalisedModels.load(tmp_path)
 
 
 def test_a_home_that_is_gone_or_damaged_or_for_other_features_is_told_with_its_folder(tmp_path):
-    homes = Homes(mixture_model(), {"gate": mixture_model(1)})
-    homes.save(tmp_path)
-    homes.own["gate"].described({**INFO, "dim": 50}).save(tmp_path / "homes" / "gate")
+    personalised = PersonalisedModels(mixture_model(), {"gate": mixture_model(1)})
+    personalised.save(tmp_path)
+    personalised.own["gate"].described({**INFO, "dim": 50}).save(tmp_path / "homes" / "gate")
     with pytest.raises(ClapError, match="homes/gate: a model for other features"):
-        Homes.load(tmp_path)
+        PersonalisedModels.load(tmp_path)
     (tmp_path / "homes" / "gate" / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ClapError, match=r"homes/gate/model.safetensors: damaged"):
-        Homes.load(tmp_path)
+        PersonalisedModels.load(tmp_path)
     (tmp_path / "homes" / "gate" / "model.json").unlink()
     with pytest.raises(ClapError, match="homes/gate: no model there"):
-        Homes.load(tmp_path)
+        PersonalisedModels.load(tmp_path)
 
 
 def test_a_model_takes_another_description():

@@ -38,7 +38,7 @@ def test_a_stream_is_scored_as_the_whole_video(kind, fps, masked):
     np.testing.assert_allclose(scores, model.scores(evidence, valid, fps, causal=True), rtol=0, atol=1e-7)  # float32
     for t in (0, 30, 89):
         seen = None if valid is None else valid[: t + 1]
-        np.testing.assert_array_equal(shown[t], model.shown(evidence[: t + 1], seen)[-1])
+        np.testing.assert_array_equal(shown[t], model.contributions(evidence[: t + 1], seen)[-1])
     np.testing.assert_allclose(scores, model.score(x, valid, fps, causal=True), rtol=1e-4, atol=1e-5)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from clap_vad.core.moments import Moments, Normaliser
+from clap_vad.core.statistics.moments import Moments, Normaliser
 from clap_vad.detector.network import initial_weights
 from clap_vad.detector.source import SegmentSource
 from clap_vad.detector.training import SgdSettings, local_sgd
-from clap_vad.features.store import VideoIndex
+from clap_vad.features.store.reader import VideoIndex
 
 
 def make_source(rng, segments=37, crops=3, dim=12, dtype=np.float32, valid=None, normaliser=None):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clap_vad.datasets.dataset import Dataset, VideoRecord, write_videos_csv
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 
 MakeDataset = Callable[..., Dataset]
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from clap_vad.core.naming import natural_key
+from clap_vad.core.text.naming import natural_key
 from clap_vad.features.naming import video_name
 
 

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from interrupted import StoppedError
 from lossy import Fate, Fates, LossyEngine, Moment, as_counted, everybody_answers, seeded
 from shrunk import shrink_generator
-from synthetic import SCENES, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.rounds import global_weights
@@ -29,6 +28,7 @@ from clap_vad.federation.coordinator import ANSWERED, coordinate
 from clap_vad.federation.engine import Quorum, TooFewRepliesError
 from clap_vad.federation.policy import RefusalError
 from clap_vad.workflows.federate import Federation
+from synthetic import SCENES, make_dataset, make_plan
 
 ROUNDS = 3
 TWO = Quorum(2, 7.0)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from clap_vad.core.accounting import Release, Terms, epsilon_of, epsilon_of_releases
+from clap_vad.core.statistics.accounting import Release, Terms, epsilon_of, epsilon_of_releases
 from clap_vad.errors import ClapError
 from clap_vad.federation import account as module
 from clap_vad.federation.account import DELTA, Account, Answer, Data, epsilon

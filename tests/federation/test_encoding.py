@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
@@ -30,6 +29,7 @@ from clap_vad.federation.secure import SiteProtection
 from clap_vad.federation.site import Site
 from clap_vad.protection.signing import UnauthenticatedSigner
 from clap_vad.workflows.federate import Federation
+from synthetic import make_dataset, make_plan
 
 DIM = 3
 COUNTS = {"ada": 10, "bob": 300, "cyd": 1, "dee": 200}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
@@ -20,6 +19,7 @@ from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import check_message, message_bytes, schema, schemas
 from clap_vad.federation.site import Site
 from clap_vad.workflows.federate import Federation
+from synthetic import make_dataset, make_plan
 
 
 class Echo:

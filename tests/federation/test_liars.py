@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from interrupted import StoppedError
 from shrunk import shrink_generator
-from synthetic import SCENES, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.rounds import global_weights, quantiles
@@ -28,6 +27,7 @@ from clap_vad.federation.left_out import left_out
 from clap_vad.federation.messages import ImpossibleMessageError
 from clap_vad.federation.site import Site
 from clap_vad.workflows.federate import Federation
+from synthetic import SCENES, make_dataset, make_plan
 
 LIAR = "south"
 QUICK = {"min_steps": 0, "local_epochs": 1}

@@ -19,8 +19,8 @@ import strategy_checks as checks
 from clap_vad.federation.strategy import STRATEGIES, Strategy
 
 STRATEGY_FILES = "clap_vad.federation.strategies."
-AGGREGATION, DRIFT = "clap_vad.core.aggregation", "clap_vad.detector.drift"
-ROBUST, OPTIMISER = "clap_vad.core.robust", "clap_vad.core.server_optimiser"
+AGGREGATION, DRIFT = "clap_vad.core.aggregation.average", "clap_vad.detector.drift"
+ROBUST, OPTIMISER = "clap_vad.core.aggregation.robust", "clap_vad.core.aggregation.server_optimiser"
 
 
 @dataclass(frozen=True)

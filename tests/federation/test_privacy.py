@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from clap_vad.core.accounting import Terms
+from clap_vad.core.statistics.accounting import Terms
 from clap_vad.detector.network import last_layers, weight_shapes
 from clap_vad.errors import ClapError
 from clap_vad.federation.account import Account, Data

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shrunk import shrink_generator
-from synthetic import SCENES, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
@@ -34,6 +33,7 @@ from clap_vad.federation.wire import ask_from_wire, ask_to_wire
 from clap_vad.protection.signing import UnauthenticatedSigner
 from clap_vad.workflows.configuration import check_secure, make_strategy
 from clap_vad.workflows.federate import Federation
+from synthetic import SCENES, make_dataset, make_plan
 
 NAMES = ("ada", "bob", "cyd", "dee", "eve", "fay")
 DIM = 5

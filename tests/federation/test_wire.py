@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clap_vad.core.behaviour import MOST_DIMENSIONS
+from clap_vad.core.density.projection import MOST_DIMENSIONS
 from clap_vad.errors import ClapError
 from clap_vad.federation import wire
 from clap_vad.federation.ask import Ask

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clap_vad.core.ongoing import OngoingEvent
+from clap_vad.core.events.ongoing import OngoingEvent
 from clap_vad.errors import ClapError
 from clap_vad.live.journal import Journal, Watch
 from clap_vad.live.schema import open_database, open_to_read

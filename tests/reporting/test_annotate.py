@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from clap_vad.core.events import Event
+from clap_vad.core.events.detection import Event
 from clap_vad.errors import ClapError
 from clap_vad.reporting.annotate import annotate_video
 from clap_vad.reporting.overlay import Overlay, ScoredFrames

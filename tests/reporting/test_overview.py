@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clap_vad.core.events import Event
+from clap_vad.core.events.detection import Event
 from clap_vad.reporting.overview import ListedVideo, cameras_of, overview_sections
 from clap_vad.reporting.page import Link, Picture, Plots, Table, render_page
 from clap_vad.reporting.palette import THEMES

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clap_vad.core.runs import runs
+from clap_vad.core.events.intervals import intervals
 from clap_vad.reporting.plots import envelope, roc_curves, round_curve, score_curve
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -70,7 +70,7 @@ def test_a_short_video_is_drawn_as_the_step_curve_itself():
 @given(st.lists(st.booleans(), max_size=50))
 def test_runs_cover_exactly_the_flags(flags):
     covered = [False] * len(flags)
-    for start, stop in runs(np.array(flags, dtype=bool)):
+    for start, stop in intervals(np.array(flags, dtype=bool)):
         assert 0 <= start < stop <= len(flags)
         for place in range(start, stop):
             covered[place] = True

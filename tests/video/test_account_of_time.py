@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clap_vad.core.events import find_events
-from clap_vad.core.ongoing import OngoingEvents
-from clap_vad.core.timing import FrameTimes, TimesBuilder, believed_fps
+from clap_vad.core.events.detection import find_events
+from clap_vad.core.events.ongoing import OngoingEvents
+from clap_vad.core.events.timing import FrameTimes, TimesBuilder, believed_fps
 from clap_vad.live import watching as watching_module
 from clap_vad.live.backoff import Backoff
 from clap_vad.live.desk import Desk

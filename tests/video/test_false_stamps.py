@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from clap_vad.features.extractor import make_extractor
+from clap_vad.features.extraction.extractor import make_extractor
 from clap_vad.video.reader import VideoReader
 
 COUNT, FPS = 120, 20

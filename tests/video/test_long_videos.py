@@ -11,7 +11,7 @@ import av
 PROGRAM = """
 import sys
 from pathlib import Path
-from clap_vad.features.extraction import extract_one
+from clap_vad.features.extraction.extract import extract_one
 
 def peak(path):
     extraction = extract_one("motion", {"rows": 2, "cols": 2, "side": 32, "rate": 1.0}, path)

@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from clap_vad.cli.main import cli
-from clap_vad.core.events import find_events
-from clap_vad.core.moments import Normaliser
-from clap_vad.core.timing import FrameTimes
+from clap_vad.core.events.detection import find_events
+from clap_vad.core.events.timing import FrameTimes
+from clap_vad.core.statistics.moments import Normaliser
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
-from clap_vad.features.extractor import make_extractor
+from clap_vad.features.extraction.extractor import make_extractor
 from clap_vad.reporting.overlay import Overlay, ScoredFrames
 from odd_videos import KINDS, make
 
@@ -150,7 +150,7 @@ def test_the_rate_of_the_model_serves_videos_of_uneven_rate(folder, run):
 def test_a_huge_picture_needs_bounded_memory(folder):
     """Grey it is 33 MB, with colour 50; the decoder holds a few, we two."""
     program = (
-        "import sys; from pathlib import Path; from clap_vad.features.extraction import extract_one\n"
+        "import sys; from pathlib import Path; from clap_vad.features.extraction.extract import extract_one\n"
         "def peak(name):\n"
         f"    [None for _ in extract_one('motion', {SETTINGS}, Path(sys.argv[1]) / name)]\n"
         "    return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"

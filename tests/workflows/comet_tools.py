@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from synthetic import SCENES, comet_terms, make_plan
 
 from clap_vad.algorithms.comet_site import CometSite
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.plan import Plan
 from clap_vad.algorithms.site_data import site_data
-from clap_vad.core.density import COMPONENTS, Mixture
+from clap_vad.core.density.gaussian_mixture import COMPONENTS, Mixture
 from clap_vad.datasets.dataset import Dataset, VideoRecord, write_videos_csv
-from clap_vad.detector.homes import Homes
+from clap_vad.detector.personalised import PersonalisedModels
 from clap_vad.evaluation.scoring import score_test_videos
 from clap_vad.features.roles import Roles
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.federation.ask import State
 from clap_vad.federation.privacy import KEY
 from clap_vad.workflows.federate import Federation
+from synthetic import SCENES, comet_terms, make_plan
 
 COMET = make_method("comet", {})
 ROLES = Roles(behaviour=(0, 1, 2, 3, 4), position=(3, 4), followed=True)
@@ -43,13 +43,13 @@ def run(
     return federation, federation.run(), plan
 
 
-def homes_of(federation: Federation, state: State, plan: Plan) -> Homes:
+def homes_of(federation: Federation, state: State, plan: Plan) -> PersonalisedModels:
     info = {"dim": plan.dim, "segment_frames": 16}
-    return Homes(COMET.model(plan, state, info), federation.homes(state))
+    return PersonalisedModels(COMET.model(plan, state, info), federation.personalised(state))
 
 
-def auc(dataset: Dataset, homes: Homes) -> float:
-    scores = score_test_videos(dataset, homes, 1)
+def auc(dataset: Dataset, personalised: PersonalisedModels) -> float:
+    scores = score_test_videos(dataset, personalised, 1)
     truth = [dataset.frame_labels(video)[::16] for video in scores]
     return float(roc_auc_score(np.concatenate(truth), np.concatenate(list(scores.values()))))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from clap_vad.core.moments import Normaliser
+from clap_vad.core.statistics.moments import Normaliser
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
-from clap_vad.features.extractor import make_extractor
+from clap_vad.features.extraction.extractor import make_extractor
 
 SETTINGS = {"rows": 2, "cols": 2, "side": 96}
 FRAMES, FPS = 120, 20

@@ -11,9 +11,9 @@ import numpy as np
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.plan import Plan
-from clap_vad.core.accounting import Terms, calibrated
+from clap_vad.core.statistics.accounting import Terms, calibrated
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.federation.strategy import make_strategy
 from clap_vad.persistence import save_npz
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import synthetic
 
-from clap_vad.core.alarms import Footage, Stream, count_alarms
+import synthetic
+from clap_vad.core.evaluation.alarms import Footage, Stream, count_alarms
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.model import Model
 from clap_vad.detector.models.network import NetworkModel

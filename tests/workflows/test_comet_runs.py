@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import SCENES, make_dataset
 
 from clap_vad.algorithms.comet_site import CometSite
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
-from clap_vad.detector.homes import Homes
 from clap_vad.detector.models.mixture import Remembered
+from clap_vad.detector.personalised import PersonalisedModels
 from clap_vad.errors import ClapError
 from clap_vad.evaluation.scoring import score_test_videos
 from clap_vad.federation.ask import State
 from clap_vad.federation.messages import Message
 from clap_vad.workflows.label import label
 from clap_vad.workflows.privacy_terms import Privacy
+from synthetic import SCENES, make_dataset
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +35,25 @@ def test_it_trains_and_is_evaluated_under_every_setting(tmp_path, quick_train, d
     assert metrics["frame_auc"] > 0.7
     folders = [out] if setting != "local" else [out / "participants" / scene for scene in SCENES]
     for folder in folders:
-        homes = Homes.load(folder)
-        assert homes.own.keys() == (set(SCENES) if setting != "local" else {folder.name})
-        assert homes.common.info["extractor"]["name"] == "synthetic"
-        for scene, home in homes.own.items():
+        personalised = PersonalisedModels.load(folder)
+        assert personalised.own.keys() == (set(SCENES) if setting != "local" else {folder.name})
+        assert personalised.common.info["extractor"]["name"] == "synthetic"
+        for scene, home in personalised.own.items():
             # A home has a hash of its own, and a threshold by its own site's scores.
             own = {name: home.info[name] for name in ("model_sha256", "calibration")}
-            assert home.info == {**homes.common.info, **own}
+            assert home.info == {**personalised.common.info, **own}
             site = [v for v in dataset.train_videos if setting == "centralized" or v.startswith(scene)]
             located = [dataset.locate(video) for video in site]
             scores = np.concatenate(
                 [
-                    homes.of(dataset.videos[entry.video].scene).score_videos(store, [entry], 1)[0]
+                    personalised.of(dataset.videos[entry.video].scene).score_videos(store, [entry], 1)[0]
                     for store, entry in located
                 ]
             )
             level = home.info["calibration"]["quantile"]
             expected = np.sort(scores)[math.ceil(level * len(scores)) - 1]
             assert home.info["calibration"]["threshold"] == pytest.approx(expected, abs=0.003)
-        scores = score_test_videos(dataset, homes, 1)
+        scores = score_test_videos(dataset, personalised, 1)
         with np.load(folder / "scores.npz") as saved:
             assert set(saved) == set(scores)
             for video in saved:
@@ -66,7 +66,7 @@ def test_without_scenes_a_site_is_one_home_and_of_several_nobodys(tmp_path, quic
     write_videos_csv(path / "videos.csv", records)
     for setting, scenes in (("centralized", {""}), ("collaborative", set())):
         quick_train(path, tmp_path / setting, method="comet", setting=setting, rounds=1)
-        assert Homes.load(tmp_path / setting).own.keys() == scenes
+        assert PersonalisedModels.load(tmp_path / setting).own.keys() == scenes
 
 
 def test_labels_are_written(tmp_path, monkeypatch, dataset):
@@ -149,8 +149,8 @@ def test_the_same_seed_gives_the_same_models_with_the_noise_of_the_default_and_a
         quick_train(dataset.path, run, method="comet", seed=seed, rounds=2)
     one, same, other = ((run / "model.safetensors").read_bytes() for run in runs)
     assert one == same != other
-    homes = [sorted((run / "homes").rglob("model.safetensors")) for run in runs[:2]]
-    assert [file.read_bytes() for file in homes[0]] == [file.read_bytes() for file in homes[1]]
+    personalised = [sorted((run / "homes").rglob("model.safetensors")) for run in runs[:2]]
+    assert [file.read_bytes() for file in personalised[0]] == [file.read_bytes() for file in personalised[1]]
 
 
 def test_two_sites_are_too_few_for_secure_aggregation(tmp_path, quick_train):
@@ -177,7 +177,7 @@ def test_videos_known_to_hold_an_anomaly_are_not_learned_from(tmp_path, quick_tr
     sizes = {
         (supervision, scene): len(model.experts[-1].rows) if isinstance(model.experts[-1], Remembered) else 0
         for supervision, run in runs.items()
-        for scene, model in Homes.load(run).own.items()
+        for scene, model in PersonalisedModels.load(run).own.items()
     }
     segments = {video: opened.locate(video)[1].segments for video in opened.train_videos}
     for scene, videos in held.items():
@@ -196,4 +196,4 @@ def test_a_site_that_lies_is_left_out_without_a_home_and_the_run_ends(tmp_path, 
     monkeypatch.setattr(CometSite, "_expect", lie)
     metrics = quick_train(dataset.path, tmp_path / "run", method="comet", rounds=2)
     assert metrics["frame_auc"] > 0.7
-    assert Homes.load(tmp_path / "run").own.keys() == set(SCENES) - {"north"}
+    assert PersonalisedModels.load(tmp_path / "run").own.keys() == set(SCENES) - {"north"}

@@ -14,8 +14,8 @@ import pytest
 from waiting import until
 
 from clap_vad.errors import ClapError
-from clap_vad.features.extractor import make_extractor
-from clap_vad.staging.rendering import TRUTH, RenderSettings, render_clips
+from clap_vad.features.extraction.extractor import make_extractor
+from clap_vad.synthetic.rendering import TRUTH, RenderSettings, render_clips
 from clap_vad.workflows.demo import demo
 from clap_vad.workflows.demo_videos import own_videos
 

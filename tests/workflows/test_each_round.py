@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from interrupted import StoppedError, stopping_progress
-from synthetic import SCENES, make_dataset
 
 from clap_vad.workflows import train as module
+from synthetic import SCENES, make_dataset
 
 OPTIONS = {"lr": 0.05, "refine_from": 3}
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from clap_vad.core.moments import Moments, Normaliser
+from clap_vad.core.statistics.moments import Moments, Normaliser
 from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.persistence import write_json
 from clap_vad.workflows.evaluate import evaluate
 

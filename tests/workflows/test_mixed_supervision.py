@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import SCENES, make_dataset
 
 from clap_vad.errors import ClapError
 from clap_vad.workflows.label import label
+from synthetic import SCENES, make_dataset
 
 QUICK = {
     "clap": {"min_steps": 0, "local_epochs": 1},

@@ -12,7 +12,7 @@ from clap_vad.algorithms.method import METHODS
 from clap_vad.datasets.dataset import Dataset, Participants, VideoRecord, write_videos_csv
 from clap_vad.detector.model import Model
 from clap_vad.detector.network import initial_weights
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 
 CROPS, DIM = 2, 8
 HELD = {

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import binomtest, chisquare
-from synthetic import SCENES, make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.rounds import training_rounds
@@ -20,6 +19,7 @@ from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, Reply
 from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.federate import Federation
+from synthetic import SCENES, make_dataset, make_plan
 
 QUICK = {"min_steps": 0, "local_epochs": 1, "refine": "off"}
 DIM = 16

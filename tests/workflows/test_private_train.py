@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from interrupted import StoppedError, stop_after, stopping_progress
-from synthetic import SCENES, make_dataset
 
 from clap_vad.algorithms import clap
 from clap_vad.cli.train import train as command
-from clap_vad.core.accounting import Terms, epsilon_of
+from clap_vad.core.statistics.accounting import Terms, epsilon_of
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
 from clap_vad.federation.messages import schema
@@ -27,6 +26,7 @@ from clap_vad.workflows import train as module
 from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
 from clap_vad.workflows.train import resume, train
+from synthetic import SCENES, make_dataset
 
 train = partial(train, method="clap")  # what these tests are about
 

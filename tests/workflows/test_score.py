@@ -15,9 +15,9 @@ from random_models import mixture_model
 
 from clap_vad.cli.export import export as export_command
 from clap_vad.cli.score import score as score_command
-from clap_vad.detector.homes import Homes
+from clap_vad.detector.personalised import PersonalisedModels
 from clap_vad.errors import ClapError
-from clap_vad.features.extractor import Ending, Extractor
+from clap_vad.features.extraction.extractor import Ending, Extractor
 from clap_vad.workflows.score import score
 from clap_vad.workflows.scoring import choose_threshold, score_video, scoring_parts
 
@@ -71,7 +71,9 @@ def test_an_event_says_where_in_the_picture_it_is(run, tmp_path):
 
 def test_a_scene_is_judged_by_its_homes_model(run, films):
     common = make_model()
-    Homes(common, {"yard": replace(common, weights={**common.weights, "layer3.bias": np.float32([2.0])})}).save(run)
+    PersonalisedModels(
+        common, {"yard": replace(common, weights={**common.weights, "layer3.bias": np.float32([2.0])})}
+    ).save(run)
     plain, yard = (score(run, [films / "still.mp4"], scene=scene)["videos"][0]["max_score"] for scene in (None, "yard"))
     assert yard > plain + 0.5
     with pytest.raises(ClapError, match="no home of scene 'gate' has adapted the model; known: yard"):

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from interrupted import run_with_stops
-from synthetic import make_dataset, make_plan
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.federation.strategy import STRATEGIES
 from clap_vad.workflows.federate import Federation
+from synthetic import make_dataset, make_plan
 
 QUICK = {"min_steps": 0, "local_epochs": 1, "refine_from": 2}
 

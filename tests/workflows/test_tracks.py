@@ -15,7 +15,7 @@ from moving_films import EVENT, FRAMES, make_model, write_video
 
 from clap_vad.cli.features_extract import extract as extract_command
 from clap_vad.cli.score import score as score_command
-from clap_vad.features.store import FeatureStore
+from clap_vad.features.store.reader import FeatureStore
 from clap_vad.reporting.thumbnails import thumbnails
 from clap_vad.video.reader import VideoReader
 from clap_vad.workflows.score import score

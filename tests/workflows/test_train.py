@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import SCENES, make_dataset
 
 from clap_vad.datasets.dataset import Dataset, Participants
 from clap_vad.detector.model import Model
@@ -20,6 +19,7 @@ from clap_vad.errors import ClapError
 from clap_vad.persistence import file_sha256
 from clap_vad.workflows.label import label
 from clap_vad.workflows.train import resume, train
+from synthetic import SCENES, make_dataset
 
 train = partial(train, method="clap")  # what these tests are about
 

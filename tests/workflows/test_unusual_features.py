@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from clap_vad.algorithms.method import METHODS
 from clap_vad.cli.main import cli
-from clap_vad.features.writer import StoreWriter
+from clap_vad.features.store.writer import StoreWriter
 from clap_vad.workflows.label import label
 from clap_vad.workflows.train import train
 

@@ -21,11 +21,11 @@ from rtsp_server import RtspServer
 from waiting import LIMIT as PATIENCE
 from waiting import until
 
-from clap_vad.core.events import find_events
+from clap_vad.core.events.detection import find_events
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
-from clap_vad.features.extractor import make_extractor
+from clap_vad.features.extraction.extractor import make_extractor
 from clap_vad.workflows.report import report
 from clap_vad.workflows.watch import watch
 

@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..core.coarse import ANOMALOUS_CLUSTER, coarse_anomalous_videos, magnitude_summary, p_values
-from ..core.mixture import common_density, normal_gaussian
-from ..core.windows import LABEL_SHARE, SHORT_VIDEOS, window_labels
+from ..core.pseudo_labels.c2fpl_segregation import (
+    ANOMALOUS_CLUSTER,
+    coarse_anomalous_videos,
+    magnitude_summary,
+    p_values,
+)
+from ..core.pseudo_labels.mixture import common_density, normal_gaussian
+from ..core.pseudo_labels.windows import LABEL_SHARE, SHORT_VIDEOS, window_labels
 from ..errors import ClapError
-from ..features.streaming import all_video_magnitudes
+from ..features.store.streaming import all_video_magnitudes
 from ..federation.ask import State, Steps
 from ..federation.messages import Message
 from .method import METHODS, option

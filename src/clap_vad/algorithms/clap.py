@@ -13,9 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.mixture import NORMAL_CLUSTER, anomalous_videos, common_density, normal_gaussian, pooled_gaussian
-from ..core.windows import LABEL_SHARE, SHORT_VIDEOS, refine, window_labels
-from ..features.streaming import ENTROPIES, all_video_statistics
+from ..core.pseudo_labels.mixture import (
+    NORMAL_CLUSTER,
+    anomalous_videos,
+    common_density,
+    normal_gaussian,
+    pooled_gaussian,
+)
+from ..core.pseudo_labels.windows import LABEL_SHARE, SHORT_VIDEOS, refine, window_labels
+from ..features.store.streaming import ENTROPIES, all_video_statistics
 from ..federation.ask import Ask, State, Steps
 from ..federation.conversation import Turn
 from ..federation.messages import Message

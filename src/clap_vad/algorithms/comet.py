@@ -15,20 +15,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core import bounded_rows, noisy_truth
-from ..core.behaviour import Behaviour
-from ..core.bounded_density import BoundedSums, Fit, components_for, least_mass, next_fit, radius_for
-from ..core.density import COMPONENTS, Mixture, reseeded, starting_mixture
-from ..core.histogram import BINS
-from ..core.moments import Normaliser
-from ..core.noisy_truth import bounded_tails
-from ..core.randomness import keyed_generator
-from ..core.surprise import TAIL, value_histogram
+from ..core.density import bounded_rows, noisy_truth
+from ..core.density.bounded_density import BoundedSums, Fit, components_for, least_mass, next_fit, radius_for
+from ..core.density.gaussian_mixture import COMPONENTS, Mixture, reseeded, starting_mixture
+from ..core.density.noisy_truth import bounded_tails
+from ..core.density.projection import Projection
+from ..core.density.surprise import TAIL, value_histogram
+from ..core.statistics.histogram import BINS
+from ..core.statistics.moments import Normaliser
+from ..core.statistics.randomness import keyed_generator
 from ..detector.model import Model
 from ..detector.models.mixture import log_likelihood_ratio
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.messages import ACKNOWLEDGEMENT, Message
-from .comet_site import SIZE_SHARE, CometSite, common_model, mixture_of, placeless_columns, unit_share
+from .comet_site import SIZE_SHARE, CometSite, common_model, mixture_of, position_free_columns, unit_share
 from .method import METHODS, Method
 from .noisy_sums import ImpossibleSumError, NoisySums
 from .plan import Plan, SiteData
@@ -58,7 +58,7 @@ class Comet(Method):
     aggregates_updates = False
     judges_each_round = False
     labels_by_training = True
-    has_homes = True
+    personalises = True
     private_units: ClassVar[tuple[str, ...]] = ("crop", "video")
 
     def private_statistics(self) -> int:
@@ -75,11 +75,11 @@ class Comet(Method):
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Normalisation, EM in rounds, then the common scale of surprise and the threshold of the common model."""
-        behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
-        state["dim"] = np.array(behaviour.dim)
+        projection = Projection.of(plan.dim, plan.roles.behaviour, plan.seed)
+        state["dim"] = np.array(projection.dim)
         sums = NoisySums(plan, state)
         yield from _normalisation(state, sums, plan.secure)
-        yield from _start(behaviour.dim, plan, state, sums)
+        yield from _start(projection.dim, plan, state, sums)
         while state["round"] < plan.rounds:
             yield from _round(plan, state, sums, log)
         if "counts.common" not in state:
@@ -88,7 +88,7 @@ class Comet(Method):
             try:
                 state |= _scales(plan, sums, replies)
             except ImpossibleSumError:  # what the density itself makes of what usually happens
-                kept = placeless_columns(behaviour, plan.roles)
+                kept = position_free_columns(projection, plan.roles)
                 rows = mixture.drawn(_DRAWN, keyed_generator(plan.seed, 0, "", "drawn crops"))
                 for name, part in (("common", mixture.marginal(kept)), ("whole", mixture)):
                     values = log_likelihood_ratio(part, rows[:, kept] if name == "common" else rows)

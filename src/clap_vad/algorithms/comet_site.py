@@ -9,23 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from ..core.behaviour import Behaviour
-from ..core.bounded_density import bounded_sums, radius_for
-from ..core.bounded_rows import PEAK_BINS, moment_sums, peak_sums, possible_bounds, scale_sums, size_sums
-from ..core.density import COMPONENTS, Mixture, adapted
-from ..core.evidence import over_crops, squashed
-from ..core.histogram import score_bins, score_histogram
-from ..core.memory import NEIGHBOURS, Memory, most_remembered, usual_distance_ratio
-from ..core.moments import Normaliser
-from ..core.randomness import keyed_generator
-from ..core.surprise import SURPRISE_BINS, histogram_quantile, value_histogram
-from ..detector.homes import Homes
+from ..core.density.bounded_density import bounded_sums, radius_for
+from ..core.density.bounded_rows import PEAK_BINS, moment_sums, peak_sums, possible_bounds, scale_sums, size_sums
+from ..core.density.gaussian_mixture import COMPONENTS, Mixture, adapted
+from ..core.density.memory import NEIGHBOURS, Memory, most_remembered, usual_distance_ratio
+from ..core.density.projection import Projection
+from ..core.density.score_aggregation import over_crops, squashed
+from ..core.density.surprise import SURPRISE_BINS, histogram_quantile, value_histogram
+from ..core.statistics.histogram import score_bins, score_histogram
+from ..core.statistics.moments import Normaliser
+from ..core.statistics.randomness import keyed_generator
 from ..detector.models.mixture import Density, MixtureModel, Remembered, log_likelihood_ratio
+from ..detector.personalised import PersonalisedModels
 from ..detector.threads import fixed_threads
-from ..features.crops import crop_rows, drawn_crops
 from ..features.roles import Roles
-from ..features.store import VideoIndex
-from ..features.streaming import blocks
+from ..features.store.crops import crop_rows, drawn_crops
+from ..features.store.reader import VideoIndex
+from ..features.store.streaming import blocks
 from ..federation.ask import State
 from ..federation.conversation import Turn
 from ..federation.messages import ACKNOWLEDGEMENT, Message
@@ -36,7 +36,7 @@ from .method_site import MethodSite
 from .plan import Plan, SiteData
 from .rounds import turn_of_rounds
 
-__all__ = ["SIZE_SHARE", "CometSite", "common_model", "mixture_of", "placeless_columns", "unit_share"]
+__all__ = ["SIZE_SHARE", "CometSite", "common_model", "mixture_of", "position_free_columns", "unit_share"]
 
 _MOST_ROWS = 1 << 17
 """Crops that a site's statistics are over, about, at most: bounds memory and time however much it holds."""
@@ -64,11 +64,11 @@ def mixture_of(state: Mapping[str, np.ndarray | int | float]) -> Mixture:
     return Mixture(*(np.asarray(state[f"mixture.{name}"]) for name in ("weights", "means", "covariances")))
 
 
-def placeless_columns(behaviour: Behaviour, roles: Roles) -> np.ndarray:
+def position_free_columns(projection: Projection, roles: Roles) -> np.ndarray:
     """Those of the d dimensions that mean the same at every camera."""
-    if behaviour.projection is not None:
-        return np.arange(behaviour.dim)
-    return np.flatnonzero(~np.isin(behaviour.columns, roles.position))
+    if projection.matrix is not None:
+        return np.arange(projection.dim)
+    return np.flatnonzero(~np.isin(projection.columns, roles.position))
 
 
 def common_model(plan: Plan, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> MixtureModel:
@@ -79,11 +79,11 @@ def common_model(plan: Plan, state: Mapping[str, np.ndarray], info: dict[str, An
         state: the coordinator's or a site's own; both hold the normalisation, the density and its scale.
         info: description of the model.
     """
-    behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
-    kept = placeless_columns(behaviour, plan.roles)
+    projection = Projection.of(plan.dim, plan.roles.behaviour, plan.seed)
+    kept = position_free_columns(projection, plan.roles)
     density = Density(mixture_of(state).marginal(kept), kept, state["counts.common"], 1.0)
     normaliser = Normaliser(state["normaliser.mean"], state["normaliser.scale"])
-    return MixtureModel(behaviour.standardised_by(normaliser), (density,), plan.roles.followed, info)
+    return MixtureModel(projection.standardised_by(normaliser), (density,), plan.roles.followed, info)
 
 
 def unit_share(plan: Plan) -> float:
@@ -98,10 +98,10 @@ class CometSite(MethodSite):
 
     def __init__(self, plan: Plan, data: SiteData) -> None:
         super().__init__(plan, data)
-        self._behaviour = Behaviour.of(plan.dim, plan.roles.behaviour, plan.seed)
-        self._placeless = placeless_columns(self._behaviour, plan.roles)
+        self._projection = Projection.of(plan.dim, plan.roles.behaviour, plan.seed)
+        self._position_free = position_free_columns(self._projection, plan.roles)
         self._scenes = sorted(set(data.scenes))
-        self.dim = self._behaviour.dim
+        self.dim = self._projection.dim
         self._unit = plan.privacy.unit if plan.privacy is not None else "crop"
         self._noisy = plan.privacy is not None and plan.privacy.noise_training > 0
         self.steps |= {
@@ -124,7 +124,7 @@ class CometSite(MethodSite):
     def _sizes(self, payload: Message, state: State) -> Message:
         units, crops = self._counted(np.asarray(payload[KEY]).tobytes())
         state["units"], state["crops"] = np.array(units), np.array(crops)
-        rows = self._rows(self._behaviour, state)
+        rows = self._rows(self._projection, state)
         return {"bins": size_sums(rows.rows, rows.weights) * SIZE_SHARE}
 
     def _moments(self, payload: Message, state: State) -> Message:
@@ -133,7 +133,7 @@ class CometSite(MethodSite):
             raise RefusalError("the sizes sent to this site are of another shape or type than its features; refused")
         if not possible_bounds(sizes, float(most)):
             raise RefusalError("the sizes sent to this site are none that follow from sums of this release; refused")
-        rows = self._rows(self._behaviour, state)
+        rows = self._rows(self._projection, state)
         return dict(moment_sums(rows.rows, rows.weights * self._part(payload, state), sizes, float(most)))
 
     def _normalise(self, payload: Message, state: State) -> Message:
@@ -146,8 +146,8 @@ class CometSite(MethodSite):
                 "refused"
             )
         state["normaliser.mean"], state["normaliser.scale"] = mean, scale
-        rows = self._rows(self._behaviour.standardised_by(Normaliser(mean, scale)), state)
-        state["rows"], state["rows.home"] = rows.rows, rows.homes
+        rows = self._rows(self._projection.standardised_by(Normaliser(mean, scale)), state)
+        state["rows"], state["rows.home"] = rows.rows, rows.scenes
         state["rows.part"] = np.array(self._part(payload, state))
         state["rows.weight"] = rows.weights * float(state["rows.part"])
         return {}
@@ -163,7 +163,7 @@ class CometSite(MethodSite):
         mixture = self._asked(payload).in_use()
         state["mixture.weights"], state["mixture.means"] = mixture.weights, mixture.means
         state["mixture.covariances"] = mixture.covariances
-        rows, kept = state["rows"], self._placeless
+        rows, kept = state["rows"], self._position_free
         with fixed_threads(self.plan.threads):
             values = {
                 "common": log_likelihood_ratio(mixture.marginal(kept), rows[:, kept]),
@@ -188,26 +188,28 @@ class CometSite(MethodSite):
         state["score_histogram"] = score_histogram(np.concatenate(self._scores(state)))  # stays at the site
         return {"bins": self._peaks(state) * (unit_share(self.plan) * float(state["rows.part"]))}
 
-    def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
+    def personalised(
+        self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]
+    ) -> PersonalisedModels:
         """The common density, and one adapted to each home with the home's memory."""
         known = {"dim": self.plan.dim, "segment_frames": self.data.store.segment_frames, **info}
         common = common_model(self.plan, state, known)
-        mixture, kept, own = mixture_of(state), self._placeless, {}
+        mixture, kept, own = mixture_of(state), self._position_free, {}
         for number, scene in enumerate(self._scenes):
             rows = state["rows"][state["rows.home"] == number]
             weight = len(rows) / (len(rows) + _ENOUGH)
-            whole, placeless = self._adapted(mixture, rows)
+            whole, position_free = self._adapted(mixture, rows)
             here = weight / 2 if len(kept) < self.dim else 1.0
             experts: list[Density | Remembered] = []
             if here > 0:
                 experts.append(Density(whole, np.arange(self.dim), state["counts.whole"], here))
             if here < 1:
-                experts.append(Density(placeless, kept, state["counts.common"], 1 - here))
+                experts.append(Density(position_free, kept, state["counts.common"], 1 - here))
             remembered = self._remembered(rows)
             if remembered is not None:
                 experts.append(Remembered(remembered, self._distances(state, mixture, remembered), weight))
             own[scene] = replace(common, experts=tuple(experts))
-        return Homes(common, own)
+        return PersonalisedModels(common, own)
 
     def _distances(self, state: Mapping[str, np.ndarray], mixture: Mixture, rows: np.ndarray) -> np.ndarray:
         """Histogram of a memory's distances, on a scale common to all homes; that of all together stays unknown."""
@@ -221,9 +223,9 @@ class CometSite(MethodSite):
         return np.concatenate(self._scores(state))
 
     def _scores(self, state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        homes, data = self.homes({}, state, {}), self.data
+        personalised, data = self.personalised({}, state, {}), self.data
         return [
-            homes.of(scene).score_videos(data.store, [entry], self.plan.threads)[0]
+            personalised.of(scene).score_videos(data.store, [entry], self.plan.threads)[0]
             for scene, entry in zip(data.scenes, data.entries, strict=True)
         ]
 
@@ -285,18 +287,18 @@ class CometSite(MethodSite):
             found.append(drawn_crops(self.data.store, entry, rate, most, rng))
         return found
 
-    def _rows(self, behaviour: Behaviour, state: Mapping[str, np.ndarray]) -> _Rows:
+    def _rows(self, projection: Projection, state: Mapping[str, np.ndarray]) -> _Rows:
         """The crops that the site works on."""
         scenes = [scene for scene, label in zip(self.data.scenes, self.data.labels, strict=True) if label != 1]
         at = self._present(self._rate(state))
-        rows = crop_rows(self.data.store, self._learned(), at, behaviour.rows)
-        homes = np.repeat([self._scenes.index(scene) for scene in scenes], [len(own) for own in at])
+        rows = crop_rows(self.data.store, self._learned(), at, projection.rows)
+        scene_of = np.repeat([self._scenes.index(scene) for scene in scenes], [len(own) for own in at])
         each = [np.full(len(own), 1.0 if self._unit == "crop" else 1 / max(len(own), 1)) for own in at]
-        return _Rows(rows, homes.astype(np.int64), np.concatenate([np.zeros(0), *each]))
+        return _Rows(rows, scene_of.astype(np.int64), np.concatenate([np.zeros(0), *each]))
 
     def _adapted(self, mixture: Mixture, rows: np.ndarray) -> tuple[Mixture, Mixture]:
         """The density of all numbers and of those without position, adapted to a home."""
-        kept = self._placeless
+        kept = self._position_free
         both = ((mixture, rows), (mixture.marginal(kept), rows[:, kept]))
         first, second = (adapted(m, x, prior=_PRIOR, weight_prior=_WEIGHT_PRIOR, steps=_STEPS) for m, x in both)
         return first, second
@@ -327,5 +329,5 @@ class _Rows:
     """Crops: (n, d) float32, the home of each, how much each counts."""
 
     rows: np.ndarray
-    homes: np.ndarray
+    scenes: np.ndarray
     weights: np.ndarray

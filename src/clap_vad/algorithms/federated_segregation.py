@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..core.federated_mixture import (
+from ..core.pseudo_labels.federated_mixture import (
     MAX_STEPS,
     STARTS,
     Fit,
@@ -26,7 +26,7 @@ from ..core.federated_mixture import (
     normal_component,
     standardisation,
 )
-from ..core.moments import Moments, Normaliser, within_reach
+from ..core.statistics.moments import Moments, Normaliser, within_reach
 from ..federation.ask import Ask, State, Steps
 from ..federation.conversation import Turn
 from ..federation.messages import Message

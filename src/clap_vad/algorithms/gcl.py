@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ..core.randomness import keyed_generator
+from ..core.statistics.randomness import keyed_generator
 from ..detector.autoencoder import GENERATOR, generator_shapes, initial_generator
 from ..detector.cooperative import Cooperation, cooperative_training, generator_training, reconstruction_errors
 from ..detector.drift import Correction
 from ..detector.network import Weights, initial_weights
 from ..detector.training import TrainingResult
 from ..errors import ClapError
-from ..features.streaming import segment_changes
+from ..features.store.streaming import segment_changes
 from ..federation.ask import Ask, State, Steps
 from ..federation.conversation import Turn
 from ..federation.messages import Message

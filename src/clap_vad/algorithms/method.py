@@ -37,7 +37,7 @@ class Method(ABC):
     labels_by_training: ClassVar[bool] = False
     """Whether what it takes its segments for comes of its rounds, and not before them."""
 
-    has_homes: ClassVar[bool] = False
+    personalises: ClassVar[bool] = False
     """Whether a site adapts the model to what it holds itself."""
 
     follows_segments: ClassVar[bool] = False

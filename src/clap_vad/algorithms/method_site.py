@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..detector.homes import Homes
+from ..detector.personalised import PersonalisedModels
 from ..detector.source import video_slices
 from ..federation.conversation import Turn
 from ..federation.messages import Message
@@ -42,7 +42,9 @@ class MethodSite(ABC):
         self.slices = video_slices(data.entries)
 
     @abstractmethod
-    def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
+    def personalised(
+        self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]
+    ) -> PersonalisedModels:
         """The models by which the site judges videos.
 
         Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events import DEFAULT_QUANTILE
+from ..core.events.detection import DEFAULT_QUANTILE
 from ..federation.ask import State
 from .rounds import quantiles
 
@@ -20,7 +20,7 @@ def model_info(features: Mapping[str, Any], state: State) -> dict[str, Any]:
     """The description of a model.
 
     Args:
-        features: as :func:`~clap_vad.features.description.describe` tells.
+        features: as :func:`~clap_vad.features.store.description.describe` tells.
         state: holds the histogram of scores by which thresholds are chosen, ``score_histogram``.
     """
     return {

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.noisy_truth import near_others
+from ..core.density.noisy_truth import near_others
 from ..errors import ClapError
 from ..federation.ask import Reply, State
 from ..federation.coordinator import ANSWERED

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..core.accounting import Terms
+from ..core.statistics.accounting import Terms
 from ..features.roles import Roles
-from ..features.store import FeatureStore, VideoIndex
+from ..features.store.reader import FeatureStore, VideoIndex
 from ..federation.strategy import Strategy
 
 __all__ = ["Plan", "SiteData"]

@@ -1,8 +1,8 @@
 """A run under differential privacy with the video as its unit: the coordinator's questions.
 
 What the usual form of a method sends as it is, this form sends as a noisy sum over videos of contributions bounded one
-by one (:mod:`clap_vad.core.private_statistics`). Every answer depends on each video by itself and on what was released
-before. ``docs/privacy.md`` says what is promised and what accuracy it costs.
+by one (:mod:`clap_vad.core.pseudo_labels.private_statistics`). Every answer depends on each video by itself and on what
+was released before. ``docs/privacy.md`` says what is promised and what accuracy it costs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core import private_statistics as private
-from ..core.accounting import Terms
-from ..core.federated_mixture import Mixtures, normal_component
-from ..core.histogram import finer
-from ..core.windows import LABEL_SHARE
+from ..core.pseudo_labels import private_statistics as private
+from ..core.pseudo_labels.federated_mixture import Mixtures, normal_component
+from ..core.pseudo_labels.windows import LABEL_SHARE
+from ..core.statistics.accounting import Terms
+from ..core.statistics.histogram import finer
 from ..detector.network import LAYERS, last_layers
 from ..detector.prior import far_is_suspicious
 from ..federation.ask import Ask, Reply, State, Steps

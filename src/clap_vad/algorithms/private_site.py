@@ -9,16 +9,16 @@ from typing import Protocol
 
 import numpy as np
 
-from ..core import private_statistics as private
-from ..core.accounting import Terms
-from ..core.federated_mixture import in_anomalous_component, responsibilities
-from ..core.private_statistics import MOST_MEAN, MOST_SCALE, MOST_SIZE
+from ..core.pseudo_labels import private_statistics as private
+from ..core.pseudo_labels.federated_mixture import in_anomalous_component, responsibilities
+from ..core.pseudo_labels.private_statistics import MOST_MEAN, MOST_SCALE, MOST_SIZE
+from ..core.statistics.accounting import Terms
 from ..detector.network import LAYERS, Weights
 from ..detector.private_gradient import clipped_gradients
 from ..detector.source import SegmentSource
 from ..detector.training import SgdSettings
 from ..errors import ClapError
-from ..features.streaming import all_video_moments
+from ..features.store.streaming import all_video_moments
 from ..federation.ask import State
 from ..federation.conversation import Turn
 from ..federation.messages import ACKNOWLEDGEMENT, Message, schema

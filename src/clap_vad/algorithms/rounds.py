@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.histogram import bounded_sum, score_quantile
-from ..core.moments import Moments, Normaliser
-from ..core.randomness import keyed_generator
+from ..core.statistics.histogram import bounded_sum, score_quantile
+from ..core.statistics.moments import Moments, Normaliser
+from ..core.statistics.randomness import keyed_generator
 from ..detector.network import Weights, detector_weights, initial_weights
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.conversation import Turn

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from ..core.federated_mixture import Mixtures
-from ..core.moments import Moments, Normaliser, near
+from ..core.pseudo_labels.federated_mixture import Mixtures
+from ..core.statistics.moments import Moments, Normaliser, near
 from ..federation.messages import Message
 from ..federation.policy import RefusalError
 

@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.histogram import score_histogram
-from ..core.moments import Moments, Normaliser
-from ..core.randomness import keyed_generator
+from ..core.statistics.histogram import score_histogram
+from ..core.statistics.moments import Moments, Normaliser
+from ..core.statistics.randomness import keyed_generator
 from ..detector.drift import Correction
-from ..detector.homes import Homes
 from ..detector.models.network import NetworkModel
 from ..detector.network import Weights, detector_weights, weight_shapes
+from ..detector.personalised import PersonalisedModels
 from ..detector.scoring import score_videos
 from ..detector.source import SegmentSource
 from ..detector.training import SgdSettings, TrainingResult, local_sgd
 from ..errors import ClapError
-from ..features.streaming import feature_moments
+from ..features.store.streaming import feature_moments
 from ..federation.ask import State
 from ..federation.conversation import Turn
 from ..federation.messages import Message
@@ -115,11 +115,13 @@ class DetectorSite(MethodSite):
         """Labels that training under this model would begin with."""
         return state["labels"]
 
-    def homes(self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> Homes:
+    def personalised(
+        self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]
+    ) -> PersonalisedModels:
         """The detector, the same for all videos."""
         sent = detector_weights(global_weights({name: np.asarray(value) for name, value in question.items()}))
         weights = self.global_weights({WEIGHTS + name: value for name, value in sent.items()}, weight_shapes(self.dim))
-        return Homes(NetworkModel(weights, self.normaliser(state), info))
+        return PersonalisedModels(NetworkModel(weights, self.normaliser(state), info))
 
     def with_known_labels(self, judged: np.ndarray) -> np.ndarray:
         """Which videos are anomalous, (V,) bool: by their label where there is one, else as ``judged``."""

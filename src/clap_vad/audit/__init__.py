@@ -1,1 +1,1 @@
-"""Attacks on what a coordinator sees, as pure functions on arrays."""
+"""Attacks on runs from what their coordinators see, mounted for runs of one's own."""

@@ -1,59 +1,138 @@
-"""One participant's own contribution, from two sums that differ by it alone."""
+"""Isolation: the smallest participant's own contribution, as it came or from two cohorts that differ by it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-__all__ = ["difference_of_means", "difference_of_sums", "relative_error", "smallest_differences"]
+from ..federation.messages import Message
+from ..protection.session import LEAST_COHORT
+from ..workflows.configuration import Opened
+from .attacks.isolation import difference_of_means, difference_of_sums, relative_error, smallest_differences
+from .replay import Observed, replay
+
+__all__ = ["isolation"]
 
 
-def difference_of_sums(with_it: Mapping[str, np.ndarray], without: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What one participant put into a sum, entry by entry.
-
-    >>> float(difference_of_sums({"sum": np.array(7.0)}, {"sum": np.array(4.0)})["sum"])
-    3.0
-    """
-    return {name: np.asarray(with_it[name], np.float64) - np.asarray(without[name], np.float64) for name in with_it}
-
-
-def difference_of_means(
-    with_it: Mapping[str, np.ndarray], without: Mapping[str, np.ndarray], counts: tuple[int, int]
-) -> dict[str, np.ndarray]:
-    """One participant's own mean from two means over segments.
+def isolation(opened: Opened, observed: Observed, scratch: Path) -> dict[str, Any]:
+    """The smallest participant's own contribution, as it came or from two cohorts that differ by it.
 
     Args:
-        with_it, without: means over all segments of two cohorts.
-        counts: segments of each; the first is the greater.
+        opened: the run's configuration.
+        observed: its replay.
+        scratch: an empty folder, for replays with other cohorts.
 
-    >>> mean = difference_of_means({"u": np.array(3.0)}, {"u": np.array(2.0)}, (4, 3))
-    >>> float(mean["u"])
-    6.0
+    Returns:
+        Relative errors, None where there is nothing to measure, and in ``meaning`` what they mean.
     """
-    more, fewer = counts
-    if more <= fewer:
-        raise ValueError("the cohort with the participant must hold more segments")
-    return {
-        name: (more * np.asarray(with_it[name], np.float64) - fewer * np.asarray(without[name], np.float64))
-        / (more - fewer)
-        for name in with_it
+    name = min(opened.participants, key=lambda each: len(opened.participants[each]))
+    videos = len(opened.participants[name])
+    sums = [seen for seen in observed.read if len(seen.members) > len(seen.replies)]
+    cohorts, apart = smallest_differences([seen.members for seen in sums])
+    result: dict[str, Any] = {
+        "participant": name,
+        "videos": videos,
+        "cohorts": cohorts,
+        "least_difference": apart,
+        "feature_moments_error": None,
+        "feature_mean_error": None,
+        "update_error": None,
+    }
+    if observed.noised:
+        # What differencing would be measured against, the contribution before its noise, never left the site.
+        came = "comes by itself" if not observed.plan.secure else "hides in sums"
+        return result | {
+            "meaning": f"What '{name}' ({videos} videos) sends {came}, and the noise is in the message itself: nothing "
+            "exact can be isolated, by differences or otherwise, so no error is given. What the noise hides is for the "
+            "run's epsilon to say."
+        }
+    if not observed.plan.secure:
+        return result | _alone(observed, name, videos)
+    within = (
+        "All sums of the run are over one and the same cohort: within it there is nothing to difference. "
+        if apart is None
+        else f"Sums of the run are over {cohorts} cohorts, of which two differ by {apart} participants. "
+    )
+    if len(opened.participants) - 1 < LEAST_COHORT:
+        return result | {"meaning": within + f"Without '{name}' fewer than {LEAST_COHORT} remain, so no second sum."}
+    # It may also ask everybody where the run has drawn some.
+    full = observed if observed.plan.fraction == 1 else replay(opened, scratch / "full", 1, everybody=True)
+    alone = replay(opened, scratch / "alone", 1, secure=False, everybody=True)
+    without = replay(opened, scratch / "without", 1, without=name, everybody=True)
+    # A coordinator may give the second cohort what the first one had, so that the others' updates stay as they were.
+    names = {"normaliser.mean", "normaliser.scale"}
+    known = {key: value for key, value in observed.state.items() if key in names}
+    again = without
+    if observed.of("train"):  # of a method that sends no updates there is none to isolate
+        again = replay(opened, scratch / "again", 1, without=name, known=known, everybody=True)
+    result |= _differenced(full, without, again, alone, name)
+    told = [
+        f"its {what} within {result[key]:.2g}"
+        for key, what in (("feature_moments_error", "feature sums"), ("update_error", "update"))
+        if result[key] is not None
+    ]
+    return result | {
+        "meaning": f"{within}A second run without '{name}' ({videos} videos), which a coordinator can bring about, "
+        f"would give {' and '.join(told) or 'nothing'} (relative error)." + _one_video(videos)
     }
 
 
-def relative_error(found: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray]) -> float:
-    """``|found - true| / |true|`` over all entries as one vector; infinite where the truth is nothing but zeros."""
-    off = sum(float(np.square(np.asarray(found[name], np.float64) - true[name]).sum()) for name in true)
-    size = sum(float(np.square(np.asarray(true[name], np.float64)).sum()) for name in true)
-    return float(np.sqrt(off / size)) if size else float("inf")
+def _one_video(videos: int) -> str:
+    return " Its feature mean is that of its one video." if videos == 1 else ""
 
 
-def smallest_differences(cohorts: Iterable[Iterable[str]]) -> tuple[int, int | None]:
-    """How many different cohorts were summed, and by how few participants two of them differ; None for one cohort.
+def _alone(observed: Observed, name: str, videos: int) -> dict[str, Any]:
+    own = {step: _own(observed, step, name) is not None for step in ("moments", "train")}
+    return {
+        "feature_moments_error": 0.0 if own["moments"] else None,
+        "feature_mean_error": 0.0 if own["moments"] else None,
+        "update_error": 0.0 if own["train"] else None,
+        "meaning": f"Nothing has to be differenced: every message of '{name}' ({videos} videos) came by itself."
+        + _one_video(videos),
+    }
 
-    >>> smallest_differences([["a", "b", "c"], ["a", "b"], ["a", "b", "c"]])
-    (2, 1)
+
+def _differenced(full: Observed, without: Observed, again: Observed, alone: Observed, name: str) -> dict[str, Any]:
+    """Errors of what two sums tell of the participant, against what it really sent.
+
+    Args:
+        full: the run.
+        without: the run without the participant.
+        again: the same, with the normalisation of the whole run.
+        alone: the whole run without masks.
+        name: the participant.
     """
-    sets = list({frozenset(cohort) for cohort in cohorts})
-    sizes = [len(a ^ b) for i, a in enumerate(sets) for b in sets[:i]]
-    return len(sets), min(sizes, default=None)
+    result: dict[str, Any] = {}
+    pair, own = _pair(full, without, "moments", name), _own(alone, "moments", name)
+    if pair is not None and own is not None:
+        found = difference_of_sums(*({k: np.asarray(v) for k, v in each.items()} for each in pair))
+        truth = {key: np.asarray(value, np.float64) for key, value in own.items()}
+        total = "sum" if "sum" in truth else "mean"  # COMET's is of shortened rows
+        mean, true = found[total] / found["count"], truth[total] / truth["count"]
+        result["feature_moments_error"] = relative_error(found, truth)
+        result["feature_mean_error"] = relative_error({"mean": mean}, {"mean": true})
+    pair, own = _pair(full, again, "train", name), _own(alone, "train", name)
+    if pair is not None and own is not None:
+        counts = (int(pair[0]["count"]), int(pair[1]["count"]))
+        found = difference_of_means(_update(pair[0]), _update(pair[1]), counts)
+        result["update_error"] = relative_error(found, _update(own))
+    return result
+
+
+def _pair(full: Observed, without: Observed, step: str, name: str) -> tuple[Message, Message] | None:
+    """First sums of a step over two cohorts that differ by the participant alone."""
+    for more, fewer in zip(full.of(step)[:1], without.of(step)[:1], strict=False):
+        if set(more.members) - set(fewer.members) == {name} and set(fewer.members) <= set(more.members):
+            return more.replies[0].message, fewer.replies[0].message
+    return None
+
+
+def _own(observed: Observed, step: str, name: str) -> Message | None:
+    replies = [reply for seen in observed.of(step)[:1] for reply in seen.replies]
+    return next((reply.message for reply in replies if reply.participant == name), None)
+
+
+def _update(message: Message) -> dict[str, np.ndarray]:
+    return {key: np.asarray(value) for key, value in message.items() if key.startswith("update.")}

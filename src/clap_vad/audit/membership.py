@@ -1,123 +1,77 @@
-"""Whether a video was trained on, from what a model says about it.
-
-The attack is tried on models whose members are known: each is trained on a random half of every participant's videos,
-and the other half are the non-members. Both come from one distribution, so nothing but membership tells them apart;
-test videos would differ in more. Over a half and the half left out, a signal that does not depend on membership has a
-mean area of 50 % exactly.
-
-Thresholds on the loss are those of Yeom et al. 2018 ("Privacy risk in machine learning"). The likelihood ratio is LiRA
-(Carlini et al. 2022, "Membership inference attacks from first principles"), in which each of the models serves the
-others as a shadow model: a video that is easy is not taken for a member, since it is compared with itself elsewhere.
-"""
+"""Membership inference: how well models trained as a run's tell the videos they were trained on from others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..core.randomness import keyed_generator
+from ..detector.personalised import PersonalisedModels
+from ..evaluation.scoring import score_dataset
+from ..features.store.description import describe
+from ..workflows.configuration import Opened
+from .attacks.membership import SIGNALS, auc_interval, halves, likelihood_ratio, threshold_signals
 
-__all__ = ["SIGNALS", "auc_interval", "halves", "likelihood_ratio", "threshold_signals"]
-
-SIGNALS = ("loss", "confidence", "likelihood_ratio")
-_DRAWS = 1000
-_EDGE = 1e-7
-
-
-def halves(held: Mapping[str, Sequence[str]], seed: int, number: int) -> tuple[dict[str, list[str]], ...]:
-    """A random half of each participant's videos, and the other half, in the participant's order.
-
-    Whoever has a single video keeps it on both sides: a federation without that participant would be another one.
-
-    Args:
-        held: per participant its videos.
-        seed: of the run.
-        number: which of several splits, independent of one another.
-
-    >>> [[len(own) for own in side.values()] for side in halves({"a": ["1"], "b": ["2", "3", "4", "5"]}, 0, 0)]
-    [[1, 2], [1, 2]]
-    """
-    sides: tuple[dict[str, list[str]], ...] = ({}, {})
-    for participant, videos in held.items():
-        rng = keyed_generator(seed, number, participant, "audit halves")
-        cut = len(videos) // 2 + int(rng.integers(2)) * (len(videos) % 2)
-        first = set(rng.permutation(len(videos))[:cut])
-        for side, kept in zip(sides, (True, False), strict=True):
-            chosen = [video for i, video in enumerate(videos) if (i in first) == kept]
-            side[participant] = chosen if len(videos) > 1 else list(videos)
-    return sides
+__all__ = ["membership"]
 
 
-def threshold_signals(scores: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Per video how much it looks like a member, (V,) float64 each, larger is more.
+def membership(opened: Opened, shadow_models: int, noised: bool, scratch: Path) -> dict[str, Any]:
+    """Train the run again on random halves of every participant's videos, and guess which half.
 
-    ``loss``: minus the mean cross-entropy to the label normal. ``confidence``: minus the mean cross-entropy to the
-    nearer label, for a model that was taught labels it made itself.
+    Each model is as long in training as the run, on half of its videos; two models are a split. All models are
+    attacked, each with those of the other splits as shadow models.
 
     Args:
-        scores: s[t] of each video.
+        opened: the run's configuration.
+        shadow_models: models to train, an even number from 4; 0 leaves the attack out.
+        noised: whether sites add noise, of which secure aggregation then decides how much.
+        scratch: an empty folder.
+
+    Returns:
+        Per signal ``auc``, ``low`` and ``high`` (None where nothing could be attacked), and in ``meaning`` what they
+        mean.
     """
-    loss, confidence = np.zeros(len(scores)), np.zeros(len(scores))
-    for video, own in enumerate(scores):
-        s = np.clip(np.asarray(own, np.float64), _EDGE, 1 - _EDGE)
-        loss[video] = np.log1p(-s).mean()
-        confidence[video] = np.maximum(np.log(s), np.log1p(-s)).mean()
-    return {"loss": loss, "confidence": confidence}
+    videos = [video for held in opened.participants.values() if len(held) > 1 for video in held]
+    result: dict[str, Any] = {"shadow_models": shadow_models, "videos": len(videos)}
+    if not shadow_models or not videos:
+        why = "no models were to be trained" if not shadow_models else "every participant has a single video"
+        return result | dict.fromkeys(SIGNALS) | {"meaning": f"The attack was not mounted: {why}."}
+    # Masks change the model by rounding alone, and cost most of the time.
+    plan = replace(opened.plan, secure=opened.plan.secure and noised)
+    trained, told = [], []
+    for split in range(shadow_models // 2):
+        for side, held in enumerate(halves(opened.participants, plan.seed, split)):
+            chosen = {video for own in held.values() for video in own}
+            trained.append([video in chosen for video in videos])
+            told.append(_scores(replace(opened, plan=plan), held, videos, scratch / f"split-{split}-{side}"))
+    members = np.array(trained)
+    signals = np.stack([_signals(told, members, model) for model in range(shadow_models)])  # (M, signals, V)
+    areas = {signal: auc_interval(signals[:, i], members, plan.seed) for i, signal in enumerate(SIGNALS)}
+    result |= {signal: dict(zip(("auc", "low", "high"), area, strict=True)) for signal, area in areas.items()}
+    found = [signal.replace("_", " ") for signal, (_, low, _) in areas.items() if low > 0.5]
+    meaning = (
+        f"Of {len(videos)} training videos, those trained on can be told from those left out better than by a coin: by "
+        f"{', '.join(found)}."
+        if found
+        else "No signal tells videos trained on from those left out; that proves nothing about better attacks."
+    )
+    return result | {"meaning": meaning + " Secure aggregation does not change the model, and hides nothing here."}
 
 
-def likelihood_ratio(
-    scores: Sequence[np.ndarray], shadows: Sequence[Sequence[np.ndarray]], trained_on: np.ndarray
-) -> np.ndarray:
-    """LiRA: per video how much likelier its scores are from a model that was trained on it, (V,) float64.
-
-    phi is the mean over a video's segments of ``|logit s[t]|``: Carlini's logit of the confidence, in the nearer label,
-    since which one was taught depends on what else a site holds. In models with the video phi is taken for Gaussian
-    about ``b_v + shift``, in others about ``b_v``, b_v being the video's own. Variance and shift are common to all: for
-    each video alone, a few shadow models do not tell them (Carlini et al. give up the variance there, too). The log
-    ratio is then ``shift (phi - (mu_in + mu_out) / 2)`` but for factor and constant, mu_in and mu_out the means over
-    the shadow models with and without the video, shift the mean of their differences.
-
-    Args:
-        scores: s[t] of each video by the model attacked.
-        shadows: the same by each of K shadow models.
-        trained_on: (K, V) bool, each video in at least one shadow model and not in all.
-    """
-    phi, told = _confidence(scores), np.stack([_confidence(shadow) for shadow in shadows])
-    inside = np.mean(told, axis=0, where=trained_on)
-    outside = np.mean(told, axis=0, where=~trained_on)
-    return np.asarray((inside - outside).mean() * (phi - (inside + outside) / 2))
+def _scores(opened: Opened, held: Mapping[str, Sequence[str]], videos: Sequence[str], folder: Path) -> list[np.ndarray]:
+    """s[t] of the videos by a model of the whole run on these videos alone."""
+    state = opened.federation(folder, held).run()
+    model = opened.method.model(opened.plan, state, describe(opened.dataset.stores[0]))
+    found = score_dataset(opened.dataset, videos, PersonalisedModels(model), opened.plan.threads)
+    return [found[video] for video in videos]
 
 
-def _confidence(scores: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean of ``|logit s[t]|`` of each video, (V,)."""
-    clipped = (np.clip(np.asarray(own, np.float64), _EDGE, 1 - _EDGE) for own in scores)
-    return np.array([np.abs(np.log(s) - np.log1p(-s)).mean() for s in clipped])
-
-
-def auc_interval(signals: np.ndarray, members: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """ROC-AUC of membership, its mean over models, with a 95 % bootstrap interval (percentiles, over videos).
-
-    Args:
-        signals: (M, V) of each video in each model.
-        members: (M, V) bool, every model with videos of either kind.
-        seed: of the bootstrap.
-
-    >>> auc_interval(np.array([[3.0, 4.0, 1.0, 2.0]]), np.array([[True, True, False, False]]))
-    (1.0, 1.0, 1.0)
-    """
-    rng, videos = keyed_generator(seed, 0, "", "audit bootstrap"), signals.shape[1]
-    drawn = np.stack([np.bincount(rng.integers(videos, size=videos), minlength=videos) for _ in range(_DRAWS)])
-    times = np.concatenate([np.ones((1, videos)), drawn])
-    areas = np.mean([_areas(*each, times) for each in zip(signals, members, strict=True)], axis=0)
-    low, high = np.nanquantile(areas, (0.025, 0.975))  # a draw may leave a model with one kind of videos
-    return float(areas[0]), float(low), float(high)
-
-
-def _areas(signal: np.ndarray, inside: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Area of one model, (n,), where video v counts ``times[:, v]`` times, (n, V); NaN with one kind of videos."""
-    above = np.sign(signal[inside][:, None] - signal[~inside]) / 2 + 0.5
-    members, others = times[:, inside], times[:, ~inside]
-    pairs = members.sum(axis=1) * others.sum(axis=1)
-    better = ((members @ above) * others).sum(axis=1)
-    return np.divide(better, pairs, out=np.full(len(times), np.nan), where=pairs > 0)
+def _signals(told: Sequence[Sequence[np.ndarray]], members: np.ndarray, model: int) -> np.ndarray:
+    """All signals of a model, (signals, V), in the order of their names."""
+    others = [other for other in range(len(told)) if other // 2 != model // 2]
+    ratio = likelihood_ratio(told[model], [told[other] for other in others], members[others])
+    found = {**threshold_signals(told[model]), "likelihood_ratio": ratio}
+    return np.stack([found[signal] for signal in SIGNALS])

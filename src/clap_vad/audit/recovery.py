@@ -1,225 +1,186 @@
-"""Features read off the change of a first layer.
-
-With ReLU behind ``W1 x + b1``, a step of plain SGD moves row i of W1 by ``sum_n c_in x_n`` and b1[i] by ``sum_n c_in``,
-c_in = 0 for every segment n that does not activate unit i or that dropout hides from it. Their ratio is a weighted mean
-of those segments; where one has all the weight, it is that segment (Phong et al. 2017, "Privacy-preserving deep
-learning: revisited and enhanced", section 3; Zhu et al. 2019 for whole batches). Dropout and small batches leave a unit
-few segments, and so help the attacker. The same holds for gradients, and for the mean gradient in a control variate.
-"""
+"""Recovery of features: what the first layers in a run's messages give away, beside chance."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from ..core.randomness import keyed_generator
+from ..algorithms.rounds import normaliser_of
+from ..algorithms.sgd_method import SgdMethod
+from ..algorithms.site import DetectorSite
+from ..algorithms.site_data import site_data
+from ..core.statistics.randomness import keyed_generator
+from ..detector.source import SegmentSource
+from ..detector.training import SgdSettings, steps_per_epoch
+from ..federation.encoding import decoded
+from ..federation.messages import Message, schema
+from ..federation.secure import layout_of
+from ..workflows.configuration import Opened
+from .attacks.recovery import (
+    ERRORS,
+    FLOOR,
+    Change,
+    Recovered,
+    candidates,
+    chance_rows,
+    distinct_rows,
+    first_layers,
+    own_rows,
+    recovered,
+    rmsprop_gradient,
+)
+from .replay import Observed, Seen
 
-__all__ = [
-    "ERRORS",
-    "FLOOR",
-    "GRADIENTS",
-    "Change",
-    "Recovered",
-    "candidates",
-    "chance_rows",
-    "distinct_rows",
-    "first_layers",
-    "group_means",
-    "hits",
-    "least_errors",
-    "own_rows",
-    "recovered",
-    "rmsprop_gradient",
-]
+__all__ = ["recovery"]
 
-GRADIENTS = ("update.", "gradient.", "control.")
-"""How entries of a message begin that are sums or means of gradients with respect to weights."""
-
-Change = tuple[np.ndarray, np.ndarray]
-"""Of one first layer: of its weight (H, D), a row a unit, and of its bias (H,)."""
-
-ERRORS = (0.05, 0.10, 0.25)
-"""Relative L2 errors within which a segment counts as recovered."""
-
-FLOOR = 1e-6
-"""Of a bias' update in size: below it the float32 differences of the weights, off by some 1e-9, blur the ratio."""
-
-_BLOCK = 512  # candidates compared at once
-_RMSPROP_ROOT, _RMSPROP_EPS = 0.1, 1e-8  # sqrt(1 - alpha) and eps of torch.optim.RMSprop
-_FLOAT32 = 2.0**-24  # relative rounding of float32
+_MOST_SEGMENTS = 4096  # of a participant that are compared; more are drawn from
+_MOST_VALUES = 1 << 26  # floats of all participants' segments that are held at once
 
 
-@dataclass(frozen=True)
-class Recovered:
-    """How many distinct targets some candidate comes close to.
-
-    Attributes:
-        candidates, targets: how many there were.
-        within: relative error -> distinct targets recovered.
-        best: least relative error of all; None without candidates or targets.
-    """
-
-    candidates: int
-    targets: int
-    within: dict[float, int]
-    best: float | None
-
-
-def first_layers(message: Mapping[str, Any]) -> list[str]:
-    """The layers of a message that inputs enter, by what their entries are called before ``.weight`` and ``.bias``.
-
-    Every network numbers its layers from 1, so a new network or a new kind of message needs no entry here.
-
-    >>> names = ("update.layer1", "update.generator.layer1", "update.layer2", "weights.layer1")
-    >>> first_layers({f"{name}.{part}": 0.0 for name in names for part in ("weight", "bias")} | {"count": 3})
-    ['update.layer1', 'update.generator.layer1']
-    """
-    layers = [name.removesuffix(".weight") for name in message if name.endswith(".layer1.weight")]
-    return [layer for layer in layers if layer.startswith(GRADIENTS) and f"{layer}.bias" in message]
-
-
-def rmsprop_gradient(change: np.ndarray, lr: float) -> np.ndarray:
-    """The gradient of RMSprop's first step, from what the step has done to weights of any shape.
-
-    The mean square is then ``(1 - alpha) g^2`` and momentum has nothing to repeat, so the change is
-    ``-lr g / (sqrt(1 - alpha) |g| + eps)``, PyTorch's alpha = 0.99 and eps = 1e-8: solved for g. For large g the change
-    is next to ``10 lr`` whatever g is; how far below it lies within float32's rounding from ``|g|`` = 1e-4 or so at the
-    learning rate 2e-5, later at greater ones. Of more steps only signs are left.
-
-    >>> g = np.array([3e-6, -2e-8, 0.0])
-    >>> bool(np.allclose(rmsprop_gradient(-0.1 * g / (0.1 * np.abs(g) + 1e-8), 0.1), g))
-    True
-    """
-    steps = -np.asarray(change, np.float64) / lr
-    return _RMSPROP_EPS * steps / np.maximum(1 - _RMSPROP_ROOT * np.abs(steps), _FLOAT32)
+def recovery(opened: Opened, observed: Observed) -> dict[str, Any]:
+    """What first-layer updates give away, beside chance."""
+    targets = own_rows({name: _targets(opened, observed, name) for name in opened.participants})
+    sent = _sent(observed)
+    seed = opened.plan.seed
+    rows: list[dict[str, Any]] = []
+    for name, own in targets.items():
+        of_it = [rows for (_, who), seen in sent.items() if name in who.split(", ") for rows in _found(opened, seen)]
+        of_it += _found_under_masks(observed, name)
+        found = np.concatenate([own[:0], *of_it])  # nobody may have asked it in these rounds
+        others = np.concatenate([own[:0], *(theirs for other, theirs in targets.items() if other != name)])
+        drawn = keyed_generator(seed, 0, name, "audit others").permutation(len(others))[: len(found)]
+        rows.append(
+            {
+                "participant": name,
+                "attacked": _counts(recovered(found, own)),
+                "chance_gaussian": _counts(recovered(chance_rows(own, len(found), seed), own)),
+                "chance_other_participants": _counts(recovered(others[drawn], own)),
+            }
+        )
+    kinds = ("attacked", "chance_gaussian", "chance_other_participants")
+    total = {kind: {key: sum(row[kind][key] for row in rows) for key in _COUNTED} for kind in kinds}
+    close, chance = total["attacked"]["within_5"], total["chance_gaussian"]["within_5"]
+    meaning = (
+        f"{close} of {total['attacked']['targets']} distinct training vectors came back within 5 % from first-layer "
+        f"updates, {total['attacked']['within_25']} within 25 %; rows that know no segment hit {chance}, real segments "
+        f"of other participants {total['chance_other_participants']['within_5']}."
+    )
+    return {"senders": len({who for _, who in sent}), "total": total, "participants": rows, "meaning": meaning}
 
 
-def candidates(changes: Sequence[Change], floor: float = FLOOR) -> np.ndarray:
-    """Rows that may be segments, from what one sender told of one first layer, in the order of rounds.
-
-    Ratios of every round, and of the differences between consecutive rounds: the part of a row that both rounds have
-    in common falls out of those.
-
-    Args:
-        changes: in each round, with what weight decay has done taken off.
-        floor: bias entries that are not above it in size are left out.
-
-    Returns:
-        (n, D) float64, at most H (2 rounds - 1) rows.
-
-    >>> candidates([(np.array([[-0.2, -0.4], [0.0, 0.0]]), np.array([-0.1, 0.0]))]).tolist()  # unit 2 has seen nothing
-    [[2.0, 4.0]]
-    """
-    steps = [(np.asarray(weight, np.float64), np.asarray(bias, np.float64)) for weight, bias in changes]
-    pairs = [*steps, *((b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(steps))]
-    found = []
-    for weight, bias in pairs:
-        kept = np.abs(bias) > floor
-        found.append(weight[kept] / bias[kept, None])
-    return np.concatenate(found) if found else np.zeros((0, 0))
+_COUNTED = ("candidates", "targets", *(f"within_{100 * e:.0f}" for e in ERRORS))
 
 
-def distinct_rows(x: np.ndarray, share: np.ndarray | None = None) -> np.ndarray:
-    """Targets from segments as the network sees them: every crop and every segment's average over its crops.
-
-    Rows that are equal count once; a row of zeros has no relative error and is left out.
-
-    Args:
-        x: (n, C, D).
-        share: (n, C) weight of each crop in the average, 0 for one that is absent; None where all are present.
-
-    Returns:
-        (m, D) float64.
-    """
-    kept = np.ones(x.shape[:2], bool) if share is None else share > 0
-    parts = [x[kept]]
-    if x.shape[1] > 1:
-        parts.append(x.mean(axis=1) if share is None else (x * share[:, :, None]).sum(axis=1)[kept.any(axis=1)])
-    rows = np.unique(np.concatenate(parts).astype(np.float64), axis=0)
-    nonzero: np.ndarray = rows[np.linalg.norm(rows, axis=1) > 0]
-    return nonzero
+def _counts(result: Recovered) -> dict[str, Any]:
+    within = {f"within_{100 * error:.0f}": count for error, count in result.within.items()}
+    return {"candidates": result.candidates, "targets": result.targets, **within, "best": result.best}
 
 
-def own_rows(targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each participant's rows that no other one holds too: the features of an empty scene tell nothing about anybody.
-
-    Args:
-        targets: per participant (m, D), distinct rows.
-
-    >>> own_rows({"a": np.array([[1.0], [2.0]]), "b": np.array([[2.0]])})["a"].tolist()
-    [[1.0]]
-    """
-    names = list(targets)
-    rows = np.concatenate([targets[name] for name in names])
-    _, where, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    kept = np.split(counts[where.reshape(-1)] == 1, np.cumsum([len(targets[name]) for name in names])[:-1])
-    return {name: targets[name][own] for name, own in zip(names, kept, strict=True)}
+def _targets(opened: Opened, observed: Observed, participant: str) -> np.ndarray:
+    """The participant's training segments as its network sees them, (m, D); the attacker knows the normaliser."""
+    data = site_data(opened.dataset, participant, opened.participants[participant], opened.labelled)
+    source = SegmentSource(data.store, data.entries, normaliser_of(observed.state))
+    segments = source.present()
+    rng = keyed_generator(opened.plan.seed, 0, participant, "audit segments")
+    room = _MOST_VALUES // (len(opened.participants) * source.crops * source.dim)
+    chosen = np.sort(rng.permutation(segments)[: min(_MOST_SEGMENTS, max(1, room))])
+    x = torch.empty(len(chosen), source.crops, source.dim)
+    share = source.gather(chosen, x)
+    return distinct_rows(x.numpy(), share)
 
 
-def least_errors(found: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Relative L2 error ``|c - x| / |x|`` of the best candidate for each target: (n, D), (m, D) -> (m,).
-
-    >>> least_errors(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0, 0.1], [0.0, 1.0]])).round(3).tolist()
-    [0.1, 1.0]
-    """
-    sizes = np.square(targets).sum(axis=1)
-    least = np.full(len(targets), np.inf)
-    for start in range(0, len(found), _BLOCK):
-        block = found[start : start + _BLOCK]
-        squares = np.square(block).sum(axis=1)[:, None] + sizes - 2.0 * block @ targets.T
-        least = np.minimum(least, squares.min(axis=0))
-    return np.sqrt(np.maximum(least, 0.0) / sizes)
-
-
-def hits(guesses: np.ndarray, targets: np.ndarray, error: float) -> np.ndarray:
-    """Which of (m, D) targets some of (n, D) guesses is nearest to and within a relative L2 error of, (m,) bool.
-
-    A guess stands for one target only, so that one in a dense place does not count for all about it.
-
-    >>> hits(np.array([[1.0, 0.0]]), np.array([[1.0, 0.01], [1.0, 0.02], [3.0, 0.0]]), 0.05).tolist()
-    [True, False, False]
-    """
-    got = np.zeros(len(targets), bool)
-    norms = np.maximum(np.linalg.norm(targets, axis=1), 1e-12)
-    for guess in guesses if len(targets) else guesses[:0]:
-        errors = np.linalg.norm(targets - guess, axis=1) / norms
-        nearest = int(errors.argmin())
-        got[nearest] |= errors[nearest] <= error
-    return got
-
-
-def group_means(rows: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """(count, D) means of rows that lie next to each other: what knows groups of so many, and no single row.
-
-    >>> group_means(np.array([[0.0], [1.0], [9.0]]), 2, 3, np.random.default_rng(0)).round(1).tolist()
-    [[3.3], [3.3]]
-    """
-    found = np.zeros((count, rows.shape[1]))
-    for number, middle in enumerate(rng.integers(len(rows), size=count)):
-        apart = np.square(rows - rows[middle]).sum(axis=1)
-        found[number] = rows[np.argsort(apart, kind="stable")[:size]].mean(axis=0)
+def _sent(observed: Observed) -> dict[tuple[str, str], list[Seen]]:
+    """Questions whose answers hold a first layer, by step and by whom they came from: one, or those of a sum."""
+    found: dict[tuple[str, str], list[Seen]] = {}
+    for seen in observed.read:
+        for reply in seen.replies:
+            if first_layers(reply.message):
+                found.setdefault((seen.ask.step, reply.participant), []).append(Seen(seen.ask, [reply]))
     return found
 
 
-def recovered(found: np.ndarray, targets: np.ndarray) -> Recovered:
-    """Count the distinct targets that candidates come close to."""
-    if not len(found) or not len(targets):
-        return Recovered(len(found), len(targets), dict.fromkeys(ERRORS, 0), None)
-    errors = least_errors(found, targets)
-    return Recovered(
-        len(found), len(targets), {e: int((errors <= e).sum()) for e in ERRORS}, float(errors.min(initial=np.inf))
-    )
+def _found(opened: Opened, rounds: list[Seen]) -> list[np.ndarray]:
+    """Candidates from what one sender answered to one step, layer by layer."""
+    found = []
+    for layer in first_layers(rounds[0].replies[0].message):
+        kind, _, name = layer.partition(".")
+        sent = [_change(seen.replies[0].message, layer) for seen in rounds]
+        if kind == "control":
+            # What is sent is the change since the round before: their sum is the mean gradient of the last round.
+            decay = _sgd(opened).sgd().weight_decay
+            sent = [_minus(*each, decay) for each in zip(_running_sums(sent), _began(rounds, name), strict=True)]
+        elif kind == "update":
+            sent = [_undone(opened, *each) for each in zip(rounds, sent, _began(rounds, name), strict=True)]
+        # Float32 differences of weights alone have a rounding that does not shrink with them.
+        found.append(candidates(sent, FLOOR if kind == "update" and opened.method.trains_by_sgd else 0.0))
+    return found
 
 
-def chance_rows(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """(count, D) Gaussian rows with the mean and covariance of the targets: what knows their shape but none of them."""
-    rng = keyed_generator(seed, 0, "", "audit chance")
-    centred = targets - targets.mean(axis=0)
-    # The rows are mixtures of the targets' own deviations, so no covariance matrix of size D is ever formed.
-    kept = centred[rng.permutation(len(centred))[: 4 * _BLOCK]]
-    mixed: np.ndarray = rng.standard_normal((count, len(kept))) @ kept / np.sqrt(max(len(kept), 1))
-    return mixed + targets.mean(axis=0)
+def _began(rounds: list[Seen], name: str) -> list[Change]:
+    """The layer as each round's question sent it."""
+    return [_change(seen.ask.payload, f"weights.{name}") for seen in rounds]
+
+
+def _change(message: Message, layer: str) -> Change:
+    weight, bias = (np.asarray(message[f"{layer}.{part}"], np.float64) for part in ("weight", "bias"))
+    return weight, bias
+
+
+def _minus(change: Change, weights: Change, times: float) -> Change:
+    return change[0] - times * weights[0], change[1] - times * weights[1]
+
+
+def _running_sums(changes: list[Change]) -> list[Change]:
+    weights, biases = (np.cumsum(np.stack(parts), axis=0) for parts in zip(*changes, strict=True))
+    return list(zip(weights, biases, strict=True))
+
+
+def _undone(opened: Opened, seen: Seen, update: Change, began: Change) -> Change:
+    """An update without what is known of it: weight decay, and RMSprop's division where it took a single step."""
+    sgd = _schedule(opened, seen)
+    steps = steps_per_epoch(sgd, int(seen.replies[0].message["count"]) // len(seen.members))
+    if opened.method.trains_by_sgd:
+        kept = np.prod([(1 - lr * sgd.weight_decay / (1 - sgd.momentum)) ** steps for lr in sgd.lr])
+        return _minus(update, began, float(kept) - 1)
+    if steps * len(sgd.lr) > 1 or len(seen.members) > 1:
+        return update
+    weight, bias = (rmsprop_gradient(part, sgd.lr[0]) for part in update)
+    return _minus((weight, bias), began, sgd.weight_decay)
+
+
+def _schedule(opened: Opened, seen: Seen) -> SgdSettings:
+    """Optimiser settings of a round: the coordinator knows them as well as the site."""
+    if "round" not in seen.ask.payload:
+        return _sgd(opened).sgd()
+    site = opened.federation(Path(), opened.participants).program(seen.members[0])
+    assert isinstance(site, DetectorSite)  # as its method is one that trains
+    return site.schedule(int(seen.ask.payload["round"]))
+
+
+def _sgd(opened: Opened) -> SgdMethod:
+    """The method, which trains by gradient descent: it has sent a first layer."""
+    assert isinstance(opened.method, SgdMethod)
+    return opened.method
+
+
+def _found_under_masks(observed: Observed, participant: str) -> list[np.ndarray]:
+    """Candidates from the participant's masked vectors, read as if no mask were on them."""
+    read: dict[str, list[Message]] = {}
+    for seen in observed.wire:
+        secure = seen.ask.secure
+        if secure is None or secure.phase != "mask" or not first_layers(schema(secure.schema).fields):
+            continue
+        layout = layout_of(secure.schema, observed.plan.dim, len(secure.participants))
+        for reply in seen.replies:
+            if reply.participant == participant:
+                vectors = (np.asarray(reply.message[name]) for name in ("narrow", "wide"))
+                words = decoded(layout.decode(*vectors), seen.ask.payload)
+                read.setdefault(secure.schema, []).append(words)
+    return [
+        candidates([_change(message, layer) for message in messages])
+        for messages in read.values()
+        for layer in first_layers(messages[0])
+    ]

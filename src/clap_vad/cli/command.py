@@ -16,12 +16,13 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
-from ..core.addresses import looks_like_address
+from ..core.text.addresses import looks_like_address
 from ..errors import ClapError, harmless
 from .terminals import log, silence
 
 __all__ = ["Output", "command", "fail", "say"]
 
+_STDOUT = "standard output"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -113,7 +114,7 @@ def _print(output: Output, as_json: bool) -> None:
         if sys.stdout:  # None where the caller has closed it
             sys.stdout.flush()
     except OSError as error:
-        raise OSError(error.errno, error.strerror, "standard output") from error  # a broken pipe stays one
+        raise OSError(error.errno, error.strerror, _STDOUT) from error  # a broken pipe stays one
 
 
 def fail(error: BaseException) -> NoReturn:
@@ -132,6 +133,8 @@ def fail(error: BaseException) -> NoReturn:
     elif isinstance(error, MemoryError):
         message = f"out of memory ({error})"
     elif isinstance(error, OSError):
+        if error.filename == _STDOUT:
+            silence(sys.stdout)  # what is left in its buffer would be reported once more at the end
         place = f"{error.filename}: " if error.filename else ""
         remedy = "; free space and repeat the command, nothing finished is lost" if error.errno in _FULL else ""
         message = f"{place}{error.strerror or error}{remedy}"

@@ -16,7 +16,7 @@ from rich.text import Text
 from ..algorithms.method import DEFAULT_METHOD
 from ..evaluation.comparison import COLUMNS, Row, row_texts
 from ..evaluation.spread import NOTHING
-from ..workflows import compare as workflow
+from ..experiments import compare as workflow
 from .command import Output, command, say
 from .setting_options import setting_options
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..features.extractor import EXTRACTORS, Setting, named_extractor, settings_of
+from ..features.extraction.extractor import EXTRACTORS, Setting, named_extractor, settings_of
 
 __all__ = ["EXTRACTOR", "extractor_options", "here_options"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..features.extraction import ExtractionReport, extract_features
-from ..features.inputs import OtherFiles
+from ..features.extraction.extract import ExtractionReport, extract_features
+from ..features.extraction.inputs import OtherFiles
 from .command import Output, command
 from .extractor_options import EXTRACTOR, extractor_options
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..features.axes import DOCUMENTED, LAYOUTS
-from ..features.importing import IMPORTERS, import_features
+from ..features.importing.axes import DOCUMENTED, LAYOUTS
+from ..features.importing.importer import IMPORTERS, import_features
 from .command import Output, command
 
 __all__ = ["import_"]

@@ -8,8 +8,8 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ..features.statistics import describe
-from ..features.store import FeatureStore
+from ..features.store.reader import FeatureStore
+from ..features.store.statistics import describe
 from .command import Output, command
 
 __all__ = ["info"]

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from ..core.addresses import looks_like_address
+from ..core.text.addresses import looks_like_address
 from .terminals import tolerate_encodings
 
 __all__ = ["main"]

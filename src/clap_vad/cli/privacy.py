@@ -24,7 +24,7 @@ __all__ = ["audit", "ledger", "schemas"]
 @click.option("--run", "run_id", help="Which run of a site's home.")
 def ledger(run: Path, site: str | None, run_id: str | None) -> Output:
     """Read and show a ledger."""
-    from ..workflows.privacy_ledger import privacy_ledger
+    from ..workflows.ledger import privacy_ledger
 
     found = privacy_ledger(run, site, run_id)
     warning = f"{found['file']}: the last line is torn and was passed over" if found["torn"] else None
@@ -34,7 +34,7 @@ def ledger(run: Path, site: str | None, run_id: str | None) -> Output:
 @command("schemas", help="Everything that can leave a site, and whether any of it could grow with its videos.")
 def schemas() -> Output:
     """Show the schemas."""
-    from ..workflows.privacy_schemas import privacy_schemas
+    from ..workflows.schemas import privacy_schemas
 
     found = privacy_schemas()
     warning = None if found["bounded"] else "a schema has a shape that could grow with segments or videos"
@@ -53,7 +53,7 @@ def schemas() -> Output:
 )
 def audit(runs: tuple[Path, ...], rounds: int, shadow_models: int) -> Output:
     """Mount the attacks and show their figures."""
-    from ..workflows.privacy_audit import privacy_audit
+    from ..audit.audit import privacy_audit
 
     found = privacy_audit(runs, rounds, shadow_models)
     return Output(found, _audit_text(found["runs"]))

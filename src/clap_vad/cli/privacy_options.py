@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..core.accounting import UNITS
+from ..core.statistics.accounting import UNITS
 from ..errors import ClapError
 from ..workflows.privacy_terms import Privacy
 

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from ..datasets.preparation import DATASETS
 from ..evaluation.comparison import Row
-from ..workflows.paper import TABLES
-from ..workflows.reproduce import reproduce as run_reproduction
+from ..experiments.paper import TABLES
+from ..experiments.reproduce import reproduce as run_reproduction
 from .command import Output, command, say
 from .compare import list_option, numbers, rows_table
 from .setting_options import setting_options

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
-from ..features.inputs import OtherFiles
+from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from ..features.extraction.inputs import OtherFiles
 from ..reporting.annotate import DEFAULT_SIDE
 from .command import Output, command
 from .extractor_options import here_options

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
-from ..core.ongoing import DEFAULT_MAX_LENGTH
+from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from ..core.events.ongoing import DEFAULT_MAX_LENGTH
 from .command import Output, command, say
 from .extractor_options import here_options
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ClapError
 from ..features.naming import video_name
-from ..features.store import FeatureStore
+from ..features.store.reader import FeatureStore
 from ..persistence import atomic_path
 from .dataset import VideoRecord, read_videos_csv, write_videos_csv
 from .preparation import claim_dataset, release_dataset, store_summary

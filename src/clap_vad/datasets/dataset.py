@@ -1,7 +1,7 @@
 """A dataset on disk: stores of features, a list of videos, frame truth, and who holds what.
 
 DATASET/
-  store/                     features of the videos (see features/store.py)
+  store/                     features of the videos (see features/store/reader.py)
   store-test/                optional second store, for layouts that keep the test features apart
   videos.csv                 video,split,scene,event,label
   frame_labels.npz           optional: video -> uint8 per frame
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ClapError, unprintable
-from ..features.store import FeatureStore, VideoIndex
+from ..features.store.reader import FeatureStore, VideoIndex
 from ..persistence import atomic_path, read_json, write_json
 from ..tables.delimited import Row, parse_number, read_table
 from .truth import read_frame_labels

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.naming import storable
+from ..core.text.naming import storable
 from ..errors import ClapError
-from ..features.folders import unreadable_folders
-from ..features.store import FeatureStore
+from ..features.importing.folders import unreadable_folders
+from ..features.store.reader import FeatureStore
 from ..persistence import read_json, write_json
 from ..registry import Registry
 from .dataset import STORES, Participants, VideoRecord, write_videos_csv

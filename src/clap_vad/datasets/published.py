@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ClapError
-from ..features.importing import SEGMENT_FRAMES
+from ..features.importing.importer import SEGMENT_FRAMES
 from .dataset import Participants, VideoRecord
 from .official import official_participants
 from .sources import find_files

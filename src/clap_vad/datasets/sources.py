@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ClapError
-from ..features.folders import unreadable_folders
-from ..features.lists import read_list, unique_names
+from ..features.importing.folders import unreadable_folders
+from ..features.importing.lists import read_list, unique_names
 from ..tables.text import read_text, split_lines
 
 __all__ = ["find_file", "find_files", "read_lines", "read_names", "read_segment_counts"]
@@ -16,7 +16,8 @@ __all__ = ["find_file", "find_files", "read_lines", "read_names", "read_segment_
 def find_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """Files below ``folder`` that match a pattern, sorted; patterns are tried in order, the first with a hit counts.
 
-    Folders that cannot be looked into are passed over, see :func:`~clap_vad.features.folders.unreadable_folders`.
+    Folders that cannot be looked into are passed over, see
+    :func:`~clap_vad.features.importing.folders.unreadable_folders`.
     """
     if not folder.is_dir():
         raise ClapError(f"{folder}: no such folder; give the one that holds the published files")

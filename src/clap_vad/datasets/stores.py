@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClapError
-from ..features.store import FeatureStore
+from ..features.store.reader import FeatureStore
 from .dataset import STORES
 from .sources import find_files
 
@@ -24,7 +24,7 @@ def extract_store(
     Returns:
         Videos that are not in the store, and why; and remarks on videos of which a part is missing.
     """
-    from ..features.extraction import extract_features
+    from ..features.extraction.extract import extract_features
 
     reasons: Mapping[str, str] = {}
     remarks: list[str] = []
@@ -81,7 +81,7 @@ def adopt_features(features: Path | None, source: Path, out: Path, splits: Colle
     """
     if features is not None and _adopt_stores(features, out, splits):
         return []
-    from ..features.importing import import_features
+    from ..features.importing.importer import import_features
 
     huge = {split.store: find_files(features or source, [split.file]) for split in splits}
     layout = None if any(huge.values()) or features is None else _layout(features)

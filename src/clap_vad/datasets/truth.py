@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.runs import runs
+from ..core.events.intervals import intervals
 from ..errors import ClapError, unprintable
-from ..features.store import MOST_FRAMES, FeatureStore
+from ..features.store.reader import MOST_FRAMES, FeatureStore
 from ..persistence import UNREADABLE, NpzArrays, file_sha256, open_npz, save_npz
 
 __all__ = [
@@ -111,7 +111,7 @@ def compare_truth(generated: Mapping[str, np.ndarray], given: Mapping[str, np.nd
         common = min(len(ours), len(theirs))
         differs[:common] = ours[:common] != theirs[:common]
         if differs.any():
-            found.append({"video": video, "frames": int(differs.sum()), "spans": runs(differs).tolist()})
+            found.append({"video": video, "frames": int(differs.sum()), "spans": intervals(differs).tolist()})
     return found
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
-from ..core.accounting import Terms, epsilon_of
+from ..core.statistics.accounting import Terms, epsilon_of
 from ..errors import ClapError, unprintable
-from ..features.extractor import roles_of
+from ..features.extraction.extractor import roles_of
 from ..federation.account import DELTA
 from ..federation.encoding import UPDATE_ENCODINGS
 from ..federation.policy import RefusalError
@@ -49,9 +49,9 @@ class Agreement:
         participants: in the order in which replies are summed.
         labelled: those of them that use the labels of their training videos.
         rounds, seed, normalise, threads, dim, fraction, stragglers: see :class:`~clap_vad.algorithms.plan.Plan`.
-        features: what every site's features must be, see :func:`~clap_vad.features.description.describe`.
+        features: what every site's features must be, see :func:`~clap_vad.features.store.description.describe`.
         secure: whether replies leave sites under masks only.
-        privacy: entries of :class:`~clap_vad.core.accounting.Terms`; empty without differential privacy.
+        privacy: entries of :class:`~clap_vad.core.statistics.accounting.Terms`; empty without differential privacy.
         update_encoding: how updates leave sites, see :mod:`clap_vad.federation.encoding`.
     """
 

@@ -12,12 +12,12 @@ from ..errors import ClapError
 from ..persistence import locked_folder
 from ..trust.coordinator_home import CoordinatorHome
 from .flare_server import FlareServer
-from .keeper import Kept, end_leftovers
 from .kit import write_operator_kit, write_server_kit
 from .log import note
 from .queue import queued
-from .run_keeper import RunKeeper, give_up
+from .run_supervisor import RunSupervisor, give_up
 from .service_files import write_contacts, write_status
+from .supervisor import SupervisedProcess, end_leftovers
 
 __all__ = ["CoordinatorService"]
 
@@ -38,13 +38,13 @@ class CoordinatorService:
         self._home, self._tell = home, tell
         self._kit = home.path / "server"
         arguments = ["-m", str(self._kit), "-s", "fed_server.json", "--set", "secure_train=true"]
-        self._process = Kept(
+        self._process = SupervisedProcess(
             [sys.executable, "-m", _SERVER, *arguments, "org=coordinator", "config_folder=config"],
             home.path / "server.out",
             self._kit,
         )
         self._server = FlareServer(home.path / "operator")
-        self._runs: dict[Path, RunKeeper] = {}
+        self._runs: dict[Path, RunSupervisor] = {}
         self._contacts: dict[str, float] = {}
         self._asked = 0.0
         self._problem = ""
@@ -81,7 +81,7 @@ class CoordinatorService:
         for run in queued(self._home.path)[:1]:  # one at a time, in the order in which they were asked for
             try:
                 if run not in self._runs:
-                    self._runs = {run: RunKeeper(run, self._home, self._server)}
+                    self._runs = {run: RunSupervisor(run, self._home, self._server)}
                 self._runs[run].advance(self._contacts)
             except (ClapError, OSError) as error:
                 give_up(run, self._home, str(error))

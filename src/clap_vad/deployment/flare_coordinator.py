@@ -13,7 +13,7 @@ from ..engines.flare.engine import FlareEngine
 from ..errors import ClapError
 from ..persistence import read_json
 from ..workflows.configuration import RunConfig
-from .segment import Segment
+from .job import Job
 
 __all__ = ["Coordinator"]
 
@@ -34,7 +34,7 @@ class Coordinator(FlareController):
 
     def work(self, fl_ctx: FLContext, abort_signal: Signal) -> None:
         """The job."""
-        segment = Segment(self._run, self._number)
+        job = Job(self._run, self._number)
 
         def make_engine(config: RunConfig) -> FlareEngine:
             engine = FlareEngine(
@@ -44,12 +44,12 @@ class Coordinator(FlareController):
                 fl_ctx,
                 abort_signal,
                 contact=self._contact,
-                recalled=segment.recalled,
-                on_progress=segment.progress,
+                recalled=job.recalled,
+                on_progress=job.progress,
             )
             return self.watch(engine)
 
-        segment.work(make_engine)
+        job.work(make_engine)
 
     def _contact(self, site: str) -> float | None:
         try:

@@ -12,8 +12,8 @@ from ..federation.messages import Message
 from ..federation.policy import RefusalError
 from ..protection.signing import CertificateSigner
 from ..trust.site_home import SiteHome
-from .host import SiteHost
 from .log import note
+from .site_executor import SiteExecutor
 
 __all__ = ["Worker"]
 
@@ -24,13 +24,13 @@ class Worker(FlareWorker):
     def __init__(self) -> None:
         super().__init__()
         self._home: SiteHome | None = None
-        self._host: SiteHost | None = None
+        self._host: SiteExecutor | None = None
 
     def begin(self, kit: str) -> None:
         """The kit lies in the site's home, which says where its dataset is."""
         self._home = SiteHome.open(Path(kit).parent)
         home = self._home
-        self._host = SiteHost(home.name, home.dataset, home.path, home.path / "policy.json", self._signer)
+        self._host = SiteExecutor(home.name, home.dataset, home.path, home.path / "policy.json", self._signer)
 
     def _signer(self) -> CertificateSigner:
         """Signs with the key of this site's certificate, and trusts the federation's authority alone."""

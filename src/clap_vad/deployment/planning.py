@@ -11,7 +11,7 @@ from typing import Any
 from ..algorithms.method import make_method
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
-from ..features.description import describe
+from ..features.store.description import describe
 from ..federation.encoding import check_update_encoding
 from ..federation.strategy import make_strategy
 from ..workflows.choices import check_choices, check_secure, threads_for

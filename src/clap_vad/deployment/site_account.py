@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..core.accounting import Terms
+from ..core.statistics.accounting import Terms
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..federation.account import DELTA, Account, Answer, Data, epsilon

@@ -10,9 +10,9 @@ from ..errors import ClapError
 from ..persistence import locked_folder, write_json
 from ..trust.preflight import Unreachable, preflight
 from ..trust.site_home import SiteHome
-from .keeper import Kept
 from .kit import HEARTBEAT, write_client_kit
 from .log import note
+from .supervisor import SupervisedProcess
 
 __all__ = ["STATUS", "SiteService"]
 
@@ -45,7 +45,9 @@ class SiteService:
         self._kit = home.path / "client"
         arguments = ["-m", str(self._kit), "-s", "fed_client.json", "--set", "secure_train=true"]
         own = [f"uid={home.name}", f"org={home.name}", "config_folder=config", f"heart_beat_interval={_HEARTBEAT}"]
-        self._client = Kept([sys.executable, "-m", _CLIENT, *arguments, *own], home.path / "client.out", self._kit)
+        self._client = SupervisedProcess(
+            [sys.executable, "-m", _CLIENT, *arguments, *own], home.path / "client.out", self._kit
+        )
         self._said = ""
         self._since = time.time()
 

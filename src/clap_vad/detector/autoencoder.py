@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 
-from ..core.randomness import keyed_generator
+from ..core.statistics.randomness import keyed_generator
 from .network import Weights, xavier_uniform
 
 __all__ = ["GENERATOR", "generator_shapes", "initial_generator"]

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import ClapError
 from ..persistence import file_sha256, load_arrays, read_json, save_arrays, write_json
 from ..registry import Registry
-from .judge import Judge
+from .scorer import Scorer
 
 __all__ = ["MODELS", "SCHEMA_VERSION", "Model"]
 
@@ -24,7 +24,7 @@ _NETWORK = "network"
 """What a ``model.json`` without a kind describes."""
 
 
-class Model(Judge):
+class Model(Scorer):
     """A model with its description.
 
     Attributes:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ..core.randomness import keyed_generator
+from ..core.statistics.randomness import keyed_generator
 
 __all__ = [
     "HIDDEN",

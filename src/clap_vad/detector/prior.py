@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..core.randomness import keyed_generator
+from ..core.statistics.randomness import keyed_generator
 from .network import Weights, input_dim
 
 __all__ = ["far_is_suspicious"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from ..core.moments import Normaliser
-from ..features.store import FeatureStore, VideoIndex
+from ..core.statistics.moments import Normaliser
+from ..features.store.reader import FeatureStore, VideoIndex
 from .dropout import DROPOUT, Dropout
 from .source import SegmentSource, video_slices
 from .threads import torch_threads

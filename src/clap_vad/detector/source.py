@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..core.magnitude import crop_weights
-from ..core.moments import Normaliser
-from ..features.store import FeatureStore, VideoIndex
+from ..core.pseudo_labels.magnitude import crop_weights
+from ..core.statistics.moments import Normaliser
+from ..features.store.reader import FeatureStore, VideoIndex
 
 __all__ = ["SegmentSource", "video_slices"]
 

@@ -59,4 +59,4 @@ class StreamScorer:
         present = [own for own in self._valid if own is not None]
         whole = np.stack(present) if present else None
         score = self._model.scores(evidence, whole, self._fps, causal=True)[-1]
-        return float(score), self._model.shown(evidence, whole)[-1]
+        return float(score), self._model.contributions(evidence, whole)[-1]

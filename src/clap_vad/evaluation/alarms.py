@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core.alarm_truth import Events, judge_alarms
-from ..core.alarms import Footage, Stream
-from ..core.histogram import logit
+from ..core.evaluation.alarm_truth import Events, judge_alarms
+from ..core.evaluation.alarms import Footage, Stream
+from ..core.statistics.histogram import logit
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from .counts import frame_truth, read_scores

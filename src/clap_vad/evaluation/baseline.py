@@ -17,10 +17,10 @@ from functools import cached_property
 
 import numpy as np
 
-from ..core.magnitude import crop_mean
-from ..core.moments import Moments, Normaliser
+from ..core.pseudo_labels.magnitude import crop_mean
+from ..core.statistics.moments import Moments, Normaliser
 from ..datasets.dataset import Dataset
-from ..features.store import FeatureStore, VideoIndex
+from ..features.store.reader import FeatureStore, VideoIndex
 from ..registry import Registry
 from .counts import count_frames
 from .evaluate import evaluate_counts

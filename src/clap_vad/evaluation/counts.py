@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.frames import segment_counts
+from ..core.evaluation.frames import segment_counts
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..persistence import UNREADABLE, NpzArrays
@@ -48,7 +48,7 @@ class FrameCounts:
     without_truth: tuple[str, ...] = ()
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``(scores, positives, negatives)`` of all segments, the input of :mod:`clap_vad.core.metrics`."""
+        """``(scores, positives, negatives)`` of all segments, the input of :mod:`clap_vad.core.evaluation.metrics`."""
         if not self.videos:
             return np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64)
         return (

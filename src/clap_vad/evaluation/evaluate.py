@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.metrics import average_precision, pr_auc_trapezoid, roc_auc
+from ..core.evaluation.metrics import average_precision, pr_auc_trapezoid, roc_auc
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from .counts import FrameCounts, count_frames

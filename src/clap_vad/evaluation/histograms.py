@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.metrics import average_precision, roc_auc
+from ..core.evaluation.metrics import average_precision, roc_auc
 
 __all__ = ["evaluate_histograms"]
 
@@ -16,7 +16,7 @@ def evaluate_histograms(normal: np.ndarray, abnormal: np.ndarray) -> dict[str, A
 
     Args:
         normal, abnormal: (BINS,) int64, frames of each kind per bin of
-            :func:`~clap_vad.core.histogram.score_histogram`.
+            :func:`~clap_vad.core.statistics.histogram.score_histogram`.
 
     Returns:
         ``frame_auc`` and ``frame_ap``, 0..1 or None where no site has frames of one kind, with the reason in

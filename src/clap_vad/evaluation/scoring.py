@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..datasets.dataset import Dataset
-from ..detector.homes import Homes
+from ..detector.personalised import PersonalisedModels
 
 __all__ = ["score_dataset", "score_test_videos"]
 
 
-def score_test_videos(dataset: Dataset, homes: Homes, threads: int) -> dict[str, np.ndarray]:
+def score_test_videos(dataset: Dataset, personalised: PersonalisedModels, threads: int) -> dict[str, np.ndarray]:
     """:func:`score_dataset` of the test videos."""
-    return score_dataset(dataset, dataset.test_videos, homes, threads)
+    return score_dataset(dataset, dataset.test_videos, personalised, threads)
 
 
 def score_dataset(
-    dataset: Dataset, videos: Sequence[str], homes: Homes, threads: int, causal: bool = False
+    dataset: Dataset, videos: Sequence[str], personalised: PersonalisedModels, threads: int, causal: bool = False
 ) -> dict[str, np.ndarray]:
     """Video -> (T,) float32 scores of its segments, each video by the model of its scene.
 
@@ -31,8 +31,8 @@ def score_dataset(
     """
     scores: dict[str, np.ndarray] = {}
     for store, entries in dataset.by_store(videos):
-        for model in {id(model): model for model in (homes.common, *homes.own.values())}.values():
-            own = [entry for entry in entries if homes.of(dataset.videos[entry.video].scene) is model]
+        for model in {id(model): model for model in (personalised.common, *personalised.own.values())}.values():
+            own = [entry for entry in entries if personalised.of(dataset.videos[entry.video].scene) is model]
             if own:
                 found = model.score_videos(store, own, threads, causal)
                 scores |= {entry.video: s for entry, s in zip(own, found, strict=True)}

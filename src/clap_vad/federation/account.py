@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ..core.accounting import Release, epsilon_of_releases
+from ..core.statistics.accounting import Release, epsilon_of_releases
 from ..errors import ClapError
 from ..persistence import append_line, write_text
 from ..protection.packing import digest

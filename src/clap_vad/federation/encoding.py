@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.aggregation import weighted_mean
-from ..core.quantisation import MOST_STEPS, step_for, stochastic_steps
-from ..core.randomness import keyed_generator
+from ..core.aggregation.average import weighted_mean
+from ..core.statistics.quantisation import MOST_STEPS, step_for, stochastic_steps
+from ..core.statistics.randomness import keyed_generator
 from ..errors import ClapError
 from ..protection.lanes import most_participants
 from .ask import Ask, Reply, State

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.accounting import Terms
+from ..core.statistics.accounting import Terms
 from ..persistence import append_line, held_file
 from ..protection.noise import gaussian_noise, keyed_digest
 from ..protection.packing import digest

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ..core.accounting import Release, Terms
+from ..core.statistics.accounting import Release, Terms
 from .account import Account, Answer, Data, epsilon
 from .ask import Ask
 from .messages import schema as schema_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.density import triangle
-from ..core.quantisation import MOST_STEPS
+from ..core.density.gaussian_mixture import triangle
+from ..core.statistics.quantisation import MOST_STEPS
 
 __all__ = ["LARGEST", "Field", "Message", "Possible", "Schema", "Size", "encoded_name", "encoded_schema", "has_twin"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.ongoing import Change
+from ..core.events.ongoing import Change
 from ..video.live import Connected, Lost
 from .backoff import Backoff
 from .journal import Journal, Watch

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.logins import shown_address
-from ..core.naming import storable
-from ..core.ongoing import OngoingEvent
+from ..core.events.ongoing import OngoingEvent
+from ..core.text.logins import shown_address
+from ..core.text.naming import storable
 from ..errors import ClapError
 from .backoff import Backoff
 from .damage import SetAside, identity, is_damage

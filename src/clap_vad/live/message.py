@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ..core.ongoing import OngoingEvent
+from ..core.events.ongoing import OngoingEvent
 
 __all__ = ["Clock", "event_message"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.logins import shown_address, shown_reason
-from ..core.regions import Region
+from ..core.events.regions import Region
+from ..core.text.logins import shown_address, shown_reason
 from ..errors import ClapError
 from .message import Clock
 from .schema import open_to_read, unreadable

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.ongoing import Change, OngoingEvent
+from ..core.events.ongoing import Change, OngoingEvent
 from ..video.recorder import Recorder
 from .files import CLIPS
 from .journal import Journal, Watch

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.ongoing import Change, OngoingEvents
-from ..core.regions import Region, peak_region
-from ..core.timing import hole_after
+from ..core.events.ongoing import Change, OngoingEvents
+from ..core.events.regions import Region, peak_region
+from ..core.events.timing import hole_after
 from ..detector.model import Model
 from ..detector.stream import StreamScorer
 from ..errors import ClapError
-from ..features.video_extractor import SegmentMaker, VideoExtractor
+from ..features.extraction.video_extractor import SegmentMaker, VideoExtractor
 from ..video.live import Connected, Ended, Item, Lost, Shot
 
 __all__ = ["ScoredSegment", "Watching"]

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from ..core.metrics import roc_auc, roc_curve
+from ..core.evaluation.metrics import roc_auc, roc_curve
 from ..evaluation.counts import count_frames
 from ..persistence import open_npz
 from .page import Plot, Plots, Section

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..core.events import Event
-from ..core.regions import Region
-from ..core.timing import FrameTimes
+from ..core.events.detection import Event
+from ..core.events.regions import Region
+from ..core.events.timing import FrameTimes
 from .durations import clock
 from .palette import THEMES
 from .thumbnails import blurred, outlined

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..core.events import Event
+from ..core.events.detection import Event
 from .durations import moment
 from .page import Link, Plot, Plots, Section, Table
 from .strips import Strip, event_strips
@@ -27,7 +27,7 @@ class ListedVideo:
 
     Attributes:
         video, camera: names.
-        frames, fps: as in :class:`~clap_vad.core.events.Event`; fps None where unknown.
+        frames, fps: as in :class:`~clap_vad.core.events.detection.Event`; fps None where unknown.
         highest: score.
         events: in order of time.
         anchor: of its section.

@@ -15,8 +15,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ..core.runs import runs
-from ..core.timing import FrameTimes
+from ..core.events.intervals import intervals
+from ..core.events.timing import FrameTimes
 from .canvas import STYLE, drawn, legend, plain
 from .durations import clock
 from .palette import PALETTE
@@ -62,7 +62,7 @@ def score_curve(
     timed = times is not None or fps is not None
     with mpl.rc_context(STYLE):
         figure, axes = _axes(10.0, 2.1)
-        _shade(axes, [] if truth is None else runs(truth).tolist(), shown, "truth")
+        _shade(axes, [] if truth is None else intervals(truth).tolist(), shown, "truth")
         _shade(axes, list(events), shown, "event")
         places, values = envelope(np.asarray(scores, dtype=np.float64), segment_frames, frames)
         axes.plot(_moments(places, shown), values, color=PALETTE["curve"], linewidth=1.3, label="score")

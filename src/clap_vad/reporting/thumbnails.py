@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.regions import Region
+from ..core.events.regions import Region
 from ..errors import ClapError
 from ..video.reader import VideoReader
 

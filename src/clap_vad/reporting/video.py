@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from ..core.events import Event
-from ..core.timing import FrameTimes
+from ..core.events.detection import Event
+from ..core.events.timing import FrameTimes
 from .durations import clock, moment
 from .page import Picture, Plot, Table, Video
 from .plots import score_curve

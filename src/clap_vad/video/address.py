@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.addresses import SCHEMES, AddressParts, looks_like_address, split_address
-from ..core.logins import shown_parts
+from ..core.text.addresses import SCHEMES, AddressParts, looks_like_address, split_address
+from ..core.text.logins import shown_parts
 from ..errors import ClapError
 from .containers import stream_options
 from .names import as_address
@@ -24,7 +24,7 @@ class Address:
 
     Attributes:
         text: as FFmpeg takes it, with a login where there is one: never to be shown.
-        shown: what may be shown of it, see :func:`~clap_vad.core.logins.shown_address`.
+        shown: what may be shown of it, see :func:`~clap_vad.core.text.logins.shown_address`.
         live: whether it goes on by itself, so that what is not taken in time is lost.
         device: FFmpeg's name for the kind of device; None for none.
         path: the file or folder it is, else None.

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.naming import natural_key
+from ..core.text.naming import natural_key
 from ..errors import harmless
 
 __all__ = ["PICTURE_SUFFIXES", "UNREAD_PICTURES", "Frames", "frame_files", "frames_among", "frames_in"]

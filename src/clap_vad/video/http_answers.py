@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urljoin
 
-from ..core.addresses import AddressParts, split_address
+from ..core.text.addresses import AddressParts, split_address
 from ..errors import ClapError
 from .failures import failure
 from .http_login import HttpLogin

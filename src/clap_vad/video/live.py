@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..core.events import ASSUMED_FPS
-from ..core.timing import believed_fps, usual_step
+from ..core.events.detection import ASSUMED_FPS
+from ..core.events.timing import believed_fps, usual_step
 from ..errors import ClapError
 from .address import Address
 from .arrival import ArrivalTime

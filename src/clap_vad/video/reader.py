@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events import ASSUMED_FPS
-from ..core.timing import believed_fps, usual_step
+from ..core.events.detection import ASSUMED_FPS
+from ..core.events.timing import believed_fps, usual_step
 from ..errors import ClapError, harmless
 from .access import unreadable
 from .completeness import missing_part

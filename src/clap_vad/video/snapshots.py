@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.addresses import AddressParts
+from ..core.text.addresses import AddressParts
 from ..errors import ClapError
 from .http_answers import Answer, ask
 from .http_login import HttpLogin

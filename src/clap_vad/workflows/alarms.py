@@ -9,8 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.alarms import DEFAULT_HOLD, Footage, Stream, alarm_histogram, count_alarms, threshold_from_histogram
-from ..core.events import ASSUMED_FPS
+from ..core.evaluation.alarms import (
+    DEFAULT_HOLD,
+    Footage,
+    Stream,
+    alarm_histogram,
+    count_alarms,
+    threshold_from_histogram,
+)
+from ..core.events.detection import ASSUMED_FPS
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..evaluation.alarms import RATES, evaluate_alarms
@@ -99,12 +106,12 @@ def _home(run: Path) -> Path:
 
 def _causal_scores(folder: Path, dataset: Dataset, videos: Sequence[str], threads: int) -> dict[str, np.ndarray]:
     """Video -> (T,) scores in [0, 1] under the model in ``folder``, each from what is seen until its segment's end."""
-    from ..detector.homes import Homes
+    from ..detector.personalised import PersonalisedModels
     from ..evaluation.scoring import score_dataset
 
-    homes = Homes.load(folder)
-    check_features(folder, homes.common, dataset, videos)
-    return score_dataset(dataset, videos, homes, threads, causal=True)
+    personalised = PersonalisedModels.load(folder)
+    check_features(folder, personalised.common, dataset, videos)
+    return score_dataset(dataset, videos, personalised, threads, causal=True)
 
 
 def _footage(dataset: Dataset, videos: Sequence[str], scores: dict[str, np.ndarray]) -> Footage:

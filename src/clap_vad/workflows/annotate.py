@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import ClapError
-from ..features.extractor import Extractor
+from ..features.extraction.extractor import Extractor
 from ..reporting.overlay import ScoredFrames
 from .scoring import ScoredVideo
 

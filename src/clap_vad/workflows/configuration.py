@@ -12,12 +12,12 @@ from typing import Any
 from ..algorithms.method import Method, make_method
 from ..algorithms.plan import Plan
 from ..algorithms.site_data import site_data
-from ..core.accounting import Terms
-from ..core.randomness import keyed_generator
+from ..core.statistics.accounting import Terms
+from ..core.statistics.randomness import keyed_generator
 from ..datasets.dataset import Dataset
 from ..datasets.partition import ensure_participants
 from ..errors import ClapError
-from ..features.extractor import roles_of
+from ..features.extraction.extractor import roles_of
 from ..federation.encoding import UPDATE_ENCODINGS, check_update_encoding
 from ..federation.strategy import make_strategy
 from ..persistence import read_json
@@ -60,7 +60,7 @@ class RunConfig:
         min_sites: replies that a step needs at least under ``flare``.
         deadline: seconds that a step waits for sites at most under ``flare``.
         secure_aggregation: whether replies leave participants under masks only.
-        privacy: every entry of :class:`~clap_vad.core.accounting.Terms`; empty without differential privacy.
+        privacy: every entry of :class:`~clap_vad.core.statistics.accounting.Terms`; empty without differential privacy.
         update_encoding: ``float32`` or ``int8``, see :mod:`clap_vad.federation.encoding`.
         without: participants of the protocol that have no part in the run; ``flare`` names ``sites`` instead.
     """

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events import DEFAULT_QUANTILE
+from ..core.events.detection import DEFAULT_QUANTILE
 from ..datasets.dataset import VideoRecord, write_videos_csv
 from ..datasets.truth import check_lengths, write_frame_labels
 from ..errors import ClapError
-from ..features.extraction import extract_features
-from ..features.extractor import Extractor, make_extractor
-from ..features.inputs import PassOver
-from ..features.store import FeatureStore
+from ..features.extraction.extract import extract_features
+from ..features.extraction.extractor import Extractor, make_extractor
+from ..features.extraction.inputs import PassOver
+from ..features.store.reader import FeatureStore
 from ..persistence import read_json, write_json
-from ..staging.rendering import TRUTH, RenderSettings
+from ..synthetic.rendering import TRUTH, RenderSettings
 from .demo_events import VideoEvents, find_all_events
 from .demo_page import write_demo_page
 from .demo_videos import DemoVideo, link_videos, own_videos, read_truth, rendered_videos, stories

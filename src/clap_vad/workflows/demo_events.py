@@ -9,13 +9,13 @@ from statistics import median
 
 import numpy as np
 
-from ..core.events import Event, find_events
-from ..detector.homes import Homes
+from ..core.events.detection import Event, find_events
 from ..detector.model import Model
+from ..detector.personalised import PersonalisedModels
 from ..detector.threads import fixed_threads
-from ..features.extractor import make_extractor
-from ..features.store import FeatureStore, VideoIndex
-from ..features.streaming import blocks
+from ..features.extraction.extractor import make_extractor
+from ..features.store.reader import FeatureStore, VideoIndex
+from ..features.store.streaming import blocks
 from ..progress import progress_bar
 from .demo_videos import DemoVideo
 from .scoring import choose_threshold, with_regions
@@ -49,14 +49,14 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
 
     ``quantile`` is where the threshold of a site lies among the scores of its own training segments.
     """
-    homes = Homes.load(run)
-    thresholds = _Thresholds(homes, run, quantile)
+    personalised = PersonalisedModels.load(run)
+    thresholds = _Thresholds(personalised, run, quantile)
     found = []
     extractor = make_extractor(store.extractor, store.info["settings"])
     with progress_bar("scoring", len(videos)) as advance:
         for video in videos:
             entry = store.video(video.name)
-            model, threshold = homes.of(video.site), thresholds.of(video.site)
+            model, threshold = personalised.of(video.site), thresholds.of(video.site)
             (scores,) = model.score_videos(store, [entry], _THREADS)
             events = find_events(
                 scores, threshold=threshold, frames=entry.frames, fps=entry.fps, segment_frames=store.segment_frames
@@ -70,13 +70,13 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
 
 
 class _Thresholds:
-    def __init__(self, homes: Homes, run: Path, quantile: float) -> None:
-        self._own = {site: choose_threshold(model, run, None, quantile)[0] for site, model in homes.own.items()}
+    def __init__(self, personalised: PersonalisedModels, run: Path, quantile: float) -> None:
+        self._own = {site: choose_threshold(model, run, None, quantile)[0] for site, model in personalised.own.items()}
         # Of a few videos noise can hide where the common scores lie; a site without a home then has the usual one.
-        if self._own and not homes.common.info["calibration"]["quantiles"]:
+        if self._own and not personalised.common.info["calibration"]["quantiles"]:
             self._common = median(self._own.values())
         else:
-            self._common, _ = choose_threshold(homes.common, run, None, quantile)
+            self._common, _ = choose_threshold(personalised.common, run, None, quantile)
 
     def of(self, site: str) -> float:
         return self._own.get(site, self._common)
@@ -87,4 +87,4 @@ def _shown(model: Model, store: FeatureStore, entry: VideoIndex) -> np.ndarray:
     valid = None if store.valid is None else np.array(store.valid[entry.start : entry.stop])
     with fixed_threads(_THREADS):
         evidence = np.concatenate([model.evidence(x, own) for _, x, own in blocks(store, entry)])
-    return model.shown(evidence, valid)
+    return model.contributions(evidence, valid)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.naming import natural_key
+from ..core.text.naming import natural_key
 from ..datasets.truth import read_frame_labels
 from ..errors import ClapError, harmless, unprintable
-from ..features.extractor import Extractor
-from ..features.inputs import PassOver, find_inputs
+from ..features.extraction.extractor import Extractor
+from ..features.extraction.inputs import PassOver, find_inputs
 from ..features.naming import video_name
-from ..staging.rendering import TRUTH, RenderSettings, clip_path, render_clips
-from ..staging.sites import SITES
+from ..synthetic.rendering import TRUTH, RenderSettings, clip_path, render_clips
+from ..synthetic.sites import SITES
 from ..video.access import unreadable
 from ..video.links import leads_out
 

@@ -12,7 +12,7 @@ from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..evaluation.counts import FrameCounts, count_frames, pool_counts
 from ..evaluation.evaluate import evaluate_counts, mean_over_participants
-from ..features.extractor import EXTRACTORS
+from ..features.extraction.extractor import EXTRACTORS
 from ..persistence import NpzArrays, open_npz, read_json
 
 if TYPE_CHECKING:
@@ -140,12 +140,12 @@ def _open_scores(file: Path) -> NpzArrays:
 
 def _score(folder: Path, dataset: Dataset, threads: int) -> dict[str, np.ndarray]:
     """Scores of the dataset's test videos under the model in ``folder``, store by store in bounded memory."""
-    from ..detector.homes import Homes
+    from ..detector.personalised import PersonalisedModels
     from ..evaluation.scoring import score_test_videos
 
-    homes = Homes.load(folder)
-    check_features(folder, homes.common, dataset, dataset.test_videos)
-    return score_test_videos(dataset, homes, threads)
+    personalised = PersonalisedModels.load(folder)
+    check_features(folder, personalised.common, dataset, dataset.test_videos)
+    return score_test_videos(dataset, personalised, threads)
 
 
 def check_features(folder: Path, model: Model, dataset: Dataset, videos: Sequence[str]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..detector.export import require_onnx
-from ..detector.judge import Judge
 from ..detector.model import Model
+from ..detector.scorer import Scorer
 from ..errors import ClapError
 from .scoring import model_of
 
@@ -47,12 +47,12 @@ def export(
     return {"run": str(run), "out": str(out), **write_export(model, out, causal=causal, scene=scene)}
 
 
-def exported_model(folder: Path, model: Model) -> Judge:
+def exported_model(folder: Path, model: Model) -> Scorer:
     """What scores whole videos by the graph in ``folder``; raises :class:`ClapError` where it is not this model's."""
     require_onnx()
     from ..detector.export.exported import ExportedModel
 
-    judge = ExportedModel(folder, model)
-    if judge.causal:
+    scorer = ExportedModel(folder, model)
+    if scorer.causal:
         raise ClapError(f"{folder}: this graph looks back only, a file is judged as a whole; export without --causal")
-    return judge
+    return scorer

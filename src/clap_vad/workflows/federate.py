@@ -88,14 +88,14 @@ class Federation:
         """The plan with those who take part."""
         return replace(self.plan, participants=tuple(self.participants))
 
-    def homes(self, state: State) -> dict[str, Model]:
+    def personalised(self, state: State) -> dict[str, Model]:
         """The models of the participants' homes after the run that ended in this state, by scene.
 
         A scene that several participants hold is nobody's own; the common model judges it, as it judges those of who
         was left out of the run.
         """
         found: dict[str, list[Model]] = {}
-        if not self.method.has_homes:
+        if not self.method.personalises:
             return {}
         question, sequence = self.method.final_question(state), int(state["sequence"])
         out = left_out(state)
@@ -105,7 +105,7 @@ class Federation:
             known = site.state(sequence)
             # The threshold of a home is by its own site's scores, which nobody else can move.
             info = {"calibration": calibration_of(known)} if "score_histogram" in known else {}
-            own = self.program(site.participant).homes(question, known, info).own
+            own = self.program(site.participant).personalised(question, known, info).own
             for scene, model in own.items():
                 found.setdefault(scene, []).append(model)
         return {scene: models[0] for scene, models in found.items() if len(models) == 1}

@@ -14,8 +14,8 @@ from ..algorithms.method import Method
 from ..algorithms.model_info import model_info
 from ..algorithms.plan import Plan
 from ..datasets.dataset import Dataset
-from ..detector.homes import Homes
 from ..detector.model import Model
+from ..detector.personalised import PersonalisedModels
 from ..errors import ClapError
 from ..evaluation.baseline import baseline_table
 from ..evaluation.best_round import best_round
@@ -54,7 +54,7 @@ def finish(
     *,
     method: Method,
     plan: Plan,
-    homes: Mapping[Path, Mapping[str, Model]],
+    personalised: Mapping[Path, Mapping[str, Model]],
     features: Mapping[str, Any],
     dataset: Dataset | None,
     participants: int,
@@ -70,7 +70,7 @@ def finish(
         states: folder -> final state of the coordinator; one, or one per participant under setting local.
         method, plan: of the run.
         homes: folder -> scene -> the model of its home, where these are known; at other organisations they are not.
-        features: as :func:`~clap_vad.features.description.describe` tells.
+        features: as :func:`~clap_vad.features.store.description.describe` tells.
         dataset: whose test videos are scored; None where there is none, and sites have evaluated at home.
         participants: of the run.
         baselines: of the dataset, where they are known already.
@@ -83,8 +83,8 @@ def finish(
     hashes, bytes_up, bytes_down = [], 0, 0
     for folder, state in states.items():
         info = {**model_info(features, state), "provenance": provenance(config)}
-        own = {scene: model.described({**info, **model.info}) for scene, model in homes.get(folder, {}).items()}
-        models = Homes(method.model(plan, state, info), own)
+        own = {scene: model.described({**info, **model.info}) for scene, model in personalised.get(folder, {}).items()}
+        models = PersonalisedModels(method.model(plan, state, info), own)
         hashes.append(models.save(folder))
         if dataset is not None:
             save_npz(folder / "scores.npz", score_test_videos(dataset, models, config.threads))
@@ -140,7 +140,7 @@ def test_round(config: RunConfig, method: Method, plan: Plan, dataset: Dataset, 
     """What ``rounds.jsonl`` says of a round beside its loss, where that is asked for."""
     if not config.test_each_round or not dataset.test_videos:
         return {}
-    models = Homes(method.model(plan, state, {}))
+    models = PersonalisedModels(method.model(plan, state, {}))
     found = evaluate_scores(dataset, score_test_videos(dataset, models, config.threads))
     return {metric: found[metric] for metric in ("frame_auc", "frame_ap")}
 

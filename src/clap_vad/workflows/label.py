@@ -11,7 +11,7 @@ import numpy as np
 
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
-from ..features.description import describe
+from ..features.store.description import describe
 from ..persistence import save_npz
 from .choices import chosen_method
 from .configuration import RunConfig

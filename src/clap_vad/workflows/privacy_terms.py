@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..algorithms.method import Method
-from ..core.accounting import Terms, calibrated, epsilon_of
+from ..core.statistics.accounting import Terms, calibrated, epsilon_of
 from ..errors import ClapError
 from ..federation.strategy import Strategy
 
@@ -26,7 +26,7 @@ class Privacy:
 
     Attributes:
         epsilon: infinity for clipping and sampling without noise, to compare with.
-        delta, clip, sampling, lr, seed: as in :class:`~clap_vad.core.accounting.Terms`.
+        delta, clip, sampling, lr, seed: as in :class:`~clap_vad.core.statistics.accounting.Terms`.
         repeats: whether sums may have to be asked again with new noise.
         unit: ``video`` or ``crop``.
     """

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, find_events
-from ..core.naming import storable
+from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, find_events
+from ..core.text.naming import storable
 from ..errors import ClapError, harmless
-from ..features.extractor import Extractor
-from ..features.inputs import OtherFiles, find_inputs
+from ..features.extraction.extractor import Extractor
+from ..features.extraction.inputs import OtherFiles, find_inputs
 from ..persistence import save_npz
 from ..progress import progress_bar
 from ..reporting.annotate import DEFAULT_SIDE
@@ -61,7 +61,7 @@ def score(
         threshold: score from which a segment belongs to an event.
         quantile: instead, the threshold at this quantile of the scores of the unlabelled training segments; the
             default is the one that the model was calibrated with (0.99).
-        max_gap, min_length: seconds, see :func:`~clap_vad.core.events.find_events`.
+        max_gap, min_length: seconds, see :func:`~clap_vad.core.events.detection.find_events`.
         images: put pictures of the peaks in the report.
         blur: make everybody in them, and in annotated videos, unrecognisable.
         here: settings of the extractor that are this machine's (``weights``, ``device``), and ``rate``, frames to take
@@ -77,7 +77,7 @@ def score(
         ClapError: no usable model, bad options, or not a single video that can be scored.
     """
     model, extractor = scoring_parts(run, scene, here)
-    judge = model if onnx is None else exported_model(onnx, model)
+    scorer = model if onnx is None else exported_model(onnx, model)
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
     find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
     paths, skipped, left_out = _inputs(extractor, videos)
@@ -102,7 +102,7 @@ def score(
             for path in paths:
                 advance(0, note=path.name)
                 try:
-                    one = score_video(judge, extractor, path, threshold=limit, max_gap=max_gap, min_length=min_length)
+                    one = score_video(scorer, extractor, path, threshold=limit, max_gap=max_gap, min_length=min_length)
                 except (ClapError, OSError) as error:
                     skipped.append({"path": str(path), "reason": _reason(path, error)})
                 else:

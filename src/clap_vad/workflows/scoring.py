@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
-from ..core.naming import natural_key
-from ..core.regions import Region, peak_region
-from ..core.timing import FrameTimes
-from ..detector.homes import Homes
-from ..detector.judge import Judge
+from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
+from ..core.events.regions import Region, peak_region
+from ..core.events.timing import FrameTimes
+from ..core.text.naming import natural_key
 from ..detector.model import Model
+from ..detector.personalised import PersonalisedModels
+from ..detector.scorer import Scorer
 from ..errors import ClapError, unprintable
-from ..features.extractor import EXTRACTORS, Extractor, make_extractor, settings_of
+from ..features.extraction.extractor import EXTRACTORS, Extractor, make_extractor, settings_of
 from ..reporting.page import Video
 
 __all__ = [
@@ -156,13 +156,13 @@ def model_of(run: Path, scene: str | None) -> Model:
                 f"{run}: every participant has a model of its own here; give one of them, "
                 f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
             )
-    homes = Homes.load(run)
+    personalised = PersonalisedModels.load(run)
     if scene is None:
-        return homes.common
-    if scene not in homes.own:
-        scenes = ", ".join(sorted(homes.own, key=natural_key)) or "none"
+        return personalised.common
+    if scene not in personalised.own:
+        scenes = ", ".join(sorted(personalised.own, key=natural_key)) or "none"
         raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {scenes}; leave out --scene")
-    return homes.own[scene]
+    return personalised.own[scene]
 
 
 def choose_threshold(
@@ -191,7 +191,7 @@ def choose_threshold(
 
 
 def score_video(
-    model: Judge,
+    model: Scorer,
     extractor: Extractor,
     path: Path,
     *,
@@ -232,7 +232,7 @@ def score_video(
         min_length=min_length,
         times=ending.times,
     )
-    shown, places = model.shown(evidence, present), extractor.places
+    shown, places = model.contributions(evidence, present), extractor.places
     located = tuple(with_regions(events, shown, extractor))
     high = np.flatnonzero(found >= threshold).tolist()
     regions = {} if places is None else {segment: peak_region(shown[segment], places) for segment in high}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..algorithms.method import DEFAULT_METHOD, Method
-from ..features.extractor import EXTRACTORS, roles_of
+from ..features.extraction.extractor import EXTRACTORS, roles_of
 
 __all__ = ["feature_remarks"]
 
@@ -18,7 +18,7 @@ def feature_remarks(
 
     Args:
         method, name: the method.
-        features: as :func:`~clap_vad.features.description.describe` tells.
+        features: as :func:`~clap_vad.features.store.description.describe` tells.
         absent_crops: whether crops of the store may be absent, as only those of persons and objects are.
     """
     extractor, settings = str(features["extractor"]), dict(features.get("settings") or {})

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
-from ..features.description import describe
+from ..features.store.description import describe
 from ..federation.ask import Ask
 from ..persistence import locked_folder, write_json
 from ..progress import progress_bar
@@ -177,7 +177,7 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
         shares = {run / "participants" / name: {name: videos} for name, videos in participants.items()}
     else:
         shares = {run: participants}
-    states, homes = {}, {}
+    states, personalised = {}, {}
     with progress_bar(
         "training", config.rounds * sum(opened.plan.per_round(len(p)) for p in shares.values())
     ) as advance:
@@ -190,14 +190,14 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
         for folder, held in shares.items():
             federation = opened.federation(folder, held)
             states[folder] = federation.run(on_reply, on_round)
-            homes[folder] = federation.homes(states[folder])
+            personalised[folder] = federation.personalised(states[folder])
     return finish(
         run,
         config,
         states,
         method=opened.method,
         plan=opened.plan,
-        homes=homes,
+        personalised=personalised,
         features=describe(dataset.stores[0]),
         dataset=dataset,
         participants=len(participants),

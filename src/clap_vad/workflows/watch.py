@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.events import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
-from ..core.logins import shown_address
-from ..core.ongoing import DEFAULT_MAX_LENGTH, OngoingEvents
+from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from ..core.events.ongoing import DEFAULT_MAX_LENGTH, OngoingEvents
+from ..core.text.logins import shown_address
 from ..detector.threads import fixed_threads
 from ..errors import ClapError, unprintable
-from ..features.extractor import EXTRACTORS
-from ..features.video_extractor import VideoExtractor
+from ..features.extraction.extractor import EXTRACTORS
+from ..features.extraction.video_extractor import VideoExtractor
 from ..live.backoff import Backoff
 from ..live.desk import Desk
 from ..live.files import DATABASE, LINES, PAGE

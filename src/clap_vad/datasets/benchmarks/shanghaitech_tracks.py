@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ...errors import ClapError
-from ...features.store import FeatureStore
+from ...features.store.reader import FeatureStore
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
 from ..published import given_labels, given_truth

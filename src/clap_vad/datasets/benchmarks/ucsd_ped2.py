@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...errors import ClapError
 from ...features.naming import video_name
-from ...features.store import FeatureStore
+from ...features.store.reader import FeatureStore
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
 from ..published import given_labels, given_truth

@@ -10,15 +10,15 @@ import onnx
 import onnxruntime
 
 from ...errors import ClapError
-from ..judge import Judge
 from ..model import Model
+from ..scorer import Scorer
 from .files import read_export
 from .graph import cut
 
 __all__ = ["ExportedModel"]
 
 
-class ExportedModel(Judge):
+class ExportedModel(Scorer):
     """``model.onnx``, cut at the evidence, so that a video goes through block by block.
 
     Args:
@@ -57,7 +57,7 @@ class ExportedModel(Judge):
             raise ClapError(f"{self._folder}: this graph {said}; export {'with' if causal else 'without'} --causal")
         return self._judged("scores", evidence, valid, fps)
 
-    def shown(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    def contributions(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         return self._judged("shown", evidence, valid, None)
 
     def _judged(self, output: str, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None) -> np.ndarray:

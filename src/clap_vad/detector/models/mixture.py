@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ...core.behaviour import Behaviour
-from ...core.density import Mixture
-from ...core.events import ASSUMED_FPS
-from ...core.evidence import WITHIN, along_objects, over_crops, over_time, reach_of, squashed
-from ...core.memory import NEIGHBOURS, Memory
-from ...core.moments import Normaliser
-from ...core.surprise import SURPRISE_BINS, Surprise
+from ...core.density.gaussian_mixture import Mixture
+from ...core.density.memory import NEIGHBOURS, Memory
+from ...core.density.projection import Projection
+from ...core.density.score_aggregation import WITHIN, along_objects, over_crops, over_time, reach_of, squashed
+from ...core.density.surprise import SURPRISE_BINS, Surprise
+from ...core.events.detection import ASSUMED_FPS
+from ...core.statistics.moments import Normaliser
 from ...errors import ClapError
 from ...features.roles import SAME_WITHIN
 from ..model import MODELS, Model
@@ -106,7 +106,7 @@ class MixtureModel(Model):
 
     kind = "mixture"
 
-    behaviour: Behaviour
+    projection: Projection
     experts: tuple[Density | Remembered, ...]
     followed: bool
     info: dict[str, Any]
@@ -118,7 +118,7 @@ class MixtureModel(Model):
     def evidence(self, x: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         """u of every crop, 0 for an absent one, NaN for one whose features are not finite."""
         present = np.ones(x.shape[:2], bool) if valid is None else np.array(valid)
-        rows = self.behaviour.rows(np.asarray(x)[present])
+        rows = self.projection.rows(np.asarray(x)[present])
         finite = np.isfinite(rows).all(axis=1)
         found = np.zeros(x.shape[:2])
         if len(rows):
@@ -145,8 +145,8 @@ class MixtureModel(Model):
         """Of the smoothing, in segments."""
         return SMOOTHING_SECONDS * (fps or ASSUMED_FPS) / int(self.info["segment_frames"])
 
-    def shown(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        return squashed(self._along(super().shown(evidence, valid), valid, False))
+    def contributions(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        return squashed(self._along(super().contributions(evidence, valid), valid, False))
 
     def _along(self, evidence: np.ndarray, valid: np.ndarray | None, causal: bool) -> np.ndarray:
         if not self.followed or valid is None:
@@ -155,11 +155,11 @@ class MixtureModel(Model):
         return np.where(np.isnan(evidence), np.nan, found)  # not one more slip to be left out
 
     def arrays(self) -> dict[str, np.ndarray]:
-        named = {"columns": self.behaviour.columns.astype(np.int64)}
-        if self.behaviour.projection is not None:
-            named["projection"] = self.behaviour.projection
-        if self.behaviour.normaliser is not None:
-            named |= {"mean": self.behaviour.normaliser.mean, "scale": self.behaviour.normaliser.scale}
+        named = {"columns": self.projection.columns.astype(np.int64)}
+        if self.projection.matrix is not None:
+            named["projection"] = self.projection.matrix
+        if self.projection.normaliser is not None:
+            named |= {"mean": self.projection.normaliser.mean, "scale": self.projection.normaliser.scale}
         for number, expert in enumerate(self.experts):
             parts = {"counts": expert.counts.astype(np.int64)}
             if isinstance(expert, Remembered):
@@ -183,7 +183,7 @@ class MixtureModel(Model):
                 info["dim"],
                 info["segment_frames"],
             )
-            behaviour = Behaviour(
+            projection = Projection(
                 arrays["columns"], arrays.get("projection"), Normaliser(arrays["mean"], arrays["scale"])
             )
             experts = tuple(_expert(arrays, number, float(share)) for number, share in enumerate(shares))
@@ -192,7 +192,7 @@ class MixtureModel(Model):
             told = False
         if not told:
             raise ClapError(f"{folder}: its files lack parts of a mixture model; restore them or train again")
-        model = cls(behaviour, experts, followed, info)
+        model = cls(projection, experts, followed, info)
         if not experts or not _fits(model, dim):
             raise ClapError(f"{folder / 'model.safetensors'}: not the densities of a model of this project")
         return model
@@ -208,12 +208,12 @@ def _expert(arrays: dict[str, np.ndarray], number: int, share: float) -> Density
 
 def _fits(model: MixtureModel, dim: int) -> bool:
     """Whether the arrays are of shapes, types and values that belong together."""
-    behaviour, constants = model.behaviour, model.behaviour.normaliser
-    if not _within(behaviour.columns, dim) or constants is None:
+    projection, constants = model.projection, model.projection.normaliser
+    if not _within(projection.columns, dim) or constants is None:
         return False
-    if behaviour.projection is not None and not _numbers(behaviour.projection, (len(behaviour.columns), None)):
+    if projection.matrix is not None and not _numbers(projection.matrix, (len(projection.columns), None)):
         return False
-    d = behaviour.dim
+    d = projection.dim
     return (
         _numbers(constants.mean, (d,))
         and _numbers(constants.scale, (d,))

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ...core.magnitude import crop_weights
-from ...core.moments import Normaliser
+from ...core.pseudo_labels.magnitude import crop_weights
+from ...core.statistics.moments import Normaliser
 from ...errors import ClapError
-from ...features.store import FeatureStore, VideoIndex
+from ...features.store.reader import FeatureStore, VideoIndex
 from ..model import MODELS, Model
 from ..network import Weights, input_dim, weight_shapes
 from ..scoring import pooled_scores, score_crops, score_videos

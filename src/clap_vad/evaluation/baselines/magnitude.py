@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.magnitude import magnitudes
+from ...core.pseudo_labels.magnitude import magnitudes
 from ..baseline import BASELINES, Block, SegmentScorer, TrainingSample
 
 __all__ = ["magnitude"]

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ...errors import ClapError
-from ..deep import DeepExtractor, Network
-from ..extractor import EXTRACTORS, setting
+from ..extraction.deep import DeepExtractor, Network
+from ..extraction.extractor import EXTRACTORS, setting
+from ..extraction.video_extractor import check_stride
 from ..networks.pictures import BICUBIC, resize, scaled
-from ..video_extractor import check_stride
 
 if TYPE_CHECKING:
     import torch

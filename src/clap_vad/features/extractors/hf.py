@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ClapError
-from ..deep import DeepExtractor, Network
-from ..extractor import EXTRACTORS, machine_setting, setting
+from ..extraction.deep import DeepExtractor, Network
+from ..extraction.extractor import EXTRACTORS, machine_setting, setting
+from ..extraction.video_extractor import check_stride
 from ..networks.hugging_face import Preprocessor, load_model, model_files, model_folder, read_json_file
 from ..networks.pictures import scaled
-from ..video_extractor import check_stride
 
 if TYPE_CHECKING:
     import torch

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..deep import Network
-from ..deep_i3d import I3DExtractor
-from ..extractor import EXTRACTORS
+from ..extraction.deep import Network
+from ..extraction.deep_i3d import I3DExtractor
+from ..extraction.extractor import EXTRACTORS
 
 if TYPE_CHECKING:
     import torch

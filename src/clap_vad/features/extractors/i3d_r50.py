@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ..deep import Network
-from ..deep_i3d import KINETICS, SYMMETRIC, I3DExtractor, Preparation
-from ..extractor import EXTRACTORS, setting
+from ..extraction.deep import Network
+from ..extraction.deep_i3d import KINETICS, SYMMETRIC, I3DExtractor, Preparation
+from ..extraction.extractor import EXTRACTORS, setting
 
 if TYPE_CHECKING:
     import torch

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import ClapError
-from ..extractor import EXTRACTORS, setting
-from ..flow_statistics import CELL_SAMPLES, FEATURE_NAMES, segment_statistics
+from ..extraction.extractor import EXTRACTORS, setting
+from ..extraction.video_extractor import VideoExtractor, check_stride
+from ..measures.flow import CELL_SAMPLES, FEATURE_NAMES, segment_statistics
 from ..roles import Roles
-from ..video_extractor import VideoExtractor, check_stride
 
 __all__ = ["Motion"]
 

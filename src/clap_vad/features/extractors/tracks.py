@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 
 from ...errors import ClapError
-from ..extractor import EXTRACTORS, Block, Ending, Extractor, setting
-from ..person_statistics import PERSON_FEATURES, POSITION, Seats, look_back, person_quantities, person_statistics
+from ..extraction.extractor import EXTRACTORS, Block, Ending, Extractor, setting
+from ..measures.persons import PERSON_FEATURES, POSITION, TrackSlots, look_back, person_quantities, person_statistics
+from ..measures.track_files import read_tracks
+from ..measures.tracks import SEGMENT_FEATURES, box_quantities, segment_statistics
 from ..roles import Roles
-from ..track_statistics import SEGMENT_FEATURES, box_quantities, segment_statistics
-from ..tracks_io import read_tracks
 
 __all__ = ["Tracks"]
 
@@ -87,7 +87,7 @@ class Tracks(Extractor):
         size = (self.width or tracks.size[0], self.height or tracks.size[1])
         fps = self.fps or tracks.fps
         segments = -(-tracks.frames // self.segment_frames)
-        seats, left_out = Seats(self.persons), 0
+        slots, left_out = TrackSlots(self.persons), 0
         # acceleration looks back over two lags; what lies before is not needed
         past = 2 * self.lag if self.form == "segment" else look_back(fps)
         for start in range(0, segments, _BLOCK_SEGMENTS):
@@ -105,7 +105,7 @@ class Tracks(Extractor):
             else:
                 quantities = person_quantities(frame, person, box, fps=fps, size=size)[now]
                 features, valid, dropped = person_statistics(
-                    quantities, segment, person[now], stop - start, seats, self.persons
+                    quantities, segment, person[now], stop - start, slots, self.persons
                 )
                 left_out += dropped
                 yield features, valid

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...core.bounded_rows import PEAK_BINS, SCALE_BINS, SIZE_BINS
-from ...core.density import COMPONENTS
+from ...core.density.bounded_rows import PEAK_BINS, SCALE_BINS, SIZE_BINS
+from ...core.density.gaussian_mixture import COMPONENTS
 from ..schema import Field, Schema
 
 __all__ = ["RETIRED", "SCHEMAS"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.histogram import BINS
+from ...core.statistics.histogram import BINS
 from ..schema import Field, Message, Schema, Size
 
 __all__ = ["SCHEMAS"]

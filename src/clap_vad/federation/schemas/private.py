@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...core.private_statistics import SCORE_BINS
+from ...core.pseudo_labels.private_statistics import SCORE_BINS
 from ...detector.network import LAYERS, last_layers, weight_shapes
 from ..schema import Field, Message, Schema
 from .updates import weight_fields

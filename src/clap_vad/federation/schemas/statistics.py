@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.federated_mixture import STARTS
-from ...core.possible import counted, moments, outer_products
+from ...core.pseudo_labels.federated_mixture import STARTS
+from ...core.statistics.possible import counted, moments, outer_products
 from ..schema import Field, Message, Schema, Size
 
 __all__ = ["COUNT", "SCHEMAS"]

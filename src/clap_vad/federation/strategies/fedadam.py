@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.aggregation import moved
-from ...core.server_optimiser import adam_second_moment, adaptive_direction, first_moment
+from ...core.aggregation.average import moved
+from ...core.aggregation.server_optimiser import adam_second_moment, adaptive_direction, first_moment
 from ...detector.network import Weights
 from ...errors import ClapError
 from ...settings import option

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.server_optimiser import yogi_second_moment
+from ...core.aggregation.server_optimiser import yogi_second_moment
 from ..strategy import STRATEGIES
 from .fedadam import FedAdam
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...core.aggregation import moved
-from ...core.robust import coordinate_median
+from ...core.aggregation.average import moved
+from ...core.aggregation.robust import coordinate_median
 from ...detector.network import Weights
 from ..ask import State
 from ..strategy import STRATEGIES, Contribution, Strategy

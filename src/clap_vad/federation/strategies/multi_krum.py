@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.aggregation import weighted_mean
-from ...core.robust import krum_selection, malicious_count
+from ...core.aggregation.average import weighted_mean
+from ...core.aggregation.robust import krum_selection, malicious_count
 from ...detector.network import Weights
 from ...errors import ClapError
 from ..strategy import STRATEGIES

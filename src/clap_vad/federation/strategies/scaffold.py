@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.aggregation import moved, weighted_mean
+from ...core.aggregation.average import moved, weighted_mean
 from ...detector.drift import Correction
 from ...detector.network import Weights
 from ...errors import ClapError

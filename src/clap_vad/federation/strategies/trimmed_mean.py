@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...core.robust import malicious_count, trimmed_mean
+from ...core.aggregation.robust import malicious_count, trimmed_mean
 from ...detector.network import Weights
 from ...errors import ClapError
 from ...settings import option

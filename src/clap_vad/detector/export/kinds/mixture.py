@@ -9,14 +9,14 @@ import math
 
 import numpy as np
 
-from ....core.density import CUT
-from ....core.memory import NEIGHBOURS
-from ....core.surprise import SHAPE, SURPRISE_BINS, TAIL, Surprise
+from ....core.density.gaussian_mixture import CUT
+from ....core.density.memory import NEIGHBOURS
+from ....core.density.surprise import SHAPE, SURPRISE_BINS, TAIL, Surprise
 from ....features.roles import SAME_WITHIN
 from ...models.mixture import BROAD_VARIANCE, SMOOTHING_SECONDS, Density, MixtureModel, Remembered
-from ..evidence import along_objects, largest, smoothed, squashed
 from ..graph import Graph, Value
 from ..kind import EXPORTERS, Exporter, finite, whole
+from ..score_aggregation import along_objects, largest, smoothed, squashed
 
 __all__ = ["MixtureExporter"]
 
@@ -32,11 +32,11 @@ class MixtureExporter(Exporter):
 
     @property
     def width(self) -> int:
-        return self.model.behaviour.dim
+        return self.model.projection.dim
 
     @property
     def preparation(self) -> str:
-        projected = "" if self.model.behaviour.projection is None else ", times the projection"
+        projected = "" if self.model.projection.matrix is None else ", times the projection"
         return (
             f"the columns{projected}, (x - mean) * scale, cut at {CUT:g} either way; NaN for what is not finite; "
             "the arrays of model.safetensors"
@@ -74,13 +74,13 @@ class MixtureExporter(Exporter):
         return squashed(graph, scores), squashed(graph, found)
 
     def _prepared(self, graph: Graph, rows: Value) -> Value:
-        """(n, D) -> (n, d) float32, :meth:`~clap_vad.core.behaviour.Behaviour.rows`."""
-        behaviour = self.model.behaviour
-        assert behaviour.normaliser is not None  # no model is without
-        found = rows.columns(behaviour.columns)
-        if behaviour.projection is not None:
-            found = graph.op("MatMul", found, behaviour.projection)
-        constants = behaviour.normaliser
+        """(n, D) -> (n, d) float32, :meth:`~clap_vad.core.density.projection.Projection.rows`."""
+        projection = self.model.projection
+        assert projection.normaliser is not None  # no model is without
+        found = rows.columns(projection.columns)
+        if projection.matrix is not None:
+            found = graph.op("MatMul", found, projection.matrix)
+        constants = projection.normaliser
         standardised = (found - graph.constant(constants.mean)) * graph.constant(constants.scale)
         clipped = graph.op("Clip", standardised, graph.constant(-CUT, np.float32), graph.constant(CUT, np.float32))
         known = finite(found) & graph.op("Not", graph.op("IsNaN", standardised, dtype=bool))
@@ -116,7 +116,7 @@ def _log_likelihood_ratio(graph: Graph, rows: Value, expert: Density) -> Value:
 
 
 def _distance(graph: Graph, rows: Value, remembered: np.ndarray) -> Value:
-    """(n,) of (n, d) rows, :class:`~clap_vad.core.memory.Memory`."""
+    """(n,) of (n, d) rows, :class:`~clap_vad.core.density.memory.Memory`."""
     known = graph.constant(remembered).to(np.float64)
     squares = np.square(remembered.astype(np.float64)).sum(axis=1)
     apart = graph.op("MatMul", rows, graph.op("Transpose", known, perm=[1, 0])) * -2 + graph.constant(squares)
@@ -126,7 +126,7 @@ def _distance(graph: Graph, rows: Value, remembered: np.ndarray) -> Value:
 
 
 def _surprise(graph: Graph, values: Value, surprise: Surprise) -> Value:
-    """(n,) of (n,) values, :class:`~clap_vad.core.surprise.Surprise`: its edges are equally far apart in asinh."""
+    """(n,) of (n,) values, as ``core.density.surprise.Surprise``: its edges are equally far apart in asinh."""
     edges, below, total, start, scale = surprise.parts
     if total == 0:
         return values * 0

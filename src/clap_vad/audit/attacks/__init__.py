@@ -1,0 +1,1 @@
+"""Attacks on what a coordinator sees, as pure functions on arrays."""

@@ -1,0 +1,123 @@
+"""Whether a video was trained on, from what a model says about it.
+
+The attack is tried on models whose members are known: each is trained on a random half of every participant's videos,
+and the other half are the non-members. Both come from one distribution, so nothing but membership tells them apart;
+test videos would differ in more. Over a half and the half left out, a signal that does not depend on membership has a
+mean area of 50 % exactly.
+
+Thresholds on the loss are those of Yeom et al. 2018 ("Privacy risk in machine learning"). The likelihood ratio is LiRA
+(Carlini et al. 2022, "Membership inference attacks from first principles"), in which each of the models serves the
+others as a shadow model: a video that is easy is not taken for a member, since it is compared with itself elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...core.statistics.randomness import keyed_generator
+
+__all__ = ["SIGNALS", "auc_interval", "halves", "likelihood_ratio", "threshold_signals"]
+
+SIGNALS = ("loss", "confidence", "likelihood_ratio")
+_DRAWS = 1000
+_EDGE = 1e-7
+
+
+def halves(held: Mapping[str, Sequence[str]], seed: int, number: int) -> tuple[dict[str, list[str]], ...]:
+    """A random half of each participant's videos, and the other half, in the participant's order.
+
+    Whoever has a single video keeps it on both sides: a federation without that participant would be another one.
+
+    Args:
+        held: per participant its videos.
+        seed: of the run.
+        number: which of several splits, independent of one another.
+
+    >>> [[len(own) for own in side.values()] for side in halves({"a": ["1"], "b": ["2", "3", "4", "5"]}, 0, 0)]
+    [[1, 2], [1, 2]]
+    """
+    sides: tuple[dict[str, list[str]], ...] = ({}, {})
+    for participant, videos in held.items():
+        rng = keyed_generator(seed, number, participant, "audit halves")
+        cut = len(videos) // 2 + int(rng.integers(2)) * (len(videos) % 2)
+        first = set(rng.permutation(len(videos))[:cut])
+        for side, kept in zip(sides, (True, False), strict=True):
+            chosen = [video for i, video in enumerate(videos) if (i in first) == kept]
+            side[participant] = chosen if len(videos) > 1 else list(videos)
+    return sides
+
+
+def threshold_signals(scores: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Per video how much it looks like a member, (V,) float64 each, larger is more.
+
+    ``loss``: minus the mean cross-entropy to the label normal. ``confidence``: minus the mean cross-entropy to the
+    nearer label, for a model that was taught labels it made itself.
+
+    Args:
+        scores: s[t] of each video.
+    """
+    loss, confidence = np.zeros(len(scores)), np.zeros(len(scores))
+    for video, own in enumerate(scores):
+        s = np.clip(np.asarray(own, np.float64), _EDGE, 1 - _EDGE)
+        loss[video] = np.log1p(-s).mean()
+        confidence[video] = np.maximum(np.log(s), np.log1p(-s)).mean()
+    return {"loss": loss, "confidence": confidence}
+
+
+def likelihood_ratio(
+    scores: Sequence[np.ndarray], shadows: Sequence[Sequence[np.ndarray]], trained_on: np.ndarray
+) -> np.ndarray:
+    """LiRA: per video how much likelier its scores are from a model that was trained on it, (V,) float64.
+
+    phi is the mean over a video's segments of ``|logit s[t]|``: Carlini's logit of the confidence, in the nearer label,
+    since which one was taught depends on what else a site holds. In models with the video phi is taken for Gaussian
+    about ``b_v + shift``, in others about ``b_v``, b_v being the video's own. Variance and shift are common to all: for
+    each video alone, a few shadow models do not tell them (Carlini et al. give up the variance there, too). The log
+    ratio is then ``shift (phi - (mu_in + mu_out) / 2)`` but for factor and constant, mu_in and mu_out the means over
+    the shadow models with and without the video, shift the mean of their differences.
+
+    Args:
+        scores: s[t] of each video by the model attacked.
+        shadows: the same by each of K shadow models.
+        trained_on: (K, V) bool, each video in at least one shadow model and not in all.
+    """
+    phi, told = _confidence(scores), np.stack([_confidence(shadow) for shadow in shadows])
+    inside = np.mean(told, axis=0, where=trained_on)
+    outside = np.mean(told, axis=0, where=~trained_on)
+    return np.asarray((inside - outside).mean() * (phi - (inside + outside) / 2))
+
+
+def _confidence(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean of ``|logit s[t]|`` of each video, (V,)."""
+    clipped = (np.clip(np.asarray(own, np.float64), _EDGE, 1 - _EDGE) for own in scores)
+    return np.array([np.abs(np.log(s) - np.log1p(-s)).mean() for s in clipped])
+
+
+def auc_interval(signals: np.ndarray, members: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """ROC-AUC of membership, its mean over models, with a 95 % bootstrap interval (percentiles, over videos).
+
+    Args:
+        signals: (M, V) of each video in each model.
+        members: (M, V) bool, every model with videos of either kind.
+        seed: of the bootstrap.
+
+    >>> auc_interval(np.array([[3.0, 4.0, 1.0, 2.0]]), np.array([[True, True, False, False]]))
+    (1.0, 1.0, 1.0)
+    """
+    rng, videos = keyed_generator(seed, 0, "", "audit bootstrap"), signals.shape[1]
+    drawn = np.stack([np.bincount(rng.integers(videos, size=videos), minlength=videos) for _ in range(_DRAWS)])
+    times = np.concatenate([np.ones((1, videos)), drawn])
+    areas = np.mean([_areas(*each, times) for each in zip(signals, members, strict=True)], axis=0)
+    low, high = np.nanquantile(areas, (0.025, 0.975))  # a draw may leave a model with one kind of videos
+    return float(areas[0]), float(low), float(high)
+
+
+def _areas(signal: np.ndarray, inside: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Area of one model, (n,), where video v counts ``times[:, v]`` times, (n, V); NaN with one kind of videos."""
+    above = np.sign(signal[inside][:, None] - signal[~inside]) / 2 + 0.5
+    members, others = times[:, inside], times[:, ~inside]
+    pairs = members.sum(axis=1) * others.sum(axis=1)
+    better = ((members @ above) * others).sum(axis=1)
+    return np.divide(better, pairs, out=np.full(len(times), np.nan), where=pairs > 0)

@@ -1,0 +1,90 @@
+"""``clap privacy audit``: attacks on runs from what their coordinators saw, judged by somebody who has the data."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClapError
+from ..workflows.configuration import RunConfig
+from .active_attacks import lying
+from .isolation import isolation
+from .membership import membership
+from .recovery import recovery
+from .replay import Observed, replay
+
+__all__ = ["privacy_audit"]
+
+
+def privacy_audit(runs: Sequence[Path], rounds: int = 3, shadow_models: int = 4) -> dict[str, Any]:
+    """Replay the first rounds of in-process collaborative runs, finished or not, and attack what the coordinator saw.
+
+    Nothing is written to the runs, and sites are told nothing.
+
+    Args:
+        runs: run folders.
+        rounds: to replay at most.
+        shadow_models: trained for membership inference, each as long as the run and on half of its videos; even, and
+            at least 4, or 0 for none. With 4 that takes about twice as long as the run itself.
+
+    Returns:
+        A JSON-able dict: ``runs``, each with what was ``seen`` and the figures of ``recovery``, ``isolation``,
+        ``membership`` and ``lying`` (None for methods other than COMET), each of which says in ``meaning`` what they
+        mean.
+
+    Raises:
+        ClapError: no run, one of another setting or over real sites, or a dataset that has changed since.
+    """
+    if not runs:
+        raise ClapError("no run to audit; give at least one run folder")
+    if rounds < 1:
+        raise ClapError(f"--rounds is {rounds}; at least 1 is needed")
+    if shadow_models and (shadow_models < 4 or shadow_models % 2):
+        raise ClapError(f"--shadow-models is {shadow_models}; an even number from 4 is needed, or 0 for none")
+    for run in runs:  # all of them before the first is replayed
+        _check(run, RunConfig.read(run))
+    return {"runs": [_audit(run, rounds, shadow_models) for run in runs]}
+
+
+def _check(run: Path, config: RunConfig) -> None:
+    if config.setting != "collaborative":
+        raise ClapError(f"{run}: setting '{config.setting}' has no coordinator that sees anything; audit collaborative")
+    if config.engine != "inprocess":
+        raise ClapError(f"{run}: a run over real sites cannot be replayed here; its data are not in one place")
+
+
+def _audit(run: Path, rounds: int, shadow_models: int) -> dict[str, Any]:
+    config = RunConfig.read(run)
+    opened = config.open()
+    with tempfile.TemporaryDirectory(prefix="clap-audit-") as scratch:
+        observed = replay(opened, Path(scratch) / "run", rounds)
+        isolated = isolation(opened, observed, Path(scratch))
+        lied = lying(opened, observed, run, Path(scratch) / "lying")
+        inferred = membership(opened, shadow_models, observed.noised, Path(scratch))
+    return {
+        "run": str(run),
+        "method": config.method,
+        "strategy": config.strategy,
+        "secure_aggregation": config.secure_aggregation,
+        "update_encoding": config.update_encoding,
+        "epsilon": config.privacy["epsilon"] if config.privacy else None,
+        "participants": len(opened.participants),
+        "rounds": observed.plan.rounds,
+        "seen": _seen(observed),
+        "recovery": recovery(opened, observed),
+        "isolation": isolated,
+        "membership": inferred,
+        "lying": lied,
+    }
+
+
+def _seen(observed: Observed) -> dict[str, Any]:
+    alone = sum(len(seen.members) == len(seen.replies) for seen in observed.read)
+    return {
+        "messages": observed.messages,
+        "bytes": observed.bytes,
+        "questions": len(observed.read),
+        "questions_answered_one_by_one": alone,
+    }

@@ -1,0 +1,149 @@
+"""A run done again under observation: everything that reached its coordinator, kept as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..algorithms.plan import Plan
+from ..engines.inprocess import InProcessEngine
+from ..federation.ask import Ask, Reply, State, Steps
+from ..federation.checkpoint import Checkpoint
+from ..federation.coordinator import coordinate
+from ..federation.engine import Check
+from ..federation.messages import message_bytes
+from ..workflows.configuration import Opened
+from ..workflows.federate import Federation
+
+__all__ = ["Observed", "RecordingEngine", "Seen", "replay"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A question and what came back.
+
+    Attributes:
+        ask: the question.
+        replies: on the wire one of each participant; to the algorithm, under secure aggregation, one for all.
+    """
+
+    ask: Ask
+    replies: list[Reply]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Whose messages are in the replies."""
+        return tuple(name for reply in self.replies for name in reply.participant.split(", "))
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a coordinator saw of a run.
+
+    Attributes:
+        plan: of the run, its rounds as they were replayed.
+        wire: what came over the wire, phases of secure aggregation included.
+        read: what the algorithm was sent: under secure aggregation sums alone.
+        state: the coordinator's final state.
+    """
+
+    plan: Plan
+    wire: list[Seen] = field(default_factory=list)
+    read: list[Seen] = field(default_factory=list)
+    state: State = field(default_factory=dict)
+
+    def of(self, step: str) -> list[Seen]:
+        """What the algorithm read in all questions of a step."""
+        return [seen for seen in self.read if seen.ask.step == step]
+
+    @property
+    def noised(self) -> bool:
+        """Whether the sites add noise of their own to what they send, or send gradients that wait for it."""
+        terms = self.plan.privacy
+        return (terms is not None and terms.noise_training > 0) or any(
+            name.startswith("gradient.") for seen in self.read for reply in seen.replies for name in reply.message
+        )
+
+    @property
+    def messages(self) -> int:
+        """Messages on the wire."""
+        return sum(len(seen.replies) for seen in self.wire)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of their values."""
+        return sum(message_bytes(reply.message) for seen in self.wire for reply in seen.replies)
+
+
+class RecordingEngine:
+    """An engine that keeps what passes through another one."""
+
+    def __init__(self, inner: InProcessEngine, kept: list[Seen]) -> None:
+        self.participants = inner.participants
+        self._inner, self._kept = inner, kept
+
+    def deliver(self, ask: Ask, check: Check) -> list[Reply]:
+        """As the other engine; the replies are kept."""
+        replies = self._inner.deliver(ask, check)
+        self._kept.append(Seen(ask, replies))
+        return replies
+
+
+def replay(
+    opened: Opened,
+    folder: Path,
+    rounds: int,
+    *,
+    without: str = "",
+    everybody: bool = False,
+    secure: bool | None = None,
+    known: Mapping[str, np.ndarray] | None = None,
+) -> Observed:
+    """Do a run's first rounds again; with the same participants every number is the same, bit for bit, but masks.
+
+    Args:
+        opened: the run's configuration.
+        folder: an empty scratch folder.
+        rounds: to do at most.
+        without: a participant that stays away.
+        everybody: let all participants take part in every round, where the run draws some.
+        secure: whether replies come under masks; None for as the run has it.
+        known: entries of the coordinator's state to begin with.
+    """
+    held = {name: videos for name, videos in opened.participants.items() if name != without}
+    plan = replace(
+        opened.plan,
+        participants=tuple(held),
+        rounds=min(rounds, opened.plan.rounds),
+        fraction=1.0 if everybody else opened.plan.fraction,
+        secure=opened.plan.secure if secure is None else secure,
+    )
+    observed = Observed(plan)
+    federation = Federation(folder, opened.dataset, held, plan, opened.method, opened.labelled)
+    engine = RecordingEngine(InProcessEngine(federation.sites()), observed.wire)
+
+    checkpoint = Checkpoint(folder / "checkpoints")
+    if known:
+        checkpoint.save({**dict.fromkeys(("sequence", "bytes_up", "bytes_down"), np.array(0)), **known})
+
+    def steps(state: State) -> Steps:
+        return _watched(opened.method.coordinate(plan, state, lambda record: None), observed.read)
+
+    final = coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure, update_encoding=plan.update_encoding)
+    observed.state.update(final)
+    return observed
+
+
+def _watched(steps: Steps, kept: list[Seen]) -> Steps:
+    """The same questions and answers, kept."""
+    try:
+        ask = next(steps)
+        while True:
+            replies = yield ask
+            kept.append(Seen(ask, replies))
+            ask = steps.send(replies)
+    except StopIteration:
+        return

@@ -1,0 +1,1 @@
+"""From the participants' updates to the next global model."""

@@ -1,0 +1,1 @@
+"""How likely a region is: the common mixture, what adapts it to one camera, and what scores follow."""

@@ -1,0 +1,1 @@
+"""Who is probably anomalous, from features alone: magnitudes, summaries of videos, mixtures, windows."""

@@ -1,0 +1,1 @@
+"""Statistics that add up over videos and sites, what may be believed of them, and random numbers with a key."""

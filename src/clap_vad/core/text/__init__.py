@@ -1,0 +1,1 @@
+"""Text that people read: names, addresses, and addresses without their logins."""

@@ -1,0 +1,167 @@
+"""One FLARE job's work on a run: from its last checkpoint as far as the sites that are there allow."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..algorithms.method import Method
+from ..engines.flare.engine import FlareEngine, Progress, RecalledError
+from ..errors import ClapError
+from ..federation.ask import Ask, State, Steps
+from ..federation.checkpoint import Checkpoint, RoundLog
+from ..federation.coordinator import ANSWERED, coordinate
+from ..federation.engine import Quorum, TooFewRepliesError
+from ..persistence import write_json
+from ..workflows.configuration import RunConfig
+from ..workflows.finish import finish, finished, test_round
+from .agreement import Agreement
+from .handshake import handshake
+from .log import note
+from .planning import agree, test_dataset
+from .run_files import RunFiles, locked_soon
+
+__all__ = ["Job"]
+
+
+class Job:
+    """The work of one job, and what the run's folder says of it.
+
+    Args:
+        run: the run's folder.
+        number: of the job within the run.
+    """
+
+    def __init__(self, run: Path, number: int) -> None:
+        self._files = RunFiles(run)
+        self._run, self._number = run, number
+        self._sequence = -1
+        self._absent_since: dict[str, float] = {}
+        self._refused: set[tuple[int, str]] = set()
+
+    def recalled(self) -> bool:
+        """Whether the job is to end: because sites have come back, or somebody wants the run to stop."""
+        return self._files.recalled(self._number) or self._files.paused
+
+    def progress(self, progress: Progress) -> None:
+        """Tell where the present step stands."""
+        now = time.time()
+        number = int(progress.ask.payload["round"]) if "round" in progress.ask.payload else None
+        for name, why in progress.refused.items():
+            if (said := (progress.ask.sequence, name)) not in self._refused:
+                self._refused.add(said)
+                note(self._run, "reply refused", site=name, step=progress.ask.step, round=number, why=why)
+        self._sequence = progress.ask.sequence
+        self._absent_since = {name: self._absent_since.get(name, now) for name in progress.absent}
+        self._tell(
+            "running",
+            step=progress.ask.step,
+            round=number,
+            replied=list(progress.replied),
+            waiting=list(progress.waiting),
+            absent=self._absent_since,
+            refused=dict(progress.refused),
+        )
+
+    def work(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
+        """Go on with the run, and tell how that ended.
+
+        Nothing is done by a job that FLARE has kept from before a restart: the service has submitted another since.
+        """
+        if self._number < int(self._files.deployment().get("segments", 0)):
+            return
+        with locked_soon(self._run):
+            self._tell("running")
+            self._work(make_engine)
+
+    def _work(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
+        try:
+            self._go_on(make_engine)
+        except RecalledError as error:
+            self._tell("ended", end="recalled", why=str(error))
+        except TooFewRepliesError as error:
+            self._tell("ended", end="waiting", why=str(error))
+        except (ClapError, OSError) as error:
+            self._tell("ended", end="failed", why=str(error))
+        except Exception as error:
+            self._tell("ended", end="failed", why=f"unexpected {type(error).__name__} ({error})")
+            raise
+        else:
+            self._tell("ended", end="complete")
+
+    def _go_on(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
+        started = time.perf_counter()
+        if finished(self._run) is not None:
+            return
+        self._files.check_not_forgotten()
+        config = RunConfig.read(self._run)
+        checkpoint = Checkpoint(self._run / "checkpoints")
+        before = checkpoint.load()
+        log = RoundLog(self._run / "rounds.jsonl")
+        log.rewind(int(before.get("round", 0)))
+        spent = float(before.get("seconds", np.array(0.0)))
+        steps = partial(self._steps, config, log, lambda: spent + time.perf_counter() - started)
+        quorum = Quorum(config.min_sites, config.deadline)
+        modes = (config.secure_aggregation, config.update_encoding, self._left_out)
+        state = coordinate(steps, make_engine(config), checkpoint, 0, quorum, *modes)
+        agreement = Agreement.from_array(state["agreement"])
+        settled = replace(config, threads=agreement.threads, normalise=agreement.normalise)
+        write_json(self._run / "config.json", dataclasses.asdict(settled))  # what was left open is known now
+        finish(
+            self._run,
+            settled,
+            {self._run: state},
+            method=agreement.make_method(),
+            plan=agreement.plan(),
+            personalised={},
+            features=agreement.features,
+            dataset=test_dataset(config),
+            participants=len(config.sites),
+            baselines=None,
+            resumed=bool(before),
+            started=started - spent,
+        )
+
+    def _steps(self, config: RunConfig, log: RoundLog, seconds: Callable[[], float], state: State) -> Steps:
+        agreement = yield from handshake(state, partial(agree, config))
+        dataset, method, plan = test_dataset(config), agreement.make_method(), agreement.plan()
+
+        def on_round(record: dict[str, Any]) -> None:
+            answered = [name for name, there in zip(config.sites, state[ANSWERED], strict=True) if there]
+            tested = {} if dataset is None else test_round(config, method, plan, dataset, state)
+            state["seconds"] = np.array(seconds())
+            log.append({**record, "answered": answered, "time": _now(), **tested})
+
+        yield from method.coordinate(plan, state, on_round)
+        if dataset is None and not config.privacy:
+            yield from _federated_evaluation(method, state)
+
+    def _left_out(self, participant: str, why: str) -> None:
+        note(self._run, "site left out", site=participant, why=why)
+
+    def _tell(self, state: str, **content: Any) -> None:
+        job = {"number": self._number, "pid": os.getpid(), "state": state, "time": _now(), "sequence": self._sequence}
+        self._files.write_segment(**job, **content)
+
+
+def _federated_evaluation(method: Method, state: State) -> Steps:
+    """The final model judged by every site's own test videos."""
+    if "evaluation.normal" in state:
+        return
+    replies = yield Ask("evaluate", "evaluation_histogram", method.final_question(state), lasting=False)
+    for kind in ("normal", "abnormal"):
+        counts = [np.asarray(reply.message[kind]) for reply in replies]
+        state[f"evaluation.{kind}"] = np.sum(counts, axis=0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

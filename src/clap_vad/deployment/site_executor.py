@@ -1,0 +1,198 @@
+"""The site of one organisation: takes part in any run that its policy permits, with the videos it has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..algorithms.method_site import MethodSite
+from ..algorithms.model_info import model_info
+from ..algorithms.site_data import site_data
+from ..core.statistics.accounting import Terms
+from ..core.statistics.histogram import score_histogram
+from ..datasets.dataset import Dataset
+from ..errors import ClapError
+from ..evaluation.counts import count_frames
+from ..evaluation.scoring import score_test_videos
+from ..features.store.description import describe
+from ..federation.account import Account
+from ..federation.ask import Ask, State
+from ..federation.checkpoint import SiteState
+from ..federation.conversation import Turn
+from ..federation.encoding import SiteEncoding
+from ..federation.ledger import Ledger
+from ..federation.messages import ACKNOWLEDGEMENT, Message, encoded
+from ..federation.policy import Policy, RefusalError
+from ..federation.privacy import SitePrivacy
+from ..federation.run_account import RunAccount
+from ..federation.secure import SiteProtection
+from ..federation.site import Handler, Site
+from ..protection.signing import Signer
+from .agreement import Agreement
+from .handshake import description_to_array
+from .site_account import data_of, open_account
+
+__all__ = ["SiteExecutor"]
+
+_RUN = re.compile(r"[a-z0-9-]{1,64}")
+
+
+class SiteExecutor:
+    """Answers the questions of every run.
+
+    Args:
+        name: of the site, its id as a participant.
+        dataset: folder of its dataset; all training videos in it are its own.
+        home: where it keeps what it remembers of runs, ``runs/ID/``, and of all of them together, ``account.jsonl``.
+        policy: file of its rules; read anew for each question.
+        signer: makes what signs its keys and verifies those of other sites, for secure aggregation.
+    """
+
+    def __init__(self, name: str, dataset: Path, home: Path, policy: Path, signer: Callable[[], Signer]) -> None:
+        self.name = name
+        self._dataset = dataset
+        self._home = home
+        self._policy = policy
+        self._signer = signer
+        self._account: Account | None = None
+        self._programs: dict[bytes, _Program] = {}
+
+    def handle(self, run: str, ask: Ask) -> Message:
+        """Answer one question of a run.
+
+        Args:
+            run: its id.
+            ask: the question.
+
+        Raises:
+            RefusalError: it is outside the site's policy, or nothing that a site does.
+            ClapError: it cannot be answered; the sentence may name files and is for the site's operator alone.
+        """
+        if not _RUN.fullmatch(run):
+            raise RefusalError("a run whose id cannot name a folder")
+        home = self._home / "runs" / run
+        states = SiteState(home / "state")
+        before = states.before(ask.accepted.get(self.name, -1) + 1)
+        policy = Policy.read(self._policy)
+        program = self._program(before.get("agreement"), policy)
+        privacy = None
+        if program.terms is not None:
+            privacy = SitePrivacy(self.name, program.terms, home, one_process=False)
+        elif "agreement" in before and (home / "privacy.jsonl").exists():
+            raise RefusalError("a run that was begun under differential privacy; refused without it")
+        terms, spent = program.terms, privacy.spent if privacy is not None else dict
+        account = RunAccount(self._opened_account(), policy, run, program.data, terms, spent)
+        program.account = account
+        if (schema := program.schema_of(ask)) is not None:
+            account.check_question(ask, schema)
+        ledger = Ledger(home / "ledger.jsonl", account)
+        modes = (program.protection, privacy, program.encoding)
+        reply = Site(self.name, program, states, ledger, policy, *modes).handle(ask)
+        program.keep_models(states, ask.sequence, home / "model")
+        return reply
+
+    def _opened_account(self) -> Account:
+        if self._account is None:
+            self._account = open_account(self._home)
+        return self._account
+
+    def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
+        """What the site does in a run: before it knows what was agreed, no more than to be told."""
+        key = b"" if agreement is None else agreement.tobytes()
+        if key not in self._programs:
+            made = _Program(self.name, Dataset(self._dataset), agreement, self._signer, policy)
+            self._programs = {key: made}  # one run at a time
+        program = self._programs[key]
+        program.policy = policy
+        return program
+
+
+class _Program:
+    """A site's side of a run: the introduction, then the method, and the evaluation by the site's own test videos."""
+
+    def __init__(
+        self, name: str, dataset: Dataset, agreement: np.ndarray | None, signer: Callable[[], Signer], policy: Policy
+    ) -> None:
+        self.policy = policy
+        self.account: RunAccount | None = None
+        self.data = data_of(dataset)
+        self.protection: SiteProtection | None = None
+        self.terms: Terms | None = None
+        self.encoding: SiteEncoding | None = None
+        self._name, self._dataset = name, dataset
+        self.steps: dict[str, tuple[Handler, str]] = {
+            "describe": (self._describe, "features_description"),
+            "begin": (self._begin, ACKNOWLEDGEMENT),
+        }
+        self.order: tuple[Turn, ...] = (Turn(("describe",)), Turn(("begin",), lasting=True))
+        self.dim = 0
+        if agreement is not None:
+            agreed = Agreement.from_array(agreement)
+            self._method = self._make(agreed)
+            self.dim = self._method.dim
+            self.steps |= self._method.steps
+            self.order += self._method.order
+            self.terms = agreed.plan().privacy
+            if self.terms is None:  # counts of frames have no noise
+                self.steps["evaluate"] = (self._evaluate, "evaluation_histogram")
+                self.order += (Turn(("evaluate",)),)
+            if agreed.secure:
+                self.protection = SiteProtection(name, agreed.participants, signer(), policy.minimum_cohort)
+            if agreed.update_encoding == "int8":
+                self.encoding = SiteEncoding(name, agreed.seed)
+
+    def schema_of(self, ask: Ask) -> str | None:
+        """What an answer to this question would tell of videos; None for nothing, and for what is refused anyway."""
+        if ask.silent or ask.step not in self.steps or (ask.secure is not None and ask.secure.phase != "mask"):
+            return None
+        plain, asked = self.steps[ask.step][1], ask.reply if ask.secure is None else ask.secure.schema
+        return asked if asked in (plain, encoded(plain)) else None
+
+    def _describe(self, payload: Message, state: State) -> Message:
+        return {"description": description_to_array(describe(self._dataset.stores[0]))}
+
+    def _begin(self, payload: Message, state: State) -> Message:
+        agreed = Agreement.from_array(np.asarray(payload["agreement"]))
+        epsilon, terms = agreed.check_promise(), agreed.plan().privacy
+        unit = "video" if terms is None else terms.unit
+        needs_noise = "crop" in agreed.make_method().private_units
+        self.policy.check_run(len(agreed.participants), agreed.rounds, epsilon, agreed.secure, unit, needs_noise)
+        assert self.account is not None  # given before any question
+        self.account.check_run(terms)
+        self._make(agreed)
+        state["agreement"] = np.array(payload["agreement"])
+        return {}
+
+    def _make(self, agreed: Agreement) -> MethodSite:
+        if self._name not in agreed.participants:
+            raise RefusalError(f"site '{self._name}' is not among the participants of this run")
+        own = describe(self._dataset.stores[0])
+        if odd := [name for name in own if own[name] != agreed.features.get(name)]:
+            raise RefusalError(
+                f"the features of site '{self._name}' are not those of this run ({', '.join(odd)} differ)"
+            )
+        videos = self._dataset.train_videos
+        if not videos:
+            raise ClapError(f"{self._dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
+        labelled = videos if self._name in agreed.labelled else ()
+        return agreed.make_method().site(agreed.plan(), site_data(self._dataset, self._name, videos, labelled))
+
+    def keep_models(self, states: SiteState, sequence: int, folder: Path) -> None:
+        """Write the site's own models once a run has completed them: for its operator, who can score videos by them."""
+        if not self.dim or self._method.completed_by is None or (folder / "model.json").exists():
+            return  # before the state is read again
+        state = states.before(sequence + 1)
+        if self._method.completed_by in state:
+            info = model_info(describe(self._dataset.stores[0]), state)
+            personalised = self._method.personalised({}, state, {**info, "provenance": {"site": self._name}})
+            personalised.save(folder)
+
+    def _evaluate(self, payload: Message, state: State) -> Message:
+        """Frames of the site's own test videos by their score; zeros where it has none, or no truth for them."""
+        personalised = self._method.personalised(payload, state, describe(self._dataset.stores[0]))
+        scores = score_test_videos(self._dataset, personalised, self._method.plan.threads)
+        found, abnormal, normal = count_frames(self._dataset, scores).arrays()
+        return {"normal": score_histogram(found, normal), "abnormal": score_histogram(found, abnormal)}

@@ -1,0 +1,1 @@
+"""Tables of many runs: the cells of a comparison, the tables of a paper, the runs that fill them."""

@@ -1,0 +1,158 @@
+"""The cells of a table: the choices that all runs of a row share, and the runs that fill them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ..algorithms.method import METHODS
+from ..datasets.dataset import Dataset
+from ..errors import ClapError
+from ..federation.strategy import STRATEGIES
+from ..persistence import file_sha256
+from ..settings import setting_names
+from ..workflows.configuration import RunConfig
+from ..workflows.train import train
+
+__all__ = ["Cell", "PlannedRun", "check_list", "expand_cells", "plan_runs", "train_command"]
+
+_TRAIN_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(train).parameters.items()
+    if parameter.default is not parameter.empty and name != "baselines"
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a table.
+
+    Attributes:
+        strategy: None except in setting collaborative, where alone updates are aggregated.
+        protocol: None for what ``train`` chooses itself.
+    """
+
+    method: str
+    setting: str
+    supervision: str
+    strategy: str | None = None
+    protocol: str | None = None
+
+    def arguments(self, **others: Any) -> dict[str, Any]:
+        """Keyword arguments of ``train`` for a run of this cell; those that are None are left out."""
+        return {name: value for name, value in {**vars(self), **others}.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that fills a cell: with its configuration checked, and the folder it lies in or will lie in.
+
+    Attributes:
+        arguments: keyword arguments of ``train``.
+    """
+
+    cell: Cell
+    config: RunConfig
+    folder: Path
+    arguments: Mapping[str, Any]
+
+
+def expand_cells(
+    methods: Sequence[str],
+    settings: Sequence[str],
+    supervisions: Sequence[str],
+    strategies: Sequence[str],
+    protocol: str | None = None,
+) -> Iterator[Cell]:
+    """The cells of a comparison, supervision varying slowest.
+
+    >>> cells = expand_cells(["clap"], ["local", "collaborative"], ["us"], ["fedavg", "fedprox"])
+    >>> [(cell.setting, cell.strategy) for cell in cells]
+    [('local', None), ('collaborative', 'fedavg'), ('collaborative', 'fedprox')]
+    """
+    for supervision, setting, method in product(supervisions, settings, methods):
+        # A name that is none is kept, to be refused where the configuration is made.
+        without = not METHODS[method].aggregates_updates and set(strategies) <= set(STRATEGIES.names())
+        possible = ("fedavg",) if without else strategies
+        for strategy in possible if setting == "collaborative" else (None,):
+            yield Cell(method, setting, supervision, strategy, protocol)
+
+
+def plan_runs(
+    dataset: Path, out: Path, cells: Sequence[Cell], seeds: Sequence[int], common: Mapping[str, Any]
+) -> list[PlannedRun]:
+    """The runs of these cells, each cell's seeds together. All configurations are made, and so checked, before any run.
+
+    Args:
+        dataset: folder of the dataset.
+        out: the runs lie under ``out/runs``.
+        cells: what to run.
+        seeds: of each cell.
+        common: further keyword arguments of ``train``; a setting goes to the methods and strategies that have it.
+
+    Raises:
+        ClapError: for a choice that is not possible, or a setting that none of them has.
+    """
+    opened = Dataset(dataset)
+    keywords = {name: value for name, value in common.items() if name in _TRAIN_DEFAULTS}
+    options = {name: value for name, value in common.items() if name not in _TRAIN_DEFAULTS}
+    known = {cell: _known_settings(cell) for cell in cells}
+    for name in options:
+        if not any(name in settings for settings in known.values()):
+            raise ClapError(f"no setting '{name}' in the chosen methods and strategies")
+    planned = []
+    for cell, seed in product(cells, seeds):
+        own = {name: value for name, value in options.items() if name in known[cell]}
+        arguments = cell.arguments(**keywords, seed=seed)
+        config = RunConfig.make(opened, **{**_TRAIN_DEFAULTS, **arguments}, options=own)
+        given = cell.arguments(**{**keywords, "protocol": config.protocol}, seed=seed, **own)
+        planned.append(PlannedRun(cell, config, _run_folder(out, config, opened), given))
+    return planned
+
+
+def train_command(dataset: Path, arguments: Mapping[str, Any], out: Path) -> str:
+    """The ``clap train`` command of a run.
+
+    >>> train_command(Path("sht"), {"method": "clap", "local_epochs": 2, "test_each_round": True}, Path("my run"))
+    "clap train sht --method clap --local-epochs 2 --test-each-round --out 'my run'"
+    """
+    words = []
+    for name, value in arguments.items():
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag] if value is True else [] if value is False else [flag, str(value)]
+    return shlex.join(["clap", "train", str(dataset), *words, "--out", str(out)])
+
+
+def check_list(flag: str, chosen: Sequence[Any]) -> None:
+    """Refuse a list that is empty or names something twice; raises :class:`ClapError`."""
+    if not chosen:
+        raise ClapError(f"--{flag}: nothing chosen; name at least one")
+    if len(set(chosen)) < len(chosen):
+        raise ClapError(f"--{flag}: {','.join(map(str, chosen))} names one twice; name each once")
+
+
+def _known_settings(cell: Cell) -> set[str]:
+    strategy = setting_names(STRATEGIES[cell.strategy]) if cell.strategy in STRATEGIES.names() else []
+    return {*setting_names(METHODS[cell.method]), *strategy}
+
+
+def _run_folder(out: Path, config: RunConfig, dataset: Dataset) -> Path:
+    """Where the run of this configuration lies: a readable name, another one whenever a choice or input is another.
+
+    The configuration carries a checksum of features, lists and participants; the frame truth, which decides the
+    metrics but not the model, is added here.
+    """
+    truth = dataset.path / "frame_labels.npz"
+    inputs = [dataclasses.asdict(config), file_sha256(truth) if truth.exists() else None]
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    strategy = [config.strategy] if config.setting == "collaborative" else []
+    names = [config.method, config.setting, config.supervision, *strategy, f"seed{config.seed}", digest[:8]]
+    return out / "runs" / "-".join(names)

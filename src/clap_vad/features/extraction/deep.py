@@ -1,0 +1,195 @@
+"""Extractors that are neural networks: what they share.
+
+A subclass says how a picture is prepared, which views of a segment's pictures go through its network, and loads that
+network. Batches, devices, precision and checks are here. A network is loaded once per process, is never trained, and on
+the CPU works with one thread: the order of its sums, and so every bit of a feature, is then the same in any process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from ...errors import ClapError
+from ...persistence import file_sha256
+from .extractor import Block, Ending, machine_setting, setting
+from .video_extractor import VideoExtractor
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["DeepExtractor", "Network"]
+
+Network = Callable[["torch.Tensor"], "torch.Tensor"]
+"""(n, ...) uint8 views, RGB last, to (n, D) features, on the device that it was loaded for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepExtractor(VideoExtractor):
+    """Base of extractors that are neural networks."""
+
+    colour: ClassVar[bool] = True
+    lead: ClassVar[int] = 16
+
+    weights: str | None = machine_setting(None, "Path of the network's weights.")
+    device: str = machine_setting("auto", "Where the network runs: cpu, cuda, cuda:1; auto is a GPU if there is one.")
+    batch: int = machine_setting(16, "Pictures or clips that go through the network at once; fewer need less memory.")
+    precision: Literal["float32", "mixed"] = setting(
+        "float32", "Or mixed: half precision where it does little harm, faster on a GPU."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.batch <= 4096:
+            raise ClapError(f"batch is {self.batch}; 1 to 4096 are needed")
+
+    @property
+    def step(self) -> int:
+        """Of a segment's pictures the first, and then every so many, are prepared; the others are passed over."""
+        return 1
+
+    @abstractmethod
+    def prepare(self, picture: np.ndarray) -> np.ndarray:
+        """A decoded picture (H, W, 3) uint8 at the size that is kept until its segment is whole."""
+
+    @abstractmethod
+    def views(self, pictures: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """What goes through the network of the prepared pictures of a segment, at least one: uint8, RGB last."""
+
+    @abstractmethod
+    def load(self, device: torch.device) -> Network:
+        """The network, on this device.
+
+        Raises:
+            ClapError: a package is missing, or the weights are or do not fit.
+        """
+
+    def pool(self, features: np.ndarray) -> np.ndarray:
+        """Features (C, D) of a segment from those of its views; unless said otherwise, a view is a crop."""
+        return features
+
+    def weight_files(self) -> tuple[Path, ...]:
+        """The files that make the features what they are."""
+        if self.weights is None:
+            raise ClapError("this extractor needs the weights of its network; give their path with --weights")
+        return (Path(self.weights),)
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the file of weights; of several, that of the lines ``name checksum``."""
+        return _checksum(_stamps(self.weight_files()))
+
+    def maker(self, fps: float) -> _Maker:
+        return _Maker(self)
+
+    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+        try:
+            return (yield from super().blocks(path))
+        except _UnusableError as error:
+            raise ClapError(f"{path}: {error}") from None
+
+    def features(self, views: Sequence[np.ndarray]) -> np.ndarray:
+        """Features (n, D) float32 of n views, all of one shape."""
+        import torch
+
+        network, device = _loaded(self, _stamps(self.weight_files()))
+        half = torch.bfloat16 if device.type == "cpu" else torch.float16
+        found = []
+        with _repeatable(), torch.inference_mode(), torch.autocast(device.type, half, self.precision == "mixed"):
+            for start in range(0, len(views), self.batch):
+                batch = torch.from_numpy(np.stack(views[start : start + self.batch])).to(device)
+                try:
+                    found.append(network(batch).float().cpu().numpy())
+                except torch.OutOfMemoryError:
+                    raise _UnusableError("the GPU has too little memory left; give a smaller --batch") from None
+        return np.concatenate(found)
+
+
+class _UnusableError(ClapError):
+    """The features of a video are of no use."""
+
+
+class _Maker:
+    """Prepares the pictures of a segment, and sends them through the network once it is whole."""
+
+    def __init__(self, extractor: DeepExtractor) -> None:
+        self._extractor = extractor
+        self._pictures: list[np.ndarray] = []
+        self._taken = self._segment = 0
+
+    def add(self, picture: np.ndarray) -> None:
+        if self._taken % self._extractor.step == 0:
+            self._pictures.append(self._extractor.prepare(picture))
+        self._taken += 1
+
+    def finish(self) -> np.ndarray:
+        tool = self._extractor
+        features = tool.pool(tool.features(tool.views(self._pictures)))
+        if not np.isfinite(features).all():
+            remedy = "check the weights" + (" or use --precision float32" if tool.precision == "mixed" else "")
+            raise _UnusableError(f"segment {self._segment}: the network gives a feature that is not finite; {remedy}")
+        self._pictures, self._taken, self._segment = [], 0, self._segment + 1
+        return features
+
+
+@contextlib.contextmanager
+def _repeatable() -> Iterator[None]:
+    """One processor thread, and on a GPU the same algorithms and full float32 products every time."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+_Stamps = tuple[tuple[Path, int, int], ...]
+
+
+def _stamps(files: Sequence[Path]) -> _Stamps:
+    """Files with size and time of change, so that what is kept of them is thrown away when they change."""
+    for file in files:
+        if not file.is_file():
+            raise ClapError(f"{file}: no such file; give the weights of the network with --weights")
+    return tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+
+
+@functools.lru_cache(maxsize=8)
+def _checksum(stamps: _Stamps) -> str:
+    sums = {file.name: file_sha256(file) for file, _, _ in stamps}
+    if len(sums) == 1:
+        return next(iter(sums.values()))
+    return sha256("".join(f"{name} {sums[name]}\n" for name in sorted(sums)).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(extractor: DeepExtractor, stamps: _Stamps) -> tuple[Network, torch.device]:
+    device = _device(extractor.device)
+    return extractor.load(device), device
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ClapError(f"--device is '{name}'; auto, cpu, cuda or cuda:NUMBER is needed") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ClapError(f"--device is '{name}'; auto, cpu, cuda or cuda:NUMBER is needed")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ClapError(f"--device is '{name}', but torch finds {torch.cuda.device_count()} GPUs here; use cpu or auto")
+    return device

@@ -1,0 +1,305 @@
+"""What an extractor is: settings, and a stream of segment features for one file.
+
+An extractor is a frozen dataclass in a file of its own under ``features/extractors``. Its fields are its settings: they
+become options of ``clap features extract``, they go to ``store.json``, and ``make_extractor(name, settings)`` builds
+the same extractor again when a new video is to be scored.
+"""
+
+from __future__ import annotations
+
+import types
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from ...core.events.timing import FrameTimes
+from ...errors import ClapError
+from ...registry import Registry
+from ...video.access import unreadable
+from ...video.sorting import LeftOut, Sorted
+from ..naming import video_name
+from ..roles import Roles
+
+__all__ = [
+    "EXTRACTORS",
+    "Block",
+    "Ending",
+    "Extraction",
+    "Extractor",
+    "Setting",
+    "machine_setting",
+    "make_extractor",
+    "named_extractor",
+    "roles_of",
+    "setting",
+    "settings_of",
+]
+
+Block = tuple[np.ndarray, np.ndarray | None]
+"""Consecutive segments: features (n, C, D) float32 and the crops that are present (n, C) bool, None where all are."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known of a file once all of it was read.
+
+    Attributes:
+        frames: number of frames.
+        fps: frames per second.
+        truncated: what is missing, as a sentence, where the file breaks off or parts of it cannot be decoded.
+        notes: further things worth telling the user.
+        times: when its frames are shown, by the file's own time stamps; None where ``frame / fps`` tells.
+        started: when the first frame was taken, in seconds since 1970, where the file says so.
+    """
+
+    frames: int
+    fps: float
+    truncated: str | None = None
+    notes: tuple[str, ...] = ()
+    times: FrameTimes | None = None
+    started: float | None = None
+
+
+class Extraction:
+    """Blocks of one file, to be iterated once; :attr:`ending` is known afterwards.
+
+    >>> def blocks():
+    ...     yield np.zeros((2, 1, 3), np.float32), None
+    ...     return Ending(frames=20, fps=25.0)
+    >>> extraction = Extraction(blocks())
+    >>> [features.shape for features, valid in extraction], extraction.ending.frames
+    ([(2, 1, 3)], 20)
+    """
+
+    def __init__(self, blocks: Generator[Block, None, Ending]) -> None:
+        self._blocks = blocks
+        self._ending: Ending | None = None
+
+    def __iter__(self) -> Iterator[Block]:
+        self._ending = yield from self._blocks
+
+    @property
+    def ending(self) -> Ending:
+        """Frames, fps and remarks; a RuntimeError before the blocks are consumed."""
+        if self._ending is None:
+            raise RuntimeError("the ending of an extraction is known once its blocks are consumed")
+        return self._ending
+
+
+class Extractor(ABC):
+    """Base of all extractors; subclasses are frozen dataclasses that yield their features block by block."""
+
+    segment_frames: ClassVar[int] = 16
+    normalise: ClassVar[str] = "federated"
+    whole_segments: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
+    """Settings by which it describes a segment as a whole, where by others it describes single persons or objects."""
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """Checksum of its weights; None where it has none. Features of other weights are other features."""
+        return None
+
+    @property
+    @abstractmethod
+    def crops(self) -> int:
+        """C."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """D."""
+
+    @property
+    def with_valid(self) -> bool:
+        """Whether crops may be absent, so that blocks come with a mask."""
+        return False
+
+    @property
+    def rate(self) -> float | None:
+        """Pictures a second that it takes; None where it takes all, or looks at none."""
+        return None
+
+    @property
+    def track(self) -> int | None:
+        """Number of the video track that it takes, from 1; None where it takes the one with most pictures."""
+        return None
+
+    @property
+    def places(self) -> np.ndarray | None:
+        """(C, 4) left, top, right, bottom of each crop, 0..1 of the picture; None where crops are no fixed places."""
+        return None
+
+    @property
+    def roles(self) -> Roles:
+        """What its numbers mean."""
+        return Roles()
+
+    @abstractmethod
+    def accepts(self, path: Path) -> bool:
+        """Whether ``path``, met while a folder is searched, is an input: a file, or a folder that is one video."""
+
+    def sort_folder(self, folder: Path, names: Sequence[str], outward: Collection[str], subfolders: bool) -> Sorted:
+        """Which files of a folder are inputs, or that the folder itself is one, and what the others are.
+
+        Args:
+            folder: where they lie.
+            names: the files in it, hidden ones left out.
+            outward: those of them that are links out of what is searched: they are not opened.
+            subfolders: whether there are folders in it as well.
+        """
+        if self.accepts(folder):
+            return Sorted([folder])
+        inputs: list[Path] = []
+        left: list[LeftOut] = []
+        for name in names:
+            path = folder / name
+            try:
+                taken = name in outward or self.accepts(path)
+            except OSError as error:
+                left.append(LeftOut(path, unreadable(error), doubtful=True))
+                continue
+            if taken:
+                inputs.append(path)
+            else:
+                left.append(LeftOut(path, "nothing that this extractor reads"))
+        return Sorted(inputs, left)
+
+    def video_name(self, path: Path) -> str:
+        """Name of the video at ``path``."""
+        return video_name(path.name)
+
+    @abstractmethod
+    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+        """Yield the features of the file in blocks of bounded size and return its :class:`Ending`.
+
+        Raises:
+            ClapError: nothing of the file can be used; the sentence names it and says why.
+        """
+
+    def extract(self, path: Path) -> Extraction:
+        """The features of one file as a stream."""
+        return Extraction(self.blocks(path))
+
+    def settings(self) -> dict[str, Any]:
+        """The fields by name, fit for JSON, but for those that are about this machine: what the features are."""
+        return {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass, this base is not
+            if not entry.metadata.get("machine")
+        }
+
+    def machine_settings(self) -> dict[str, Any]:
+        """The other fields: where and how this machine makes the features."""
+        return {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)  # type: ignore[arg-type]  # see above
+            if entry.metadata.get("machine")
+        }
+
+
+EXTRACTORS: Registry[type[Extractor]] = Registry("extractor", "clap_vad.features.extractors")
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field of an extractor: its default and the sentence that ``--help`` shows."""
+    return field(default=default, metadata={"help": help})
+
+
+def machine_setting(default: Any, help: str) -> Any:
+    """A field about this machine, such as the path of weights or a device: asked for anew wherever features are made.
+
+    It does not go to ``store.json`` or to a model, and sites need not agree on it.
+    """
+    return field(default=default, metadata={"help": help, "machine": True})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of an extractor: name, type, choices (empty: any), whether None is allowed, default, help.
+
+    ``machine`` marks those about this machine, see :func:`machine_setting`.
+    """
+
+    name: str
+    type: type
+    choices: tuple[str, ...]
+    optional: bool
+    default: Any
+    help: str
+    machine: bool
+
+
+def settings_of(extractor: type[Extractor]) -> list[Setting]:
+    """The settings of an extractor, read from its dataclass fields: int, float, str, Literal, or one of these or None.
+
+    >>> [(s.name, s.type.__name__, s.default) for s in settings_of(EXTRACTORS["motion"]) if s.name in ("rows", "cols")]
+    [('rows', 'int', 6), ('cols', 'int', 8)]
+    """
+    hints = get_type_hints(extractor)
+    found = []
+    for entry in fields(extractor):  # type: ignore[arg-type]  # every registered extractor is a dataclass
+        hint = hints[entry.name]
+        optional = get_origin(hint) in (Union, types.UnionType)
+        if optional:
+            hint = next(option for option in get_args(hint) if option is not types.NoneType)
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        kind = str if choices else hint
+        about = entry.metadata
+        machine = about.get("machine", False)
+        found.append(Setting(entry.name, kind, choices, optional, entry.default, about.get("help", ""), machine))
+    return found
+
+
+def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
+    """The extractor called ``name`` with these settings; what is not given keeps its default.
+
+    Raises:
+        ClapError: the extractor or a setting is unknown, or a value is of the wrong kind or out of range.
+
+    >>> make_extractor("motion", {"rows": 4}).settings()["rows"]
+    4
+    """
+    extractor = EXTRACTORS[name]
+    known = {entry.name: entry for entry in settings_of(extractor)}
+    for key, value in settings.items():
+        if key not in known:
+            raise ClapError(f"extractor '{name}' has no setting '{key}'; it has: {', '.join(known) or 'none'}")
+        _check(name, known[key], value)
+    return extractor(**settings)
+
+
+def named_extractor(text: str) -> tuple[str, dict[str, Any]]:
+    """The extractor and the setting that ``NAME`` or ``NAME:WEIGHTS`` stands for.
+
+    >>> named_extractor("hf:models/videomae")
+    ('hf', {'weights': 'models/videomae'})
+    """
+    name, colon, weights = text.partition(":")
+    return name, {"weights": weights} if colon else {}
+
+
+def roles_of(extractor: str, settings: dict[str, Any]) -> Roles:
+    """What the features of a store mean, which names an extractor or the layout it was imported from.
+
+    >>> roles_of("tracks", {}).position
+    (8, 9)
+    """
+    return make_extractor(extractor, settings).roles if extractor in EXTRACTORS.names() else Roles()
+
+
+def _check(extractor: str, entry: Setting, value: Any) -> None:
+    if value is None and entry.optional:
+        return
+    accepted: tuple[type, ...] = (int, float) if entry.type is float else (entry.type,)
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        raise ClapError(
+            f"extractor '{extractor}': setting '{entry.name}' is {value!r}; {entry.type.__name__} is needed"
+        )
+    if entry.choices and value not in entry.choices:
+        raise ClapError(
+            f"extractor '{extractor}': setting '{entry.name}' is {value!r}; one of {', '.join(entry.choices)} is needed"
+        )

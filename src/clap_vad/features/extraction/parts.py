@@ -1,0 +1,126 @@
+"""Part files: the features of one finished video, waiting beside the store for their turn to be appended.
+
+Workers finish videos in any order while the store holds them sorted. A part is two plain files of rows and a
+``.json`` that is written last, so a part with its ``.json`` is whole and survives a kill.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...persistence import read_json, write_json
+from .extractor import Block, Ending, Extraction, Extractor
+
+__all__ = ["Part", "PartsFolder", "write_part"]
+
+_READ_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished part: number of segments and what is known of the video."""
+
+    segments: int
+    ending: Ending
+
+
+class PartsFolder:
+    """Hidden folder beside the store; kept when work is interrupted, removed when the store is finished.
+
+    Parts of another extractor, other settings or other weights are thrown away.
+    """
+
+    def __init__(self, store: Path, name: str, extractor: Extractor) -> None:
+        self.path = store.with_name(f".{store.name}.parts")
+        self._shape = (extractor.crops, extractor.dim)
+        self._with_valid = extractor.with_valid
+        marker = self.path / "settings.json"
+        description: dict[str, Any] = {
+            "extractor": name,
+            "settings": extractor.settings(),
+            "weights": extractor.weights_sha256,
+        }
+        if extractor.track is not None:
+            description["track"] = extractor.track
+        if self.path.exists() and not (marker.exists() and read_json(marker) == description):
+            shutil.rmtree(self.path)
+        if not marker.exists():
+            write_json(marker, description)
+
+    def stem(self, video: str) -> Path:
+        """Where the files of a video's part lie, without their suffixes; names too long or odd for files do no harm."""
+        return self.path / sha256(video.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def find(self, video: str, source: Path, rows: bool = True) -> Part | None:
+        """The finished part of a video; None where there is none or the source has changed since.
+
+        With ``rows`` its rows must still be there, without it suffices that they once were.
+        """
+        file = self.stem(video).with_suffix(".json")
+        if not file.exists():
+            return None
+        content = read_json(file)
+        ending = content["ending"]
+        known = {**ending, "notes": tuple(ending["notes"]), "times": None}  # a store holds rates, no times of frames
+        part = Part(content["segments"], Ending(**known))
+        crops, dim = self._shape
+        features = file.with_suffix(".features")
+        there = features.exists() and features.stat().st_size == part.segments * crops * dim * 4
+        return part if content["source"] == _fingerprint(source) and (there or not rows) else None
+
+    def blocks(self, video: str, part: Part) -> Iterator[Block]:
+        """The rows of a part in bounded blocks."""
+        stem, (crops, dim) = self.stem(video), self._shape
+        step = max(1, _READ_BYTES // (4 * crops * dim))
+        for start in range(0, part.segments, step):
+            n = min(step, part.segments - start)
+            skipped = start * crops
+            features = np.fromfile(stem.with_suffix(".features"), "<f4", n * crops * dim, offset=skipped * dim * 4)
+            valid = None
+            if self._with_valid:
+                valid = np.fromfile(stem.with_suffix(".valid"), np.bool_, n * crops, offset=skipped).reshape(n, crops)
+            yield features.reshape(n, crops, dim), valid
+
+    def drop_rows(self, video: str) -> None:
+        """Free the rows of a part that is in the store now; its ending stays for the report."""
+        for suffix in (".features", ".valid"):
+            self.stem(video).with_suffix(suffix).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def write_part(stem: Path, source: Path, extraction: Extraction) -> Iterator[int]:
+    """Write an extraction to part files block by block, yielding the number of segments so far."""
+    segments = 0
+    fingerprint = _fingerprint(source)
+    with stem.with_suffix(".features").open("wb") as features_file, stem.with_suffix(".valid").open("wb") as valid_file:
+        for features, valid in extraction:
+            features_file.write(np.ascontiguousarray(features, "<f4").data)
+            if valid is not None:
+                valid_file.write(np.ascontiguousarray(valid, np.bool_).data)
+            segments += len(features)
+            yield segments
+        for file in (features_file, valid_file):
+            file.flush()
+            os.fsync(file.fileno())
+    ending = asdict(replace(extraction.ending, times=None))
+    write_json(stem.with_suffix(".json"), {"segments": segments, "ending": ending, "source": fingerprint})
+
+
+def _fingerprint(source: Path) -> list[int]:
+    """Changes when the source does: size, time of change, number of entries of a folder; [] when it cannot be had."""
+    try:
+        status = source.stat()
+        return [status.st_size, status.st_mtime_ns, sum(1 for _ in source.iterdir()) if source.is_dir() else 1]
+    except OSError:  # its reader says why, in words
+        return []

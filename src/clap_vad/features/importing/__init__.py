@@ -1,0 +1,1 @@
+"""Features made by others: which files, which axes, which formats."""

@@ -1,0 +1,1 @@
+"""What extractors of tracks and motion measure in a segment."""

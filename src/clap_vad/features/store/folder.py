@@ -1,0 +1,110 @@
+"""Life of a store folder around its rows: claimed with ``writing.json``, sealed with ``store.json``.
+
+A folder with ``store.json`` is finished; one with ``writing.json`` only is unfinished and is resumed by the same
+command, refused to any other.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ClapError
+from ...persistence import file_sha256, read_json, write_json
+from .reader import NORMALISE, SCHEMA_VERSION
+
+__all__ = ["DTYPES", "check_dtype", "claim_folder", "describe_store", "seal_folder"]
+
+DTYPES = ("float16", "float32")
+
+
+def check_dtype(dtype: str) -> np.dtype:
+    """Little-endian numpy type of a store's dtype; raises :class:`ClapError` on any but float16 and float32."""
+    if dtype not in DTYPES:
+        raise ClapError(f"dtype '{dtype}' cannot be stored; choose {' or '.join(DTYPES)}")
+    return np.dtype(dtype).newbyteorder("<")
+
+
+def describe_store(
+    *,
+    extractor: str,
+    settings: dict[str, Any],
+    normalise: str,
+    weights_sha256: str | None,
+    segment_frames: int,
+    crops: int,
+    dim: int,
+    dtype: str,
+    origin: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The part of ``store.json`` that is known before the first row, in plain JSON values."""
+    check_dtype(dtype)
+    if normalise not in NORMALISE:
+        raise ClapError(f"normalise '{normalise}' is unknown; choose {' or '.join(NORMALISE)}")
+    if min(crops, dim, segment_frames) < 1:
+        raise ClapError(f"a store of {crops} crops, dimension {dim}, {segment_frames} frames a segment is empty")
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "extractor": extractor,
+        "settings": settings,
+        "normalise": normalise,
+        "weights_sha256": weights_sha256,
+        "segment_frames": segment_frames,
+        "crops": crops,
+        "dim": dim,
+        "dtype": dtype,
+        "origin": origin or {},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(description, allow_nan=False))
+    return plain
+
+
+def claim_folder(path: Path, description: dict[str, Any]) -> None:
+    """Make ``path`` an unfinished store of this description, or find it to be one already.
+
+    Raises:
+        ClapError: a finished store, an unfinished one of other settings, or anything else is there.
+    """
+    writing = path / "writing.json"
+    if (path / "store.json").exists():
+        writing.unlink(missing_ok=True)  # the last step of a writer that was killed just before it
+        raise ClapError(f"{path}: a finished feature store is there already; choose another --out or delete it")
+    if path.exists() and not path.is_dir():
+        raise ClapError(f"{path}: a file is in the way; choose another --out")
+    if writing.exists():
+        found = read_json(writing)
+        differing = [key for key in description if not isinstance(found, dict) or found.get(key) != description[key]]
+        if differing:
+            raise ClapError(
+                f"{path}: an unfinished store with other settings is there ({', '.join(differing)} differ); "
+                "repeat the command that began it, choose another --out, or delete the folder"
+            )
+        for stale in path.glob(".*.tmp"):  # of a writer killed in the middle of an atomic write
+            stale.unlink(missing_ok=True)
+        return
+    if path.is_dir() and any(not entry.name.endswith(".tmp") for entry in path.iterdir()):
+        raise ClapError(f"{path}: the folder is not empty and not a feature store; choose another --out")
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(writing, description)
+
+
+def seal_folder(
+    path: Path, description: dict[str, Any], segments: int, videos: int, sha256: dict[str, str] | None = None
+) -> None:
+    """Write ``store.json``, which makes the folder a finished store, and take ``writing.json`` away.
+
+    Args:
+        path: folder that holds features.npy, index.csv and perhaps valid.npy in their final form.
+        description: as given to :func:`claim_folder`.
+        segments, videos: N and the number of videos.
+        sha256: checksums already known, file name -> hexadecimal; the others are computed here.
+    """
+    known = sha256 or {}
+    names = [name for name in ("features.npy", "index.csv", "valid.npy") if (path / name).exists()]
+    files = {name: known.get(name) or file_sha256(path / name) for name in names}
+    content = {key: value for key, value in description.items() if key != "with_valid"}
+    write_json(path / "store.json", {**content, "segments": segments, "videos": videos, "files": files})
+    (path / "writing.json").unlink(missing_ok=True)

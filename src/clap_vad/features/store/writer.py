@@ -1,0 +1,254 @@
+"""Writing a feature store video by video, so that a kill at any moment loses at most the video being written.
+
+While it grows the folder holds ``writing.json`` (what is being written), ``features.npy.partial`` (and
+``valid.npy.partial``), whose header has room for any number of rows, and ``index.csv.partial``: the journal. A video
+counts once its line stands in the journal, and the line is written after the rows are on disk. Opening the folder
+again cuts off everything behind the last whole line. ``store.json`` comes last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from ...core.pseudo_labels.magnitude import LARGEST, unusable_segment
+from ...errors import ClapError, unprintable
+from ...persistence import fsync_folder
+from .folder import check_dtype, claim_folder, describe_store, seal_folder
+from .journal import JOURNAL_HEADER, journal_line, parse_journal
+from .npyfile import HEADER_BYTES, GrowingFile, npy_header
+from .reader import FeatureStore, VideoIndex
+
+__all__ = ["Block", "StoreWriter"]
+
+Block = np.ndarray | tuple[np.ndarray, np.ndarray | None]
+
+_CHUNK_BYTES = 8 << 20  # what a block is checked and converted in, whatever its own size
+
+
+class StoreWriter:
+    """Appends videos to a store; a context manager that leaves an unfinished store resumable.
+
+    Args:
+        path: folder to write; created when missing, resumed when the same writer left it unfinished.
+        extractor: name of the extractor or import format.
+        settings: what the extractor can be built from again.
+        crops: C.
+        dim: D.
+        dtype: ``float32`` or ``float16``.
+        segment_frames: frames per segment.
+        with_valid: whether blocks come with a mask of the crops that are present.
+        normalise: ``federated`` where features need standardising before use, ``none`` where they do not.
+        weights_sha256: checksum of the extractor's weights, None where it has none.
+        origin: where the input came from, for the record.
+
+    Raises:
+        ClapError: a finished store, one of other settings, or something else is at ``path``.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "store"
+    >>> with StoreWriter(folder, extractor="example", settings={}, crops=1, dim=2) as writer:
+    ...     writer.append("gate", [np.ones((3, 1, 2))], frames=45, fps=25.0)
+    ...     store = writer.finish()
+    >>> store.features.shape, store.index[0]
+    ((3, 1, 2), VideoIndex(video='gate', start=0, stop=3, frames=45, fps=25.0))
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        extractor: str,
+        settings: dict[str, Any],
+        crops: int,
+        dim: int,
+        dtype: str = "float32",
+        segment_frames: int = 16,
+        with_valid: bool = False,
+        normalise: str = "federated",
+        weights_sha256: str | None = None,
+        origin: dict[str, Any] | None = None,
+    ) -> None:
+        self.path = path
+        self._dtype = check_dtype(dtype)
+        self._shape = (crops, dim)
+        self._description = describe_store(
+            extractor=extractor,
+            settings=settings,
+            normalise=normalise,
+            weights_sha256=weights_sha256,
+            segment_frames=segment_frames,
+            crops=crops,
+            dim=dim,
+            dtype=dtype,
+            origin=origin,
+        ) | {"with_valid": with_valid}
+        claim_folder(path, self._description)
+        self._rows = 0
+        self._videos: set[str] = set()
+        self._files: dict[str, GrowingFile] = {}
+        try:
+            for name in ["index.csv", "features.npy"] + ["valid.npy"] * with_valid:
+                self._files[name] = GrowingFile(self._partial(name))
+            self._recover()
+        except BaseException:
+            self._close()
+            raise
+        self.completed = frozenset(self._videos)
+        """Names of the videos that an interrupted writer had already committed."""
+
+    def append(
+        self,
+        video: str,
+        blocks: Iterable[Block],
+        frames: int | Callable[[], int],
+        fps: float | Callable[[], float | None] | None,
+    ) -> None:
+        """Write one video; it is committed when this returns and rolled back when it raises.
+
+        Args:
+            video: unique name.
+            blocks: consecutive segments, each block (n, C, D), or a pair of that and the mask (n, C) of present crops.
+            frames: number of frames, or a function asked once the blocks are consumed.
+            fps: frames per second, None where unknown, or a function as above.
+
+        Raises:
+            ClapError: a name taken, a block of another shape, a NaN, infinite or far too large value (also one
+                that ``float16`` cannot hold), no segment at all, impossible frames or fps, or a full disk.
+                The writer goes on to serve other videos.
+        """
+        self._check_name(video)
+        sizes = {name: file.size for name, file in self._files.items()}
+        try:
+            rows = 0
+            for block in blocks:
+                rows += self._write_block(video, rows, block)
+            if rows == 0:
+                raise ClapError(f"{self.path}: video '{video}': has no segments; leave it out")
+            entry = self._entry(video, rows, frames() if callable(frames) else frames, fps() if callable(fps) else fps)
+            for name in self._files.keys() - {"index.csv"}:
+                self._files[name].sync()
+            self._files["index.csv"].write(journal_line(entry))
+            self._files["index.csv"].sync()
+        except BaseException:
+            for name, size in sizes.items():
+                self._files[name].truncate(size)
+            raise
+        self._rows += rows
+        self._videos.add(video)
+
+    def finish(self) -> FeatureStore:
+        """Put the files under their final names and ``store.json`` last; the store is complete afterwards."""
+        if not self._videos:
+            raise ClapError(f"{self.path}: no video was written; a store needs at least one")
+        for name, file in self._files.items():
+            if name != "index.csv":
+                file.overwrite(self._header(name, self._rows))
+            file.sync()
+            self._partial(name).replace(self.path / name)
+        fsync_folder(self.path)
+        seal_folder(self.path, self._description, self._rows, len(self._videos))
+        self._close()
+        return FeatureStore(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._videos:  # nothing worth resuming: do not stand in the way of a corrected command
+            for name in self._files:
+                self._partial(name).unlink(missing_ok=True)
+            (self.path / "writing.json").unlink(missing_ok=True)
+            if not any(self.path.iterdir()):
+                self.path.rmdir()
+        self._close()
+
+    def _partial(self, name: str) -> Path:
+        return self.path / f"{name}.partial"
+
+    def _header(self, name: str, rows: int) -> bytes:
+        if name == "valid.npy":
+            return npy_header(np.dtype(bool), (rows, self._shape[0]))
+        return npy_header(self._dtype, (rows, *self._shape))
+
+    def _row_bytes(self, name: str) -> int:
+        crops, dim = self._shape
+        return crops if name == "valid.npy" else crops * dim * self._dtype.itemsize
+
+    def _recover(self) -> None:
+        """Bring the files of a writer that was killed back to the last committed video."""
+        for name, file in list(self._files.items()):
+            if (self.path / name).exists():  # killed between the renames of finish
+                file.close()
+                (self.path / name).replace(self._partial(name))
+                self._files[name] = GrowingFile(self._partial(name))
+        rows_on_disk = min(
+            max(0, file.size - HEADER_BYTES) // self._row_bytes(name)
+            for name, file in self._files.items()
+            if name != "index.csv"
+        )
+        entries, size = parse_journal(self._partial("index.csv").read_bytes(), rows_on_disk)
+        self._videos.update(entry.video for entry in entries)
+        self._rows = entries[-1].stop if entries else 0
+        journal = self._files["index.csv"]
+        journal.truncate(size)
+        if size == 0:
+            journal.write(JOURNAL_HEADER)
+        for name, file in self._files.items():
+            if name != "index.csv":
+                file.overwrite(self._header(name, 0))
+                file.truncate(HEADER_BYTES + self._rows * self._row_bytes(name))
+
+    def _write_block(self, video: str, done: int, block: Block) -> int:
+        features, valid = block if isinstance(block, tuple) else (block, None)
+        where = f"{self.path}: video '{video}'"
+        features = np.asarray(features)
+        if features.ndim != 3 or features.shape[1:] != self._shape or features.dtype.kind not in "fiu":
+            needed = "(n, {}, {})".format(*self._shape)
+            raise ClapError(f"{where}: features are {features.dtype} {features.shape}; numbers {needed} are needed")
+        mask = self._files.get("valid.npy")
+        if (valid is None) != (mask is None):
+            raise ClapError(f"{where}: {'a' if mask else 'no'} mask of present crops is needed with each block")
+        step = max(1, _CHUNK_BYTES // self._row_bytes("features.npy"))
+        for start in range(0, len(features), step):
+            chunk = features[start : start + step]
+            with np.errstate(over="ignore", invalid="ignore"):
+                stored = np.ascontiguousarray(chunk, dtype=self._dtype)
+            if unusable_segment(stored) is not None:
+                t, c, d = (int(i) for i in np.argwhere(~(np.abs(stored).astype(np.float64) <= LARGEST))[0])
+                value = float(chunk[t, c, d])
+                fault, remedy = f"value is {value:g}", "mend its features or leave it out"
+                if abs(value) <= LARGEST:
+                    fault, remedy = f"{value} does not fit {self._dtype.name}", "use float32"
+                elif np.isfinite(value):
+                    fault += f", far too large (beyond {LARGEST:g})"
+                raise ClapError(f"{where}: segment {done + start + t}, crop {c}: {fault}; {remedy}")
+            self._files["features.npy"].write(stored.data.cast("B"))
+        if valid is not None and mask is not None:
+            valid = np.asarray(valid)
+            if valid.shape != features.shape[:2] or valid.dtype != np.bool_:
+                raise ClapError(f"{where}: mask is {valid.dtype} {valid.shape}; bool {features.shape[:2]} is needed")
+            mask.write(valid.tobytes())
+        return len(features)
+
+    def _check_name(self, video: str) -> None:
+        if video in self._videos:
+            raise ClapError(f"{self.path}: video '{video}' is there already; names must be unique")
+        if not video or video != video.strip() or unprintable(video):
+            raise ClapError(f"{self.path}: {video!r} cannot name a video; rename the file")
+
+    def _entry(self, video: str, rows: int, frames: int, fps: float | None) -> VideoIndex:
+        if frames < 1 or (fps is not None and not (math.isfinite(fps) and fps > 0)):
+            raise ClapError(f"{self.path}: video '{video}': {frames} frames at {fps} per second cannot be")
+        return VideoIndex(video, self._rows, self._rows + rows, int(frames), None if fps is None else float(fps))
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
