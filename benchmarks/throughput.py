@@ -221,10 +221,10 @@ def extracted(
     read, scoring = list[int](), 0.0
     with mock.patch.object(video_extractor, "VideoReader", reader_of(budget, clock, timed, read)):
         started = clock()
-        for features, valid in tool.extract(path):
+        for block in tool.extract(path):
             begun = clock()
             with timed("scoring"):
-                model.score(features, valid, FPS)
+                model.score(block.features, block.valid, FPS)
             scoring += clock() - begun
         return read[0], clock() - started - scoring
 

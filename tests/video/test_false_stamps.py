@@ -125,7 +125,7 @@ def test_the_rate_comes_from_the_stamps_where_the_container_does_not_know_it(tmp
                 packet.time_base, packet.pts, packet.dts = Fraction(1, base), stamp, stamp
                 container.mux(packet)
     extraction = make_extractor("motion", {"rows": 2, "cols": 2}).extract(path)
-    assert sum(len(rows) for rows, _ in extraction) == -(-COUNT // 16)
+    assert sum(len(block.features) for block in extraction) == -(-COUNT // 16)
     assert extraction.ending.fps == pytest.approx(fps, rel=0.03)
     times = (np.array(stamps) - stamps[0]) / base
     account = extraction.ending.times

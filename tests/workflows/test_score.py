@@ -106,13 +106,13 @@ def test_an_exported_graph_finds_the_same_events_in_the_same_places(kind, tmp_pa
 
 def scores_of(run: Path, film: Path) -> np.ndarray:
     model, extractor = scoring_parts(run)
-    return model.score(np.concatenate([block for block, _ in extractor.extract(film)]), None, FPS)
+    return model.score(np.concatenate([block.features for block in extractor.extract(film)]), None, FPS)
 
 
 def test_scores_are_those_of_the_whole_video_at_once(run, films, tmp_path):
     score(run, [films / "moving.mp4"], scores=tmp_path / "scores.npz")
     model, extractor = scoring_parts(run)
-    features = np.concatenate([block for block, _ in extractor.extract(films / "moving.mp4")])
+    features = np.concatenate([block.features for block in extractor.extract(films / "moving.mp4")])
     with np.load(tmp_path / "scores.npz") as written:
         assert written.files == ["moving"] and written["moving"].dtype == np.float32
         np.testing.assert_allclose(written["moving"], model.score(features), rtol=1e-6)

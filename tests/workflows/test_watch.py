@@ -42,7 +42,7 @@ def test_a_file_gives_the_events_that_are_found_in_its_causal_scores(run, film, 
     model = make_model()
     extractor = make_extractor("motion", model.info["extractor"]["settings"])
     blocks = list(extractor.extract(film))
-    scores = model.score(np.concatenate([x for x, _ in blocks]), None, FPS, causal=True)
+    scores = model.score(np.concatenate([block.features for block in blocks]), None, FPS, causal=True)
     expected = find_events(scores, threshold=LIMIT, frames=250, fps=FPS)
     found = rows(tmp_path / "watch.db", "SELECT start_time, stop_time, peak_time, peak_score, state FROM events")
     assert len(found) == len(expected) == result["events"] == 1

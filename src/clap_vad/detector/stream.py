@@ -39,7 +39,7 @@ class StreamScorer:
 
         Returns:
             s[t] in [0, 1], NaN where a feature that counts is not finite, and (C,) how much each crop has to do with
-            it, as :meth:`~clap_vad.detector.model.Model.shown`.
+            it, as :meth:`~clap_vad.detector.scorer.Scorer.contributions`.
 
         Raises:
             ClapError: features of another shape than the model or the stream so far.

@@ -6,10 +6,8 @@ import math
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..core.events.ongoing import Change, OngoingEvents
-from ..core.events.regions import Region, peak_region
+from ..core.events.regions import peak_region
 from ..core.events.timing import hole_after
 from ..detector.model import Model
 from ..detector.stream import StreamScorer
@@ -48,7 +46,6 @@ class Watching:
 
     def __init__(self, model: Model, extractor: VideoExtractor, events: OngoingEvents) -> None:
         self._model, self._extractor, self._events = model, extractor, events
-        self._places: np.ndarray | None = extractor.places
         self._fps = extractor.fps
         self._maker: SegmentMaker | None = None
         self._scorer: StreamScorer | None = None
@@ -93,10 +90,15 @@ class Watching:
         assert self._maker is not None  # a picture has been taken in
         if self._scorer is None:
             self._scorer = StreamScorer(self._model, self._fps)
+        region = None
         try:
-            score, shown = self._scorer.add(self._maker.finish())
+            segment = self._extractor.placed(self._maker.finish())
+            valid = None if segment.valid is None else segment.valid[0]
+            score, contributions = self._scorer.add(segment.features[0], valid)
+            if segment.regions is not None:
+                region = peak_region(contributions, segment.regions[0], valid)
         except ClapError:  # the network gave features of no use; the next segment may be better
-            score, shown = math.nan, np.zeros(0)
+            score = math.nan
         # pictures of a stream jitter: segments that follow each other share their border
         follows = self._start - self._stop < 1.5 / self._fps
         start = self._stop if follows else self._start
@@ -106,10 +108,7 @@ class Watching:
         if not math.isfinite(score):
             self._break()
             return done, []
-        return done, self._events.add(start, stop, score, self._region(shown))
-
-    def _region(self, shown: np.ndarray) -> Region | None:
-        return None if self._places is None else peak_region(shown, self._places)
+        return done, self._events.add(start, stop, score, region)
 
     def _break(self) -> None:
         self._maker = self._scorer = None

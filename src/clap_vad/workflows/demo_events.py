@@ -13,12 +13,11 @@ from ..core.events.detection import Event, find_events
 from ..detector.model import Model
 from ..detector.personalised import PersonalisedModels
 from ..detector.threads import fixed_threads
-from ..features.extraction.extractor import make_extractor
 from ..features.store.reader import FeatureStore, VideoIndex
 from ..features.store.streaming import blocks
 from ..progress import progress_bar
 from .demo_videos import DemoVideo
-from .scoring import choose_threshold, with_regions
+from .scoring import Locator, choose_threshold, stored_regions, with_regions
 
 __all__ = ["VideoEvents", "find_all_events"]
 
@@ -52,7 +51,6 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
     personalised = PersonalisedModels.load(run)
     thresholds = _Thresholds(personalised, run, quantile)
     found = []
-    extractor = make_extractor(store.extractor, store.info["settings"])
     with progress_bar("scoring", len(videos)) as advance:
         for video in videos:
             entry = store.video(video.name)
@@ -61,9 +59,13 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
             events = find_events(
                 scores, threshold=threshold, frames=entry.frames, fps=entry.fps, segment_frames=store.segment_frames
             )
-            located = tuple(with_regions(events, _shown(model, store, entry), extractor)) if events else ()
+            located: Sequence[Event] = ()
+            if events:
+                located = with_regions(events, _locator(model, store, entry), store.segment_frames)
             found.append(
-                VideoEvents(video, scores, entry.frames, entry.fps, store.segment_frames, threshold, quantile, located)
+                VideoEvents(
+                    video, scores, entry.frames, entry.fps, store.segment_frames, threshold, quantile, tuple(located)
+                )
             )
             advance(note=video.name)
     return found
@@ -82,9 +84,8 @@ class _Thresholds:
         return self._own.get(site, self._common)
 
 
-def _shown(model: Model, store: FeatureStore, entry: VideoIndex) -> np.ndarray:
-    """(T, C) how much each crop has to do with the scores of a video."""
+def _locator(model: Model, store: FeatureStore, entry: VideoIndex) -> Locator:
     valid = None if store.valid is None else np.array(store.valid[entry.start : entry.stop])
     with fixed_threads(_THREADS):
         evidence = np.concatenate([model.evidence(x, own) for _, x, own in blocks(store, entry)])
-    return model.contributions(evidence, valid)
+    return Locator(model.contributions(evidence, valid), stored_regions(store, entry), valid)

@@ -19,9 +19,11 @@ from ..detector.personalised import PersonalisedModels
 from ..detector.scorer import Scorer
 from ..errors import ClapError, unprintable
 from ..features.extraction.extractor import EXTRACTORS, Extractor, make_extractor, settings_of
+from ..features.store.reader import FeatureStore, VideoIndex
 from ..reporting.page import Video
 
 __all__ = [
+    "Locator",
     "ScoredVideo",
     "choose_threshold",
     "model_of",
@@ -29,6 +31,7 @@ __all__ = [
     "score_video",
     "scored_section",
     "scoring_parts",
+    "stored_regions",
     "with_regions",
 ]
 
@@ -210,9 +213,11 @@ def score_video(
     extraction = extractor.extract(path)
     parts: list[np.ndarray] = []
     masks: list[np.ndarray] = []
-    for features, valid in extraction:
-        parts.append(model.evidence(features, valid))
-        masks += [] if valid is None else [valid]
+    places: list[np.ndarray] = []  # a view for each segment, where regions are fixed
+    for block in extraction:
+        parts.append(model.evidence(block.features, block.valid))
+        masks += [] if block.valid is None else [block.valid]
+        places += [] if block.regions is None else list(block.regions)
     if not sum(map(len, parts)):
         raise ClapError(f"{path}: no frame in it, so there is nothing to score")
     evidence = np.concatenate(parts)
@@ -232,24 +237,50 @@ def score_video(
         min_length=min_length,
         times=ending.times,
     )
-    shown, places = model.contributions(evidence, present), extractor.places
-    located = tuple(with_regions(events, shown, extractor))
-    high = np.flatnonzero(found >= threshold).tolist()
-    regions = {} if places is None else {segment: peak_region(shown[segment], places) for segment in high}
+    where = Locator(model.contributions(evidence, present), places, present)
+    located = tuple(with_regions(events, where, extractor.segment_frames))
+    high = {segment: where.region(segment) for segment in np.flatnonzero(found >= threshold).tolist()}
+    regions = {segment: region for segment, region in high.items() if region is not None}
     told = ending.truncated, ending.notes, ending.started, ending.times
     return ScoredVideo(name, path, found, ending.frames, fps, located, *told, regions)
 
 
-def with_regions(events: Sequence[Event], shown: np.ndarray, extractor: Extractor) -> list[Event]:
-    """The events with where in the picture their peaks are, from a model's (T, C) ``shown``."""
-    places = extractor.places
-    if places is None:
-        return list(events)
-    last = len(shown) - 1
-    return [
-        replace(event, region=peak_region(shown[min(event.peak_frame // extractor.segment_frames, last)], places))
-        for event in events
-    ]
+@dataclass(frozen=True)
+class Locator:
+    """Where in the picture a video's segments are high.
+
+    Attributes:
+        contributions: (T, C), :meth:`~clap_vad.detector.scorer.Scorer.contributions` of a model.
+        places: T times (C, 4), the regions of each segment; empty where features are of no place.
+        valid: (T, C) bool, the regions that are present; None where all are.
+    """
+
+    contributions: np.ndarray
+    places: Sequence[np.ndarray]
+    valid: np.ndarray | None
+
+    def region(self, segment: int) -> Region | None:
+        """What stands out in a segment; None where nobody knows."""
+        if not len(self.places):
+            return None
+        valid = None if self.valid is None else self.valid[segment]
+        return peak_region(self.contributions[segment], self.places[segment], valid)
+
+
+def with_regions(events: Sequence[Event], where: Locator, segment_frames: int) -> list[Event]:
+    """The events with where in the picture their peaks are."""
+    last = len(where.contributions) - 1
+    return [replace(event, region=where.region(min(event.peak_frame // segment_frames, last))) for event in events]
+
+
+def stored_regions(store: FeatureStore, entry: VideoIndex) -> Sequence[np.ndarray]:
+    """The regions of a stored video, segment by segment: those in the store, or the fixed places of its extractor."""
+    if store.regions is not None:
+        return list(np.array(store.regions[entry.start : entry.stop], np.float32))
+    if store.extractor not in EXTRACTORS.names():
+        return []
+    places = make_extractor(store.extractor, store.info.get("settings", {})).places
+    return [] if places is None else [places] * entry.segments
 
 
 def regions_of(events: Sequence[Event]) -> dict[int, Region]:

@@ -35,7 +35,7 @@ def video(tmp_path_factory, render, moving) -> Path:
 
 def extract(name: str, video: Path, **settings) -> np.ndarray:
     extraction = extract_one(name, settings, video)
-    features = np.concatenate([block for block, _ in extraction])
+    features = np.concatenate([block.features for block in extraction])
     assert extraction.ending.frames == FRAMES
     assert features.dtype == np.float32
     return features

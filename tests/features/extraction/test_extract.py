@@ -94,7 +94,7 @@ def test_a_store_holds_what_a_single_file_gives(videos, tmp_path):
     extract_features([path], tmp_path / "store", extractor="motion", settings=SMALL)
     store = FeatureStore(tmp_path / "store")
     extraction = extract_one(store.extractor, store.info["settings"], path)
-    features = np.concatenate([block for block, _ in extraction])
+    features = np.concatenate([block.features for block in extraction])
     np.testing.assert_array_equal(store.read(0, store.segments), features)
     assert (extraction.ending.frames, extraction.ending.fps) == (store.index[0].frames, store.index[0].fps) == (20, 25)
 

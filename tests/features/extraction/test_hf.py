@@ -76,7 +76,7 @@ def _expected(name: str, model: torch.nn.Module, pixels: torch.Tensor) -> torch.
 def test_features_are_those_of_the_model(folders, video, name):
     folder, model = folders[name]
     extraction = extract_one("hf", {"weights": str(folder)}, video)
-    features = np.concatenate([block for block, _ in extraction])
+    features = np.concatenate([block.features for block in extraction])
     tool = make_extractor("hf", {"weights": str(folder)})
     assert features.shape == (2, 1, tool.dim)
     assert tool.dim == (8 if name == "clip" else 16)

@@ -20,8 +20,8 @@ LOSSLESS = {"codec": "ffv1", "pix_fmt": "gray"}
 def extract(path, **settings):
     extraction = make_extractor("motion", settings).extract(path)
     blocks = list(extraction)
-    assert all(valid is None for _, valid in blocks)
-    return np.concatenate([features for features, _ in blocks]), extraction.ending
+    assert all(block.valid is None for block in blocks)
+    return np.concatenate([block.features for block in blocks]), extraction.ending
 
 
 def still_columns(features):

@@ -16,7 +16,9 @@ def test_motion_features_are_equal_to_the_last_bit(tmp_path: Path) -> None:
 
     def features() -> bytes:
         settings = {"rows": 3, "cols": 4, "side": 256}
-        return np.concatenate([x for x, _ in extract_one("motion", settings, tmp_path / "clip.mp4")]).tobytes()
+        return np.concatenate(
+            [block.features for block in extract_one("motion", settings, tmp_path / "clip.mp4")]
+        ).tobytes()
 
     first = features()
     held = []

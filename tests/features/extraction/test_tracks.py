@@ -15,6 +15,7 @@ from clap_vad.features.extractors import tracks as tracks_module
 from clap_vad.features.measures.persons import PERSON_FEATURES, SPANS, TrackSlots
 from clap_vad.features.measures.track_files import read_tracks
 from clap_vad.features.measures.tracks import QUANTITIES, SEGMENT_FEATURES, grouped_statistics
+from clap_vad.features.segments import SegmentFeatures
 
 SHANGHAITECH = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "shanghaitech_tracks"
 HEADER = "Frame_Number Person_ID State BB_tl_0 BB_tl_1 BB_br_0 BB_br_1 abnormal_ped abnormal_gt"
@@ -23,12 +24,8 @@ HEADER = "Frame_Number Person_ID State BB_tl_0 BB_tl_1 BB_br_0 BB_br_1 abnormal_
 def extract(path, **settings):
     extraction = make_extractor("tracks", settings).extract(path)
     blocks = list(extraction)
-    masks = [valid for _, valid in blocks if valid is not None]
-    return (
-        np.concatenate([features for features, _ in blocks]),
-        np.concatenate(masks) if masks else None,
-        extraction.ending,
-    )
+    whole = SegmentFeatures.joined(blocks)
+    return whole.features, whole.valid, extraction.ending
 
 
 def random_rows(seed: int = 0, persons: int = 6, frames: int = 70) -> list[tuple[int, ...]]:

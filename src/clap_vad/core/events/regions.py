@@ -13,22 +13,30 @@ _STANDS_OUT = 0.5
 _NEAR = 1e-9
 
 
-def peak_region(shown: np.ndarray, places: np.ndarray) -> Region:
-    """The box round the place that is shown most and those that touch it and stand out as well.
+def peak_region(contributions: np.ndarray, places: np.ndarray, valid: np.ndarray | None = None) -> Region | None:
+    """The box round the place that contributes most and those that touch it and stand out as well.
 
-    A place stands out where it lies nearer to the highest value than to the median.
+    A place stands out where it lies nearer to the highest value than to the median of those present.
 
     Args:
-        shown: (C,) how much each place has to do with a score.
+        contributions: (C,) how much each place has to do with a score.
         places: (C, 4) their boxes.
+        valid: (C,) bool, the places that are present; None where all are.
+
+    Returns:
+        Left, top, right, bottom; None where no place is present.
 
     >>> grid = np.array([[0, 0, 0.5, 1], [0.5, 0, 1, 1]])
     >>> peak_region(np.array([0.1, 0.9]), grid)
     (0.5, 0.0, 1.0, 1.0)
     """
-    middle, peak = float(np.median(shown)), int(np.argmax(shown))
-    standing = shown >= middle + _STANDS_OUT * (float(shown[peak]) - middle)
-    joined, new = np.zeros(len(shown), bool), [peak]
+    if valid is not None:
+        contributions, places = contributions[valid], places[valid]
+    if not len(contributions):
+        return None
+    middle, peak = float(np.median(contributions)), int(np.argmax(contributions))
+    standing = contributions >= middle + _STANDS_OUT * (float(contributions[peak]) - middle)
+    joined, new = np.zeros(len(contributions), bool), [peak]
     while new:
         joined[new] = True
         box = places[joined][:, None]

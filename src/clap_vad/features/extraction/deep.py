@@ -20,7 +20,8 @@ import numpy as np
 
 from ...errors import ClapError
 from ...persistence import file_sha256
-from .extractor import Block, Ending, machine_setting, setting
+from ..segments import SegmentFeatures
+from .extractor import Ending, machine_setting, setting
 from .video_extractor import VideoExtractor
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class DeepExtractor(VideoExtractor):
     def maker(self, fps: float) -> _Maker:
         return _Maker(self)
 
-    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+    def blocks(self, path: Path) -> Generator[SegmentFeatures, None, Ending]:
         try:
             return (yield from super().blocks(path))
         except _UnusableError as error:
@@ -130,14 +131,14 @@ class _Maker:
             self._pictures.append(self._extractor.prepare(picture))
         self._taken += 1
 
-    def finish(self) -> np.ndarray:
+    def finish(self) -> SegmentFeatures:
         tool = self._extractor
         features = tool.pool(tool.features(tool.views(self._pictures)))
         if not np.isfinite(features).all():
             remedy = "check the weights" + (" or use --precision float32" if tool.precision == "mixed" else "")
             raise _UnusableError(f"segment {self._segment}: the network gives a feature that is not finite; {remedy}")
         self._pictures, self._taken, self._segment = [], 0, self._segment + 1
-        return features
+        return SegmentFeatures(features[None])
 
 
 @contextlib.contextmanager

@@ -70,8 +70,8 @@ class ExtractionReport:
 def extract_one(extractor: str, settings: Mapping[str, Any], path: Path) -> Extraction:
     """The features of a single file as a stream, by the extractor that a model or store names.
 
-    Iterate over the result for blocks (features (n, C, D) float32, valid (n, C) bool or None); ``.ending`` holds
-    frames, fps and remarks afterwards. Memory is bounded whatever the length of the video.
+    Iterate over the result for blocks, :class:`~clap_vad.features.segments.SegmentFeatures`; ``.ending`` holds frames,
+    fps and remarks afterwards. Memory is bounded whatever the length of the video.
 
     Raises:
         ClapError: the extractor or a setting is unknown, or (while iterating) the file cannot be used.
@@ -80,7 +80,7 @@ def extract_one(extractor: str, settings: Mapping[str, Any], path: Path) -> Extr
     >>> file = Path(tempfile.mkdtemp()) / "gate.txt"
     >>> _ = file.write_text("frame id state x1 y1 x2 y2\\n0 1 2 10 10 20 40\\n17 1 2 12 10 22 40\\n")
     >>> extraction = extract_one("tracks", {"form": "segment"}, file)
-    >>> [features.shape for features, valid in extraction], extraction.ending.frames
+    >>> [block.features.shape for block in extraction], extraction.ending.frames
     ([(2, 1, 34)], 18)
     """
     return make_extractor(extractor, settings).extract(path)
@@ -151,6 +151,7 @@ def _writer(out: Path, name: str, tool: Extractor, dtype: str) -> StoreWriter:
         dtype=dtype,
         segment_frames=tool.segment_frames,
         with_valid=tool.with_valid,
+        with_regions=tool.with_regions,
         normalise=tool.normalise,
         weights_sha256=tool.weights_sha256,
     )

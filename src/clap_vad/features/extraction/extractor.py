@@ -23,10 +23,10 @@ from ...video.access import unreadable
 from ...video.sorting import LeftOut, Sorted
 from ..naming import video_name
 from ..roles import Roles
+from ..segments import SegmentFeatures
 
 __all__ = [
     "EXTRACTORS",
-    "Block",
     "Ending",
     "Extraction",
     "Extractor",
@@ -38,9 +38,6 @@ __all__ = [
     "setting",
     "settings_of",
 ]
-
-Block = tuple[np.ndarray, np.ndarray | None]
-"""Consecutive segments: features (n, C, D) float32 and the crops that are present (n, C) bool, None where all are."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +65,18 @@ class Extraction:
     """Blocks of one file, to be iterated once; :attr:`ending` is known afterwards.
 
     >>> def blocks():
-    ...     yield np.zeros((2, 1, 3), np.float32), None
+    ...     yield SegmentFeatures(np.zeros((2, 1, 3), np.float32))
     ...     return Ending(frames=20, fps=25.0)
     >>> extraction = Extraction(blocks())
-    >>> [features.shape for features, valid in extraction], extraction.ending.frames
+    >>> [block.features.shape for block in extraction], extraction.ending.frames
     ([(2, 1, 3)], 20)
     """
 
-    def __init__(self, blocks: Generator[Block, None, Ending]) -> None:
+    def __init__(self, blocks: Generator[SegmentFeatures, None, Ending]) -> None:
         self._blocks = blocks
         self._ending: Ending | None = None
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[SegmentFeatures]:
         self._ending = yield from self._blocks
 
     @property
@@ -130,8 +127,16 @@ class Extractor(ABC):
 
     @property
     def places(self) -> np.ndarray | None:
-        """(C, 4) left, top, right, bottom of each crop, 0..1 of the picture; None where crops are no fixed places."""
+        """(C, 4) left, top, right, bottom of each region, 0..1 of the picture, where these are the same in all videos.
+
+        None where they are not: then its blocks say where each region is, or nobody knows.
+        """
         return None
+
+    @property
+    def with_regions(self) -> bool:
+        """Whether its blocks say where each region is, segment by segment, as for objects that move."""
+        return False
 
     @property
     def roles(self) -> Roles:
@@ -173,7 +178,7 @@ class Extractor(ABC):
         return video_name(path.name)
 
     @abstractmethod
-    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+    def blocks(self, path: Path) -> Generator[SegmentFeatures, None, Ending]:
         """Yield the features of the file in blocks of bounded size and return its :class:`Ending`.
 
         Raises:
@@ -181,8 +186,23 @@ class Extractor(ABC):
         """
 
     def extract(self, path: Path) -> Extraction:
-        """The features of one file as a stream."""
-        return Extraction(self.blocks(path))
+        """The features of one file as a stream; where its regions are fixed places, every block says so."""
+        return Extraction(self._placed(path))
+
+    def _placed(self, path: Path) -> Generator[SegmentFeatures, None, Ending]:
+        blocks = self.blocks(path)
+        while True:
+            try:
+                block = next(blocks)
+            except StopIteration as stopped:
+                return stopped.value
+            yield self.placed(SegmentFeatures.of(block))
+
+    def placed(self, block: SegmentFeatures) -> SegmentFeatures:
+        """A block with its regions, where these are fixed places; no memory is taken for them."""
+        if self.places is None or block.regions is not None:
+            return block
+        return block._replace(regions=np.broadcast_to(self.places, (len(block.features), *self.places.shape)))
 
     def settings(self) -> dict[str, Any]:
         """The fields by name, fit for JSON, but for those that are about this machine: what the features are."""

@@ -1,11 +1,12 @@
 """Part files: the features of one finished video, waiting beside the store for their turn to be appended.
 
-Workers finish videos in any order while the store holds them sorted. A part is two plain files of rows and a
+Workers finish videos in any order while the store holds them sorted. A part is three plain files of rows and a
 ``.json`` that is written last, so a part with its ``.json`` is whole and survives a kill.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from ...persistence import read_json, write_json
-from .extractor import Block, Ending, Extraction, Extractor
+from ..segments import SegmentFeatures
+from ..store.reader import REGIONS
+from .extractor import Ending, Extractor
 
 __all__ = ["Part", "PartsFolder", "write_part"]
 
 _READ_BYTES = 8 << 20
+_SUFFIXES = (".features", ".valid", ".regions")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class PartsFolder:
     def __init__(self, store: Path, name: str, extractor: Extractor) -> None:
         self.path = store.with_name(f".{store.name}.parts")
         self._shape = (extractor.crops, extractor.dim)
-        self._with_valid = extractor.with_valid
+        self._with_valid, self._with_regions = extractor.with_valid, extractor.with_regions
         marker = self.path / "settings.json"
         description: dict[str, Any] = {
             "extractor": name,
@@ -76,7 +80,7 @@ class PartsFolder:
         there = features.exists() and features.stat().st_size == part.segments * crops * dim * 4
         return part if content["source"] == _fingerprint(source) and (there or not rows) else None
 
-    def blocks(self, video: str, part: Part) -> Iterator[Block]:
+    def blocks(self, video: str, part: Part) -> Iterator[SegmentFeatures]:
         """The rows of a part in bounded blocks."""
         stem, (crops, dim) = self.stem(video), self._shape
         step = max(1, _READ_BYTES // (4 * crops * dim))
@@ -87,11 +91,15 @@ class PartsFolder:
             valid = None
             if self._with_valid:
                 valid = np.fromfile(stem.with_suffix(".valid"), np.bool_, n * crops, offset=skipped).reshape(n, crops)
-            yield features.reshape(n, crops, dim), valid
+            regions = None
+            if self._with_regions:
+                file, size = stem.with_suffix(".regions"), REGIONS.itemsize * 4
+                regions = np.fromfile(file, REGIONS, n * crops * 4, offset=skipped * size).reshape(n, crops, 4)
+            yield SegmentFeatures(features.reshape(n, crops, dim), valid, regions)
 
     def drop_rows(self, video: str) -> None:
         """Free the rows of a part that is in the store now; its ending stays for the report."""
-        for suffix in (".features", ".valid"):
+        for suffix in _SUFFIXES:
             self.stem(video).with_suffix(suffix).unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -99,18 +107,21 @@ class PartsFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def write_part(stem: Path, source: Path, extraction: Extraction) -> Iterator[int]:
-    """Write an extraction to part files block by block, yielding the number of segments so far."""
+def write_part(stem: Path, source: Path, extractor: Extractor) -> Iterator[int]:
+    """Extract a file into part files block by block, yielding the number of segments so far."""
+    extraction, with_regions = extractor.extract(source), extractor.with_regions
     segments = 0
     fingerprint = _fingerprint(source)
-    with stem.with_suffix(".features").open("wb") as features_file, stem.with_suffix(".valid").open("wb") as valid_file:
-        for features, valid in extraction:
-            features_file.write(np.ascontiguousarray(features, "<f4").data)
-            if valid is not None:
-                valid_file.write(np.ascontiguousarray(valid, np.bool_).data)
-            segments += len(features)
+    with contextlib.ExitStack() as stack:
+        kinds: tuple[Any, ...] = ("<f4", np.bool_, REGIONS)
+        files = [stack.enter_context(stem.with_suffix(suffix).open("wb")) for suffix in _SUFFIXES]
+        for block in extraction:
+            for file, rows, dtype in zip(files, block, kinds, strict=True):
+                if rows is not None and (file is not files[2] or with_regions):
+                    file.write(np.ascontiguousarray(rows, dtype).data)
+            segments += len(block.features)
             yield segments
-        for file in (features_file, valid_file):
+        for file in files:
             file.flush()
             os.fsync(file.fileno())
     ending = asdict(replace(extraction.ending, times=None))

@@ -25,7 +25,8 @@ from ...video.reader import VideoReader
 from ...video.sorting import Sorted
 from ...video.times import check_rate
 from ...video.tracks import check_track
-from .extractor import Block, Ending, Extractor, machine_setting, setting
+from ..segments import SegmentFeatures
+from .extractor import Ending, Extractor, machine_setting, setting
 
 __all__ = ["SegmentMaker", "VideoExtractor", "check_stride"]
 
@@ -39,8 +40,8 @@ class SegmentMaker(Protocol):
     def add(self, picture: np.ndarray) -> None:
         """Take in the next picture, (H, W) or, in colour, (H, W, 3) uint8, all of a video of one size."""
 
-    def finish(self) -> np.ndarray:
-        """Features (C, D) float32 of what was taken in since the last call: 1 to ``segment_frames`` pictures."""
+    def finish(self) -> SegmentFeatures:
+        """The segment (n = 1) of what was taken in since the last call: 1 to ``segment_frames`` pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +88,12 @@ class VideoExtractor(Extractor):
             del found["rate"]
         return found
 
-    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+    def blocks(self, path: Path) -> Generator[SegmentFeatures, None, Ending]:
         choice: dict[str, Any] = {"rate": self.rate, "fps": self.fps, "track": self.track}
         reader = VideoReader(path, side=self.picture_side, colour=self.colour, **choice)
         maker = self.maker(reader.fps)
         times = TimesBuilder(reader.fps, self.segment_frames)
-        rows: list[np.ndarray] = []
+        rows: list[SegmentFeatures] = []
         frames = 0
         with closing(ahead(_timed(reader), self.lead)) as pictures:
             for seconds, picture in pictures:
@@ -100,13 +101,13 @@ class VideoExtractor(Extractor):
                     if frames:
                         rows.append(maker.finish())
                     if len(rows) == _BLOCK_SEGMENTS:
-                        yield np.stack(rows), None
+                        yield SegmentFeatures.joined(rows)
                         rows = []
                 times.add(seconds)
                 maker.add(picture)
                 frames += 1
         rows.append(maker.finish())
-        yield np.stack(rows), None
+        yield SegmentFeatures.joined(rows)
         shown = times.times() if reader.stated else None
         told = (*reader.notes, reader.repairs.told(), _uneven_note(shown) if self.rate is None else None)
         notes = tuple(note for note in told if note)

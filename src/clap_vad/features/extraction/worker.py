@@ -23,7 +23,7 @@ def _extract(task: Task) -> Iterator[Message]:
     segments = 0
     try:
         extractor = make_extractor(task["extractor"], task["settings"])
-        for segments in write_part(Path(task["stem"]), source, extractor.extract(source)):
+        for segments in write_part(Path(task["stem"]), source, extractor):
             yield {PROGRESS: segments}
         yield {"done": segments}
     except ClapError as error:

@@ -17,6 +17,7 @@ from ..extraction.extractor import EXTRACTORS, setting
 from ..extraction.video_extractor import VideoExtractor, check_stride
 from ..measures.flow import CELL_SAMPLES, FEATURE_NAMES, segment_statistics
 from ..roles import Roles
+from ..segments import SegmentFeatures
 
 __all__ = ["Motion"]
 
@@ -108,8 +109,8 @@ class _Segment:
             self._velocity_before = now
         self._before = picture
 
-    def finish(self) -> np.ndarray:
-        """Statistics (cells, D) of what was taken in since the last call."""
+    def finish(self) -> SegmentFeatures:
+        """Statistics (1, cells, D) of what was taken in since the last call."""
         width, height = self._samples
         velocity, change, difference, gradient = (
             np.stack(entries) if entries else np.zeros((0, height, width, *tail), np.float32)
@@ -117,7 +118,7 @@ class _Segment:
         )
         for entries in self._collected:
             entries.clear()
-        return segment_statistics(velocity, change, difference, gradient, *self._grid)
+        return SegmentFeatures(segment_statistics(velocity, change, difference, gradient, *self._grid)[None])
 
     def _shrink(self, values: np.ndarray) -> np.ndarray:
         import cv2

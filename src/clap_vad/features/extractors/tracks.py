@@ -11,11 +11,12 @@ from typing import Literal
 import numpy as np
 
 from ...errors import ClapError
-from ..extraction.extractor import EXTRACTORS, Block, Ending, Extractor, setting
+from ..extraction.extractor import EXTRACTORS, Ending, Extractor, setting
 from ..measures.persons import PERSON_FEATURES, POSITION, TrackSlots, look_back, person_quantities, person_statistics
 from ..measures.track_files import read_tracks
 from ..measures.tracks import SEGMENT_FEATURES, box_quantities, segment_statistics
 from ..roles import Roles
+from ..segments import SegmentFeatures
 
 __all__ = ["Tracks"]
 
@@ -61,6 +62,10 @@ class Tracks(Extractor):
         return self.form == "person"
 
     @property
+    def with_regions(self) -> bool:
+        return self.form == "person"
+
+    @property
     def roles(self) -> Roles:
         """Places in the picture are one camera's own; persons keep their places among the crops."""
         if self.form == "person":
@@ -82,7 +87,7 @@ class Tracks(Extractor):
             return super().video_name(path.resolve().parent.parent)
         return super().video_name(path)
 
-    def blocks(self, path: Path) -> Generator[Block, None, Ending]:
+    def blocks(self, path: Path) -> Generator[SegmentFeatures, None, Ending]:
         tracks = read_tracks(path)
         size = (self.width or tracks.size[0], self.height or tracks.size[1])
         fps = self.fps or tracks.fps
@@ -101,13 +106,15 @@ class Tracks(Extractor):
                 quantities = box_quantities(frame, person, box, fps=fps, size=size, lag=self.lag)[now]
                 ends = np.minimum(np.arange(start + 1, stop + 1) * self.segment_frames, tracks.frames)
                 lengths = ends - np.arange(start, stop) * self.segment_frames
-                yield segment_statistics(quantities, segment, frame[now], lengths)[:, None, :], None
+                yield SegmentFeatures(segment_statistics(quantities, segment, frame[now], lengths)[:, None, :])
             else:
                 quantities = person_quantities(frame, person, box, fps=fps, size=size)[now]
-                features, valid, dropped = person_statistics(
-                    quantities, segment, person[now], stop - start, slots, self.persons
+                placed = np.column_stack([quantities, np.clip(box[now] / np.tile(size, 2), 0, 1)])
+                means, valid, dropped = person_statistics(
+                    placed, segment, person[now], stop - start, slots, self.persons
                 )
                 left_out += dropped
-                yield features, valid
+                features, regions = np.split(means, [self.dim], axis=2)
+                yield SegmentFeatures(features, valid, regions)
         notes = (f"{left_out} persons beyond {self.persons} in a segment were left out",) if left_out else ()
         return Ending(tracks.frames, fps, notes=notes)

@@ -156,17 +156,17 @@ def person_statistics(
     places those with the most boxes in the segment stay (the smaller id where equal).
 
     Args:
-        quantities: (n, 10) of :func:`person_quantities`.
+        quantities: (n, 10) of :func:`person_quantities`, with any more columns whose means are wanted.
         segment, person: (n,) of each box.
         segments: T.
         slots: who sat where in the segment before; told who sits where in the last of these.
         crops: C, the number of places.
 
     Returns:
-        features (T, C, 10) float32 with columns as in :data:`PERSON_FEATURES`, valid (T, C) bool, and how many persons
+        means (T, C, columns) float32, valid (T, C) bool, and how many persons
         of a segment found no place, summed over the segments.
     """
-    features = np.zeros((segments, crops, len(PERSON_FEATURES)), np.float32)
+    features = np.zeros((segments, crops, quantities.shape[1]), np.float32)
     valid = np.zeros((segments, crops), np.bool_)
     known = ~np.isnan(quantities[:, 0])
     q, boxes = quantities[known], np.stack([segment[known], person[known]])

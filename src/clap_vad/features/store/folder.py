@@ -97,14 +97,14 @@ def seal_folder(
     """Write ``store.json``, which makes the folder a finished store, and take ``writing.json`` away.
 
     Args:
-        path: folder that holds features.npy, index.csv and perhaps valid.npy in their final form.
+        path: folder that holds features.npy, index.csv and perhaps valid.npy and regions.npy in their final form.
         description: as given to :func:`claim_folder`.
         segments, videos: N and the number of videos.
         sha256: checksums already known, file name -> hexadecimal; the others are computed here.
     """
     known = sha256 or {}
-    names = [name for name in ("features.npy", "index.csv", "valid.npy") if (path / name).exists()]
+    names = [name for name in ("features.npy", "index.csv", "valid.npy", "regions.npy") if (path / name).exists()]
     files = {name: known.get(name) or file_sha256(path / name) for name in names}
-    content = {key: value for key, value in description.items() if key != "with_valid"}
+    content = {key: value for key, value in description.items() if key not in ("with_valid", "with_regions")}
     write_json(path / "store.json", {**content, "segments": segments, "videos": videos, "files": files})
     (path / "writing.json").unlink(missing_ok=True)

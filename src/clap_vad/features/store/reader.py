@@ -1,8 +1,9 @@
 """The feature store: segment features of many videos in one memory-mapped file.
 
 A folder with ``features.npy`` (N, C, D) float16 or float32, ``index.csv`` (``video,start,stop,frames,fps``: a
-video owns rows [start, stop)), optional ``valid.npy`` (N, C) bool where crops may be absent, and ``store.json``,
-which the writer puts there last: a folder without it is not a store but an unfinished one, and is refused.
+video owns rows [start, stop)), optional ``valid.npy`` (N, C) bool where regions may be absent, optional ``regions.npy``
+(N, C, 4) float16 where they move (left, top, right, bottom, 0..1 of the picture), and ``store.json``, which the writer
+puts there last: a folder without it is not a store but an unfinished one, and is refused.
 """
 
 from __future__ import annotations
@@ -20,11 +21,22 @@ from ...persistence import read_json
 from ...tables.delimited import Row, parse_number, read_table
 from .npyfile import map_npy
 
-__all__ = ["INDEX_HEADER", "MOST_FRAMES", "NORMALISE", "SCHEMA_VERSION", "FeatureStore", "VideoIndex", "place_of_row"]
+__all__ = [
+    "INDEX_HEADER",
+    "MOST_FRAMES",
+    "NORMALISE",
+    "REGIONS",
+    "SCHEMA_VERSION",
+    "FeatureStore",
+    "VideoIndex",
+    "place_of_row",
+]
 
 SCHEMA_VERSION = 1
 NORMALISE = ("none", "federated")
 INDEX_HEADER = ["video", "start", "stop", "frames", "fps"]
+REGIONS = np.dtype("<f2")
+"""Of ``regions.npy``: a thousandth of the picture is more than an outline shows."""
 MOST_FRAMES = 100_000_000
 """Frames of one video: six weeks at 25 a second. A file that announces more is damaged, or made to fill the memory."""
 
@@ -68,7 +80,9 @@ class FeatureStore:
     Attributes:
         path: the folder.
         features: read-only memory map, shape (N, C, D), float16 or float32.
-        valid: read-only memory map (N, C) bool, or None where every crop is always present.
+        valid: read-only memory map (N, C) bool, or None where every region is always present.
+        regions: read-only memory map (N, C, 4) float16, where each region is; None where they are fixed places, which
+            the extractor knows, or of no place.
         index: the videos in row order of ``index.csv``.
         info: contents of ``store.json``.
         looked_through: videos whose values this process has found usable, see
@@ -88,6 +102,14 @@ class FeatureStore:
                 raise ClapError(
                     f"{path / 'valid.npy'}: {self.valid.dtype} {self.valid.shape} does not fit features "
                     f"{self.features.shape}; bool (N, C) is needed"
+                )
+        self.regions: np.ndarray | None = None
+        if (path / "regions.npy").exists():
+            self.regions = _map(path / "regions.npy", 3)
+            if self.regions.shape != (*self.features.shape[:2], 4) or self.regions.dtype != REGIONS:
+                raise ClapError(
+                    f"{path / 'regions.npy'}: {self.regions.dtype} {self.regions.shape} does not fit features "
+                    f"{self.features.shape}; float16 (N, C, 4) is needed; extract them again"
                 )
         self.index = tuple(_read_index(path / "index.csv", len(self.features)))
         self.looked_through: set[str] = set()

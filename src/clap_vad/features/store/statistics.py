@@ -112,7 +112,7 @@ def _unusable(store: FeatureStore, row: int) -> str:
 
 
 def _files(store: FeatureStore) -> list[str]:
-    return [name for name in ("features.npy", "valid.npy", "index.csv") if (store.path / name).exists()]
+    return [name for name in ("features.npy", "valid.npy", "regions.npy", "index.csv") if (store.path / name).exists()]
 
 
 def _checks(store: FeatureStore, verify: bool) -> dict[str, str | None]:

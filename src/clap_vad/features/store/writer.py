@@ -1,9 +1,10 @@
 """Writing a feature store video by video, so that a kill at any moment loses at most the video being written.
 
 While it grows the folder holds ``writing.json`` (what is being written), ``features.npy.partial`` (and
-``valid.npy.partial``), whose header has room for any number of rows, and ``index.csv.partial``: the journal. A video
-counts once its line stands in the journal, and the line is written after the rows are on disk. Opening the folder
-again cuts off everything behind the last whole line. ``store.json`` comes last.
+``valid.npy.partial``, ``regions.npy.partial``), whose header has room for any number of rows, and
+``index.csv.partial``: the journal. A video counts once its line stands in the journal, and the line is written after
+the rows are on disk. Opening the folder again cuts off everything behind the last whole line. ``store.json`` comes
+last.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ import numpy as np
 from ...core.pseudo_labels.magnitude import LARGEST, unusable_segment
 from ...errors import ClapError, unprintable
 from ...persistence import fsync_folder
+from ..segments import SegmentFeatures
 from .folder import check_dtype, claim_folder, describe_store, seal_folder
 from .journal import JOURNAL_HEADER, journal_line, parse_journal
 from .npyfile import HEADER_BYTES, GrowingFile, npy_header
-from .reader import FeatureStore, VideoIndex
+from .reader import REGIONS, FeatureStore, VideoIndex
 
-__all__ = ["Block", "StoreWriter"]
-
-Block = np.ndarray | tuple[np.ndarray, np.ndarray | None]
+__all__ = ["StoreWriter"]
 
 _CHUNK_BYTES = 8 << 20  # what a block is checked and converted in, whatever its own size
 
@@ -42,7 +42,8 @@ class StoreWriter:
         dim: D.
         dtype: ``float32`` or ``float16``.
         segment_frames: frames per segment.
-        with_valid: whether blocks come with a mask of the crops that are present.
+        with_valid: whether blocks come with a mask of the regions that are present.
+        with_regions: whether to keep where each region is.
         normalise: ``federated`` where features need standardising before use, ``none`` where they do not.
         weights_sha256: checksum of the extractor's weights, None where it has none.
         origin: where the input came from, for the record.
@@ -70,6 +71,7 @@ class StoreWriter:
         dtype: str = "float32",
         segment_frames: int = 16,
         with_valid: bool = False,
+        with_regions: bool = False,
         normalise: str = "federated",
         weights_sha256: str | None = None,
         origin: dict[str, Any] | None = None,
@@ -88,12 +90,14 @@ class StoreWriter:
             dtype=dtype,
             origin=origin,
         ) | {"with_valid": with_valid}
+        if with_regions:  # only then, so that stores begun by releases that knew none are resumed
+            self._description["with_regions"] = True
         claim_folder(path, self._description)
         self._rows = 0
         self._videos: set[str] = set()
         self._files: dict[str, GrowingFile] = {}
         try:
-            for name in ["index.csv", "features.npy"] + ["valid.npy"] * with_valid:
+            for name in ["index.csv", "features.npy"] + ["valid.npy"] * with_valid + ["regions.npy"] * with_regions:
                 self._files[name] = GrowingFile(self._partial(name))
             self._recover()
         except BaseException:
@@ -105,7 +109,7 @@ class StoreWriter:
     def append(
         self,
         video: str,
-        blocks: Iterable[Block],
+        blocks: Iterable[Any],
         frames: int | Callable[[], int],
         fps: float | Callable[[], float | None] | None,
     ) -> None:
@@ -113,7 +117,8 @@ class StoreWriter:
 
         Args:
             video: unique name.
-            blocks: consecutive segments, each block (n, C, D), or a pair of that and the mask (n, C) of present crops.
+            blocks: consecutive segments: :class:`~clap_vad.features.segments.SegmentFeatures`, or (n, C, D) alone, or a
+                pair of that and the mask (n, C) of the regions that are present.
             frames: number of frames, or a function asked once the blocks are consumed.
             fps: frames per second, None where unknown, or a function as above.
 
@@ -127,7 +132,7 @@ class StoreWriter:
         try:
             rows = 0
             for block in blocks:
-                rows += self._write_block(video, rows, block)
+                rows += self._write_block(video, rows, SegmentFeatures.of(block))
             if rows == 0:
                 raise ClapError(f"{self.path}: video '{video}': has no segments; leave it out")
             entry = self._entry(video, rows, frames() if callable(frames) else frames, fps() if callable(fps) else fps)
@@ -174,13 +179,17 @@ class StoreWriter:
         return self.path / f"{name}.partial"
 
     def _header(self, name: str, rows: int) -> bytes:
-        if name == "valid.npy":
-            return npy_header(np.dtype(bool), (rows, self._shape[0]))
-        return npy_header(self._dtype, (rows, *self._shape))
+        return npy_header(self._kind(name)[0], (rows, *self._kind(name)[1]))
 
     def _row_bytes(self, name: str) -> int:
-        crops, dim = self._shape
-        return crops if name == "valid.npy" else crops * dim * self._dtype.itemsize
+        dtype, shape = self._kind(name)
+        return dtype.itemsize * math.prod(shape)
+
+    def _kind(self, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+        """Type and shape of a row of one of the files."""
+        crops, _ = self._shape
+        kinds = {"valid.npy": (np.dtype(bool), (crops,)), "regions.npy": (REGIONS, (crops, 4))}
+        return kinds.get(name, (self._dtype, self._shape))
 
     def _recover(self) -> None:
         """Bring the files of a writer that was killed back to the last committed video."""
@@ -206,8 +215,8 @@ class StoreWriter:
                 file.overwrite(self._header(name, 0))
                 file.truncate(HEADER_BYTES + self._rows * self._row_bytes(name))
 
-    def _write_block(self, video: str, done: int, block: Block) -> int:
-        features, valid = block if isinstance(block, tuple) else (block, None)
+    def _write_block(self, video: str, done: int, block: SegmentFeatures) -> int:
+        features, valid, regions = block
         where = f"{self.path}: video '{video}'"
         features = np.asarray(features)
         if features.ndim != 3 or features.shape[1:] != self._shape or features.dtype.kind not in "fiu":
@@ -236,6 +245,8 @@ class StoreWriter:
             if valid.shape != features.shape[:2] or valid.dtype != np.bool_:
                 raise ClapError(f"{where}: mask is {valid.dtype} {valid.shape}; bool {features.shape[:2]} is needed")
             mask.write(valid.tobytes())
+        if "regions.npy" in self._files:
+            self._files["regions.npy"].write(_stored_regions(where, done, features.shape[:2], valid, regions).tobytes())
         return len(features)
 
     def _check_name(self, video: str) -> None:
@@ -252,3 +263,22 @@ class StoreWriter:
     def _close(self) -> None:
         for file in self._files.values():
             file.close()
+
+
+def _stored_regions(
+    where: str, done: int, shape: tuple[int, ...], valid: np.ndarray | None, regions: np.ndarray | None
+) -> np.ndarray:
+    """Regions (n, C, 4) as they are stored, absent ones 0; raises :class:`ClapError` for boxes that are none."""
+    if regions is None or np.shape(regions) != (*shape, 4):
+        found = "no regions" if regions is None else f"regions {np.shape(regions)}"
+        raise ClapError(f"{where}: {found}; {(*shape, 4)} are needed with each block")
+    here = np.ones(shape, bool) if valid is None else valid
+    stored = np.where(here[..., None], regions, 0).astype(REGIONS)
+    right = (stored >= 0).all(axis=-1) & (stored <= 1).all(axis=-1) & (stored[..., :2] <= stored[..., 2:]).all(axis=-1)
+    if not right.all():
+        t, c = (int(i) for i in np.argwhere(~right)[0])
+        raise ClapError(
+            f"{where}: segment {done + t}, region {c}: {stored[t, c].tolist()} is no box of left, top, right, bottom "
+            "within 0..1; mend its extractor"
+        )
+    return stored
