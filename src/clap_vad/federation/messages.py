@@ -2,7 +2,7 @@
 
 Whatever leaves a site is checked against its schema at the site, and again where it arrives. A schema fixes every
 shape, so no message can hold an array whose length grows with the number of segments or videos. The schemas lie in
-``schemas/``, a family per file; here is where they are found and held against messages.
+``schemas/``, a method per file; here is where they are found and held against messages.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import numpy as np
 
 from ..errors import ClapError
 from .schema import LARGEST, Field, Message, Schema, encoded_name, encoded_schema, has_twin
-from .schemas import comet, general, histograms, private, secure, statistics, updates
+from .schemas import clap, comet, gcl, shared
 from .schemas.comet import RETIRED
-from .schemas.general import ACKNOWLEDGEMENT, DESCRIPTION_BYTES
+from .schemas.shared import ACKNOWLEDGEMENT, DESCRIPTION_BYTES
 
 __all__ = [
     "ACKNOWLEDGEMENT",
@@ -31,10 +31,10 @@ __all__ = [
     "schemas",
 ]
 
-_FAMILIES = (general, statistics, comet, updates, histograms, private, secure)
-"""A new file of ``schemas/`` is added here, and nowhere else."""
+_FILES = (shared, clap, gcl, comet)
+"""A new file of ``schemas/`` is added here, and nowhere else. C2FPL sends what all methods share."""
 
-_PLAIN = [declared for family in _FAMILIES for declared in family.SCHEMAS]
+_PLAIN = [declared for file in _FILES for declared in file.SCHEMAS]
 _SCHEMAS = {declared.name: declared for declared in (*_PLAIN, *(encoded_schema(s) for s in _PLAIN if has_twin(s)))}
 
 

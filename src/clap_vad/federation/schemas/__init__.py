@@ -1,1 +1,4 @@
-"""The closed list of what may leave a site, a family of schemas per file; ``messages.py`` finds them here."""
+"""The closed list of what may leave a site: a file per method, and one for what all methods share.
+
+``messages.py`` collects them; ``tests/federation/schemas.txt`` pins the whole list.
+"""

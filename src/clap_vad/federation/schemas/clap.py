@@ -1,27 +1,26 @@
-"""Sums over a site's segments and videos: normalisation, CLAP's common density and its federated segregation."""
+"""CLAP: its common density and federated segregation; and all that leaves a site under differential privacy."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from ...core.pseudo_labels.federated_mixture import STARTS
-from ...core.statistics.possible import counted, moments, outer_products
+from ...core.pseudo_labels.private_statistics import SCORE_BINS
+from ...core.statistics.possible import counted, outer_products
+from ...detector.network import LAYERS, last_layers, weight_shapes
 from ..schema import Field, Message, Schema, Size
+from .shared import COUNT, moments_possible, root_mean_square, weight_fields
 
-__all__ = ["COUNT", "SCHEMAS"]
-
-COUNT = Field((), "int64", low=0)
+__all__ = ["SCHEMAS"]
 
 _STANDARDISED = 2.0**24
 """Of sums over videos, numbers of order 1 each; a nearly empty component needs the finer fixed point."""
 
-
-def _moments(message: Message, error: float) -> str | None:
-    return moments(float(message["count"]), np.asarray(message["sum"]), np.asarray(message["sumsq"]), error)
-
-
-def _root_mean_square(message: Message) -> np.ndarray:
-    return np.sqrt(np.asarray(message["sumsq"], np.float64) / max(float(message["count"]), 1.0))
+_NOISED = 2.0**24
+"""Of sums over videos of numbers of at most 1, with their noise."""
+_NOISED_GRADIENT = 2.0**10
 
 
 def _size_of_gaussian(message: Message) -> np.ndarray:
@@ -64,16 +63,31 @@ def _mixture(message: Message, error: float) -> str | None:
     return outer_products(responsibility, np.asarray(message["sum"]), np.asarray(message["outer"]), error, centred=True)
 
 
-SCHEMAS = (
-    Schema(
-        "feature_moments",
-        {"count": COUNT, "sum": Field(("D",)), "sumsq": Field(("D",), low=0)},
+def _statistics(name: str, sizes: Mapping[str, tuple[int | str, ...]], purpose: str) -> Schema:
+    fields = {key: Field(shape, low=-_NOISED, high=_NOISED, bound=_NOISED) for key, shape in sizes.items()}
+    return Schema(name, fields, True, "differential privacy, " + purpose, noised="statistics")
+
+
+def _norm(message: Message) -> np.ndarray:
+    return np.sqrt(
+        np.sum([np.square(np.asarray(value, np.float64)).sum() for value in message.values()], keepdims=True)
+    )
+
+
+def _gradient(layers: int) -> Schema:
+    shapes = {name: weight_shapes(0)[name] for name in last_layers(weight_shapes(0), layers)}
+    return Schema(
+        f"private_gradient_{layers}",
+        weight_fields("gradient", shapes, bound=_NOISED_GRADIENT),
         True,
-        "normalisation: how many feature vectors, their sum and sum of squares per dimension",
-        possible=_moments,
-        size=Size("vectors", ("count", "sum", "sumsq"), all=True),
-        scale=_root_mean_square,
-    ),
+        "differential privacy, training: noisy sum over the videos drawn in a round of their clipped gradients, with "
+        f"respect to the last {layers} of {LAYERS} layers",
+        noised="training",
+        scale=_norm,
+    )
+
+
+SCHEMAS = (
     Schema(
         "normal_gaussian",
         {"count": COUNT, "mean": Field(()), "variance": Field((), low=0)},
@@ -88,9 +102,9 @@ SCHEMAS = (
         {"count": COUNT, "sum": Field(()), "sumsq": Field((), low=0)},
         True,
         "common density, pooled form: count, sum and sum of squares of normal magnitudes",
-        possible=_moments,
+        possible=moments_possible,
         size=Size("segments", ("count", "sum", "sumsq")),
-        scale=_root_mean_square,
+        scale=root_mean_square,
     ),
     Schema(
         "summary_moments",
@@ -117,4 +131,36 @@ SCHEMAS = (
         size=Size("videos", ("responsibility", "sum", "outer", "likelihood"), _responsible),
         scale=_size_of_deviations,
     ),
+    _statistics(
+        "private_scales",
+        {"count": (1,), "overall": (1,), "apart": ("D",)},
+        "normalisation: noisy sums over videos of 1, of the logarithm of the features' size, of each dimension's from "
+        "it",
+    ),
+    _statistics(
+        "private_moments",
+        {"count": (1,), "mean": ("D",), "square": ("D",)},
+        "normalisation: noisy sums over videos of 1, of the clipped mean and of the clipped mean square per dimension",
+    ),
+    _statistics(
+        "private_centre",
+        {"count": (1,), "pair": (2,)},
+        "segregation: noisy sums over videos of 1 and of the clipped pair (logarithm of the largest rise, entropy)",
+    ),
+    _statistics(
+        "private_mixture",
+        {"responsibility": (2,), "sum": (2, 2), "outer": (2, 2, 2)},
+        "segregation, a step of EM: noisy sums over videos of responsibilities, and of clipped pairs weighted by them",
+    ),
+    _statistics(
+        "private_gaussian",
+        {"count": (1,), "magnitude": (1,), "square": (1,)},
+        "common density: noisy sums over normal videos of 1, of the clipped mean and mean square of their magnitudes",
+    ),
+    _statistics(
+        "private_scores",
+        {"bins": (SCORE_BINS,)},
+        "alarm threshold: noisy sums over videos of the shares of their segments that score in each of 16 bins",
+    ),
+    *(_gradient(layers) for layers in range(1, LAYERS + 1)),
 )
