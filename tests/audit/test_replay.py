@@ -22,7 +22,7 @@ def test_a_replay_ends_in_the_runs_own_model(tmp_path, monkeypatch, secure, enco
     train.train(dataset, tmp_path / "run", method="c2fpl", rounds=2, baselines={}, **choices)
     opened = RunConfig.read(tmp_path / "run").open()
     observed = replay(opened, tmp_path / "again", rounds=5)
-    assert observed.plan.rounds == 2
+    assert observed.plan.spec.rounds == 2
     model = Model.load(tmp_path / "run").weights
     for name, weight in global_weights(observed.state).items():
         np.testing.assert_array_equal(weight, model[name])

@@ -87,7 +87,7 @@ def test_a_configuration_comes_out_as_it_went_in(reference):
     config = RunConfig.read(reference)
     assert json.loads((reference / "config.json").read_text()) == dataclasses.asdict(config)
     assert config.normalise == "federated"
-    assert config.open().plan.privacy == Terms(**config.privacy)
+    assert config.open().plan.spec.privacy == Terms(**config.privacy)
 
 
 def test_nothing_leaves_a_site_but_with_noise_and_so_often_as_agreed(reference):

@@ -71,7 +71,7 @@ def _audit(run: Path, rounds: int, shadow_models: int) -> dict[str, Any]:
         "update_encoding": config.update_encoding,
         "epsilon": config.privacy["epsilon"] if config.privacy else None,
         "participants": len(opened.participants),
-        "rounds": observed.plan.rounds,
+        "rounds": observed.plan.spec.rounds,
         "seen": _seen(observed),
         "recovery": recovery(opened, observed),
         "isolation": isolated,

@@ -193,6 +193,6 @@ class _Program:
     def _evaluate(self, payload: Message, state: State) -> Message:
         """Frames of the site's own test videos by their score; zeros where it has none, or no truth for them."""
         personalised = self._method.personalised(payload, state, describe(self._dataset.stores[0]))
-        scores = score_test_videos(self._dataset, personalised, self._method.plan.threads)
+        scores = score_test_videos(self._dataset, personalised, self._method.plan.spec.threads)
         found, abnormal, normal = count_frames(self._dataset, scores).arrays()
         return {"normal": score_histogram(found, normal), "abnormal": score_histogram(found, abnormal)}

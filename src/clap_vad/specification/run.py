@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from ..core.accounting import Terms
-from ..core.randomness import keyed_generator
+from ..core.statistics.accounting import Terms
+from ..core.statistics.randomness import keyed_generator
 from .choice import ENGINES, TRAINING, choice, fact
 
 __all__ = ["MOST_THREADS", "Privacy", "RunOptions", "RunSpecification", "Train"]
@@ -44,7 +44,7 @@ class Privacy:
 
     Attributes:
         epsilon: of the whole run; infinity for clipping and sampling without noise, to compare with.
-        delta, clip, sampling, lr, seed: as in :class:`~clap_vad.core.accounting.Terms`.
+        delta, clip, sampling, lr, seed: as in :class:`~clap_vad.core.statistics.accounting.Terms`.
         repeats: whether sums may have to be asked again with new noise.
         unit: ``video`` or ``crop``.
     """

@@ -179,7 +179,7 @@ def _go_on(run: Path, baselines: Mapping[str, Any] | None) -> dict[str, Any]:
         shares = {run: participants}
     states, personalised = {}, {}
     with progress_bar(
-        "training", config.rounds * sum(opened.plan.per_round(len(p)) for p in shares.values())
+        "training", config.rounds * sum(opened.plan.spec.per_round(len(p)) for p in shares.values())
     ) as advance:
 
         def on_reply(ask: Ask, participant: str) -> None:
