@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from clap_vad.workflows.configuration import RunConfig
 
 from clap_vad.audit.replay import replay
 from clap_vad.core.statistics.quantisation import MOST_STEPS, stochastic_steps
 from clap_vad.datasets.dataset import Dataset
-from clap_vad.workflows.configuration import RunConfig
 
 LEAST_STEP = 2.0**-30
 FACTORS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.8)

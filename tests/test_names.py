@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clap_vad.deployment.agreement import Agreement
 from rich.console import Console
 
 from clap_vad.cli.command import say
 from clap_vad.datasets.dataset import Dataset, parse_participants, read_videos_csv
 from clap_vad.datasets.truth import read_frame_labels
-from clap_vad.deployment.agreement import Agreement
 from clap_vad.errors import ClapError, harmless, unprintable
 from clap_vad.features.importing.lists import read_list
 from clap_vad.features.store.reader import FeatureStore

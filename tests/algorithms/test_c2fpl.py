@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clap_vad.workflows.configuration import RunConfig
 from scipy.stats import norm
 from sklearn.mixture import GaussianMixture
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
-from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.federate import Federation
 from clap_vad.workflows.label import label
 from synthetic import SCENES, make_dataset, make_plan

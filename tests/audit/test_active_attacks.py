@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clap_vad.workflows.configuration import RunConfig
 from click.testing import CliRunner
 
 from clap_vad.audit.active_attacks import lying
 from clap_vad.audit.replay import replay
 from clap_vad.cli.privacy import audit
-from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
 from synthetic import make_dataset
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clap_vad.workflows.configuration import Opened, RunConfig
 
 from clap_vad.algorithms.rounds import normaliser_of
 from clap_vad.audit.attacks.membership import SIGNALS
@@ -20,7 +21,6 @@ from clap_vad.federation import messages
 from clap_vad.federation.ask import Ask, Reply, SecureSum
 from clap_vad.federation.messages import Message
 from clap_vad.federation.secure import layout_of
-from clap_vad.workflows.configuration import Opened, RunConfig
 from synthetic import make_dataset
 
 FEW = {"momentum": 0.0, "local_epochs": 1, "epoch_share": 0.05, "rounds": 3, "normalise": "federated"}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from clap_vad.workflows.configuration import RunConfig
 
 from clap_vad.algorithms.rounds import global_weights
 from clap_vad.audit.replay import replay
 from clap_vad.detector.model import Model
 from clap_vad.workflows import finish, train
-from clap_vad.workflows.configuration import RunConfig
 from synthetic import SCENES, make_dataset
 
 

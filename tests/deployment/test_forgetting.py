@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clap_vad.workflows.configuration import RunConfig
 
 from clap_vad.cli.main import cli
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
@@ -33,7 +34,6 @@ from clap_vad.protection.signing import UnauthenticatedSigner
 from clap_vad.trust.coordinator_home import CoordinatorHome
 from clap_vad.trust.site_home import SiteHome
 from clap_vad.workflows import train as workflow
-from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
 from synthetic import SCENES, make_dataset
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clap_vad.deployment.agreement import Agreement
+from clap_vad.workflows.configuration import RunConfig
 
 from clap_vad.algorithms.rounds import global_weights
 from clap_vad.core.statistics.accounting import Terms, calibrated, epsilon_of
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
-from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.handshake import handshake
 from clap_vad.deployment.planning import agree, deployed_config
 from clap_vad.deployment.site_executor import SiteExecutor
@@ -31,7 +32,6 @@ from clap_vad.federation.messages import schema
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode
 from clap_vad.protection.signing import UnauthenticatedSigner
-from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
 from synthetic import make_dataset
 

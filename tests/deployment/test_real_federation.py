@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clap_vad.workflows.configuration import RunConfig
 from waiting import LIMIT, until
 
 from clap_vad.datasets.dataset import Dataset
@@ -29,7 +30,6 @@ from clap_vad.federation.coordinator import coordinate
 from clap_vad.federation.engine import Quorum
 from clap_vad.federation.messages import schema
 from clap_vad.persistence import write_json
-from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
 from clap_vad.workflows.train import train
 from synthetic import make_dataset

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clap_vad.deployment.agreement import Agreement
 
 from clap_vad.cli.main import cli
 from clap_vad.core.statistics.accounting import Release, Terms, calibrated, epsilon_of, epsilon_of_releases
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
-from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.handshake import handshake
 from clap_vad.deployment.joining import join_site
 from clap_vad.deployment.planning import agree, deployed_config

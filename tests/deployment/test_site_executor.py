@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clap_vad.deployment.agreement import Agreement
+from clap_vad.workflows.configuration import RunConfig
 from hypothesis import given
 from hypothesis import strategies as st
 from shrunk import shrink_generator
@@ -23,7 +25,6 @@ from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.rounds import global_weights, normaliser_of
 from clap_vad.core.statistics.accounting import calibrated
 from clap_vad.datasets.dataset import Dataset, VideoRecord, read_videos_csv, write_videos_csv
-from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.handshake import description_from_array, description_to_array, handshake
 from clap_vad.deployment.planning import agree, deployed_config
 from clap_vad.deployment.site_executor import SiteExecutor
@@ -43,7 +44,6 @@ from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode
 from clap_vad.persistence import save_npz
 from clap_vad.protection.signing import UnauthenticatedSigner
-from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.federate import Federation
 from clap_vad.workflows.privacy_terms import Privacy
 from synthetic import SCENES, make_dataset

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clap_vad.workflows.configuration import check_secure, make_strategy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shrunk import shrink_generator
@@ -31,7 +32,6 @@ from clap_vad.federation.secure import SiteProtection, layout_of
 from clap_vad.federation.site import Site
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire
 from clap_vad.protection.signing import UnauthenticatedSigner
-from clap_vad.workflows.configuration import check_secure, make_strategy
 from clap_vad.workflows.federate import Federation
 from synthetic import SCENES, make_dataset, make_plan
 

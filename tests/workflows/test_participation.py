@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clap_vad.workflows.configuration import RunConfig
 from scipy.stats import binomtest, chisquare
 
 from clap_vad.algorithms.method import make_method
@@ -17,7 +18,6 @@ from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, Reply
-from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.federate import Federation
 from synthetic import SCENES, make_dataset, make_plan
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clap_vad.workflows.configuration import RunConfig
 from click.testing import CliRunner
 from interrupted import StoppedError, stop_after, stopping_progress
 
@@ -23,7 +24,6 @@ from clap_vad.errors import ClapError
 from clap_vad.federation.messages import schema
 from clap_vad.workflows import finish, privacy_terms
 from clap_vad.workflows import train as module
-from clap_vad.workflows.configuration import RunConfig
 from clap_vad.workflows.privacy_terms import Privacy
 from clap_vad.workflows.train import resume, train
 from synthetic import SCENES, make_dataset

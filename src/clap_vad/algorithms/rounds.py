@@ -10,7 +10,6 @@ import numpy as np
 
 from ..core.statistics.histogram import bounded_sum, score_quantile
 from ..core.statistics.moments import Moments, Normaliser
-from ..core.statistics.randomness import keyed_generator
 from ..detector.network import Weights, detector_weights, initial_weights
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.conversation import Turn

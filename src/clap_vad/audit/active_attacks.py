@@ -16,7 +16,7 @@ from ..core.statistics.moments import Normaliser
 from ..federation.ask import State
 from ..federation.checkpoint import Checkpoint
 from ..protection.session import LEAST_COHORT, least_members
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .attacks.bisection import ExtremeSearch, exact_parts, extreme_rows, halves
 from .attacks.cells import about, padded
 from .attacks.recovery import chance_rows, group_means, hits

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..federation.messages import Message
 from ..protection.session import LEAST_COHORT
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .attacks.isolation import difference_of_means, difference_of_sums, relative_error, smallest_differences
 from .replay import Observed, replay
 

@@ -15,7 +15,7 @@ from ..core.statistics.moments import Normaliser
 from ..core.statistics.randomness import keyed_generator
 from ..federation.ask import Ask
 from ..federation.messages import ACKNOWLEDGEMENT, Message
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 
 __all__ = ["TRUTH", "Attacks", "Known", "Liar"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..detector.personalised import PersonalisedModels
 from ..evaluation.scoring import score_dataset
 from ..features.store.description import describe
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .attacks.membership import SIGNALS, auc_interval, halves, likelihood_ratio, threshold_signals
 
 __all__ = ["membership"]

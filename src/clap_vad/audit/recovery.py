@@ -18,7 +18,7 @@ from ..detector.training import SgdSettings, steps_per_epoch
 from ..federation.encoding import decoded
 from ..federation.messages import Message, schema
 from ..federation.secure import layout_of
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .attacks.recovery import (
     ERRORS,
     FLOOR,

@@ -15,8 +15,8 @@ from ..federation.checkpoint import Checkpoint
 from ..federation.coordinator import coordinate
 from ..federation.engine import Check
 from ..federation.messages import message_bytes
-from ..workflows.configuration import Opened
 from ..workflows.federate import Federation
+from ..workflows.opening import Opened
 
 __all__ = ["Observed", "RecordingEngine", "Seen", "replay"]
 
@@ -132,7 +132,8 @@ def replay(
     def steps(state: State) -> Steps:
         return _watched(opened.method.coordinate(plan, state, lambda record: None), observed.read)
 
-    final = coordinate(steps, engine, checkpoint, plan.dim, secure=plan.spec.secure_aggregation, update_encoding=plan.spec.update_encoding)
+    secure, encoding = plan.spec.secure_aggregation, plan.spec.update_encoding
+    final = coordinate(steps, engine, checkpoint, plan.dim, secure=secure, update_encoding=encoding)
     observed.state.update(final)
     return observed
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.density.bounded_density import SHARES
 from ..core.density.gaussian_mixture import Mixture
 from ..protection.session import least_members
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .malicious_coordinator import TRUTH, Known, Liar
 from .replay import Observed
 

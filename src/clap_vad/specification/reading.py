@@ -29,6 +29,7 @@ _NEEDED = {
     "tuple_type": "a list of names",
     "dict_type": "an object",
     "dataclass_type": "an object of {class_name}",
+    "dataclass_exact_type": "an object of {class_name}",
     "literal_error": "one of {expected}",
     "greater_than": "a number above {gt:g}",
     "greater_than_equal": "a number of at least {ge}",
@@ -43,7 +44,7 @@ def options_from(given: Mapping[str, Any]) -> RunOptions:
     try:
         return RunOptions(**given)
     except ValidationError as error:
-        raise ClapError(_sentence(error, lambda name: f"--{name.replace('_', '-')}")) from None
+        raise ClapError(_sentence(error, lambda name: f"--{name.split('.')[0].replace('_', '-')}")) from None
 
 
 def read_specification(run: Path) -> RunSpecification:
@@ -57,7 +58,7 @@ def read_specification(run: Path) -> RunSpecification:
     if not isinstance(content, dict) or not set(needed) <= content.keys() <= set(names):
         raise ClapError(f"{file}: not the configuration of a run of this release")
     spec = record_from_json(RunSpecification, content, lambda why: ClapError(f"{file}: {why}; restore the file"))
-    if spec.engine == "inprocess" and (spec.threads < 1 or spec.normalise == "auto"):
+    if spec.rounds < 1 or (spec.engine == "inprocess" and (spec.threads < 1 or spec.normalise == "auto")):
         raise ClapError(f"{file}: not the configuration of a run of this release")
     return spec
 
@@ -70,8 +71,10 @@ def record_from_json(cls: type[T], content: Mapping[str, Any], refused: Callable
         content: the object.
         refused: makes the exception to be raised for a sentence about what is wrong.
     """
+    key: Any = cls
     try:
-        return _adapter(cls).validate_json(json.dumps(content))
+        made: T = _adapter(key).validate_json(json.dumps(content))
+        return made
     except ValidationError as error:
         raise refused(_sentence(error, lambda name: f"'{name}'")) from None
     except ClapError as error:  # terms of differential privacy check themselves
@@ -79,7 +82,7 @@ def record_from_json(cls: type[T], content: Mapping[str, Any], refused: Callable
 
 
 @lru_cache
-def _adapter(cls: type[T]) -> TypeAdapter[T]:
+def _adapter(cls: Any) -> TypeAdapter[Any]:
     return TypeAdapter(cls)
 
 

@@ -20,12 +20,12 @@ from ..core.statistics.accounting import Terms
 from ..core.statistics.randomness import keyed_generator
 from .choice import ENGINES, TRAINING, choice, fact
 
-__all__ = ["MOST_THREADS", "Privacy", "RunOptions", "RunSpecification", "Train"]
+__all__ = ["STRICT", "Names", "Privacy", "RunOptions", "RunSpecification", "Train"]
 
-MOST_THREADS = 256
+_MOST_THREADS = 256
 """More than torch survives: it dies, not raises, when it is refused the threads it was told to start."""
 
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -45,7 +45,6 @@ class Privacy:
     Attributes:
         epsilon: of the whole run; infinity for clipping and sampling without noise, to compare with.
         delta, clip, sampling, lr, seed: as in :class:`~clap_vad.core.statistics.accounting.Terms`.
-        repeats: whether sums may have to be asked again with new noise.
         unit: ``video`` or ``crop``.
     """
 
@@ -61,7 +60,6 @@ class Privacy:
         flag="dp-seed",
         engines=("inprocess",),
     )
-    repeats: bool = False
     unit: Literal["crop", "video"] = choice(
         "video",
         "Differential privacy: hide any one crop or any one video. Needs --epsilon.",
@@ -71,7 +69,7 @@ class Privacy:
     )
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunOptions:
     """What is asked of a run, in the order of ``config.json``. What is left open is filled in when the run begins."""
 
@@ -135,7 +133,7 @@ class RunOptions:
         site="seed",
         listed="seeds",
     )
-    threads: Annotated[int, Field(ge=0, le=MOST_THREADS)] = choice(
+    threads: Annotated[int, Field(ge=0, le=_MOST_THREADS)] = choice(
         0,
         "CPU threads per step. Changing it may change the last bits of results.",
         "Training",
@@ -184,6 +182,7 @@ class RunOptions:
         commands=("train",),
         engines=("flare",),
         words="all approved sites",
+        kind="names",
     )
     min_sites: Number = choice(
         0, "Least replies that a step needs.", "Federation", engines=("flare",), words="all sites"
@@ -207,11 +206,16 @@ class RunOptions:
         settings=("collaborative",),
     )
     without: Names = choice(
-        (), "Participants or sites that have no part, comma-separated.", "Data", commands=("train",), words="none"
+        (),
+        "Participants or sites that have no part, comma-separated.",
+        "Data",
+        commands=("train",),
+        words="none",
+        kind="names",
     )
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunSpecification(RunOptions):
     """What a run is, complete: the contents of ``config.json``, and of ``plan.spec`` wherever the run is at work.
 
@@ -219,7 +223,7 @@ class RunSpecification(RunOptions):
     """
 
     method: str = field()
-    rounds: Count = field()
+    rounds: Number = field()  # 0 where labels are made, and nothing is trained
     deadline: Annotated[float, Field(ge=0)] = 0.0
     privacy: OptionalTerms = None
 

@@ -55,9 +55,7 @@ def terms_of(
     for field in dataclasses.fields(method):
         if field.name in _OF_LOCAL_STEPS and getattr(method, field.name) != field.default:
             flag = field.name.replace("_", "-")
-            raise ClapError(
-                f"--dp: a round is one step over all sites, for which --{flag} means nothing; leave it out"
-            )
+            raise ClapError(f"--dp: a round is one step over all sites, for which --{flag} means nothing; leave it out")
     spare = _SPARE if repeats else 0
     return calibrated(
         privacy.epsilon,

@@ -16,7 +16,7 @@ from ..federation.encoding import check_update_encoding
 from ..federation.strategy import STRATEGIES, Strategy, make_strategy
 from ..protection.session import LEAST_COHORT
 from ..settings import setting_names, settings_of
-from ..specification.run import RunOptions, RunSpecification
+from ..specification.run import Privacy, RunOptions, RunSpecification
 from .opening import fingerprint, labelled_videos, participants_of
 from .privacy_terms import default_privacy, terms_of
 
@@ -43,7 +43,7 @@ def specify(dataset: Dataset, asked: RunOptions) -> RunSpecification:
         dataset=str(dataset.path.resolve()),
         protocol=protocol,
         threads=spec.threads or threads_for(store.crops, store.dim),
-        normalise=str(store.info.get("normalise", "none")) if spec.normalise == "auto" else spec.normalise,
+        normalise=store.info.get("normalise", "none") if spec.normalise == "auto" else spec.normalise,
         inputs=fingerprint(dataset, participants),
         sites=(),
         min_sites=0,
@@ -91,7 +91,7 @@ def resolve(asked: RunOptions, *, noise_seed: int | None, repeats: bool = False)
     privacy, unit = asked.privacy, None if asked.privacy is None else asked.privacy.unit
     rounds = method.usual_rounds(unit) if asked.rounds is None else asked.rounds
     privacy, terms = privacy or default_privacy(method, asked.setting, noise_seed), None
-    if privacy is not None:
+    if isinstance(privacy, Privacy):
         terms = terms_of(privacy, asked, method, strategy, rounds=rounds, repeats=repeats)
     known = {field.name: getattr(asked, field.name) for field in dataclasses.fields(RunOptions)}
     found = {
