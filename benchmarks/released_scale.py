@@ -29,7 +29,7 @@ from clap_vad.detector.scoring import score_videos
 from clap_vad.features.importing.importer import import_features
 from clap_vad.features.store.reader import FeatureStore
 from clap_vad.features.store.streaming import all_video_statistics
-from clap_vad.federation.strategy import make_strategy
+from clap_vad.specification.run import RunSpecification
 from clap_vad.workflows.federate import Federation
 from training import bare_products
 

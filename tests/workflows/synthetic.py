@@ -56,6 +56,7 @@ def make_plan(strategy: str = "fedavg", settings: dict[str, Any] | None = None, 
     """A plan that fits the dataset above."""
     made = dataclasses.asdict(make_strategy(strategy, settings or {}))
     given = {"rounds": 2, "seed": 0, "normalise": "none", "threads": 1, **changes}
+    given["secure_aggregation"] = given.pop("secure", False)
     own = {name: given.pop(name) for name in ("participants", "dim", "roles") if name in given}
     spec = RunSpecification(method="clap", strategy=strategy, strategy_options=made, **given)
     return Plan(spec, **{"participants": SCENES, "dim": 16, **own})

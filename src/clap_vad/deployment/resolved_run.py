@@ -17,7 +17,7 @@ from ..federation.account import DELTA
 from ..federation.policy import RefusalError
 from ..specification.choice import names_at_sites
 from ..specification.reading import record_from_json
-from ..specification.run import STRICT, Names, RunSpecification
+from ..specification.run import STRICT, Names, RunOptions, RunSpecification
 
 __all__ = ["ResolvedRun"]
 
@@ -27,7 +27,7 @@ _MOST_ROUNDS = 100_000
 _ROUNDING = 1e-6
 """Of epsilon: other releases of the accountant may differ in the last digits."""
 
-_NAMES = names_at_sites(RunSpecification)
+_NAMES = names_at_sites(RunOptions)
 
 
 @record(frozen=True, kw_only=True, config=STRICT)
