@@ -400,7 +400,7 @@ def test_sites_are_left_out_of_a_new_run_by_name(tmp_path, home, monkeypatch):
     deployed.train_deployed(tmp_path / "b", without=[LEAVES], **given)  # it has no part anyway
     deployed.train_deployed(tmp_path / "c", sites=("west", "east", "south"), without=["west"], **given)
     assert [read_specification(tmp_path / name).sites for name in "abc"] == [
-        list(REST), list(REST), ["east", "south"],
+        REST, REST, ("east", "south"),
     ]  # fmt: skip
     with pytest.raises(ClapError, match="--without is elsewhere"):
         deployed.train_deployed(tmp_path / "d", without=["elsewhere"], **given)

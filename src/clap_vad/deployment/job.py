@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -113,12 +112,11 @@ class Job:
         quorum = Quorum(spec.min_sites, spec.deadline)
         modes = (spec.secure_aggregation, spec.update_encoding, self._left_out)
         state = coordinate(steps, make_engine(spec), checkpoint, 0, quorum, *modes)
-        resolved = ResolvedRun.from_array(state["agreement"])
-        settled = replace(spec, threads=resolved.spec.threads, normalise=resolved.spec.normalise)
-        write_json(self._run / "config.json", settled.as_json())  # what was left open is known now
+        resolved = ResolvedRun.from_array(state["agreement"]).with_options_of(spec)
+        write_json(self._run / "config.json", resolved.spec.as_json())  # what was left open is known now
         finish(
             self._run,
-            settled,
+            resolved.spec,
             {self._run: state},
             method=resolved.make_method(),
             plan=resolved.plan(),
@@ -132,7 +130,8 @@ class Job:
         )
 
     def _steps(self, spec: RunSpecification, log: RoundLog, seconds: Callable[[], float], state: State) -> Steps:
-        resolved = yield from handshake(state, partial(resolved_run, spec))
+        agreed = yield from handshake(state, partial(resolved_run, spec))
+        resolved = agreed.with_options_of(spec)
         dataset, method, plan = test_dataset(spec), resolved.make_method(), resolved.plan()
 
         def on_round(record: dict[str, Any]) -> None:

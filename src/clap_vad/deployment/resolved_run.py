@@ -60,6 +60,10 @@ class ResolvedRun:
         """The run's plan."""
         return Plan.of(self.spec, self.participants, self.features)
 
+    def with_options_of(self, spec: RunSpecification) -> ResolvedRun:
+        """The same at the coordinator, with the options of its specification that sites are not told."""
+        return replace(self, spec=replace(spec, **{name: getattr(self.spec, name) for name in _NAMES}))
+
     def check_promise(self) -> float | None:
         """Epsilon of the run's differential privacy, at :data:`~clap_vad.federation.account.DELTA`; None for none.
 
