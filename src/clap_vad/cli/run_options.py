@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -136,8 +135,7 @@ def _privacy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(privacy=_privacy(given, known), **arguments)
 
     for name, setting in reversed(known.items()):
-        words = "" if setting.default in (None, dataclasses.MISSING) else default_in_words(setting)
-        run = _option(setting, name, None, words)(run)
+        run = _option(setting, name, None, default_in_words(setting))(run)
     return run
 
 

@@ -15,10 +15,11 @@ import click
 
 from ..algorithms.method import METHODS
 from ..federation.strategy import STRATEGIES
+from ..registry import Registry
 from ..settings import Setting, settings_of
 from ..specification.signature import default_in_words
 
-__all__ = ["SettingOption", "add_options", "kind_of", "method_options", "setting_options", "settings_by_owner"]
+__all__ = ["SettingOption", "add_options", "kind_of", "method_options", "setting_options"]
 
 Owners = Mapping[str, Setting]
 """Whose setting it is -> what it is there."""
@@ -42,55 +43,46 @@ class SettingOption(click.Option):
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option per setting of any method or strategy; those that were given arrive together as ``options``."""
-    strategies = settings_by_owner({name: settings_of(STRATEGIES[name]) for name in STRATEGIES})
-    methods = settings_by_owner({name: settings_of(METHODS[name]) for name in METHODS})
-    only = {name: owners for name, owners in strategies.items() if name not in methods}
-    return add_options(_methods(function, strategies), only, "options", "Settings of a strategy", "strategy")
+    return add_options(function, {"method": METHODS, "strategy": STRATEGIES}, "options")
 
 
 def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for the settings of methods alone."""
-    return _methods(function, {})
-
-
-def _methods(function: Callable[..., Any], others: Mapping[str, Owners]) -> Callable[..., Any]:
-    """``others`` are owners that share a method's setting by name, and so its option."""
-    known = settings_by_owner({name: settings_of(METHODS[name]) for name in METHODS})
-    shared = {name: {**owners, **others.get(name, {})} for name, owners in known.items()}
-    return add_options(function, shared, "options", "Settings of a method", "method")
-
-
-def settings_by_owner(settings: Mapping[str, Iterable[Setting]]) -> dict[str, dict[str, Setting]]:
-    """Setting -> whose it is -> what it is there, from the settings of each."""
-    known: dict[str, dict[str, Setting]] = {}
-    for owner, own in settings.items():
-        for setting in own:
-            known.setdefault(setting.name, {})[owner] = setting
-    return known
+    return add_options(function, {"method": METHODS}, "options")
 
 
 def add_options(
-    function: Callable[..., Any], known: Mapping[str, Owners], together: str, group: str = "", chosen_by: str = ""
+    function: Callable[..., Any],
+    registries: Mapping[str, Registry[Any]],
+    together: str,
+    wanted: Callable[[Setting], bool] = lambda setting: True,
+    settings: Callable[[Any], Iterable[Setting]] = settings_of,
 ) -> Callable[..., Any]:
-    """Add an option per setting; those that are given arrive together, as one mapping.
+    """Add an option per setting of what is registered; those that share a setting's name share its option.
 
     Args:
         function: of the command.
-        known: see :func:`settings_by_owner`.
-        together: the parameter that takes the mapping.
-        group, chosen_by: see :class:`SettingOption`.
+        registries: the option that chooses one of a registry's entries -> the registry.
+        together: the parameter that takes the settings that are given, as one mapping.
+        wanted: which settings become options.
+        settings: of an entry.
     """
+    known: dict[str, tuple[str, dict[str, Setting]]] = {}
+    for chooser, registry in registries.items():
+        for owner in registry:
+            for setting in filter(wanted, settings(registry[owner])):
+                known.setdefault(setting.name, (chooser, {}))[1][owner] = setting
 
     @functools.wraps(function)
     def run(**arguments: Any) -> Any:
         given = {name: value for name in known if (value := arguments.pop(name)) is not None}
-        return function(**{**arguments, together: {**arguments.get(together, {}), **given}})
+        return function(**arguments, **{together: given})
 
-    for name, owners in reversed(list(known.items())):
+    for name, (chooser, owners) in reversed(list(known.items())):
         first = next(iter(owners.values()))
-        attributes: dict[str, Any] = {"type": kind_of(first), "default": None, "help": _help(owners)}
-        option: dict[str, Any] = {"cls": SettingOption, "group": group, "chosen_by": chosen_by, "owners": owners}
-        run = click.option(first.flag, name, **attributes, **option)(run)
+        about: dict[str, Any] = {"group": f"Settings of a {chooser}", "chosen_by": chooser, "owners": owners}
+        help = _help(owners, everybody=set(owners) == set(registries[chooser]))
+        run = click.option(first.flag, name, cls=SettingOption, type=kind_of(first), help=help, **about)(run)
     return run
 
 
@@ -101,19 +93,22 @@ def kind_of(setting: Setting) -> Any:
     return click.Path(path_type=Path) if setting.type is Path else setting.type
 
 
-def _help(owners: Owners) -> str:
-    """What the setting is, with its default; said once where it is the same to several owners."""
+def _help(owners: Owners, everybody: bool) -> str:
+    """What the setting is, with its default; said once where it is the same to several owners.
+
+    Whose it is is said where it is not everybody's.
+    """
     texts: dict[str, dict[str, list[str]]] = {}
     for owner, setting in owners.items():
         texts.setdefault(setting.help, {}).setdefault(default_in_words(setting), []).append(owner)
-    said = [f"{text} {_defaults(defaults)}".strip() for text, defaults in texts.items()]
-    if len(said) == 1:
-        return said[0]
-    names = [", ".join(owner for own in defaults.values() for owner in own) for defaults in texts.values()]
-    return "  ".join(f"{name}: {text}" for name, text in zip(names, said, strict=True))
-
-
-def _defaults(defaults: Mapping[str, list[str]]) -> str:
-    if len(defaults) == 1:
-        return f"[default: {next(iter(defaults))}]"
-    return "[default: " + "; ".join(f"{default} for {', '.join(own)}" for default, own in defaults.items()) + "]"
+    said = []
+    for text, defaults in texts.items():
+        names = (
+            ""
+            if everybody and len(texts) == 1
+            else f"{', '.join(owner for own in defaults.values() for owner in own)}: "
+        )
+        several = "; ".join(f"{words} for {', '.join(own)}" for words, own in defaults.items() if words)
+        words = next(iter(defaults)) if len(defaults) == 1 else several
+        said.append(f"{names}{text}" + (f" [default: {words}]" if words else ""))
+    return "  ".join(said)

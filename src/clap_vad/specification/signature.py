@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import textwrap
@@ -49,16 +50,21 @@ def takes_options(command: str, engine: str = "inprocess") -> Callable[[Callable
 
 
 def default_in_words(setting: Setting) -> str:
-    """The default of an option, as ``--help`` and docstrings show it."""
+    """The default of a setting, as ``--help`` and docstrings show it; empty where nothing is the default."""
     if setting.where is not None and where(setting).words:
         return where(setting).words
-    if isinstance(setting.default, bool) or setting.default in ("", None):
-        return {True: "on", False: "off"}.get(setting.default, "none")
+    if setting.default in (None, dataclasses.MISSING):
+        return ""
+    if isinstance(setting.default, bool):
+        return "on" if setting.default else "off"
+    if setting.default == "":
+        return "none"
     return f"{setting.default:g}" if isinstance(setting.default, float) else str(setting.default)
 
 
 def _line(setting: Setting) -> str:
-    text = f"{setting.name}: {setting.help} [default: {default_in_words(setting)}]"
+    default = default_in_words(setting)
+    text = f"{setting.name}: {setting.help}" + (f" [default: {default}]" if default else "")
     return textwrap.fill(text, 112, initial_indent="        ", subsequent_indent="            ")
 
 
