@@ -12,7 +12,6 @@ import click
 import numpy as np
 import pytest
 from specified import changed, deployed_run
-from synthetic import make_dataset
 
 import clap_vad as clap
 from clap_vad.cli.compare import compare as compare_command
@@ -21,6 +20,7 @@ from clap_vad.cli.label import label as label_command
 from clap_vad.cli.reproduce import reproduce as reproduce_command
 from clap_vad.cli.run_options import RunOption
 from clap_vad.cli.train import train as train_command
+from clap_vad.core.statistics.accounting import calibrated
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.deployment.planning import resolved_run
 from clap_vad.deployment.resolved_run import ResolvedRun
@@ -33,6 +33,7 @@ from clap_vad.specification.choice import ENGINES, choices_of, names_at_sites
 from clap_vad.specification.reading import options_from, read_specification
 from clap_vad.specification.run import Privacy, RunOptions, RunSpecification, Train
 from clap_vad.workflows.resolution import specify
+from synthetic import make_dataset
 
 COMMANDS = {
     "train": train_command,
@@ -261,14 +262,12 @@ def test_the_sites_are_told_what_decides_the_result_and_no_more(resolved):
 
 @pytest.mark.parametrize("name", [setting.name for setting in OPTIONS])
 def test_an_option_reaches_the_sites_where_the_statement_says_so(resolved, name):
-    value = RunSpecification(method="clap", rounds=1, **{name: OTHER[name]} if name not in ("method", "rounds", "privacy") else {})
-    other = {"method": "c2fpl", "rounds": 9, "privacy": None}.get(name, getattr(value, name))
-    if name == "privacy":
-        return  # tested with its terms in tests/deployment/test_private_host.py
-    sent = ResolvedRun.from_array(changed(resolved, **{name: other}).to_array())
-    reaches = name in names_at_sites(RunOptions)
-    assert (getattr(sent.spec, name) == other) is reaches
-    assert getattr(sent.with_options_of(changed(resolved, **{name: other}).spec).spec, name) == other
+    terms = calibrated(4.0, 1e-6, clip=1.0, sampling=1.0, lr=0.1, statistics=2, rounds=2, unit="crop")
+    other = {"method": "c2fpl", "rounds": 9, "privacy": terms, "sites": ("a", "b"), "without": ("north",)}
+    spoken = changed(resolved, **{name: other.get(name, OTHER[name])})
+    sent = ResolvedRun.from_array(spoken.to_array())
+    assert (getattr(sent.spec, name) == getattr(spoken.spec, name)) is (name in names_at_sites(RunOptions))
+    assert sent.with_options_of(spoken.spec) == spoken  # the coordinator itself knows the others
 
 
 def test_a_plan_has_what_the_specification_says(resolved):

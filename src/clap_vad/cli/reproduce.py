@@ -32,7 +32,7 @@ _PROTOCOL = "for the main table: five equal shares as officially drawn, else sce
     "--source", type=_PATH, help="Folder of lists, annotations and partitions. [default: that of the features]"
 )
 @click.option("--out", required=True, type=_PATH, help="Folder for the tables, the dataset and the runs.")
-@list_option("--tables", ",".join(TABLES), "Which tables.")
+@list_option("--tables", ",".join(TABLES), "Which tables.", group="Data")
 @list_options(run_reproduction)
 @run_options("reproduce", words={"protocol": _PROTOCOL}, defaults={"rounds": 20})
 @click.option("--jobs", type=int, help="Runs at once. [default: as many as there are cores for their threads]")

@@ -103,12 +103,9 @@ def _help(owners: Owners, everybody: bool) -> str:
         texts.setdefault(setting.help, {}).setdefault(default_in_words(setting), []).append(owner)
     said = []
     for text, defaults in texts.items():
-        names = (
-            ""
-            if everybody and len(texts) == 1
-            else f"{', '.join(owner for own in defaults.values() for owner in own)}: "
-        )
-        several = "; ".join(f"{words} for {', '.join(own)}" for words, own in defaults.items() if words)
+        own = [owner for those in defaults.values() for owner in those]
+        names = "" if everybody and len(texts) == 1 else f"{', '.join(own)}: "
+        several = "; ".join(f"{words} for {', '.join(those)}" for words, those in defaults.items() if words)
         words = next(iter(defaults)) if len(defaults) == 1 else several
         said.append(f"{names}{text}" + (f" [default: {words}]" if words else ""))
     return "  ".join(said)

@@ -15,7 +15,7 @@ from ..errors import ClapError
 from ..federation.encoding import check_update_encoding
 from ..federation.strategy import STRATEGIES, Strategy, make_strategy
 from ..protection.session import LEAST_COHORT
-from ..settings import setting_names, settings_of
+from ..settings import make_with_settings, setting_names, settings_of
 from ..specification.run import Privacy, RunOptions, RunSpecification
 from .opening import fingerprint, labelled_videos, participants_of
 from .privacy_terms import default_privacy, terms_of
@@ -83,7 +83,9 @@ def resolve(asked: RunOptions, *, noise_seed: int | None, repeats: bool = False)
     _check_setting(asked)
     name = chosen_method(asked)
     of_method, of_strategy = split_options(name, asked.strategy, asked.options)
-    method, strategy = make_method(name, of_method), make_strategy(asked.strategy, of_strategy)
+    options = [setting.name for setting in settings_of(RunOptions)]
+    method = make_with_settings("method", name, METHODS[name], of_method, options)
+    strategy = make_strategy(asked.strategy, of_strategy)
     collaborative = asked.setting == "collaborative"
     if not collaborative:  # one participant, whose own update is all there is to aggregate
         strategy = make_strategy("fedavg", {})
