@@ -18,7 +18,7 @@ from ..errors import ClapError
 from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog
 from ..federation.coordinator import ANSWERED, coordinate
-from ..federation.engine import Quorum, TooFewRepliesError
+from ..federation.engine import TooFewRepliesError
 from ..persistence import write_json
 from ..specification.reading import read_specification
 from ..specification.run import RunSpecification
@@ -109,9 +109,8 @@ class Job:
         log.rewind(int(before.get("round", 0)))
         spent = float(before.get("seconds", np.array(0.0)))
         steps = partial(self._steps, spec, log, lambda: spent + time.perf_counter() - started)
-        quorum = Quorum(spec.min_sites, spec.deadline)
         modes = (spec.secure_aggregation, spec.update_encoding, self._left_out)
-        state = coordinate(steps, make_engine(spec), checkpoint, 0, quorum, *modes)
+        state = coordinate(steps, make_engine(spec), checkpoint, 0, spec.quorum(), *modes)
         resolved = ResolvedRun.from_array(state["agreement"]).with_options_of(spec)
         write_json(self._run / "config.json", resolved.spec.as_json())  # what was left open is known now
         finish(

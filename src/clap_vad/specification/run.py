@@ -2,7 +2,9 @@
 
 From a field of :class:`RunOptions` follow the option of the command line, the parameter of ``clap.train`` and its
 check, the entry of ``config.json``, what the sites of other organisations are told, and what a comparison can vary.
-A further option is one field; where the result depends on it, the code that does so reads it as ``plan.spec.NAME``.
+A further option is one field (and one line in :class:`Train`, for type checkers). What an option means by its number
+alone stands here too: :meth:`RunSpecification.quorum`, :meth:`~RunSpecification.drawn`, :meth:`~RunSpecification.rates`.
+What else depends on it reads it as ``plan.spec.NAME``.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from ..core.statistics.accounting import Terms
 from ..core.statistics.randomness import keyed_generator
+from ..federation.engine import Quorum
 from .choice import ENGINES, TRAINING, choice, fact
 
 __all__ = ["STRICT", "Names", "Privacy", "RunOptions", "RunSpecification", "Train"]
@@ -231,6 +234,10 @@ class RunSpecification(RunOptions):
         """The entries of ``config.json``, in order."""
         lists = {name: list(getattr(self, name)) for name in ("sites", "without")}
         return {**asdict(self), **lists, "privacy": asdict(self.privacy) if self.privacy else {}}
+
+    def quorum(self) -> Quorum:
+        """The replies that a step over sites needs, and how long it waits for them."""
+        return Quorum(self.min_sites, self.deadline)
 
     def per_round(self, participants: int) -> int:
         """How many of so many participants take part in a round."""
