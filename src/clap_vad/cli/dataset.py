@@ -37,13 +37,13 @@ def _protocol_options(function: Callable[..., Output]) -> Callable[..., Output]:
 
 
 @command("prepare", help="Make a dataset of a known benchmark NAME from its published files.")
-@click.argument("name")
+@click.argument("benchmark", metavar="NAME")
 @click.option("--source", type=_FOLDER, required=True, help="Folder of the published files.")
 @click.option("--out", type=_FOLDER, required=True, help="The dataset to make; a killed preparation resumes.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that extract features.  [default: all cores]")
 @_benchmark_options
-def prepare(name: str, source: Path, out: Path, workers: int | None, options: dict[str, Any]) -> Output:
-    data = prepare_dataset(name, source, out, workers=workers, **options)
+def prepare(benchmark: str, source: Path, out: Path, workers: int | None, options: dict[str, Any]) -> Output:
+    data = prepare_dataset(benchmark, source, out, workers=workers, **options)
     skipped = data["skipped"]
     warning = None
     if skipped:

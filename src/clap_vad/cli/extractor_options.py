@@ -59,5 +59,9 @@ def extractor_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options for what a model does not say of its extractor; those that are given arrive together as ``here``."""
     return add_options(
-        function, {"extractor": EXTRACTORS}, "here", lambda setting: setting.machine or setting.name == "rate"
+        function,
+        {"extractor": EXTRACTORS},
+        "here",
+        lambda setting: setting.machine or setting.name == "rate",
+        group="Features on this machine",
     )

@@ -7,7 +7,7 @@ whose setting it is, so that help can leave out what does not apply.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ class SettingOption(click.Option):
         super().__init__(*arguments, **attributes)
         self.group, self.chosen_by, self.owners = group, chosen_by, dict(owners or {})
 
+    def help_of(self, owners: Sequence[str], shown: Sequence[str]) -> str:
+        """What the setting is to these owners, where the settings of those that are shown are beside."""
+        return _help({owner: self.owners[owner] for owner in owners}, everybody=list(owners) == list(shown))
+
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option per setting of any method or strategy; those that were given arrive together as ``options``."""
@@ -57,6 +61,7 @@ def add_options(
     together: str,
     wanted: Callable[[Setting], bool] = lambda setting: True,
     settings: Callable[[Any], Iterable[Setting]] = settings_of,
+    group: str = "",
 ) -> Callable[..., Any]:
     """Add an option per setting of what is registered; those that share a setting's name share its option.
 
@@ -66,6 +71,7 @@ def add_options(
         together: the parameter that takes the settings that are given, as one mapping.
         wanted: which settings become options.
         settings: of an entry.
+        group: heading of ``--help``; empty for one that names what they are settings of.
     """
     known: dict[str, tuple[str, dict[str, Setting]]] = {}
     for chooser, registry in registries.items():
@@ -80,7 +86,7 @@ def add_options(
 
     for name, (chooser, owners) in reversed(list(known.items())):
         first = next(iter(owners.values()))
-        about: dict[str, Any] = {"group": f"Settings of a {chooser}", "chosen_by": chooser, "owners": owners}
+        about: dict[str, Any] = {"group": group or f"Settings of one {chooser}", "chosen_by": chooser, "owners": owners}
         help = _help(owners, everybody=set(owners) == set(registries[chooser]))
         run = click.option(first.flag, name, cls=SettingOption, type=kind_of(first), help=help, **about)(run)
     return run

@@ -3,8 +3,8 @@
 From a field of :class:`RunOptions` follow the option of the command line, the parameter of ``clap.train`` and its
 check, the entry of ``config.json``, what the sites of other organisations are told, and what a comparison can vary.
 A further option is one field (and one line in :class:`Train`, for type checkers). What an option means by its number
-alone stands here too: :meth:`RunSpecification.quorum`, :meth:`~RunSpecification.drawn`, :meth:`~RunSpecification.rates`.
-What else depends on it reads it as ``plan.spec.NAME``.
+alone stands here too: the draws, the rates and the quorum of :class:`RunSpecification`. What else depends on an option
+reads it as ``plan.spec.NAME``.
 """
 
 from __future__ import annotations
