@@ -123,7 +123,8 @@ def train_command(dataset: Path, arguments: Mapping[str, Any], out: Path) -> str
     words = []
     for name, value in arguments.items():
         flag = f"--{name.replace('_', '-')}"
-        words += [flag] if value is True else [] if value is False else [flag, str(value)]
+        text = ",".join(value) if isinstance(value, list | tuple) else str(value)
+        words += [flag] if value is True else [] if value is False else [flag, text]
     return shlex.join(["clap", "train", str(dataset), *words, "--out", str(out)])
 
 
