@@ -29,7 +29,7 @@ from clap_vad.detector.scoring import score_videos
 from clap_vad.features.importing.importer import import_features
 from clap_vad.features.store.reader import FeatureStore
 from clap_vad.features.store.streaming import all_video_statistics
-from clap_vad.federation.strategy import make_strategy
+from clap_vad.specification.run import RunSpecification
 from clap_vad.workflows.federate import Federation
 from training import bare_products
 
@@ -116,15 +116,8 @@ def whole_run(store: FeatureStore, folder: Path, epochs: int, bare: float) -> No
     rng = np.random.default_rng(0)
     cuts = np.sort(rng.choice(np.arange(20, len(names) - 20), SITES - 1, replace=False))
     participants = {f"site-{i}": list(part) for i, part in enumerate(np.split(np.array(names), cuts))}
-    plan = Plan(
-        participants=tuple(participants),
-        strategy=make_strategy("fedavg", {}),
-        rounds=1,
-        seed=0,
-        normalise="none",
-        threads=THREADS,
-        dim=store.dim,
-    )
+    spec = RunSpecification(method="clap", rounds=1, normalise="none", threads=THREADS)
+    plan = Plan(spec, tuple(participants), store.dim)
     method = make_method("clap", {"local_epochs": epochs, "momentum": 0.0, "refine": "off"})
     started = time.perf_counter()
     score_videos(initial_weights(store.dim, 0), store, store.index, None, THREADS)

@@ -22,7 +22,9 @@ import numpy as np
 from clap_vad.audit.replay import replay
 from clap_vad.core.statistics.quantisation import MOST_STEPS, stochastic_steps
 from clap_vad.datasets.dataset import Dataset
-from clap_vad.workflows.configuration import RunConfig
+from clap_vad.specification.run import RunOptions
+from clap_vad.workflows.opening import open_run
+from clap_vad.workflows.resolution import specify
 
 LEAST_STEP = 2.0**-30
 FACTORS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.8)
@@ -31,11 +33,11 @@ FACTORS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.8)
 def recorded(dataset: Path, method: str, strategy: str, rounds: int, seed: int) -> list[list[dict[str, np.ndarray]]]:
     """Per round the messages of all participants."""
     choices = {"setting": "collaborative", "supervision": "us", "protocol": "scene", "normalise": "auto", "threads": 0}
-    config = RunConfig.make(
-        Dataset(dataset), method=method, strategy=strategy, rounds=rounds, seed=seed, options={}, **choices
+    config = specify(
+        Dataset(dataset), RunOptions(method=method, strategy=strategy, rounds=rounds, seed=seed, options={}, **choices)
     )
     with tempfile.TemporaryDirectory() as scratch:
-        seen = replay(config.open(), Path(scratch) / "run", rounds).of("train")
+        seen = replay(open_run(config), Path(scratch) / "run", rounds).of("train")
     return [[reply.message for reply in each.replies] for each in seen]
 
 

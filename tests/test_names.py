@@ -19,7 +19,7 @@ from rich.console import Console
 from clap_vad.cli.command import say
 from clap_vad.datasets.dataset import Dataset, parse_participants, read_videos_csv
 from clap_vad.datasets.truth import read_frame_labels
-from clap_vad.deployment.agreement import Agreement
+from clap_vad.deployment.resolved_run import ResolvedRun
 from clap_vad.errors import ClapError, harmless, unprintable
 from clap_vad.features.importing.lists import read_list
 from clap_vad.features.store.reader import FeatureStore
@@ -124,7 +124,7 @@ def in_an_agreement(name: str, where: str) -> None:
         **{"stragglers": 0.0, "features": {"dim": 2}, "privacy": {}, "secure": False, "update_encoding": "float32"},
         where: [name],
     }
-    Agreement.from_array(np.frombuffer(json.dumps(content).encode(), np.uint8))
+    ResolvedRun.from_array(np.frombuffer(json.dumps(content).encode(), np.uint8))
 
 
 ENTRIES: dict[str, Callable[[Path, str], object]] = {

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .features.extraction.extract import extract_features
     from .features.importing.importer import import_features
     from .features.store.reader import FeatureStore
+    from .specification.run import Privacy
     from .workflows.alarms import alarms
     from .workflows.demo import demo
     from .workflows.evaluate import evaluate
@@ -43,6 +44,7 @@ __all__ = [
     "Dataset",
     "FeatureStore",
     "Model",
+    "Privacy",
     "alarms",
     "compare",
     "create_dataset",
@@ -73,6 +75,7 @@ _PLACES = {
     "Dataset": "datasets.dataset",
     "FeatureStore": "features.store.reader",
     "Model": "detector.model",
+    "Privacy": "specification.run",
     "create_dataset": "datasets.creation",
     "extract_features": "features.extraction.extract",
     "import_features": "features.importing.importer",

@@ -13,9 +13,11 @@ from sklearn.mixture import GaussianMixture
 from clap_vad.algorithms.method import make_method
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
-from clap_vad.workflows.configuration import RunConfig
+from clap_vad.specification.run import RunOptions
 from clap_vad.workflows.federate import Federation
 from clap_vad.workflows.label import label
+from clap_vad.workflows.opening import open_run
+from clap_vad.workflows.resolution import specify
 from synthetic import SCENES, make_dataset, make_plan
 
 SETTINGS = ["centralized", "local", "collaborative"]
@@ -70,11 +72,23 @@ def straightforward(dataset: Dataset, videos: list[str], known: set[str], eviden
 
 
 def known_videos(dataset: Dataset, setting: str, supervision: str) -> set[str]:
-    config = RunConfig.make(
-        dataset, method="c2fpl", setting=setting, supervision=supervision, strategy="fedavg", protocol=None, rounds=1,
-        seed=0, threads=1, normalise="none", options={}, labelled_participants=0.5,
-    )  # fmt: skip
-    return set(config.open().labelled)
+    config = specify(
+        dataset,
+        RunOptions(
+            method="c2fpl",
+            setting=setting,
+            supervision=supervision,
+            strategy="fedavg",
+            protocol=None,
+            rounds=1,
+            seed=0,
+            threads=1,
+            normalise="none",
+            options={},
+            labelled_participants=0.5,
+        ),
+    )
+    return set(open_run(config).labelled)
 
 
 @pytest.mark.parametrize("supervision", ["us", "ws", "mixed"])

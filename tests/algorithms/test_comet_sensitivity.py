@@ -68,7 +68,7 @@ def told(site: CometSite, asked: Mixture, state: State, cap: float = 1e12) -> di
     """All that leaves it before noise, one vector a step; the state holds what it counted, as far as it was."""
     said, own = {}, dict(state)
     found = site.steps["sizes"][0](QUESTION, own)
-    counts = [own["units"]] if site.plan.privacy.unit == "crop" else [own["units"], own["crops"] / 2048]
+    counts = [own["units"]] if site.plan.spec.privacy.unit == "crop" else [own["units"], own["crops"] / 2048]
     said["sizes"] = np.concatenate([np.array(counts) * 0.4 / math.sqrt(len(counts)), np.ravel(found["bins"])])
     # What it counted has noise, and is a part of the first release: from then on it is known.
     own |= {name: state.setdefault(name, own[name]) for name in ("units", "crops")}

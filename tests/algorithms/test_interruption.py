@@ -70,7 +70,7 @@ def test_stopped_again_and_again_it_ends_with_the_same_model(tmp_path, request, 
     )
     made = make_method(method, options)
     undisturbed = Federation(tmp_path / "undisturbed", dataset, held, plan, made).run()
-    phases = 4 if plan.secure else 1  # under masks all answer four times
+    phases = 4 if plan.spec.secure_aggregation else 1  # under masks all answer four times
     state, stops = run_with_stops(
         Federation(tmp_path / "stopped", dataset, held, plan, made), replies=len(held) * phases + 1
     )

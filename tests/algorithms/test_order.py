@@ -17,7 +17,6 @@ import pytest
 from shrunk import shrink_generator
 
 from clap_vad.algorithms.method import METHODS, make_method
-from clap_vad.algorithms.rounds import drawn_participants
 from clap_vad.core.statistics.accounting import calibrated
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.engines.inprocess import InProcessEngine
@@ -93,7 +92,7 @@ def honest(request, tmp_path, dataset) -> tuple[Federation, list[tuple[Ask, Mess
     made = [Federation(tmp_path / folder, dataset, held, plan, method) for folder in ("honest", "asked")]
     engine = Overhearing(made[0].sites())
     steps = partial(method.coordinate, plan, log=lambda record: None)
-    modes = {"secure": plan.secure, "update_encoding": plan.update_encoding}
+    modes = {"secure": plan.spec.secure_aggregation, "update_encoding": plan.spec.update_encoding}
     coordinate(steps, engine, Checkpoint(tmp_path / "honest"), plan.dim, **modes)
     return made[1], engine.heard
 
@@ -134,14 +133,14 @@ def test_an_honest_run_keeps_the_order_that_its_method_declares(honest):
         questions = [ask for ask in asked if ask.step in turn.steps]
         assert len(questions) <= turn.most
         assert turn.lasting <= bool(questions)
-        if turn.most < 100 and federation.plan.fraction == 1:  # each may be asked as often as it is, and no more
+        if turn.most < 100 and federation.plan.spec.fraction == 1:  # each may be asked as often as it is, and no more
             assert len(questions) == turn.most
 
 
 def test_after_every_question_nothing_but_what_comes_next_is_answered(honest):
     federation, heard = honest
     site, last = federation.sites()[0], max(ask.sequence for ask, _ in heard)
-    if federation.plan.secure:
+    if federation.plan.spec.secure_aggregation:
         pytest.skip("its sites answer in no other way than together; see below")
     for place, (ask, message) in enumerate(heard):
         for after, _ in heard[place + 1 :]:
@@ -149,7 +148,7 @@ def test_after_every_question_nothing_but_what_comes_next_is_answered(honest):
             if any(turn_of(site, other.step).lasting for other in between) and after.step != ask.step:
                 refused(site, replace(after, accepted={}), "before")
         found = site.handle(ask)
-        assert federation.plan.privacy is not None or same(found, message)
+        assert federation.plan.spec.privacy is not None or same(found, message)
         assert same(found, site.handle(ask))  # as a coordinator asks that was killed
         assert same(found, federation.sites()[0].handle(ask))  # another process, too
         later = {"sequence": last + 1 + place, "accepted": {site.participant: ask.sequence}}
@@ -169,7 +168,7 @@ def test_after_every_question_nothing_but_what_comes_next_is_answered(honest):
 
 def test_rounds_are_whole_numbers_that_rise(honest):
     federation, heard = honest
-    if federation.plan.secure:
+    if federation.plan.spec.secure_aggregation:
         pytest.skip("as without masks")
     site = federation.sites()[0]
     for ask, _ in plain(heard):
@@ -191,7 +190,7 @@ def test_a_site_answers_no_round_for_which_it_is_not_drawn(tmp_path, dataset):
     for method in ("clap", "comet"):
         plan, made = make_plan(rounds=8, normalise="federated", fraction=0.4), make_method(method, {})
         federation = Federation(tmp_path / method, dataset, held, plan, made)
-        drawn = {number: drawn_participants(federation.agreed, number) for number in range(1, 9)}
+        drawn = {number: federation.agreed.drawn(number) for number in range(1, 9)}
         for site in federation.sites():
             (turn,) = (turn for turn in site._program.order if turn.counter)
             for number, names in drawn.items():
@@ -206,7 +205,7 @@ def test_a_site_answers_no_round_for_which_it_is_not_drawn(tmp_path, dataset):
 
 def test_notes_that_were_lost_are_no_fresh_start(honest):
     federation, heard = honest
-    if federation.plan.secure:
+    if federation.plan.spec.secure_aggregation:
         pytest.skip("as without masks")
     site = federation.sites()[0]
     for ask, _ in heard[:3]:

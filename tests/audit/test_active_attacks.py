@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from clap_vad.audit.active_attacks import lying
 from clap_vad.audit.replay import replay
 from clap_vad.cli.privacy import audit
-from clap_vad.workflows.configuration import RunConfig
-from clap_vad.workflows.privacy_terms import Privacy
+from clap_vad.specification.reading import read_specification
+from clap_vad.specification.run import Privacy
+from clap_vad.workflows.opening import open_run
 from synthetic import make_dataset
 
 
@@ -24,7 +25,7 @@ def dataset(tmp_path_factory) -> Path:
 
 def lied(quick_train, dataset: Path, folder: Path, **changes) -> dict:
     quick_train(dataset, folder / "run", method="comet", **changes)
-    opened = RunConfig.read(folder / "run").open()
+    opened = open_run(read_specification(folder / "run"))
     observed = replay(opened, folder / "again", rounds=2)
     found = lying(opened, observed, folder / "run", folder / "scratch")
     assert found is not None
@@ -85,7 +86,7 @@ def test_the_command_tells_it(tmp_path, quick_train, dataset):
 def test_the_attack_stays_within_what_a_run_asks(tmp_path, quick_train, dataset):
     """Every question was answered by the site's own objects: none is beyond the budget, none was refused."""
     quick_train(dataset, tmp_path / "run", method="comet", rounds=3)
-    opened = RunConfig.read(tmp_path / "run").open()
+    opened = open_run(read_specification(tmp_path / "run"))
     lying(opened, replay(opened, tmp_path / "again", rounds=1), tmp_path / "run", tmp_path / "scratch")
     asked = [
         [line for line in file.read_text().splitlines() if '"step": "expect"' in line]

@@ -20,7 +20,10 @@ from clap_vad.federation import messages
 from clap_vad.federation.ask import Ask, Reply, SecureSum
 from clap_vad.federation.messages import Message
 from clap_vad.federation.secure import layout_of
-from clap_vad.workflows.configuration import Opened, RunConfig
+from clap_vad.specification.reading import read_specification
+from clap_vad.specification.run import RunOptions
+from clap_vad.workflows.opening import Opened, open_run
+from clap_vad.workflows.resolution import specify
 from synthetic import make_dataset
 
 FEW = {"momentum": 0.0, "local_epochs": 1, "epoch_share": 0.05, "rounds": 3, "normalise": "federated"}
@@ -29,7 +32,7 @@ FEW = {"momentum": 0.0, "local_epochs": 1, "epoch_share": 0.05, "rounds": 3, "no
 def opened_run(quick_train, folder: Path, **changes) -> Opened:
     dataset = make_dataset(folder / "dataset", videos=4)
     quick_train(dataset, folder / "run", **{**FEW, **changes})
-    return RunConfig.read(folder / "run").open()
+    return open_run(read_specification(folder / "run"))
 
 
 def with_messages(observed: Observed, change) -> Observed:
@@ -160,10 +163,10 @@ def inferred(dataset: Dataset, scratch: Path, **changes) -> dict:
     choices = {"setting": "collaborative", "supervision": "us", "strategy": "fedavg", "protocol": "scene", "seed": 0}
     options = {"lr_milestones": "", **changes}
     rounds = options.pop("rounds")
-    config = RunConfig.make(
-        dataset, method="c2fpl", **choices, rounds=rounds, threads=1, normalise="none", options=options
+    config = specify(
+        dataset, RunOptions(method="c2fpl", **choices, rounds=rounds, threads=1, normalise="none", options=options)
     )
-    return membership(config.open(), 4, False, scratch)
+    return membership(open_run(config), 4, False, scratch)
 
 
 def test_an_overfitted_model_tells_whom_it_was_trained_on_and_an_untrained_one_nobody(tmp_path):

@@ -8,8 +8,9 @@ import pytest
 from clap_vad.algorithms.rounds import global_weights
 from clap_vad.audit.replay import replay
 from clap_vad.detector.model import Model
+from clap_vad.specification.reading import read_specification
 from clap_vad.workflows import finish, train
-from clap_vad.workflows.configuration import RunConfig
+from clap_vad.workflows.opening import open_run
 from synthetic import SCENES, make_dataset
 
 
@@ -20,9 +21,9 @@ def test_a_replay_ends_in_the_runs_own_model(tmp_path, monkeypatch, secure, enco
     dataset = make_dataset(tmp_path / "dataset", videos=3)
     choices = {"secure_aggregation": secure, "update_encoding": encoding}
     train.train(dataset, tmp_path / "run", method="c2fpl", rounds=2, baselines={}, **choices)
-    opened = RunConfig.read(tmp_path / "run").open()
+    opened = open_run(read_specification(tmp_path / "run"))
     observed = replay(opened, tmp_path / "again", rounds=5)
-    assert observed.plan.rounds == 2
+    assert observed.plan.spec.rounds == 2
     model = Model.load(tmp_path / "run").weights
     for name, weight in global_weights(observed.state).items():
         np.testing.assert_array_equal(weight, model[name])
@@ -37,7 +38,7 @@ def test_one_participant_can_stay_away(tmp_path, monkeypatch):
     monkeypatch.setattr(finish, "report", lambda run: None)
     dataset = make_dataset(tmp_path / "dataset", videos=3)
     train.train(dataset, tmp_path / "run", method="c2fpl", rounds=1, fraction=0.5, baselines={})
-    opened = RunConfig.read(tmp_path / "run").open()
+    opened = open_run(read_specification(tmp_path / "run"))
     observed = replay(opened, tmp_path / "again", rounds=1, without=SCENES[1], everybody=True)
     (round_one,) = observed.of("train")
     assert round_one.members == tuple(sorted(set(SCENES) - {SCENES[1]}))

@@ -77,7 +77,7 @@ def spied(
         if terms is not None:
             protected = [json.loads(line) for line in ledger]
             assert all("noised" in line["protection"] or schema(line["schema"]).bare for line in protected)
-            released = made.private_statistics() + made.private_rounds(plan.rounds)
+            released = made.private_statistics() + made.private_rounds(plan.spec.rounds)
             assert sum("noised" in line["protection"] for line in protected) == released
         sent = [message_bytes(r.message) for each in seen for r in each.replies if r.participant == participant]
         assert [json.loads(line)["bytes"] for line in ledger] == sent

@@ -35,7 +35,7 @@ def test_create_and_partition_from_the_command_line(
 
 
 def test_settings_of_protocols_are_options(bare_dataset: Path) -> None:
-    assert "--alpha FLOAT" in CliRunner().invoke(partition, ["--help"]).output
+    assert "--alpha FLOAT" in CliRunner().invoke(partition, ["--protocol", "dirichlet", "--help"]).output
     sizes = {}
     for alpha in ("0.01", "1000"):
         arguments = [str(bare_dataset), "--protocol", "dirichlet", "--participants", "3", "--alpha", alpha, "--json"]

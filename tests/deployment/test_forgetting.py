@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from specified import deployed_run
 
 from clap_vad.cli.main import cli
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
@@ -18,7 +19,7 @@ from clap_vad.deployment import run_files
 from clap_vad.deployment import train as deployed
 from clap_vad.deployment.forgetting import NOT_RECALLED, forget_site
 from clap_vad.deployment.job import Job
-from clap_vad.deployment.planning import config_without, deployed_config
+from clap_vad.deployment.planning import specification_without
 from clap_vad.deployment.queue import dequeue, enqueue, known_runs, queued
 from clap_vad.deployment.run_files import RunFiles
 from clap_vad.deployment.run_supervisor import RunSupervisor
@@ -30,11 +31,11 @@ from clap_vad.federation.engine import Check, TooFewRepliesError
 from clap_vad.federation.policy import Policy
 from clap_vad.persistence import locked_folder, read_json, write_json
 from clap_vad.protection.signing import UnauthenticatedSigner
+from clap_vad.specification.reading import read_specification
+from clap_vad.specification.run import Privacy, RunSpecification
 from clap_vad.trust.coordinator_home import CoordinatorHome
 from clap_vad.trust.site_home import SiteHome
 from clap_vad.workflows import train as workflow
-from clap_vad.workflows.configuration import RunConfig
-from clap_vad.workflows.privacy_terms import Privacy
 from synthetic import SCENES, make_dataset
 
 SITES = tuple(sorted(SCENES))
@@ -203,17 +204,17 @@ def home(tmp_path, founded) -> CoordinatorHome:
     return CoordinatorHome.open(shutil.copytree(founded, tmp_path / "coordinator"))
 
 
-def config_of(sites: Sequence[str] = SITES, **changes: Any) -> RunConfig:
+def config_of(sites: Sequence[str] = SITES, **changes: Any) -> RunSpecification:
     given: dict[str, Any] = {
         "dataset": None, "method": "clap", "supervision": "us", "strategy": "fedavg", "rounds": 2, "seed": 3,
         "threads": 0, "normalise": "auto", "options": QUICK, "fraction": 1.0, "stragglers": 0.0,
         "labelled_participants": 0.3, "test_each_round": False, "min_sites": 0, "deadline": 60.0,
         "secure_aggregation": False, "privacy": None, "update_encoding": "float32", **changes,
     }  # fmt: skip
-    return deployed_config(sites, **given)
+    return deployed_run(sites, **given)
 
 
-def ask_for(home: CoordinatorHome, run: Path, config: RunConfig) -> Path:
+def ask_for(home: CoordinatorHome, run: Path, config: RunSpecification) -> Path:
     """As ``clap train --engine flare`` hands a run to the service."""
     write_json(run / "deployed_by.json", {"coordinator": str(home.path)})
     write_json(run / "config.json", dataclasses.asdict(config))
@@ -228,7 +229,9 @@ def work(run: Path, hosts: Mapping[str, SiteExecutor], most: int = 1000, state: 
     Job(run, number).work(lambda config: Engine(run.name, config.sites, hosts, most))  # type: ignore[arg-type]
 
 
-def finish(home: CoordinatorHome, run: Path, config: RunConfig, hosts: Mapping[str, SiteExecutor]) -> dict[str, Any]:
+def finish(
+    home: CoordinatorHome, run: Path, config: RunSpecification, hosts: Mapping[str, SiteExecutor]
+) -> dict[str, Any]:
     work(ask_for(home, run, config), hosts)
     files = RunFiles(run)
     files.write_deployment(**{**files.deployment(), "state": "finished"})
@@ -261,7 +264,8 @@ def test_a_site_is_forgotten_and_a_run_without_it_is_one_that_never_had_it(tmp_p
     assert kept == {name: data for name, data in before[1].items() if not name.startswith("checkpoints/")}
     assert kept.keys() < before[1].keys()
     assert any(name.startswith("checkpoints/") for name in contents(never))
-    again = finish(home, tmp_path / "runs" / "again", config_without(RunConfig.read(run), [LEAVES]), hosts)
+    without = specification_without(read_specification(run), [LEAVES])
+    again = finish(home, tmp_path / "runs" / "again", without, hosts)
     assert again["model_sha256"] == unconcerned["model_sha256"] != first["model_sha256"]
     assert again["participants"] == len(REST)
     [told] = forget_site(home, LEAVES)["runs"]  # once more, in vain
@@ -383,7 +387,7 @@ def test_a_run_like_another_is_handed_to_the_service(tmp_path, home, monkeypatch
         deployed.train_deployed_like(old, tmp_path / "new", without=["elsewhere"])
     assert not (tmp_path / "new").exists()
     deployed.train_deployed_like(old, tmp_path / "new", without=[LEAVES])
-    assert RunConfig.read(tmp_path / "new") == dataclasses.replace(RunConfig.read(old), sites=list(REST))
+    assert read_specification(tmp_path / "new") == dataclasses.replace(read_specification(old), sites=tuple(REST))
     assert tmp_path / "new" in queued(home.path)
 
 
@@ -395,8 +399,8 @@ def test_sites_are_left_out_of_a_new_run_by_name(tmp_path, home, monkeypatch):
     home.revoke(LEAVES)
     deployed.train_deployed(tmp_path / "b", without=[LEAVES], **given)  # it has no part anyway
     deployed.train_deployed(tmp_path / "c", sites=("west", "east", "south"), without=["west"], **given)
-    assert [RunConfig.read(tmp_path / name).sites for name in "abc"] == [
-        list(REST), list(REST), ["east", "south"],
+    assert [read_specification(tmp_path / name).sites for name in "abc"] == [
+        REST, REST, ("east", "south"),
     ]  # fmt: skip
     with pytest.raises(ClapError, match="--without is elsewhere"):
         deployed.train_deployed(tmp_path / "d", without=["elsewhere"], **given)

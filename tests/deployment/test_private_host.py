@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from specified import changed, deployed_run, told
 
 from clap_vad.algorithms.rounds import global_weights
 from clap_vad.core.statistics.accounting import Terms, calibrated, epsilon_of
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
-from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.handshake import handshake
-from clap_vad.deployment.planning import agree, deployed_config
+from clap_vad.deployment.planning import resolved_run
+from clap_vad.deployment.resolved_run import ResolvedRun
 from clap_vad.deployment.site_executor import SiteExecutor
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
@@ -31,8 +32,7 @@ from clap_vad.federation.messages import schema
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode
 from clap_vad.protection.signing import UnauthenticatedSigner
-from clap_vad.workflows.configuration import RunConfig
-from clap_vad.workflows.privacy_terms import Privacy
+from clap_vad.specification.run import Privacy, RunSpecification
 from synthetic import make_dataset
 
 SITES = ("east", "north", "south", "west")
@@ -68,19 +68,19 @@ def hosts(tmp_path, whole) -> Callable[..., dict[str, SiteExecutor]]:
     return make
 
 
-def config(privacy: Privacy | None = None, **changes: Any) -> RunConfig:
+def config(privacy: Privacy | None = None, **changes: Any) -> RunSpecification:
     given: dict[str, Any] = {
         "dataset": None, "method": "clap", "supervision": "us", "strategy": "fedavg", "rounds": ROUNDS, "seed": 3,
         "threads": 1, "normalise": "auto", "options": OPTIONS, "fraction": 1.0, "stragglers": 0.0,
         "labelled_participants": 0.3, "test_each_round": False, "min_sites": 0, "deadline": 60.0,
         "secure_aggregation": False, "privacy": privacy, "update_encoding": "float32", **changes,
     }  # fmt: skip
-    return deployed_config(SITES, **given)
+    return deployed_run(SITES, **given)
 
 
-def agreement(whole: Dataset, terms: Terms | None, **changes: Any) -> Agreement:
-    made = agree(config(normalise="federated"), describe(whole.stores[0]))
-    return replace(made, privacy={} if terms is None else asdict(terms), **changes)
+def agreement(whole: Dataset, terms: Terms | None, **changes: Any) -> ResolvedRun:
+    made = resolved_run(config(normalise="federated"), describe(whole.stores[0]))
+    return changed(made, privacy=terms, **changes)
 
 
 @cache
@@ -88,8 +88,8 @@ def good() -> Terms:
     return calibrated(8.0, 1e-5, clip=1.0, sampling=1.0, lr=0.1, statistics=9, rounds=ROUNDS)
 
 
-def begin(agreed: Agreement, sequence: int = 0, accepted: int = -1) -> Ask:
-    payload = {"agreement": agreed.to_array()}
+def begin(agreed: ResolvedRun | np.ndarray, sequence: int = 0, accepted: int = -1) -> Ask:
+    payload = {"agreement": agreed if isinstance(agreed, np.ndarray) else agreed.to_array()}
     return Ask("begin", "acknowledgement", payload, sequence=sequence, accepted=dict.fromkeys(SITES, accepted))
 
 
@@ -147,19 +147,18 @@ def test_noise_that_the_coordinator_knows_is_refused(hosts, whole):
     ids=str,
 )  # fmt: skip
 def test_impossible_terms_are_told_in_a_sentence(hosts, whole, change):
-    made = agreement(whole, good())
-    odd = replace(made, privacy={**made.privacy, **change})
-    with pytest.raises(RefusalError, match="impossible terms of differential privacy"):
-        Agreement.from_array(odd.to_array())
-    with pytest.raises(RefusalError, match="impossible terms of differential privacy"):
+    odd = told(agreement(whole, good()), privacy={**asdict(good()), **change})
+    with pytest.raises(RefusalError, match="the run specification sent by the coordinator has an error: "):
+        ResolvedRun.from_array(odd)
+    with pytest.raises(RefusalError, match="the run specification sent by the coordinator has an error: "):
         hosts()["north"].handle("run", begin(odd))
 
 
 def test_a_delta_that_allows_anything_is_refused(hosts, whole):
     """With probability delta all may come out: epsilon, all that a policy bounds, means nothing beside it."""
     made = agreement(whole, good())
-    with pytest.raises(RefusalError, match="impossible terms of differential privacy"):
-        hosts()["north"].handle("run", begin(replace(made, privacy={**made.privacy, "delta": 0.01})))
+    with pytest.raises(RefusalError, match="the run specification sent by the coordinator has an error: "):
+        hosts()["north"].handle("run", begin(told(made, privacy={**asdict(good()), "delta": 0.01})))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +190,7 @@ def test_a_large_delta_makes_no_small_epsilon(hosts, whole, tmp_path):
 
 
 def test_a_run_of_more_rounds_than_a_site_can_go_through_is_refused(hosts, whole):
-    with pytest.raises(RefusalError, match="rounds must be at most 100000"):
+    with pytest.raises(RefusalError, match="has 1000000000000 rounds; a number from 1 to 100000 is needed"):
         hosts()["north"].handle("run", begin(agreement(whole, good(), rounds=10**12)))
 
 
@@ -294,7 +293,7 @@ def test_a_run_cannot_be_agreed_anew_on_other_terms(hosts, whole, other):
     assert host.handle("run", begin(agreement(whole, good()))) == {}  # as a coordinator does that was killed
 
 
-def run_with(hosts, folder: Path, agreed: Agreement) -> State:
+def run_with(hosts, folder: Path, agreed: ResolvedRun) -> State:
     class Engine:
         participants = SITES
 

@@ -29,8 +29,10 @@ from clap_vad.federation.coordinator import coordinate
 from clap_vad.federation.engine import Quorum
 from clap_vad.federation.messages import schema
 from clap_vad.persistence import write_json
-from clap_vad.workflows.configuration import RunConfig
-from clap_vad.workflows.privacy_terms import Privacy
+from clap_vad.specification.reading import read_specification
+from clap_vad.specification.run import Privacy, RunOptions
+from clap_vad.workflows.opening import open_run
+from clap_vad.workflows.resolution import specify
 from clap_vad.workflows.train import train
 from synthetic import make_dataset
 
@@ -77,13 +79,16 @@ class Background(threading.Thread):
 def replayed(dataset: Path, run: Path, folder: Path) -> dict[str, np.ndarray]:
     """Weights that the in-process engine gives when the same sites take part in the same rounds."""
     rounds = {line["round"]: tuple(line["answered"]) for line in read_rounds(run / "rounds.jsonl")}
-    config = RunConfig.read(run)
+    config = read_specification(run)
     choices = {"method": config.method, "supervision": config.supervision, "strategy": config.strategy}
     numbers = {"rounds": config.rounds, "seed": config.seed, "threads": 0, "normalise": "auto"}
     options = {**config.options, **config.strategy_options}
-    opened = RunConfig.make(
-        Dataset(dataset), setting="collaborative", protocol="random-3", options=options, **choices, **numbers
-    ).open()
+    opened = open_run(
+        specify(
+            Dataset(dataset),
+            RunOptions(setting="collaborative", protocol="random-3", options=options, **choices, **numbers),
+        )
+    )
     federation = opened.federation(folder, opened.participants)
 
     class Engine(InProcessEngine):

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from specified import changed, deployed_run
 
 from clap_vad.cli.main import cli
 from clap_vad.core.statistics.accounting import Release, Terms, calibrated, epsilon_of, epsilon_of_releases
 from clap_vad.datasets.dataset import Dataset, write_videos_csv
-from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.handshake import handshake
 from clap_vad.deployment.joining import join_site
-from clap_vad.deployment.planning import agree, deployed_config
+from clap_vad.deployment.planning import resolved_run
+from clap_vad.deployment.resolved_run import ResolvedRun
 from clap_vad.deployment.site_account import open_account
 from clap_vad.deployment.site_executor import SiteExecutor
 from clap_vad.features.store.description import describe
@@ -72,18 +73,18 @@ def good() -> Terms:
     return calibrated(4.0, 1e-5, clip=1.0, sampling=0.5, lr=0.1, statistics=9, rounds=ROUNDS)
 
 
-def agreement(whole: Dataset, terms: Terms | None) -> Agreement:
+def agreement(whole: Dataset, terms: Terms | None) -> ResolvedRun:
     given: dict[str, Any] = {
         "dataset": None, "method": "clap", "supervision": "us", "strategy": "fedavg", "rounds": ROUNDS, "seed": 3,
         "threads": 1, "normalise": "federated", "options": OPTIONS, "fraction": 1.0, "stragglers": 0.0,
         "labelled_participants": 0.3, "test_each_round": False, "min_sites": 0, "deadline": 60.0,
         "secure_aggregation": False, "privacy": None, "update_encoding": "float32",
     }  # fmt: skip
-    made = agree(deployed_config(SITES, **given), describe(whole.stores[0]))
-    return replace(made, privacy={} if terms is None else asdict(terms))
+    made = resolved_run(deployed_run(SITES, **given), describe(whole.stores[0]))
+    return changed(made, privacy=terms)
 
 
-def begin(agreed: Agreement) -> Ask:
+def begin(agreed: ResolvedRun) -> Ask:
     payload = {"agreement": agreed.to_array()}
     return Ask("begin", "acknowledgement", payload, accepted=dict.fromkeys(SITES, -1))
 
@@ -92,7 +93,7 @@ def later(step: str, reply: str, sequence: int = 1, **payload: Any) -> Ask:
     return Ask(step, reply, payload, sequence=sequence, accepted=dict.fromkeys(SITES, sequence - 1))
 
 
-def run_with(hosts, folder: Path, agreed: Agreement, run: str) -> State:
+def run_with(hosts, folder: Path, agreed: ResolvedRun, run: str) -> State:
     class Engine:
         participants = SITES
 
@@ -173,7 +174,7 @@ def test_answers_are_counted_over_runs_and_the_same_answer_is_free(hosts, whole,
     run_with(hosts, tmp_path / "again", agreed, "again")
     assert {answer.run for answer in open_account(north).counted("ever")} == {"first"}
     with pytest.raises(RefusalError, match="'model_update' was answered 2 times over all runs"):
-        run_with(hosts, tmp_path / "second", replace(agreed, seed=4), "second")
+        run_with(hosts, tmp_path / "second", changed(agreed, seed=4), "second")
     sent = [line["schema"] for line in ledger(north, "second")]
     assert "feature_moments" in sent
     assert "model_update" not in sent
@@ -231,7 +232,7 @@ def test_a_site_that_joins_bounds_how_often_noise_may_be_drawn_anew(tmp_path, ho
     join_site(north, bundle, north / "dataset")
     assert Policy.read(north / "policy.json").maximum_questions == {"row_sizes": {"year": 24}}
     terms = calibrated(8.0, 1e-6, clip=1.0, sampling=1.0, lr=0.1, statistics=4, rounds=ROUNDS + 1, unit="crop")
-    agreed = replace(agreement(whole, terms), method="comet", options={})
+    agreed = changed(agreement(whole, terms), method="comet", options={})
     for run in range(24):
         hosts()["north"].handle(f"run-{run}", begin(agreed))
         hosts()["north"].handle(f"run-{run}", later("sizes", "row_sizes"))

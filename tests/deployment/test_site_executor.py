@@ -18,14 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shrunk import shrink_generator
 from sklearn.metrics import average_precision_score, roc_auc_score
+from specified import changed, deployed_run, told
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.rounds import global_weights, normaliser_of
 from clap_vad.core.statistics.accounting import calibrated
 from clap_vad.datasets.dataset import Dataset, VideoRecord, read_videos_csv, write_videos_csv
-from clap_vad.deployment.agreement import Agreement
 from clap_vad.deployment.handshake import description_from_array, description_to_array, handshake
-from clap_vad.deployment.planning import agree, deployed_config
+from clap_vad.deployment.planning import resolved_run
+from clap_vad.deployment.resolved_run import ResolvedRun
 from clap_vad.deployment.site_executor import SiteExecutor
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import detector_weights, initial_weights
@@ -43,14 +44,16 @@ from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire, decode, encode
 from clap_vad.persistence import save_npz
 from clap_vad.protection.signing import UnauthenticatedSigner
-from clap_vad.workflows.configuration import RunConfig
+from clap_vad.specification.choice import names_at_sites
+from clap_vad.specification.run import Privacy, RunOptions, RunSpecification
 from clap_vad.workflows.federate import Federation
-from clap_vad.workflows.privacy_terms import Privacy
+from clap_vad.workflows.opening import open_run
+from clap_vad.workflows.resolution import specify
 from synthetic import SCENES, make_dataset
 
 SITES = tuple(sorted(SCENES))
 SHARE, ROUNDS = 0.5, 2
-TERMS = dataclasses.asdict(calibrated(1.5, 1e-5, clip=1.0, sampling=0.5, lr=0.1, statistics=9, rounds=ROUNDS))
+TERMS = calibrated(1.5, 1e-5, clip=1.0, sampling=0.5, lr=0.1, statistics=9, rounds=ROUNDS)
 PRIVATE = dataclasses.asdict(make_method("clap", {"segregation": "federated"}))
 QUICK = {"min_steps": 0, "local_epochs": 1}
 METHODS: dict[str, dict[str, Any]] = {
@@ -157,22 +160,22 @@ class HostEngine:
         return replies
 
 
-def config_of(method: str, supervision: str, **changes: Any) -> RunConfig:
+def config_of(method: str, supervision: str, **changes: Any) -> RunSpecification:
     given = {
         "dataset": None, "fraction": 1.0, "stragglers": 0.0, "test_each_round": False, "min_sites": 0,
         "secure_aggregation": False, "privacy": None, "update_encoding": "float32", "deadline": 60.0,
         "options": METHODS.get(method, {}),
         **CHOICES, **changes,
     }  # fmt: skip
-    return deployed_config(SITES, method=method, supervision=supervision, **given)
+    return deployed_run(SITES, method=method, supervision=supervision, **given)
 
 
-def deployed_steps(config: RunConfig, state: State) -> Steps:
+def deployed_steps(config: RunSpecification, state: State) -> Steps:
     """A run across organisations, as the coordinator's job goes through it."""
-    agreement = yield from handshake(state, partial(agree, config))
+    agreement = yield from handshake(state, partial(resolved_run, config))
     yield from agreement.make_method().coordinate(agreement.plan(), state, lambda record: None)
     question = agreement.make_method().final_question(state)
-    if agreement.privacy:
+    if agreement.spec.privacy:
         return  # counts of frames have no noise
     replies = yield Ask("evaluate", reply="evaluation_histogram", payload=question, lasting=False)
     for kind in ("normal", "abnormal"):
@@ -180,7 +183,7 @@ def deployed_steps(config: RunConfig, state: State) -> Steps:
 
 
 def run_deployed(
-    folder: Path, config: RunConfig, hosts: Callable[[], Mapping[str, SiteExecutor]], run: str = "run"
+    folder: Path, config: RunSpecification, hosts: Callable[[], Mapping[str, SiteExecutor]], run: str = "run"
 ) -> State:
     engine, encoding = HostEngine(hosts, run), config.update_encoding
     return coordinate(partial(deployed_steps, config), engine, Checkpoint(folder), 0, update_encoding=encoding)
@@ -188,16 +191,18 @@ def run_deployed(
 
 def run_here(folder: Path, whole: Dataset, method: str, supervision: str, **changes: Any) -> State:
     """The same run in one process."""
-    config = RunConfig.make(
+    config = specify(
         whole,
-        method=method,
-        setting="collaborative",
-        supervision=supervision,
-        protocol="scene",
-        options=METHODS[method],
-        **CHOICES | changes,
+        RunOptions(
+            method=method,
+            setting="collaborative",
+            supervision=supervision,
+            protocol="scene",
+            options=METHODS[method],
+            **CHOICES | changes,
+        ),
     )
-    opened = config.open()
+    opened = open_run(config)
     assert tuple(opened.participants) == SITES
     made = Federation(folder, opened.dataset, opened.participants, opened.plan, opened.method, opened.labelled)
     return made.run()
@@ -283,12 +288,13 @@ def test_two_runs_of_the_same_hosts_do_not_mix(tmp_path, whole, make_sites):
 # What a host will not do.
 
 
-def agreement_of(whole: Dataset, **changes: Any) -> Agreement:
-    return replace(agree(config_of("clap", "us"), describe(whole.stores[0])), **changes)
+def agreement_of(whole: Dataset, **changes: Any) -> ResolvedRun:
+    return changed(resolved_run(config_of("clap", "us"), describe(whole.stores[0])), **changes)
 
 
-def begin(agreement: Agreement) -> Ask:
-    return Ask("begin", "acknowledgement", {"agreement": agreement.to_array()})
+def begin(agreement: ResolvedRun | np.ndarray) -> Ask:
+    array = agreement if isinstance(agreement, np.ndarray) else agreement.to_array()
+    return Ask("begin", "acknowledgement", {"agreement": array})
 
 
 def later(step: str, reply: str, sequence: int = 1, **payload: Any) -> Ask:
@@ -346,21 +352,21 @@ def test_nothing_is_done_before_the_run_is_agreed(make_sites, whole, step, reply
     ("changes", "says"),
     [
         ({"participants": ("south", "east")}, "site 'north' is not among the participants of this run"),
-        ({"features": {}}, "dim is not that of its features"),
-        ({"features": {"dim": 32}}, "dim is not that of its features"),
+        ({"features": {}}, "has another 'dim' than its features"),
+        ({"features": {"dim": 32}}, "has another 'dim' than its features"),
         ({"features": {"extractor": "i3d", "crops": 10}}, r"are not those of this run \(extractor, crops differ\)"),
         ({"features": {"settings": {"stride": 8}}}, r"are not those of this run \(settings differ\)"),
         ({"features": {"weights_sha256": "0" * 64}}, r"are not those of this run \(weights_sha256 differ\)"),
-        ({"dim": 32}, "dim is not that of its features"),
+        ({"dim": 32}, "has another 'dim' than its features"),
     ],
 )
 def test_an_agreement_that_is_not_about_this_site_is_refused(make_sites, whole, changes, says):
     sites, known = make_sites(), describe(whole.stores[0])
     if changes.get("features"):
         changes = {"features": {**known, **changes["features"]}}
-    with pytest.raises(RefusalError, match=says) as told:
-        sites.host("north").handle("run", begin(agreement_of(whole, **changes)))
-    assert str(sites.folder) not in str(told.value)
+    with pytest.raises(RefusalError, match=says) as refusal:
+        sites.host("north").handle("run", begin(told(agreement_of(whole), **changes)))
+    assert str(sites.folder) not in str(refusal.value)
     assert_nothing_begun(sites)
 
 
@@ -499,10 +505,12 @@ def test_an_agreement_comes_out_as_it_went_in(whole):
         },
     ):
         agreement = agreement_of(whole, **changes)
-        assert Agreement.from_array(decode(encode({"a": agreement.to_array()}))["a"]) == agreement
+        found = ResolvedRun.from_array(decode(encode({"a": agreement.to_array()}))["a"])
+        assert found.with_options_of(agreement.spec) == agreement
+        assert found.spec.deadline == 0.0 != agreement.spec.deadline  # sites have no use for it, and are not told
 
 
-ENTRIES = [field.name for field in dataclasses.fields(Agreement)]
+ENTRIES = [*names_at_sites(RunOptions).values(), "participants", "labelled", "dim", "features"]
 
 
 @pytest.mark.parametrize(
@@ -517,31 +525,38 @@ ENTRIES = [field.name for field in dataclasses.fields(Agreement)]
             for name in ENTRIES
         ],
         *[
-            (lambda content, name=name: {**content, name: True}, f"'{name}' is not {kind}")
+            (lambda content, name=name: {**content, name: True}, f"'{name}' is True; {kind}")
             for name, kind in (
-                ("method", "str"), ("options", "dict"), ("participants", "tuple"), ("rounds", "int"), ("seed", "int"),
-                ("fraction", "float"), ("features", "dict"), ("privacy", "dict"),
+                ("method", "a text"), ("options", "an object"), ("participants", "a list of names"),
+                ("rounds", "a whole number"), ("seed", "a whole number"), ("fraction", "a number"),
+                ("features", "an object"), ("privacy", "an object"),
             )
         ],
-        (lambda content: {**content, "rounds": 2.0}, "'rounds' is not int"),
-        (lambda content: {**content, "seed": None}, "'seed' is not int"),
-        (lambda content: {**content, "method": ["clap"]}, "'method' is not str"),
-        (lambda content: {**content, "options": []}, "'options' is not dict"),
-        (lambda content: {**content, "participants": "north"}, "'participants' is not tuple"),
-        (lambda content: {**content, "participants": ["north", 3]}, "'participants' must be names"),
-        (lambda content: {**content, "labelled": [None]}, "'labelled' must be names"),
-        (lambda content: {**content, "privacy": 1.5}, "'privacy' is not dict"),
-        (lambda content: {**content, "rounds": 0}, "rounds, threads and dim must be at least 1"),
-        (lambda content: {**content, "threads": -1}, "rounds, threads and dim must be at least 1"),
-        (lambda content: {**content, "dim": 0}, "rounds, threads and dim must be at least 1"),
-        (lambda content: {**content, "update_encoding": "int4"}, "update_encoding is none of this release"),
+        (lambda content: {**content, "rounds": 2.0}, "'rounds' is 2.0; a whole number is needed"),
+        (lambda content: {**content, "seed": None}, "'seed' is None; a whole number is needed"),
+        (lambda content: {**content, "method": ["clap"]}, "'method' is .*; a text is needed"),
+        (lambda content: {**content, "options": []}, "'options' is .*; an object is needed"),
+        (lambda content: {**content, "participants": "north"}, "'participants' is 'north'; a list of names is needed"),
+        (lambda content: {**content, "participants": ["north", 3]}, "'participants.1' is 3; a text is needed"),
+        (lambda content: {**content, "labelled": [None]}, "'labelled.0' is None; a text is needed"),
+        (lambda content: {**content, "privacy": 1.5}, "'privacy' is 1.5; an object"),
+        (lambda content: {**content, "rounds": 0}, "has 0 rounds; a number from 1 to 100000 is needed"),
+        (lambda content: {**content, "threads": -1}, "'threads' is -1; a number of at least 0 is needed"),
+        (lambda content: {**content, "threads": 0}, "leaves 'threads', 'dim' or 'normalise' open"),
+        (lambda content: {**content, "threads": 257}, "'threads' is 257; a number of at most 256 is needed"),
+        (lambda content: {**content, "seed": 2**63}, "'seed' is 9223372036854775808; a number below"),
+        (lambda content: {**content, "fraction": 0}, "'fraction' is 0; a number above 0 is needed"),
+        (lambda content: {**content, "normalise": "auto"}, "leaves 'threads', 'dim' or 'normalise' open"),
+        (lambda content: {**content, "participants": ["north", "north"]}, "names a participant twice"),
+        (lambda content: {**content, "dim": 0}, "leaves 'threads', 'dim' or 'normalise' open"),
+        (lambda content: {**content, "update_encoding": "int4"}, "'update_encoding' is 'int4'; one of 'float32' or"),
     ],
 )  # fmt: skip
 def test_a_malformed_agreement_is_told(make_sites, whole, change, says):
     content = json.loads(agreement_of(whole).to_array().tobytes())
     array = np.frombuffer(json.dumps(change(content)).encode(), np.uint8)
     with pytest.raises(ClapError, match=says):
-        Agreement.from_array(array)
+        ResolvedRun.from_array(array)
     sites = make_sites()
     with pytest.raises(ClapError, match=says):
         sites.host("north").handle("run", Ask("begin", "acknowledgement", {"agreement": array}))
@@ -564,8 +579,8 @@ def test_a_malformed_agreement_is_told(make_sites, whole, change, says):
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
 def test_bytes_that_are_no_agreement_and_no_description_are_told(array):
-    with pytest.raises(ClapError, match=r"the agreement sent for this run is not (readable|one of this release)"):
-        Agreement.from_array(array)
+    with pytest.raises(ClapError, match=r"sent by the coordinator is not (readable|one of this release)"):
+        ResolvedRun.from_array(array)
     with pytest.raises(ClapError, match="not a description of features"):
         description_from_array(array)
 
@@ -577,7 +592,7 @@ def test_bytes_that_are_no_agreement_and_no_description_are_told(array):
 ))  # fmt: skip
 def test_anything_else_is_told_too(content):
     data = content if isinstance(content, bytes) else json.dumps(content).encode()
-    for read in (Agreement.from_array, description_from_array):
+    for read in (ResolvedRun.from_array, description_from_array):
         with pytest.raises(ClapError):
             read(np.frombuffer(data, np.uint8))
 
@@ -665,16 +680,20 @@ def test_a_site_has_the_homes_of_one_process(tmp_path, whole, make_sites, reborn
     hosts, exact = sites.hosts(), Privacy(math.inf, unit="crop")
     config = config_of("comet", "us", options={}, privacy=exact)
     state = run_deployed(tmp_path / "run", config, sites.hosts if reborn else lambda: hosts)
-    made = RunConfig.make(
-        whole,
-        method="comet",
-        setting="collaborative",
-        supervision="us",
-        protocol="scene",
-        options={},
-        privacy=exact,
-        **CHOICES,
-    ).open()
+    made = open_run(
+        specify(
+            whole,
+            RunOptions(
+                method="comet",
+                setting="collaborative",
+                supervision="us",
+                protocol="scene",
+                options={},
+                privacy=exact,
+                **CHOICES,
+            ),
+        )
+    )
     federation = made.federation(tmp_path / "here", made.participants)
     expected = federation.run()
     for name in expected:
@@ -736,12 +755,13 @@ def test_noise_of_comet_comes_from_secrets_of_the_sites_and_is_the_same_again(tm
 
 
 def test_seeded_noise_is_for_one_process_and_refused_by_sites(tmp_path, whole, make_sites):
-    here = RunConfig.make(
-        whole, method="comet", setting="collaborative", supervision="us", protocol="scene", options={}, **CHOICES
+    here = specify(
+        whole,
+        RunOptions(method="comet", setting="collaborative", supervision="us", protocol="scene", options={}, **CHOICES),
     )
     config = config_of("comet", "us", options={})
-    assert here.privacy["seed"] == here.seed and config.privacy["seed"] is None
-    assert {**here.privacy, "seed": None}.keys() == config.privacy.keys()
+    assert here.privacy.seed == here.seed and config.privacy.seed is None
+    assert dataclasses.asdict(here.privacy).keys() == dataclasses.asdict(config.privacy).keys()
     with pytest.raises(RefusalError, match="a site draws its own"):
         run_deployed(tmp_path / "run", replace(config, privacy=here.privacy), make_sites().hosts)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,8 +32,9 @@ from clap_vad.federation.secure import SiteProtection, layout_of
 from clap_vad.federation.site import Site
 from clap_vad.federation.wire import ask_from_wire, ask_to_wire
 from clap_vad.protection.signing import UnauthenticatedSigner
-from clap_vad.workflows.configuration import check_secure, make_strategy
+from clap_vad.specification.run import RunOptions
 from clap_vad.workflows.federate import Federation
+from clap_vad.workflows.resolution import check_participants, resolve
 from synthetic import SCENES, make_dataset, make_plan
 
 NAMES = ("ada", "bob", "cyd", "dee", "eve", "fay")
@@ -360,12 +362,15 @@ def test_runs_under_masks_give_the_model_of_bare_runs_but_for_fixed_point(tmp_pa
 
 
 def test_what_cannot_be_hidden_is_refused_before_the_run():
-    fedavg = make_strategy("fedavg", {})
+    def check(participants: int, method: str = "c2fpl", **changes: Any) -> None:
+        spec = resolve(RunOptions(method=method, secure_aggregation=True, **changes), noise_seed=0)
+        check_participants(spec, participants)
+
     with pytest.raises(ClapError, match="--segregation federated or --density pooled"):
-        check_secure(make_method("clap", {}), fedavg, 5, 1.0)
+        check(5, "clap")
     for name in ("median", "trimmed-mean", "multi-krum"):
         with pytest.raises(ClapError, match="one by one"):
-            check_secure(make_method("c2fpl", {}), make_strategy(name, {}), 5, 1.0)
+            check(5, strategy=name)
     with pytest.raises(ClapError, match="a sum over 2 participants hides none"):
-        check_secure(make_method("c2fpl", {}), fedavg, 5, 0.4)
-    check_secure(make_method("clap", {"density": "pooled"}), fedavg, 3, 1.0)
+        check(5, fraction=0.4)
+    check(3, "clap", options={"density": "pooled"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from clap_vad.datasets.dataset import VideoRecord, write_videos_csv
 from clap_vad.features.store.writer import StoreWriter
 from clap_vad.federation.strategy import make_strategy
 from clap_vad.persistence import save_npz
+from clap_vad.specification.run import RunSpecification
 
 SCENES = ("north", "south", "east", "west")
 
@@ -52,8 +54,12 @@ def make_dataset(
 
 def make_plan(strategy: str = "fedavg", settings: dict[str, Any] | None = None, **changes: Any) -> Plan:
     """A plan that fits the dataset above."""
-    given = {"participants": SCENES, "rounds": 2, "seed": 0, "normalise": "none", "threads": 1, "dim": 16, **changes}
-    return Plan(strategy=make_strategy(strategy, settings or {}), **given)
+    made = dataclasses.asdict(make_strategy(strategy, settings or {}))
+    given = {"rounds": 2, "seed": 0, "normalise": "none", "threads": 1, **changes}
+    given["secure_aggregation"] = given.pop("secure", False)
+    own = {name: given.pop(name) for name in ("participants", "dim", "roles") if name in given}
+    spec = RunSpecification(method="clap", strategy=strategy, strategy_options=made, **given)
+    return Plan(spec, **{"participants": SCENES, "dim": 16, **own})
 
 
 @lru_cache

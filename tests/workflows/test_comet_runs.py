@@ -18,8 +18,8 @@ from clap_vad.errors import ClapError
 from clap_vad.evaluation.scoring import score_test_videos
 from clap_vad.federation.ask import State
 from clap_vad.federation.messages import Message
+from clap_vad.specification.run import Privacy
 from clap_vad.workflows.label import label
-from clap_vad.workflows.privacy_terms import Privacy
 from synthetic import SCENES, make_dataset
 
 

@@ -17,8 +17,9 @@ from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, Reply
-from clap_vad.workflows.configuration import RunConfig
+from clap_vad.specification.run import RunOptions, RunSpecification
 from clap_vad.workflows.federate import Federation
+from clap_vad.workflows.resolution import specify
 from synthetic import SCENES, make_dataset, make_plan
 
 QUICK = {"min_steps": 0, "local_epochs": 1, "refine": "off"}
@@ -163,12 +164,12 @@ def test_stragglers_of_two_epochs_are_sites_of_one(dataset, tmp_path, method):
         assert not np.array_equal(ends["two"][name], value)
 
 
-def configure(dataset: Dataset, options=None, **changes) -> RunConfig:
+def configure(dataset: Dataset, options=None, **changes) -> RunSpecification:
     given = {
         "method": "clap", "setting": "collaborative", "supervision": "us", "strategy": "fedavg", "protocol": None,
         "rounds": 1, "seed": 0, "threads": 1, "normalise": "none", "options": options or {},
     }  # fmt: skip
-    return RunConfig.make(dataset, **{**given, **changes})
+    return specify(dataset, RunOptions(**{**given, **changes}))
 
 
 def test_stragglers_are_refused_where_no_epoch_can_be_left_out(dataset):

@@ -21,10 +21,12 @@ from clap_vad.core.statistics.accounting import Terms, epsilon_of
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.errors import ClapError
 from clap_vad.federation.messages import schema
+from clap_vad.specification.reading import read_specification
+from clap_vad.specification.run import Privacy, RunOptions
 from clap_vad.workflows import finish, privacy_terms
 from clap_vad.workflows import train as module
-from clap_vad.workflows.configuration import RunConfig
-from clap_vad.workflows.privacy_terms import Privacy
+from clap_vad.workflows.opening import open_run
+from clap_vad.workflows.resolution import specify
 from clap_vad.workflows.train import resume, train
 from synthetic import SCENES, make_dataset
 
@@ -70,7 +72,7 @@ def ledgers(run: Path) -> list[dict[str, Any]]:
 
 
 def test_metrics_tell_what_was_promised_and_what_it_costs(reference):
-    told, terms = metrics_of(reference)["privacy"], Terms(**RunConfig.read(reference).privacy)
+    told, terms = metrics_of(reference)["privacy"], read_specification(reference).privacy
     assert told.keys() == {
         "unit", "epsilon", "delta", "promised", "noise_statistics", "noise_training", "clip", "sampling", "lr",
         "seeded",
@@ -84,10 +86,10 @@ def test_metrics_tell_what_was_promised_and_what_it_costs(reference):
 
 
 def test_a_configuration_comes_out_as_it_went_in(reference):
-    config = RunConfig.read(reference)
-    assert json.loads((reference / "config.json").read_text()) == dataclasses.asdict(config)
+    config = read_specification(reference)
+    assert json.loads((reference / "config.json").read_text()) == config.as_json()
     assert config.normalise == "federated"
-    assert config.open().plan.privacy == Terms(**config.privacy)
+    assert open_run(config).plan.spec == config
 
 
 def test_nothing_leaves_a_site_but_with_noise_and_so_often_as_agreed(reference):
@@ -114,12 +116,24 @@ def test_killed_and_resumed_it_ends_with_the_same_model(dataset, reference, tmp_
 @pytest.mark.parametrize("secure", [False, True])
 def test_killed_at_any_question_it_goes_on_by_the_secret_of_its_sites(dataset, tmp_path, secure):
     """Copies of one run, whose sites have the same secrets: one undisturbed, one stopped again and again."""
-    config = RunConfig.make(
-        module.Dataset(dataset), method="clap", setting="collaborative", supervision="us", strategy="fedavg",
-        protocol="scene", seed=0, threads=1, normalise="auto", privacy=Privacy(8.0, sampling=1.0), rounds=3,
-        options={key: value for key, value in CHOICES.items() if key != "rounds"}, secure_aggregation=secure,
-    )  # fmt: skip
-    opened, found = config.open(), []
+    config = specify(
+        module.Dataset(dataset),
+        RunOptions(
+            method="clap",
+            setting="collaborative",
+            supervision="us",
+            strategy="fedavg",
+            protocol="scene",
+            seed=0,
+            threads=1,
+            normalise="auto",
+            privacy=Privacy(8.0, sampling=1.0),
+            rounds=3,
+            options={key: value for key, value in CHOICES.items() if key != "rounds"},
+            secure_aggregation=secure,
+        ),
+    )
+    opened, found = open_run(config), []
     for name in ("undisturbed", "stopped"):
         for scene in SCENES:
             (tmp_path / name / "sites" / scene).mkdir(parents=True)
@@ -304,10 +318,18 @@ def test_the_command_hands_its_options_on_and_takes_more_rounds(dataset, tmp_pat
 def test_rounds_are_those_usual_for_the_method_and_its_promise(dataset, method, privacy, rounds):
     options = {} if method == "comet" else {"segregation": "federated"}
     choices = {"supervision": "us", "strategy": "fedavg", "protocol": None, "seed": 0, "threads": 1}
-    made = RunConfig.make(
-        Dataset(dataset), method=method, setting="collaborative", rounds=None, normalise="auto", options=options,
-        privacy=privacy, **choices,
-    )  # fmt: skip
+    made = specify(
+        Dataset(dataset),
+        RunOptions(
+            method=method,
+            setting="collaborative",
+            rounds=None,
+            normalise="auto",
+            options=options,
+            privacy=privacy,
+            **choices,
+        ),
+    )
     assert made.rounds == rounds
 
 

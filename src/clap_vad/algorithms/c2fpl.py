@@ -59,7 +59,7 @@ class C2fpl(SgdMethod):
         yield from normalisation(plan, state)
         yield from labelling(state)
         yield from training_rounds(plan, state, log)
-        if plan.rounds:
+        if plan.spec.rounds:
             yield from calibration(state)
 
     def site(self, plan: Plan, data: SiteData) -> C2fplSite:

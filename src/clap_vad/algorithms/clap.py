@@ -96,14 +96,14 @@ class Clap(SgdMethod):
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Common knowledge, then rounds, then the alarm threshold."""
-        if plan.privacy is not None:
-            yield from private_steps(plan, plan.privacy, state, log, self.normal_cluster, self.momentum)
+        if plan.spec.privacy is not None:
+            yield from private_steps(plan, plan.spec.privacy, state, log, self.normal_cluster, self.momentum)
             return
         yield from normalisation(plan, state)
         yield from self._common_knowledge(state)
         yield from labelling(state, {"gaussians": state["gaussians"]})
         yield from training_rounds(plan, state, log)
-        if plan.rounds:
+        if plan.spec.rounds:
             yield from calibration(state)
 
     def _common_knowledge(self, state: State) -> Steps:
@@ -141,10 +141,10 @@ class ClapSite(DetectorSite):
         if settings.federated:
             self.steps["summarise"] = (self._summarise, "summary_moments")
             self.steps["mixture"] = (self._mixture, "mixture_statistics")
-        if plan.privacy is not None:
+        if plan.spec.privacy is not None:
             if not settings.private_statistics():
                 raise RefusalError("a private run with settings under which one video moves another's labels; refused")
-            private = PrivateSite(self, plan.privacy, settings.sgd())
+            private = PrivateSite(self, plan.spec.privacy, settings.sgd())
             self.steps, self.order = private.steps, private.order
 
     def summaries(self, state: State) -> np.ndarray:

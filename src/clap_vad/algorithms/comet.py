@@ -32,7 +32,7 @@ from .comet_site import SIZE_SHARE, CometSite, common_model, mixture_of, positio
 from .method import METHODS, Method
 from .noisy_sums import ImpossibleSumError, NoisySums
 from .plan import Plan, SiteData
-from .rounds import RoundMeter, drawn_participants
+from .rounds import RoundMeter
 
 __all__ = ["Comet"]
 
@@ -75,12 +75,12 @@ class Comet(Method):
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Normalisation, EM in rounds, then the common scale of surprise and the threshold of the common model."""
-        projection = Projection.of(plan.dim, plan.roles.behaviour, plan.seed)
+        projection = Projection.of(plan.dim, plan.roles.behaviour, plan.spec.seed)
         state["dim"] = np.array(projection.dim)
         sums = NoisySums(plan, state)
-        yield from _normalisation(state, sums, plan.secure)
+        yield from _normalisation(state, sums, plan.spec.secure_aggregation)
         yield from _start(projection.dim, plan, state, sums)
-        while state["round"] < plan.rounds:
+        while state["round"] < plan.spec.rounds:
             yield from _round(plan, state, sums, log)
         if "counts.common" not in state:
             mixture = mixture_of(state)
@@ -89,7 +89,7 @@ class Comet(Method):
                 state |= _scales(plan, sums, replies)
             except ImpossibleSumError:  # what the density itself makes of what usually happens
                 kept = position_free_columns(projection, plan.roles)
-                rows = mixture.drawn(_DRAWN, keyed_generator(plan.seed, 0, "", "drawn crops"))
+                rows = mixture.drawn(_DRAWN, keyed_generator(plan.spec.seed, 0, "", "drawn crops"))
                 for name, part in (("common", mixture.marginal(kept)), ("whole", mixture)):
                     values = log_likelihood_ratio(part, rows[:, kept] if name == "common" else rows)
                     state[f"counts.{name}"] = _RESOLUTION * value_histogram(values)
@@ -118,7 +118,7 @@ class Comet(Method):
 def _scales(plan: Plan, sums: NoisySums, replies: list[Reply]) -> State:
     """The common scales of surprise, entries of the state; raises :class:`ImpossibleSumError`."""
     replies = sums.middle(sums.believed(replies, _scales_wrong), _largest_scale)
-    deviation = sums.deviation(participants=None if plan.secure else len(replies))
+    deviation = sums.deviation(participants=None if plan.spec.secure_aggregation else len(replies))
     totals = sums.total(replies).items()
     return {f"counts.{name}": bounded_rows.read_scale(total, deviation, _RESOLUTION) for name, total in totals}
 
@@ -126,9 +126,9 @@ def _scales(plan: Plan, sums: NoisySums, replies: list[Reply]) -> State:
 def _peaks(plan: Plan, sums: NoisySums, replies: list[Reply]) -> np.ndarray:
     """Segments by their peaks in the fixed bins of scores; raises :class:`ImpossibleSumError`."""
     # Under masks nobody is evened out, so the length of the sum is all that there is to look at.
-    replies = sums.believed(replies, _peaks_wrong) if plan.secure else sums.true(replies, _peaks_wrong)
+    replies = sums.believed(replies, _peaks_wrong) if plan.spec.secure_aggregation else sums.true(replies, _peaks_wrong)
     replies = sums.middle(sums.evened(replies, "bins"), _largest_peak)
-    deviation = sums.deviation(participants=None if plan.secure else len(replies)) / unit_share(plan)
+    deviation = sums.deviation(participants=None if plan.spec.secure_aggregation else len(replies)) / unit_share(plan)
     return bounded_rows.read_peaks(sums.total(replies)["bins"] / unit_share(plan), deviation, BINS, _RESOLUTION)
 
 
@@ -176,9 +176,9 @@ def _start(dim: int, plan: Plan, state: State, sums: NoisySums) -> Steps:
     with contextlib.suppress(ImpossibleSumError):
         total = BoundedSums(**sums.total(sums.believed(replies, noisy_truth.steps, "training")))
         pooled = next_fit(Fit.begun(unit), total, radius, deviation, average=False).mixture
-    asked = sums.deviation("training", plan.per_round(len(plan.participants)))
+    asked = sums.deviation("training", plan.spec.per_round(len(plan.participants)))
     count = components_for(float(state["units"]), asked, dim, COMPONENTS)
-    rng = keyed_generator(plan.seed, 0, "", "centres")
+    rng = keyed_generator(plan.spec.seed, 0, "", "centres")
     started = starting_mixture(pooled.means[0], pooled.covariances[0], count, rng)
     _keep(Fit.begun(started), state)
     state["round"] = np.array(0)
@@ -188,7 +188,7 @@ def _round(plan: Plan, state: State, sums: NoisySums, log: Callable[[dict[str, A
     number = int(state["round"]) + 1
     meter, fit = RoundMeter(state), _kept(state)
     payload: Message = {"round": number, **_question(fit.mixture)}
-    targets = drawn_participants(plan, number)
+    targets = plan.drawn(number)
     replies = yield Ask("expect", "row_density", payload, targets=targets, lasting=False, optional=True)
     with contextlib.suppress(ImpossibleSumError):  # the density stays as it is in this round
         if replies:
@@ -203,12 +203,12 @@ def _stepped(plan: Plan, number: int, fit: Fit, sums: NoisySums, replies: list[R
     used, dim = fit.mixture.means.shape
     deviation = sums.deviation("training")
     total = BoundedSums(**{name: entry[:used] for name, entry in sums.total(replies).items()})
-    settling = number > plan.rounds - min(_SETTLING, plan.rounds // 2)
+    settling = number > plan.spec.rounds - min(_SETTLING, plan.spec.rounds // 2)
     # Noise falls where steps are averaged; without noise each step says all.
     fit = next_fit(fit, total, radius_for(dim, deviation > 0), deviation, average=settling and deviation > 0)
     if settling:
         return fit
-    rng = keyed_generator(plan.seed, number, "", "moved components")
+    rng = keyed_generator(plan.spec.seed, number, "", "moved components")
     return replace(fit, mixture=reseeded(fit.mixture, fit.mass, least_mass(deviation), rng))
 
 

@@ -79,7 +79,7 @@ def common_model(plan: Plan, state: Mapping[str, np.ndarray], info: dict[str, An
         state: the coordinator's or a site's own; both hold the normalisation, the density and its scale.
         info: description of the model.
     """
-    projection = Projection.of(plan.dim, plan.roles.behaviour, plan.seed)
+    projection = Projection.of(plan.dim, plan.roles.behaviour, plan.spec.seed)
     kept = position_free_columns(projection, plan.roles)
     density = Density(mixture_of(state).marginal(kept), kept, state["counts.common"], 1.0)
     normaliser = Normaliser(state["normaliser.mean"], state["normaliser.scale"])
@@ -88,7 +88,7 @@ def common_model(plan: Plan, state: Mapping[str, np.ndarray], info: dict[str, An
 
 def unit_share(plan: Plan) -> float:
     """What a segment's peak counts in a sum: one crop may move its segment to another bin, a change of sqrt(2)."""
-    return 1 / math.sqrt(2) if plan.privacy is None or plan.privacy.unit == "crop" else 1.0
+    return 1 / math.sqrt(2) if plan.spec.privacy is None or plan.spec.privacy.unit == "crop" else 1.0
 
 
 class CometSite(MethodSite):
@@ -98,12 +98,12 @@ class CometSite(MethodSite):
 
     def __init__(self, plan: Plan, data: SiteData) -> None:
         super().__init__(plan, data)
-        self._projection = Projection.of(plan.dim, plan.roles.behaviour, plan.seed)
+        self._projection = Projection.of(plan.dim, plan.roles.behaviour, plan.spec.seed)
         self._position_free = position_free_columns(self._projection, plan.roles)
         self._scenes = sorted(set(data.scenes))
         self.dim = self._projection.dim
-        self._unit = plan.privacy.unit if plan.privacy is not None else "crop"
-        self._noisy = plan.privacy is not None and plan.privacy.noise_training > 0
+        self._unit = plan.spec.privacy.unit if plan.spec.privacy is not None else "crop"
+        self._noisy = plan.spec.privacy is not None and plan.spec.privacy.noise_training > 0
         self.steps |= {
             "sizes": (self._sizes, "row_sizes"),
             "moments": (self._moments, "row_moments"),
@@ -154,7 +154,7 @@ class CometSite(MethodSite):
 
     def _expect(self, payload: Message, state: State) -> Message:
         radius = radius_for(self.dim, self._noisy)
-        with fixed_threads(self.plan.threads):
+        with fixed_threads(self.plan.spec.threads):
             sums = bounded_sums(self._asked(payload), state["rows"], state["rows.weight"], radius)
         return {"mass": sums.mass, "first": sums.first, "second": sums.second}
 
@@ -164,7 +164,7 @@ class CometSite(MethodSite):
         state["mixture.weights"], state["mixture.means"] = mixture.weights, mixture.means
         state["mixture.covariances"] = mixture.covariances
         rows, kept = state["rows"], self._position_free
-        with fixed_threads(self.plan.threads):
+        with fixed_threads(self.plan.spec.threads):
             values = {
                 "common": log_likelihood_ratio(mixture.marginal(kept), rows[:, kept]),
                 "whole": log_likelihood_ratio(mixture, rows),
@@ -225,7 +225,7 @@ class CometSite(MethodSite):
     def _scores(self, state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         personalised, data = self.personalised({}, state, {}), self.data
         return [
-            personalised.of(scene).score_videos(data.store, [entry], self.plan.threads)[0]
+            personalised.of(scene).score_videos(data.store, [entry], self.plan.spec.threads)[0]
             for scene, entry in zip(data.scenes, data.entries, strict=True)
         ]
 
@@ -262,7 +262,7 @@ class CometSite(MethodSite):
         if self._unit == "video":
             counts, scales = np.array([(lengths > 0).sum(), lengths.sum()]), np.array([1.0, _MOST_OF_VIDEO])
         share = _COUNT_SHARE / math.sqrt(len(counts)) / scales
-        deviation = self.plan.privacy.noise_statistics if self.plan.privacy is not None else 0.0
+        deviation = self.plan.spec.privacy.noise_statistics if self.plan.spec.privacy is not None else 0.0
         noisy = np.maximum(gaussian_noise(keyed_digest(key, "count"), counts * share, deviation) / share, scales)
         return float(noisy[0]), float(noisy[-1])
 
@@ -282,7 +282,7 @@ class CometSite(MethodSite):
         """Of each video that is learned from, positions of the crops that count, ascending."""
         found = []
         for entry in self._learned():
-            rng = keyed_generator(self.plan.seed, 0, self.data.participant, f"crops of {entry.video}")
+            rng = keyed_generator(self.plan.spec.seed, 0, self.data.participant, f"crops of {entry.video}")
             most = None if self._unit == "crop" else _MOST_OF_VIDEO
             found.append(drawn_crops(self.data.store, entry, rate, most, rng))
         return found
@@ -309,7 +309,7 @@ class CometSite(MethodSite):
             return None
         most = most_remembered(self.dim)
         if len(rows) > most:
-            rng = keyed_generator(self.plan.seed, 0, self.data.participant, "memory")
+            rng = keyed_generator(self.plan.spec.seed, 0, self.data.participant, "memory")
             rows = rows[np.sort(rng.choice(len(rows), most, replace=False))]
         return rows
 

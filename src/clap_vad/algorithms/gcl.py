@@ -75,11 +75,11 @@ class Gcl(SgdMethod):
         yield from normalisation(plan, state)
         yield from labelling(state)
         if not global_weights(state):
-            set_weights(state, initial_weights(plan.dim, plan.seed) | initial_generator(plan.dim, plan.seed))
+            set_weights(state, initial_weights(plan.dim, plan.spec.seed) | initial_generator(plan.dim, plan.spec.seed))
             state["pretrained"] = np.array(0)
         yield from self._pretraining(state)
         yield from training_rounds(plan, state, log, GclSite.update)
-        if plan.rounds:
+        if plan.spec.rounds:
             yield from calibration(state)
 
     def _pretraining(self, state: State) -> Steps:
@@ -126,8 +126,8 @@ class GclSite(DetectorSite):
         present = source.present()
         changes = segment_changes(self.data.store, self.data.entries, self.normaliser(state))[present]
         calm = present[changes <= np.quantile(changes, self._settings.pretrain_share)] if len(present) else present
-        rng = keyed_generator(plan.seed, number, self.data.participant, "pretraining")
-        result = generator_training(weights, source, calm, self._settings.sgd(), rng, plan.threads)
+        rng = keyed_generator(plan.spec.seed, number, self.data.participant, "pretraining")
+        result = generator_training(weights, source, calm, self._settings.sgd(), rng, plan.spec.threads)
         update = {f"update.{name}": result.weights[name] - weights[name] for name in weights}
         return {**update, "count": len(calm), "loss": result.loss}
 
@@ -135,21 +135,21 @@ class GclSite(DetectorSite):
         self, weights: Weights, number: int, state: Mapping[str, np.ndarray], correction: Correction | None
     ) -> TrainingResult:
         """A round's local steps of both networks."""
-        rng = keyed_generator(self.plan.seed, number, self.data.participant, "training")
+        rng = keyed_generator(self.plan.spec.seed, number, self.data.participant, "training")
         settings = self._settings
         cooperation = Cooperation(
             settings.generator_threshold,
             settings.detector_threshold if number >= settings.negative_from else math.inf,
             settings.negative_learning == "on",
         )
-        arguments = (cooperation, self.schedule(number), rng, self.plan.threads, correction)
+        arguments = (cooperation, self.schedule(number), rng, self.plan.spec.threads, correction)
         return cooperative_training(weights, self.source(state), self._normal(), *arguments)
 
     def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """What the generator labels anomalous when all of the site's segments are one batch."""
         weights = self.global_weights(question)
         source = self.source(state)
-        errors, present = reconstruction_errors(weights, source, self.plan.threads), source.present()
+        errors, present = reconstruction_errors(weights, source, self.plan.spec.threads), source.present()
         if len(present) == 0:
             return np.zeros_like(errors)
         limit = errors[present].mean() + self._settings.generator_threshold * errors[present].std()

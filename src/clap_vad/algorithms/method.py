@@ -58,7 +58,7 @@ class Method(ABC):
     def private_statistics(self) -> int:
         """How many noisy statistics its sites release under differential privacy, beside training; 0 for no such form.
 
-        Under ``plan.privacy`` its sites' steps then reply with schemas that are noised or bare, and nothing else.
+        Under ``plan.spec.privacy`` its sites' steps then reply with schemas that are noised or bare, and nothing else.
         """
         return 0
 

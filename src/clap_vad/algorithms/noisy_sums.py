@@ -49,8 +49,8 @@ class NoisySums:
     """
 
     def __init__(self, plan: Plan, state: State) -> None:
-        assert plan.privacy is not None
-        self._plan, self._terms, self._state = plan, plan.privacy, state
+        assert plan.spec.privacy is not None
+        self._plan, self._terms, self._state = plan, plan.spec.privacy, state
 
     def total(self, replies: Sequence[Reply]) -> dict[str, np.ndarray]:
         """Sum of the replies in their order, by entry."""
@@ -68,7 +68,7 @@ class NoisySums:
             units: reads the number of units from one.
         """
         counts = np.array([units(reply.message) for reply in replies])
-        if self._plan.secure:
+        if self._plan.spec.secure_aggregation:
             return max(_MEANS * float(counts.sum()) / max(self.answered(), 1), 1.0)
         # Who says so later, or never, is bounded by what any site may count.
         self._state["units.each"] = np.full(len(self._plan.participants), math.inf)
@@ -78,7 +78,7 @@ class NoisySums:
 
     def evened(self, replies: Sequence[Reply], name: str) -> list[Reply]:
         """The replies, of whose histogram of this name none counts more than the cap on these counts would be."""
-        if self._plan.secure:
+        if self._plan.spec.secure_aggregation:
             return list(replies)
         counts = np.array([float(np.asarray(reply.message[name]).sum()) for reply in replies])
         shares = np.minimum(1.0, _most(counts) / np.maximum(counts, 1.0))
@@ -95,7 +95,7 @@ class NoisySums:
             wrong: of the entries of a reply and the standard deviation of their noise, why they cannot be true.
             kind: of the noise.
         """
-        noise = self.deviation(kind, None if self._plan.secure else 1)
+        noise = self.deviation(kind, None if self._plan.spec.secure_aggregation else 1)
         found = {reply.participant: wrong(noise=noise, **_arrays(reply.message)) for reply in replies}
         return self._without(replies, {name: why for name, why in found.items() if why})
 
@@ -113,7 +113,7 @@ class NoisySums:
             ClapError: a sum under masks cannot be true, or no reply.
         """
         replies, lies = self.true(replies, wrong, kind), {}
-        noise = self.deviation(kind, None if self._plan.secure else 1)
+        noise = self.deviation(kind, None if self._plan.spec.secure_aggregation else 1)
         for reply in replies:
             entries = np.concatenate([np.ravel(value).astype(np.float64) for value in reply.message.values()])
             # The count itself had noise, and what is at home was sampled by it.
@@ -125,7 +125,7 @@ class NoisySums:
 
     def _without(self, replies: Sequence[Reply], lies: Mapping[str, str]) -> list[Reply]:
         kept = [reply for reply in replies if reply.participant not in lies]
-        if lies and not self._plan.secure:
+        if lies and not self._plan.spec.secure_aggregation:
             leave_out(self._state, lies)
         if lies and not kept:
             whose = "; ".join(f"'{name}': {why}" for name, why in lies.items())
@@ -137,7 +137,7 @@ class NoisySums:
 
     def shares(self, replies: Sequence[Reply]) -> np.ndarray:
         """By what each reply to the first question is multiplied, so that none counts more units than the cap."""
-        if self._plan.secure:
+        if self._plan.spec.secure_aggregation:
             return np.ones(len(replies))
         each = np.array([self._state["units.each"][self._at(reply)] for reply in replies])
         return np.minimum(1.0, float(self._state["units.cap"]) / np.maximum(each, 1.0))
@@ -149,7 +149,7 @@ class NoisySums:
             replies: believed.
             most: of the question.
         """
-        if self._plan.secure:
+        if self._plan.spec.secure_aggregation:
             return list(replies)
         units = np.array([max(self._most_units(reply), 1.0) for reply in replies])
         told = {name: np.array([np.asarray(reply.message[name]) for reply in replies]) for name in ("mean", "square")}
@@ -168,7 +168,7 @@ class NoisySums:
             replies: believed.
             value: of a reply and the standard deviation of its noise.
         """
-        if self._plan.secure or len(replies) < _FEW:
+        if self._plan.spec.secure_aggregation or len(replies) < _FEW:
             return replies
         noise = self.deviation(participants=1)
         order = sorted(range(len(replies)), key=lambda number: (value(replies[number].message, noise), number))
@@ -176,7 +176,7 @@ class NoisySums:
 
     def _most_units(self, reply: Reply) -> float:
         cap = float(self._state.get("units.cap", np.array(math.inf)))
-        if self._plan.secure:
+        if self._plan.spec.secure_aggregation:
             return cap * self.answered()
         return min(cap, float(self._state["units.each"][self._at(reply)]))
 
@@ -199,8 +199,8 @@ class NoisySums:
         if participants is not None:
             asked = participants
         elif kind == "training" and "round" in self._state:
-            asked = self._plan.per_round(asked)
-        sites = least_members(max(asked, LEAST_COHORT)) if self._plan.secure else 1
+            asked = self._plan.spec.per_round(asked)
+        sites = least_members(max(asked, LEAST_COHORT)) if self._plan.spec.secure_aggregation else 1
         return noise * math.sqrt((self.answered() if participants is None else participants) / sites)
 
 

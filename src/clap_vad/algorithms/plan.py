@@ -1,55 +1,55 @@
-"""What a run is agreed to be, and what one participant brings to it."""
+"""What a run is at work: its specification, who takes part, what their features are; and what one participant holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
-from ..core.statistics.accounting import Terms
+from ..features.extraction.extractor import roles_of
 from ..features.roles import Roles
 from ..features.store.reader import FeatureStore, VideoIndex
-from ..federation.strategy import Strategy
+from ..federation.strategy import Strategy, make_strategy
+from ..specification.run import RunSpecification
 
 __all__ = ["Plan", "SiteData"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What coordinator and sites agree on before a run, whatever the method.
+    """What coordinator and sites have in common in a run, whatever the method.
 
     Attributes:
+        spec: what the run is.
         participants: ids, in the order in which replies are summed.
-        strategy: how updates are aggregated and what it adds to local training.
-        rounds: rounds of federated training.
-        seed: of the run.
-        normalise: ``none`` or ``federated``.
-        threads: processor threads of a site's step; part of a result's identity.
         dim: D.
         roles: what the features' numbers mean.
-        fraction: part of the participants that each round draws.
-        secure: whether replies leave sites under masks only, see :mod:`clap_vad.federation.secure`.
-        stragglers: probability that a participant does fewer local epochs in a round (simulated).
-        privacy: terms of differential privacy; None for none.
-        update_encoding: ``float32``, or ``int8`` for updates in 8 bits, see :mod:`clap_vad.federation.encoding`.
     """
 
+    spec: RunSpecification
     participants: tuple[str, ...]
-    strategy: Strategy
-    rounds: int
-    seed: int
-    normalise: str
-    threads: int
     dim: int
     roles: Roles = field(default_factory=Roles)
-    fraction: float = 1.0
-    stragglers: float = 0.0
-    secure: bool = False
-    privacy: Terms | None = None
-    update_encoding: str = "float32"
 
-    def per_round(self, participants: int) -> int:
-        """How many of so many participants take part in a round."""
-        return max(1, round(self.fraction * participants))
+    @classmethod
+    def of(cls, spec: RunSpecification, participants: Sequence[str], features: Mapping[str, Any]) -> Plan:
+        """The plan over features as :func:`~clap_vad.features.store.description.describe` describes them."""
+        roles = roles_of(features["extractor"], features["settings"])
+        return cls(spec, tuple(participants), features["dim"], roles)
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """How updates are aggregated and what that adds to local training."""
+        return make_strategy(self.spec.strategy, self.spec.strategy_options)
+
+    def drawn(self, number: int) -> tuple[str, ...] | None:
+        """The participants of a round under partial participation, in their order; None for all."""
+        return self.spec.drawn(self.participants, number)
+
+    def having(self, **options: Any) -> Plan:
+        """The same plan with other options of the run."""
+        return replace(self, spec=replace(self.spec, **options))
 
 
 @dataclass(frozen=True)

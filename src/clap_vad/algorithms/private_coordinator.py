@@ -27,7 +27,7 @@ from ..protection.session import least_members
 from .noisy_sums import NoisySums
 from .plan import Plan
 from .private_site import MIXTURE_STEPS
-from .rounds import RoundMeter, aggregated, begin_training, drawn_participants, global_weights, set_weights
+from .rounds import RoundMeter, aggregated, begin_training, global_weights, set_weights
 
 __all__ = ["STATISTICS", "private_steps"]
 
@@ -147,14 +147,14 @@ def _rounds(
         begin_training(plan, state)
         # How rare labels of 1 are is known: no noisy step need be spent on it (Lin et al. 2017, section 4.1).
         rare = LABEL_SHARE * float(state[_OURS + "weights"][0, 1])
-        set_weights(state, far_is_suspicious(global_weights(state), plan.seed, rare))
+        set_weights(state, far_is_suspicious(global_weights(state), plan.spec.seed, rare))
         layers, lr = _planned(plan, terms, sums.videos(), momentum, global_weights(state))
         state[_OURS + "layers"], state[_OURS + "lr"] = np.array(layers), np.array(lr)
     layers, lr = int(state[_OURS + "layers"]), float(state[_OURS + "lr"])
-    while state["round"] < plan.rounds:
+    while state["round"] < plan.spec.rounds:
         number = int(state["round"]) + 1
         meter = RoundMeter(state)
-        targets = drawn_participants(plan, number)
+        targets = plan.drawn(number)
         question = {"round": number, **_weights(state)}
         reply = f"private_gradient_{layers}"
         replies = yield Ask(f"train_{layers}", reply, question, targets=targets, lasting=False, optional=True)
@@ -178,14 +178,14 @@ def _planned(
     plan: Plan, terms: Terms, videos: float, momentum: float, weights: Mapping[str, np.ndarray]
 ) -> tuple[int, float]:
     """How many layers learn, and at which rate, from what is known before training."""
-    asked = plan.per_round(len(plan.participants))
-    noise = terms.noise_training * math.sqrt(asked / (least_members(asked) if plan.secure else 1))
+    asked = plan.spec.per_round(len(plan.participants))
+    noise = terms.noise_training * math.sqrt(asked / (least_members(asked) if plan.spec.secure_aggregation else 1))
     signal = terms.sampling * videos * asked / len(plan.participants)
     sizes = [sum(weights[name].size for name in last_layers(weights, count)) for count in range(1, LAYERS + 1)]
     layers = max([count for count, size in enumerate(sizes, start=1) if noise * math.sqrt(size) <= signal], default=1)
     length = math.sqrt(sum(float(np.square(weights[name]).sum()) for name in last_layers(weights, layers)))
     # Momentum repeats a step 1 / (1 - momentum) times; steps of noise add up as the square root of their number.
-    moved = noise * math.sqrt(sizes[layers - 1] * plan.rounds) * terms.clip / max(signal, 1.0) / (1 - momentum)
+    moved = noise * math.sqrt(sizes[layers - 1] * plan.spec.rounds) * terms.clip / max(signal, 1.0) / (1 - momentum)
     return layers, terms.lr if moved == 0 else min(terms.lr, length / moved)
 
 

@@ -189,7 +189,7 @@ class PrivateSite:
             layers=layers,
             segments=self._sgd.batch_size,
             crops=self._sgd.crops,
-            threads=self._site.plan.threads,
+            threads=self._site.plan.spec.threads,
         )
         return {f"gradient.{name}": value.astype(np.float32) for name, value in total.items()}
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..core.statistics.histogram import bounded_sum, score_quantile
 from ..core.statistics.moments import Moments, Normaliser
-from ..core.statistics.randomness import keyed_generator
 from ..detector.network import Weights, detector_weights, initial_weights
 from ..federation.ask import Ask, Reply, State, Steps
 from ..federation.conversation import Turn
@@ -28,7 +27,6 @@ __all__ = [
     "calibration",
     "contributions",
     "detector_question",
-    "drawn_participants",
     "global_weights",
     "labelling",
     "normalisation",
@@ -48,7 +46,7 @@ _LONGEST_STEP = 10.0
 
 def normalisation(plan: Plan, state: State) -> Steps:
     """Summed moments up, the common mean and scale down; nothing under ``none``."""
-    if plan.normalise == "none":
+    if plan.spec.normalise == "none":
         return
     if "normaliser.mean" not in state:
         replies = yield Ask("moments", reply="feature_moments", lasting=False)
@@ -96,7 +94,7 @@ def begin_training(plan: Plan, state: State) -> None:
     if "round" not in state:
         state["round"] = np.array(0)
         if not global_weights(state):
-            set_weights(state, initial_weights(plan.dim, plan.seed))
+            set_weights(state, initial_weights(plan.dim, plan.spec.seed))
 
 
 class RoundMeter:
@@ -141,7 +139,7 @@ def training_rounds(
     """
     begin_training(plan, state)
     strategy = plan.strategy
-    while state["round"] < plan.rounds:
+    while state["round"] < plan.spec.rounds:
         number = int(state["round"]) + 1
         meter = RoundMeter(state)
         weights = global_weights(state)
@@ -152,7 +150,7 @@ def training_rounds(
             "train",
             strategy.reply or update,
             payload,
-            targets=drawn_participants(plan, number),
+            targets=plan.drawn(number),
             lasting=False,
             optional=True,
             total=segments,
@@ -212,20 +210,11 @@ def _bounded(weights: Mapping[str, np.ndarray], moved: Mapping[str, np.ndarray])
     return bool(step <= _LONGEST_STEP * norm(weights.values()))  # NaN is not
 
 
-def drawn_participants(plan: Plan, number: int) -> tuple[str, ...] | None:
-    """The participants of a round under partial participation, in their order; None for all."""
-    if plan.fraction >= 1:
-        return None
-    count = plan.per_round(len(plan.participants))
-    rng = keyed_generator(plan.seed, number, "", "participation")
-    return tuple(plan.participants[i] for i in sorted(rng.choice(len(plan.participants), count, replace=False)))
-
-
 def turn_of_rounds(plan: Plan, participant: str, *steps: str, before: int = 0) -> Turn:
     """At a site: these steps, asked once in each round for which it is drawn, and as often ``before`` the first one."""
-    drawn = {number: drawn_participants(plan, number) for number in range(1, plan.rounds + 1)}
+    drawn = {number: plan.drawn(number) for number in range(1, plan.spec.rounds + 1)}
     left_out = frozenset(number for number, names in drawn.items() if names is not None and participant not in names)
-    return Turn(steps, plan.rounds + before, "round", first=1 - before, left_out=left_out)
+    return Turn(steps, plan.spec.rounds + before, "round", first=1 - before, left_out=left_out)
 
 
 def calibration(state: State) -> Steps:

@@ -73,9 +73,9 @@ class DetectorSite(MethodSite):
         normalisation = (Turn(("moments",)), Turn(("normalise",), lasting=True))
         training = (turn_of_rounds(plan, data.participant, "train"), Turn(("calibrate",)))
         self.order = (
-            *(normalisation if plan.normalise != "none" else ()),
+            *(normalisation if plan.spec.normalise != "none" else ()),
             *labelling,
-            *(training if plan.rounds else ()),
+            *(training if plan.spec.rounds else ()),
         )
 
     def source(self, state: Mapping[str, np.ndarray]) -> SegmentSource:
@@ -93,22 +93,22 @@ class DetectorSite(MethodSite):
 
         ``dropout`` switches training mode on.
         """
-        if self.plan.privacy is not None:
+        if self.plan.spec.privacy is not None:
             return self.scores_apart(weights, state)
-        key = (self.plan.seed, number, self.data.participant)
+        key = (self.plan.spec.seed, number, self.data.participant)
         return score_videos(
             weights,
             self.data.store,
             self.data.entries,
             self.normaliser(state),
-            self.plan.threads,
+            self.plan.spec.threads,
             keyed_generator(*key, "scoring") if dropout else None,
             (self._sgd.crops, keyed_generator(*key, "scored crops")) if self._sgd.crops else None,
         )
 
     def scores_apart(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """s[t] of each video by itself: where several share a matrix product, one changes the last digits of others."""
-        store, normaliser, threads = self.data.store, self.normaliser(state), self.plan.threads
+        store, normaliser, threads = self.data.store, self.normaliser(state), self.plan.spec.threads
         return [score_videos(weights, store, [entry], normaliser, threads)[0] for entry in self.data.entries]
 
     def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -132,10 +132,10 @@ class DetectorSite(MethodSite):
         self, weights: Weights, number: int, state: Mapping[str, np.ndarray], correction: Correction | None
     ) -> TrainingResult:
         """A round's local steps from the global weights."""
-        rng = keyed_generator(self.plan.seed, number, self.data.participant, "training")
+        rng = keyed_generator(self.plan.spec.seed, number, self.data.participant, "training")
         settings = self.schedule(number)
         source = self.source(state)
-        return local_sgd(weights, source, state["labels"], settings, rng, self.plan.threads, correction=correction)
+        return local_sgd(weights, source, state["labels"], settings, rng, self.plan.spec.threads, correction=correction)
 
     def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
         """Called with the aggregated model before a round's local training; a method may change the labels."""
@@ -181,18 +181,11 @@ class DetectorSite(MethodSite):
             rate * 0.1 ** sum(milestone <= done + epoch for milestone in self._milestones)
             for epoch, rate in enumerate(self._sgd.lr)
         )
-        return replace(self._sgd, lr=lr[: self._epochs(number)])
-
-    def _epochs(self, number: int) -> int:
-        epochs = len(self._sgd.lr)
-        if not self.plan.stragglers or epochs < 2:
-            return epochs
-        rng = keyed_generator(self.plan.seed, number, self.data.participant, "straggler")
-        return int(rng.integers(1, epochs)) if rng.random() < self.plan.stragglers else epochs
+        return replace(self._sgd, lr=self.plan.spec.rates(lr, self.data.participant, number))
 
     def _calibrate(self, payload: Message, state: State) -> Message:
         weights, normaliser = self.global_weights(payload, weight_shapes(self.dim)), self.normaliser(state)
-        scores = score_videos(weights, self.data.store, self.data.entries, normaliser, self.plan.threads)
+        scores = score_videos(weights, self.data.store, self.data.entries, normaliser, self.plan.spec.threads)
         return {"counts": score_histogram(np.concatenate(scores))}
 
     def global_weights(self, payload: Message, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Weights:

@@ -16,7 +16,7 @@ from ..core.statistics.moments import Normaliser
 from ..federation.ask import State
 from ..federation.checkpoint import Checkpoint
 from ..protection.session import LEAST_COHORT, least_members
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .attacks.bisection import ExtremeSearch, exact_parts, extreme_rows, halves
 from .attacks.cells import about, padded
 from .attacks.recovery import chance_rows, group_means, hits
@@ -52,7 +52,7 @@ def lying(opened: Opened, observed: Observed, run: Path, scratch: Path) -> dict[
     state = Checkpoint(run / "checkpoints").load()
     attacks = Attacks(opened, _known(state if "fit.mass" in state else observed.state), scratch)
     small = sorted(opened.participants, key=lambda name: len(opened.participants[name]))
-    secure, everybody = opened.plan.secure, len(opened.participants)
+    secure, everybody = opened.plan.spec.secure_aggregation, len(opened.participants)
     least = least_members(everybody) if secure else 1
     part = 1 / math.sqrt(least)
     alone = list(dict.fromkeys([*small[:2], small[len(small) // 2]]))
@@ -79,7 +79,7 @@ def _slabs(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, An
     truth, label = attacks.truth(names), ", ".join(names)
     liar = attacks.liar(names, noise)
     liar.begin(_SCALE)
-    whole = attacks.opened.plan.privacy is None or attacks.opened.plan.privacy.unit == "crop"
+    whole = attacks.opened.plan.spec.privacy is None or attacks.opened.plan.spec.privacy.unit == "crop"
     search = CellSearch(liar.dim, liar.radius, _SCALE, exact=liar.exact, whole=whole, rng=attacks.rng(f"cells {label}"))
     for _ in range(liar.questions):
         search.answered(liar.expect(search.question()))
@@ -93,7 +93,7 @@ def _slabs(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, An
         ways["averaged"] = guesses / _SCALE
     found = {way: int(hits(guesses, truth, _ERROR).sum()) for way, guesses in ways.items()}
     best = max(found, key=lambda way: found[way])
-    count, seed = len(ways[best]), attacks.opened.plan.seed
+    count, seed = len(ways[best]), attacks.opened.plan.spec.seed
     return {
         "participants": list(names),
         "rows": len(truth),
@@ -155,7 +155,7 @@ def _counts(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, A
 
 def _differencing(attacks: Attacks, name: str) -> dict[str, Any]:
     """Errors of one site's sums: from the sums with and without it where there are masks, else as it sends them."""
-    everybody, secure = list(attacks.opened.participants), attacks.opened.plan.secure
+    everybody, secure = list(attacks.opened.participants), attacks.opened.plan.spec.secure_aggregation
     others = [other for other in everybody if other != name]
     result: dict[str, Any] = {"participant": name, "sizes": None, "moments": None, "expect": None}
     if secure and len(others) < LEAST_COHORT:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClapError
-from ..workflows.configuration import RunConfig
+from ..specification.reading import read_specification
+from ..specification.run import RunSpecification
+from ..workflows.opening import open_run
 from .active_attacks import lying
 from .isolation import isolation
 from .membership import membership
@@ -44,20 +46,20 @@ def privacy_audit(runs: Sequence[Path], rounds: int = 3, shadow_models: int = 4)
     if shadow_models and (shadow_models < 4 or shadow_models % 2):
         raise ClapError(f"--shadow-models is {shadow_models}; an even number from 4 is needed, or 0 for none")
     for run in runs:  # all of them before the first is replayed
-        _check(run, RunConfig.read(run))
+        _check(run, read_specification(run))
     return {"runs": [_audit(run, rounds, shadow_models) for run in runs]}
 
 
-def _check(run: Path, config: RunConfig) -> None:
-    if config.setting != "collaborative":
-        raise ClapError(f"{run}: setting '{config.setting}' has no coordinator that sees anything; audit collaborative")
-    if config.engine != "inprocess":
+def _check(run: Path, spec: RunSpecification) -> None:
+    if spec.setting != "collaborative":
+        raise ClapError(f"{run}: setting '{spec.setting}' has no coordinator that sees anything; audit collaborative")
+    if spec.engine != "inprocess":
         raise ClapError(f"{run}: a run over real sites cannot be replayed here; its data are not in one place")
 
 
 def _audit(run: Path, rounds: int, shadow_models: int) -> dict[str, Any]:
-    config = RunConfig.read(run)
-    opened = config.open()
+    spec = read_specification(run)
+    opened = open_run(spec)
     with tempfile.TemporaryDirectory(prefix="clap-audit-") as scratch:
         observed = replay(opened, Path(scratch) / "run", rounds)
         isolated = isolation(opened, observed, Path(scratch))
@@ -65,13 +67,13 @@ def _audit(run: Path, rounds: int, shadow_models: int) -> dict[str, Any]:
         inferred = membership(opened, shadow_models, observed.noised, Path(scratch))
     return {
         "run": str(run),
-        "method": config.method,
-        "strategy": config.strategy,
-        "secure_aggregation": config.secure_aggregation,
-        "update_encoding": config.update_encoding,
-        "epsilon": config.privacy["epsilon"] if config.privacy else None,
+        "method": spec.method,
+        "strategy": spec.strategy,
+        "secure_aggregation": spec.secure_aggregation,
+        "update_encoding": spec.update_encoding,
+        "epsilon": spec.privacy.epsilon if spec.privacy else None,
         "participants": len(opened.participants),
-        "rounds": observed.plan.rounds,
+        "rounds": observed.plan.spec.rounds,
         "seen": _seen(observed),
         "recovery": recovery(opened, observed),
         "isolation": isolated,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..federation.messages import Message
 from ..protection.session import LEAST_COHORT
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .attacks.isolation import difference_of_means, difference_of_sums, relative_error, smallest_differences
 from .replay import Observed, replay
 
@@ -42,13 +42,13 @@ def isolation(opened: Opened, observed: Observed, scratch: Path) -> dict[str, An
     }
     if observed.noised:
         # What differencing would be measured against, the contribution before its noise, never left the site.
-        came = "comes by itself" if not observed.plan.secure else "hides in sums"
+        came = "comes by itself" if not observed.plan.spec.secure_aggregation else "hides in sums"
         return result | {
             "meaning": f"What '{name}' ({videos} videos) sends {came}, and the noise is in the message itself: nothing "
             "exact can be isolated, by differences or otherwise, so no error is given. What the noise hides is for the "
             "run's epsilon to say."
         }
-    if not observed.plan.secure:
+    if not observed.plan.spec.secure_aggregation:
         return result | _alone(observed, name, videos)
     within = (
         "All sums of the run are over one and the same cohort: within it there is nothing to difference. "
@@ -58,7 +58,7 @@ def isolation(opened: Opened, observed: Observed, scratch: Path) -> dict[str, An
     if len(opened.participants) - 1 < LEAST_COHORT:
         return result | {"meaning": within + f"Without '{name}' fewer than {LEAST_COHORT} remain, so no second sum."}
     # It may also ask everybody where the run has drawn some.
-    full = observed if observed.plan.fraction == 1 else replay(opened, scratch / "full", 1, everybody=True)
+    full = observed if observed.plan.spec.fraction == 1 else replay(opened, scratch / "full", 1, everybody=True)
     alone = replay(opened, scratch / "alone", 1, secure=False, everybody=True)
     without = replay(opened, scratch / "without", 1, without=name, everybody=True)
     # A coordinator may give the second cohort what the first one had, so that the others' updates stay as they were.

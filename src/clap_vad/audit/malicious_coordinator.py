@@ -15,7 +15,7 @@ from ..core.statistics.moments import Normaliser
 from ..core.statistics.randomness import keyed_generator
 from ..federation.ask import Ask
 from ..federation.messages import ACKNOWLEDGEMENT, Message
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 
 __all__ = ["TRUTH", "Attacks", "Known", "Liar"]
 
@@ -58,15 +58,16 @@ class Liar:
     def __init__(
         self, opened: Opened, known: Known, names: Sequence[str], folder: Path, *, noise: float, number: int
     ) -> None:
-        terms = opened.plan.privacy
+        terms = opened.plan.spec.privacy
         assert terms is not None  # no run of the method is without
         training, statistics = terms.noise_training * noise, terms.noise_statistics * noise
         private = replace(terms, noise_training=training, noise_statistics=statistics, seed=_SEEDS + number)
-        plan = replace(opened.plan, participants=tuple(names), secure=False, fraction=1.0, privacy=private)
+        alone = opened.plan.having(secure_aggregation=False, fraction=1.0, privacy=private)
+        plan = replace(alone, participants=tuple(names))
         held = {name: opened.participants[name] for name in names}
         self._sites = replace(opened, plan=plan).federation(folder, held).sites()
         self._known, self._sequence, self._round = known, 0, -1
-        self.dim, self.questions = len(known.sizes), plan.rounds + 1
+        self.dim, self.questions = len(known.sizes), plan.spec.rounds + 1
         self.exact = training == 0
         self.radius = radius_for(self.dim, training > 0)
 
@@ -131,7 +132,7 @@ class Attacks:
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Draws for this purpose."""
-        return keyed_generator(self.opened.plan.seed, 0, "", f"audit {purpose}")
+        return keyed_generator(self.opened.plan.spec.seed, 0, "", f"audit {purpose}")
 
     def truth(self, names: Sequence[str]) -> np.ndarray:
         """(n, d) the sites' rows as an honest run standardises them."""

@@ -12,7 +12,7 @@ import numpy as np
 from ..detector.personalised import PersonalisedModels
 from ..evaluation.scoring import score_dataset
 from ..features.store.description import describe
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .attacks.membership import SIGNALS, auc_interval, halves, likelihood_ratio, threshold_signals
 
 __all__ = ["membership"]
@@ -40,16 +40,16 @@ def membership(opened: Opened, shadow_models: int, noised: bool, scratch: Path) 
         why = "no models were to be trained" if not shadow_models else "every participant has a single video"
         return result | dict.fromkeys(SIGNALS) | {"meaning": f"The attack was not mounted: {why}."}
     # Masks change the model by rounding alone, and cost most of the time.
-    plan = replace(opened.plan, secure=opened.plan.secure and noised)
+    plan = opened.plan.having(secure_aggregation=opened.plan.spec.secure_aggregation and noised)
     trained, told = [], []
     for split in range(shadow_models // 2):
-        for side, held in enumerate(halves(opened.participants, plan.seed, split)):
+        for side, held in enumerate(halves(opened.participants, plan.spec.seed, split)):
             chosen = {video for own in held.values() for video in own}
             trained.append([video in chosen for video in videos])
             told.append(_scores(replace(opened, plan=plan), held, videos, scratch / f"split-{split}-{side}"))
     members = np.array(trained)
     signals = np.stack([_signals(told, members, model) for model in range(shadow_models)])  # (M, signals, V)
-    areas = {signal: auc_interval(signals[:, i], members, plan.seed) for i, signal in enumerate(SIGNALS)}
+    areas = {signal: auc_interval(signals[:, i], members, plan.spec.seed) for i, signal in enumerate(SIGNALS)}
     result |= {signal: dict(zip(("auc", "low", "high"), area, strict=True)) for signal, area in areas.items()}
     found = [signal.replace("_", " ") for signal, (_, low, _) in areas.items() if low > 0.5]
     meaning = (
@@ -65,7 +65,7 @@ def _scores(opened: Opened, held: Mapping[str, Sequence[str]], videos: Sequence[
     """s[t] of the videos by a model of the whole run on these videos alone."""
     state = opened.federation(folder, held).run()
     model = opened.method.model(opened.plan, state, describe(opened.dataset.stores[0]))
-    found = score_dataset(opened.dataset, videos, PersonalisedModels(model), opened.plan.threads)
+    found = score_dataset(opened.dataset, videos, PersonalisedModels(model), opened.plan.spec.threads)
     return [found[video] for video in videos]
 
 

@@ -18,7 +18,7 @@ from ..detector.training import SgdSettings, steps_per_epoch
 from ..federation.encoding import decoded
 from ..federation.messages import Message, schema
 from ..federation.secure import layout_of
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .attacks.recovery import (
     ERRORS,
     FLOOR,
@@ -44,7 +44,7 @@ def recovery(opened: Opened, observed: Observed) -> dict[str, Any]:
     """What first-layer updates give away, beside chance."""
     targets = own_rows({name: _targets(opened, observed, name) for name in opened.participants})
     sent = _sent(observed)
-    seed = opened.plan.seed
+    seed = opened.plan.spec.seed
     rows: list[dict[str, Any]] = []
     for name, own in targets.items():
         of_it = [rows for (_, who), seen in sent.items() if name in who.split(", ") for rows in _found(opened, seen)]
@@ -84,7 +84,7 @@ def _targets(opened: Opened, observed: Observed, participant: str) -> np.ndarray
     data = site_data(opened.dataset, participant, opened.participants[participant], opened.labelled)
     source = SegmentSource(data.store, data.entries, normaliser_of(observed.state))
     segments = source.present()
-    rng = keyed_generator(opened.plan.seed, 0, participant, "audit segments")
+    rng = keyed_generator(opened.plan.spec.seed, 0, participant, "audit segments")
     room = _MOST_VALUES // (len(opened.participants) * source.crops * source.dim)
     chosen = np.sort(rng.permutation(segments)[: min(_MOST_SEGMENTS, max(1, room))])
     x = torch.empty(len(chosen), source.crops, source.dim)

@@ -15,8 +15,8 @@ from ..federation.checkpoint import Checkpoint
 from ..federation.coordinator import coordinate
 from ..federation.engine import Check
 from ..federation.messages import message_bytes
-from ..workflows.configuration import Opened
 from ..workflows.federate import Federation
+from ..workflows.opening import Opened
 
 __all__ = ["Observed", "RecordingEngine", "Seen", "replay"]
 
@@ -62,7 +62,7 @@ class Observed:
     @property
     def noised(self) -> bool:
         """Whether the sites add noise of their own to what they send, or send gradients that wait for it."""
-        terms = self.plan.privacy
+        terms = self.plan.spec.privacy
         return (terms is not None and terms.noise_training > 0) or any(
             name.startswith("gradient.") for seen in self.read for reply in seen.replies for name in reply.message
         )
@@ -114,13 +114,13 @@ def replay(
         known: entries of the coordinator's state to begin with.
     """
     held = {name: videos for name, videos in opened.participants.items() if name != without}
-    plan = replace(
-        opened.plan,
-        participants=tuple(held),
-        rounds=min(rounds, opened.plan.rounds),
-        fraction=1.0 if everybody else opened.plan.fraction,
-        secure=opened.plan.secure if secure is None else secure,
+    spec = opened.plan.spec
+    same = opened.plan.having(
+        rounds=min(rounds, spec.rounds),
+        fraction=1.0 if everybody else spec.fraction,
+        secure_aggregation=spec.secure_aggregation if secure is None else secure,
     )
+    plan = replace(same, participants=tuple(held))
     observed = Observed(plan)
     federation = Federation(folder, opened.dataset, held, plan, opened.method, opened.labelled)
     engine = RecordingEngine(InProcessEngine(federation.sites()), observed.wire)
@@ -132,7 +132,8 @@ def replay(
     def steps(state: State) -> Steps:
         return _watched(opened.method.coordinate(plan, state, lambda record: None), observed.read)
 
-    final = coordinate(steps, engine, checkpoint, plan.dim, secure=plan.secure, update_encoding=plan.update_encoding)
+    secure, encoding = plan.spec.secure_aggregation, plan.spec.update_encoding
+    final = coordinate(steps, engine, checkpoint, plan.dim, secure=secure, update_encoding=encoding)
     observed.state.update(final)
     return observed
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.density.bounded_density import SHARES
 from ..core.density.gaussian_mixture import Mixture
 from ..protection.session import least_members
-from ..workflows.configuration import Opened
+from ..workflows.opening import Opened
 from .malicious_coordinator import TRUTH, Known, Liar
 from .replay import Observed
 
@@ -33,10 +33,10 @@ def subtraction(opened: Opened, known: Known, observed: Observed, scratch: Path)
         ``sums``: parts and differences over more than none and fewer than five crops; ``deviation``: of the least
         noise, in crops, that one is known to, whichever way; ``opened``: how many are known to within half a crop.
     """
-    terms = opened.plan.privacy
+    terms = opened.plan.spec.privacy
     assert terms is not None
     asked = [seen for seen in observed.of("expect") if seen.replies]
-    secure = opened.plan.secure
+    secure = opened.plan.spec.secure_aggregation
     everybody = tuple(opened.participants)
     groups = [everybody] if secure else [(name,) for name in everybody]
     sites = len(everybody) / least_members(len(everybody)) if secure else 1.0

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from ..core.text.addresses import looks_like_address
 from ..errors import ClapError, harmless
+from .help import GroupedCommand
 from .terminals import log, silence
 
 __all__ = ["Output", "command", "fail", "say"]
@@ -64,7 +65,7 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
 
         run = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(run)
         run = click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of output.")(run)
-        return click.command(name, **attributes)(run)
+        return click.command(name, cls=GroupedCommand, **attributes)(run)
 
     return decorate
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,45 +12,22 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ..algorithms.method import DEFAULT_METHOD
 from ..evaluation.comparison import COLUMNS, Row, row_texts
 from ..evaluation.spread import NOTHING
 from ..experiments import compare as workflow
 from .command import Output, command, say
+from .run_options import list_options, run_options
 from .setting_options import setting_options
 
-__all__ = ["compare", "list_option", "numbers", "rows_table"]
-
-
-def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
-    return [name.strip() for name in value.split(",") if name.strip()]
-
-
-def numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
-    """A list of whole numbers."""
-    try:
-        return [int(name) for name in _names(context, parameter, value)]
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not a list of whole numbers like 0,1,2") from None
-
-
-def list_option(flag: str, default: str, help: str, parse: Callable[..., Any] = _names) -> Callable[..., Any]:
-    """An option that takes a list, comma-separated."""
-    return click.option(flag, default=default, show_default=True, metavar="A,B,...", callback=parse, help=help)
+__all__ = ["compare", "rows_table"]
 
 
 @command("compare", help="Train methods in several settings over seeds and write one table; repeat it to resume.")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the table and the runs.")
-@list_option("--methods", DEFAULT_METHOD, "Methods.")
-@list_option("--settings", "centralized,local,collaborative", "Settings.")
-@list_option("--supervisions", "us", "us (no labels), ws (a label per training video), mixed.")
-@list_option("--seeds", "0,1,2", "Seeds.", numbers)
-@list_option("--strategies", "fedavg", "Aggregation strategies, in setting collaborative only.")
-@click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")
-@click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of each run.")
-@click.option("--test-each-round", is_flag=True, help="Adds the best round on the test labels, as releases select it.")
-@click.option("--jobs", type=int, help="Runs at once [as many as there are cores for their threads].")
+@list_options(workflow.compare)
+@run_options("compare", defaults={"rounds": 20})
+@click.option("--jobs", type=int, help="Runs at once. [default: as many as there are cores for their threads]")
 @setting_options
 def compare(dataset: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""

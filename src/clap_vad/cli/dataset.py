@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import click
 from rich.console import Group
@@ -18,9 +17,11 @@ from ..datasets.partition import describe_participants
 from ..datasets.partition import partition as partition_dataset
 from ..datasets.preparation import DATASETS
 from ..datasets.preparation import prepare as prepare_dataset
-from ..datasets.protocol import PROTOCOLS, Setting, settings_of
+from ..datasets.protocol import PROTOCOLS
 from ..persistence import write_bytes
+from ..settings import settings_of_function
 from .command import Output, command
+from .setting_options import add_options
 
 __all__ = ["create", "partition", "prepare"]
 
@@ -28,48 +29,21 @@ _FOLDER = click.Path(path_type=Path)
 
 
 def _benchmark_options(function: Callable[..., Output]) -> Callable[..., Output]:
-    """An option per field of the registered benchmarks, so that a new benchmark brings its own."""
-    options: dict[str, Callable[..., Any]] = {}
-    for name in DATASETS:
-        hints = get_type_hints(DATASETS[name])
-        for entry in fields(DATASETS[name]):  # type: ignore[arg-type]  # every registered benchmark is a dataclass
-            hint = hints[entry.name]
-            kind: Any = str
-            if get_origin(hint) is Literal:
-                kind = click.Choice(get_args(hint))
-            elif Path in (hint, *get_args(hint)):
-                kind = _FOLDER
-            default = "" if entry.default is None else f"  [default: {entry.default}]"
-            options[entry.name] = click.option(
-                f"--{entry.name.replace('_', '-')}", entry.name, type=kind, help=entry.metadata["help"] + default
-            )
-    for option in reversed(options.values()):
-        function = option(function)
-    return function
+    return add_options(function, {"benchmark": DATASETS}, "options")
 
 
 def _protocol_options(function: Callable[..., Output]) -> Callable[..., Output]:
-    """An option per setting of the registered protocols, so that a new protocol brings its own."""
-    settings: dict[str, tuple[Setting, list[str]]] = {}
-    for protocol in PROTOCOLS:
-        for setting in settings_of(protocol):
-            settings.setdefault(setting.name, (setting, []))[1].append(f"{protocol}: {setting.default}")
-    for name, (setting, defaults) in reversed(settings.items()):
-        text = f"{setting.help}  [{'; '.join(defaults)}]".strip()
-        option = click.option(f"--{name.replace('_', '-')}", name, type=type(setting.default), help=text)
-        function = option(function)
-    return function
+    return add_options(function, {"protocol": PROTOCOLS}, "settings", settings=settings_of_function)
 
 
 @command("prepare", help="Make a dataset of a known benchmark NAME from its published files.")
-@click.argument("name")
+@click.argument("benchmark", metavar="NAME")
 @click.option("--source", type=_FOLDER, required=True, help="Folder of the published files.")
 @click.option("--out", type=_FOLDER, required=True, help="The dataset to make; a killed preparation resumes.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that extract features.  [default: all cores]")
 @_benchmark_options
-def prepare(name: str, source: Path, out: Path, workers: int | None, **options: Any) -> Output:
-    given = {key: value for key, value in options.items() if value is not None}
-    data = prepare_dataset(name, source, out, workers=workers, **given)
+def prepare(benchmark: str, source: Path, out: Path, workers: int | None, options: dict[str, Any]) -> Output:
+    data = prepare_dataset(benchmark, source, out, workers=workers, **options)
     skipped = data["skipped"]
     warning = None
     if skipped:
@@ -118,11 +92,15 @@ def create(store: Path, videos: Path, frame_labels: Path | None, out: Path, copy
 @_protocol_options
 @click.option("--picture", type=_FOLDER, metavar="FILE", help="Also draw the shares, as .svg or .png.")
 def partition(
-    dataset: Path, protocol: str, participants: int | None, seed: int, picture: Path | None, **settings: Any
+    dataset: Path,
+    protocol: str,
+    participants: int | None,
+    seed: int,
+    picture: Path | None,
+    settings: dict[str, Any],
 ) -> Output:
     draw = _artist(picture) if picture else None  # before anything is written
-    given = {key: value for key, value in settings.items() if value is not None}
-    assigned = partition_dataset(dataset, protocol, participants, seed, **given)
+    assigned = partition_dataset(dataset, protocol, participants, seed, **settings)
     opened = Dataset(dataset)
     data = describe_participants(opened, assigned)
     data["file"] = str(opened.participants_file(assigned.protocol))

@@ -13,21 +13,20 @@ from ..deployment.local import local_federation
 from ..deployment.signals import until_stopped
 from ..deployment.train import train_deployed
 from .command import Output, command
+from .run_options import run_options
 from .setting_options import setting_options
 from .tables import metrics_table
 from .terminals import log
-from .train import train_options
 
 __all__ = ["local"]
 
 
 @command("local", help="A coordinator and sites as real processes on this machine, from the participants of DATASET.")
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--sites", type=int, default=3, show_default=True, help="How many sites.")
+@click.option("--sites", type=int, default=3, help="How many sites. [default: 3]")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for all of it.")
-@click.option("--protocol", help="Who holds what  [grouped-N where videos have scenes, else random-N].")
 @click.option("--train", "wanted", is_flag=True, help="Train over them, into OUT/run, and end; else stay up.")
-@train_options
+@run_options("federation local", words={"protocol": "grouped-N where videos have scenes, else random-N"})
 @setting_options
 def local(
     dataset: Path,

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from ..algorithms.method import METHODS
 from ..workflows import label as workflow
-from ..workflows.choices import NORMALISE, SETTINGS, SUPERVISIONS
 from .command import Output, command, say
-from .setting_options import METHOD_HELP, labelled_option, method_options
+from .run_options import run_options
+from .setting_options import method_options
 
 __all__ = ["label"]
 
@@ -19,13 +18,7 @@ __all__ = ["label"]
 @command("label", help="Pseudo-labels of DATASET's training videos (video -> float32 per segment). Simulation only.")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help=".npz to write.")
-@click.option("--method", type=click.Choice(METHODS.names()), help=METHOD_HELP)
-@click.option("--setting", type=click.Choice(SETTINGS), default="collaborative", show_default=True)
-@click.option("--supervision", type=click.Choice(SUPERVISIONS), default="us", show_default=True)
-@click.option("--protocol", help="Who holds what [scene where videos have scenes, else random].")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--normalise", type=click.Choice(NORMALISE), default="auto", show_default=True)
-@labelled_option
+@run_options("label")
 @method_options
 def label(dataset: Path, out: Path, options: dict[str, Any], **choices: Any) -> Output:
     """Parse, call, print."""

@@ -15,24 +15,27 @@ from ..evaluation.comparison import Row
 from ..experiments.paper import TABLES
 from ..experiments.reproduce import reproduce as run_reproduction
 from .command import Output, command, say
-from .compare import list_option, numbers, rows_table
+from .compare import rows_table
+from .run_options import list_option, list_options, run_options
 from .setting_options import setting_options
 
 __all__ = ["reproduce"]
 
 _PATH = click.Path(path_type=Path)
+_PROTOCOL = "for the main table: five equal shares as officially drawn, else scenes, else random"
 
 
 @command("reproduce", help="Train every cell of the CLAP paper's tables on a benchmark; repeat it to resume.")
 @click.argument("benchmark", type=click.Choice(DATASETS.names()))
 @click.option("--features", required=True, type=_PATH, help="Folder of the published files, or a prepared dataset.")
-@click.option("--source", type=_PATH, help="Folder of lists, annotations and partitions [the one of the features].")
+@click.option(
+    "--source", type=_PATH, help="Folder of lists, annotations and partitions. [default: that of the features]"
+)
 @click.option("--out", required=True, type=_PATH, help="Folder for the tables, the dataset and the runs.")
-@list_option("--tables", ",".join(TABLES), "Which tables.")
-@click.option("--protocol", help="Of the main table [five equal shares as officially drawn, else scenes, else random].")
-@list_option("--seeds", "0,1,2", "Seeds.", numbers)
-@click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of each run.")
-@click.option("--jobs", type=int, help="Runs at once [as many as there are cores for their threads].")
+@list_option("--tables", ",".join(TABLES), "Which tables.", group="Data")
+@list_options(run_reproduction)
+@run_options("reproduce", words={"protocol": _PROTOCOL}, defaults={"rounds": 20})
+@click.option("--jobs", type=int, help="Runs at once. [default: as many as there are cores for their threads]")
 @setting_options
 def reproduce(benchmark: str, features: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""

@@ -14,7 +14,7 @@ from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
 from ..features.extraction.inputs import OtherFiles
 from ..reporting.annotate import DEFAULT_SIDE
 from .command import Output, command
-from .extractor_options import here_options
+from .extractor_options import machine_options
 
 __all__ = ["score"]
 
@@ -62,7 +62,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--no-images", "images", is_flag=True, flag_value=False, default=True, help="No pictures in the report.")
 @click.option("--blur", is_flag=True, help="Pictures so coarse that nobody can be recognised.")
-@here_options
+@machine_options
 def score(run: Path, videos: tuple[Path, ...], **options: Any) -> Output:
     """Score, and print a table of events."""
     from ..workflows.score import score as score_files

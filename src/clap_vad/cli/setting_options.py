@@ -1,10 +1,14 @@
-"""Options that the settings of every registered method and strategy become: none of them is named here."""
+"""Options that settings become: of every registered method, strategy, extractor, benchmark and protocol alike.
+
+None of them is named here. Each is a :class:`SettingOption`, which knows the group of ``--help`` that it stands in and
+whose setting it is, so that help can leave out what does not apply.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,49 +16,102 @@ import click
 from ..algorithms.method import METHODS
 from ..federation.strategy import STRATEGIES
 from ..registry import Registry
+from ..settings import Setting, settings_of
+from ..specification.signature import default_in_words
 
-__all__ = ["METHOD_HELP", "labelled_option", "method_options", "setting_options"]
+__all__ = ["SettingOption", "add_options", "kind_of", "method_options", "setting_options"]
 
-METHOD_HELP = "Default: comet, or clap where another option asks for sites that train."
+Owners = Mapping[str, Setting]
+"""Whose setting it is -> what it is there."""
 
-labelled_option = click.option(
-    "--labelled-participants",
-    type=float,
-    default=0.3,
-    show_default=True,
-    help="Part of the participants with video labels under --supervision mixed.",
-)
+
+class SettingOption(click.Option):
+    """An option of the command line made from a setting.
+
+    Attributes:
+        group: heading of ``--help`` under which it stands.
+        chosen_by: the option that chooses one of the owners, such as ``method``; empty where it always applies.
+        owners: whose setting it is, with what it is there.
+    """
+
+    def __init__(
+        self, *arguments: Any, group: str = "", chosen_by: str = "", owners: Owners | None = None, **attributes: Any
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        self.group, self.chosen_by, self.owners = group, chosen_by, dict(owners or {})
+
+    def help_of(self, owners: Sequence[str], shown: Sequence[str]) -> str:
+        """What the setting is to these owners, where the settings of those that are shown are beside."""
+        return _help({owner: self.owners[owner] for owner in owners}, everybody=list(owners) == list(shown))
 
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option per setting of any method or strategy; those that were given arrive together as ``options``."""
-    return _options(function, METHODS, STRATEGIES)
+    return add_options(function, {"method": METHODS, "strategy": STRATEGIES}, "options")
 
 
 def method_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for the settings of methods alone."""
-    return _options(function, METHODS)
+    return add_options(function, {"method": METHODS}, "options")
 
 
-def _options(function: Callable[..., Any], *registries: Registry[Any]) -> Callable[..., Any]:
-    settings: dict[str, tuple[dataclasses.Field[Any], list[str]]] = {}
-    for registry in registries:
-        for name in registry:
-            for setting in dataclasses.fields(registry[name]):
-                default = "none" if setting.default == "" else setting.default
-                settings.setdefault(setting.name, (setting, []))[1].append(f"{name}: {default}")
-    names = list(settings)
+def add_options(
+    function: Callable[..., Any],
+    registries: Mapping[str, Registry[Any]],
+    together: str,
+    wanted: Callable[[Setting], bool] = lambda setting: True,
+    settings: Callable[[Any], Iterable[Setting]] = settings_of,
+    group: str = "",
+) -> Callable[..., Any]:
+    """Add an option per setting of what is registered; those that share a setting's name share its option.
+
+    Args:
+        function: of the command.
+        registries: the option that chooses one of a registry's entries -> the registry.
+        together: the parameter that takes the settings that are given, as one mapping.
+        wanted: which settings become options.
+        settings: of an entry.
+        group: heading of ``--help``; empty for one that names what they are settings of.
+    """
+    known: dict[str, tuple[str, dict[str, Setting]]] = {}
+    for chooser, registry in registries.items():
+        for owner in registry:
+            for setting in filter(wanted, settings(registry[owner])):
+                known.setdefault(setting.name, (chooser, {}))[1][owner] = setting
 
     @functools.wraps(function)
     def run(**arguments: Any) -> Any:
-        given = {name: arguments.pop(name) for name in names}
-        options = {name: value for name, value in given.items() if value is not None}
-        return function(options=options, **arguments)
+        given = {name: value for name in known if (value := arguments.pop(name)) is not None}
+        return function(**arguments, **{together: given})
 
-    for name in reversed(names):
-        setting, defaults = settings[name]
-        choices = setting.metadata.get("choices")
-        kind = click.Choice(choices) if choices else type(setting.default)
-        text = f"{setting.metadata['help']} [{'; '.join(defaults)}]"
-        run = click.option(f"--{name.replace('_', '-')}", name, type=kind, default=None, help=text)(run)
+    for name, (chooser, owners) in reversed(list(known.items())):
+        first = next(iter(owners.values()))
+        about: dict[str, Any] = {"group": group or f"Settings of one {chooser}", "chosen_by": chooser, "owners": owners}
+        help = _help(owners, everybody=set(owners) == set(registries[chooser]))
+        run = click.option(first.flag, name, cls=SettingOption, type=kind_of(first), help=help, **about)(run)
     return run
+
+
+def kind_of(setting: Setting) -> Any:
+    """Click's type of a setting."""
+    if setting.choices:
+        return click.Choice(setting.choices)
+    return click.Path(path_type=Path) if setting.type is Path else setting.type
+
+
+def _help(owners: Owners, everybody: bool) -> str:
+    """What the setting is, with its default; said once where it is the same to several owners.
+
+    Whose it is is said where it is not everybody's.
+    """
+    texts: dict[str, dict[str, list[str]]] = {}
+    for owner, setting in owners.items():
+        texts.setdefault(setting.help, {}).setdefault(default_in_words(setting), []).append(owner)
+    said = []
+    for text, defaults in texts.items():
+        own = [owner for those in defaults.values() for owner in those]
+        names = "" if everybody and len(texts) == 1 else f"{', '.join(own)}: "
+        several = "; ".join(f"{words} for {', '.join(those)}" for words, those in defaults.items() if words)
+        words = next(iter(defaults)) if len(defaults) == 1 else several
+        said.append(f"{names}{text}" + (f" [default: {words}]" if words else ""))
+    return "  ".join(said)

@@ -10,7 +10,7 @@ import click
 from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
 from ..core.events.ongoing import DEFAULT_MAX_LENGTH
 from .command import Output, command, say
-from .extractor_options import here_options
+from .extractor_options import machine_options
 
 __all__ = ["watch"]
 
@@ -62,7 +62,7 @@ _FILE = click.Path(path_type=Path)
     "by how often the picture changes, at most 5 a second]",
 )
 @click.option("--seconds", type=float, help="Stop after so many seconds.")
-@here_options
+@machine_options
 def watch(run: Path, source: str, **options: Any) -> Output:
     """Watch, and say in the end what was seen."""
     from ..workflows.watch import watch as watch_source

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from ..features.importing.folders import unreadable_folders
 from ..features.store.reader import FeatureStore
 from ..persistence import read_json, write_json
 from ..registry import Registry
+from ..settings import make_with_settings
 from .dataset import STORES, Participants, VideoRecord, write_videos_csv
 from .truth import write_frame_labels
 
@@ -91,12 +92,7 @@ def prepare(name: str, source: Path, out: Path, *, workers: int | None = None, *
     Raises:
         ClapError: unknown name or option, a missing or broken file, or a folder that is finished already.
     """
-    benchmark = DATASETS[name]
-    known = [entry.name for entry in fields(benchmark)]  # type: ignore[arg-type]  # every registered one is a dataclass
-    for option in options:
-        if option not in known:
-            raise ClapError(f"dataset '{name}' has no option '{option}'; it has: {', '.join(known) or 'none'}")
-    chosen = benchmark(**options)
+    chosen = make_with_settings("dataset", name, DATASETS[name], options)
     stated = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(chosen).items()}  # type: ignore[call-overload]  # see above
     claim_dataset(out, {"prepare": name, "source": str(source.resolve()), "options": stated})
     try:

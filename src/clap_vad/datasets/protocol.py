@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import numbers
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from ..errors import ClapError
 from ..registry import Registry
+from ..settings import Setting, settings_of_function
 from .dataset import Dataset, names_a_file
 
 __all__ = [
     "PROTOCOLS",
     "Protocol",
     "Recipe",
-    "Setting",
     "check_count",
     "numbered_participants",
     "protocol_in",
@@ -42,15 +41,6 @@ _KINDS: dict[type, tuple[Any, str, str]] = {  # of a setting: what Python may gi
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A setting of a protocol; it becomes an option of ``clap dataset partition`` of the same name."""
-
-    name: str
-    default: int | float | str
-    help: str
-
-
-@dataclass(frozen=True)
 class Recipe:
     """What a name and the options beside it ask for: a registered protocol and the arguments to call it with."""
 
@@ -67,15 +57,9 @@ def settings_of(protocol: str) -> tuple[Setting, ...]:
     >>> [(setting.name, setting.default) for setting in settings_of("dirichlet")], settings_of("random")
     ([('alpha', 0.5)], ())
     """
-    function = PROTOCOLS[protocol]
-    hints = get_type_hints(function, include_extras=True)
-    found = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.default is not inspect.Parameter.empty:
-            if type(parameter.default) not in _KINDS:
-                raise TypeError(f"protocol '{protocol}': the default of '{name}' must be an int, a float or a str")
-            help = " ".join(getattr(hints.get(name), "__metadata__", ()))
-            found.append(Setting(name, parameter.default, help))
+    found = settings_of_function(PROTOCOLS[protocol])
+    if odd := [setting.name for setting in found if setting.type not in _KINDS]:
+        raise TypeError(f"protocol '{protocol}': the default of '{odd[0]}' must be an int, a float or a str")
     return tuple(found)
 
 
@@ -173,7 +157,7 @@ def _checked(protocol: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         if key not in known:
             raise ClapError(f"protocol '{protocol}' has no setting '{key}'; it has {', '.join(known) or 'none'}")
-        kind = type(known[key].default)
+        kind = known[key].type
         allowed, _, words = _KINDS[kind]
         if isinstance(value, bool) or not isinstance(value, allowed):
             raise ClapError(f"--{key.replace('_', '-')} is {value!r}; {words} is needed")

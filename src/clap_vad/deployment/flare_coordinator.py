@@ -12,7 +12,7 @@ from ..engines.flare.controller import FlareController
 from ..engines.flare.engine import FlareEngine
 from ..errors import ClapError
 from ..persistence import read_json
-from ..workflows.configuration import RunConfig
+from ..specification.run import RunSpecification
 from .job import Job
 
 __all__ = ["Coordinator"]
@@ -36,9 +36,9 @@ class Coordinator(FlareController):
         """The job."""
         job = Job(self._run, self._number)
 
-        def make_engine(config: RunConfig) -> FlareEngine:
+        def make_engine(spec: RunSpecification) -> FlareEngine:
             engine = FlareEngine(
-                config.sites,
+                spec.sites,
                 self._id,
                 self,
                 fl_ctx,

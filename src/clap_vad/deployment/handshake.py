@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ClapError
 from ..federation.ask import Ask, Reply, State
 from ..federation.messages import ACKNOWLEDGEMENT, DESCRIPTION_BYTES
-from .agreement import Agreement
+from .resolved_run import ResolvedRun
 
 __all__ = ["description_from_array", "description_to_array", "handshake"]
 
@@ -50,15 +50,17 @@ _ENTRIES: dict[str, tuple[type, ...]] = {
 }
 
 
-def handshake(state: State, agree: Callable[[dict[str, Any]], Agreement]) -> Generator[Ask, list[Reply], Agreement]:
+def handshake(
+    state: State, resolve: Callable[[dict[str, Any]], ResolvedRun]
+) -> Generator[Ask, list[Reply], ResolvedRun]:
     """Ask all sites what features they have, and tell them what the run is.
 
     Args:
-        state: the coordinator's; keeps the agreement, and D under ``dim``.
-        agree: makes the agreement for features so described.
+        state: the coordinator's; keeps the resolved run specification, and D under ``dim``.
+        resolve: makes the resolved run specification for features so described.
 
     Returns:
-        The agreement. Raises :class:`ClapError` where sites have different features.
+        The resolved run specification. Raises :class:`ClapError` where sites have different features.
     """
     if "agreement" not in state:
         replies = yield Ask("describe", reply="features_description", lasting=False)
@@ -71,9 +73,9 @@ def handshake(state: State, agree: Callable[[dict[str, Any]], Agreement]) -> Gen
                     f"participants '{first}' and '{participant}' have different features ({', '.join(odd)}: "
                     f"{[features[name] for name in odd]}, {[other[name] for name in odd]}); extract them alike"
                 )
-        agreement = agree(features)
-        state["agreement"], state["dim"] = agreement.to_array(), np.array(agreement.dim)
+        resolved = resolve(features)
+        state["agreement"], state["dim"] = resolved.to_array(), np.array(features["dim"])
     if "introduced" not in state:
         yield Ask("begin", reply=ACKNOWLEDGEMENT, payload={"agreement": state["agreement"]})
         state["introduced"] = np.array(True)
-    return Agreement.from_array(state["agreement"])
+    return ResolvedRun.from_array(state["agreement"])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,14 +18,15 @@ from ..errors import ClapError
 from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog
 from ..federation.coordinator import ANSWERED, coordinate
-from ..federation.engine import Quorum, TooFewRepliesError
+from ..federation.engine import TooFewRepliesError
 from ..persistence import write_json
-from ..workflows.configuration import RunConfig
+from ..specification.reading import read_specification
+from ..specification.run import RunSpecification
 from ..workflows.finish import finish, finished, test_round
-from .agreement import Agreement
 from .handshake import handshake
 from .log import note
-from .planning import agree, test_dataset
+from .planning import resolved_run, test_dataset
+from .resolved_run import ResolvedRun
 from .run_files import RunFiles, locked_soon
 
 __all__ = ["Job"]
@@ -72,7 +71,7 @@ class Job:
             refused=dict(progress.refused),
         )
 
-    def work(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
+    def work(self, make_engine: Callable[[RunSpecification], FlareEngine]) -> None:
         """Go on with the run, and tell how that ended.
 
         Nothing is done by a job that FLARE has kept from before a restart: the service has submitted another since.
@@ -83,7 +82,7 @@ class Job:
             self._tell("running")
             self._work(make_engine)
 
-    def _work(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
+    def _work(self, make_engine: Callable[[RunSpecification], FlareEngine]) -> None:
         try:
             self._go_on(make_engine)
         except RecalledError as error:
@@ -98,51 +97,50 @@ class Job:
         else:
             self._tell("ended", end="complete")
 
-    def _go_on(self, make_engine: Callable[[RunConfig], FlareEngine]) -> None:
+    def _go_on(self, make_engine: Callable[[RunSpecification], FlareEngine]) -> None:
         started = time.perf_counter()
         if finished(self._run) is not None:
             return
         self._files.check_not_forgotten()
-        config = RunConfig.read(self._run)
+        spec = read_specification(self._run)
         checkpoint = Checkpoint(self._run / "checkpoints")
         before = checkpoint.load()
         log = RoundLog(self._run / "rounds.jsonl")
         log.rewind(int(before.get("round", 0)))
         spent = float(before.get("seconds", np.array(0.0)))
-        steps = partial(self._steps, config, log, lambda: spent + time.perf_counter() - started)
-        quorum = Quorum(config.min_sites, config.deadline)
-        modes = (config.secure_aggregation, config.update_encoding, self._left_out)
-        state = coordinate(steps, make_engine(config), checkpoint, 0, quorum, *modes)
-        agreement = Agreement.from_array(state["agreement"])
-        settled = replace(config, threads=agreement.threads, normalise=agreement.normalise)
-        write_json(self._run / "config.json", dataclasses.asdict(settled))  # what was left open is known now
+        steps = partial(self._steps, spec, log, lambda: spent + time.perf_counter() - started)
+        modes = (spec.secure_aggregation, spec.update_encoding, self._left_out)
+        state = coordinate(steps, make_engine(spec), checkpoint, 0, spec.quorum(), *modes)
+        resolved = ResolvedRun.from_array(state["agreement"]).with_options_of(spec)
+        write_json(self._run / "config.json", resolved.spec.as_json())  # what was left open is known now
         finish(
             self._run,
-            settled,
+            resolved.spec,
             {self._run: state},
-            method=agreement.make_method(),
-            plan=agreement.plan(),
+            method=resolved.make_method(),
+            plan=resolved.plan(),
             personalised={},
-            features=agreement.features,
-            dataset=test_dataset(config),
-            participants=len(config.sites),
+            features=resolved.features,
+            dataset=test_dataset(spec),
+            participants=len(spec.sites),
             baselines=None,
             resumed=bool(before),
             started=started - spent,
         )
 
-    def _steps(self, config: RunConfig, log: RoundLog, seconds: Callable[[], float], state: State) -> Steps:
-        agreement = yield from handshake(state, partial(agree, config))
-        dataset, method, plan = test_dataset(config), agreement.make_method(), agreement.plan()
+    def _steps(self, spec: RunSpecification, log: RoundLog, seconds: Callable[[], float], state: State) -> Steps:
+        agreed = yield from handshake(state, partial(resolved_run, spec))
+        resolved = agreed.with_options_of(spec)
+        dataset, method, plan = test_dataset(spec), resolved.make_method(), resolved.plan()
 
         def on_round(record: dict[str, Any]) -> None:
-            answered = [name for name, there in zip(config.sites, state[ANSWERED], strict=True) if there]
-            tested = {} if dataset is None else test_round(config, method, plan, dataset, state)
+            answered = [name for name, there in zip(spec.sites, state[ANSWERED], strict=True) if there]
+            tested = {} if dataset is None else test_round(spec, method, plan, dataset, state)
             state["seconds"] = np.array(seconds())
             log.append({**record, "answered": answered, "time": _now(), **tested})
 
         yield from method.coordinate(plan, state, on_round)
-        if dataset is None and not config.privacy:
+        if dataset is None and not spec.privacy:
             yield from _federated_evaluation(method, state)
 
     def _left_out(self, participant: str, why: str) -> None:

@@ -31,8 +31,8 @@ from ..federation.run_account import RunAccount
 from ..federation.secure import SiteProtection
 from ..federation.site import Handler, Site
 from ..protection.signing import Signer
-from .agreement import Agreement
 from .handshake import description_to_array
+from .resolved_run import ResolvedRun
 from .site_account import data_of, open_account
 
 __all__ = ["SiteExecutor"]
@@ -130,19 +130,19 @@ class _Program:
         self.order: tuple[Turn, ...] = (Turn(("describe",)), Turn(("begin",), lasting=True))
         self.dim = 0
         if agreement is not None:
-            agreed = Agreement.from_array(agreement)
-            self._method = self._make(agreed)
+            resolved = ResolvedRun.from_array(agreement)
+            self._method = self._make(resolved)
             self.dim = self._method.dim
             self.steps |= self._method.steps
             self.order += self._method.order
-            self.terms = agreed.plan().privacy
+            self.terms = resolved.spec.privacy
             if self.terms is None:  # counts of frames have no noise
                 self.steps["evaluate"] = (self._evaluate, "evaluation_histogram")
                 self.order += (Turn(("evaluate",)),)
-            if agreed.secure:
-                self.protection = SiteProtection(name, agreed.participants, signer(), policy.minimum_cohort)
-            if agreed.update_encoding == "int8":
-                self.encoding = SiteEncoding(name, agreed.seed)
+            if resolved.spec.secure_aggregation:
+                self.protection = SiteProtection(name, resolved.participants, signer(), policy.minimum_cohort)
+            if resolved.spec.update_encoding == "int8":
+                self.encoding = SiteEncoding(name, resolved.spec.seed)
 
     def schema_of(self, ask: Ask) -> str | None:
         """What an answer to this question would tell of videos; None for nothing, and for what is refused anyway."""
@@ -155,30 +155,37 @@ class _Program:
         return {"description": description_to_array(describe(self._dataset.stores[0]))}
 
     def _begin(self, payload: Message, state: State) -> Message:
-        agreed = Agreement.from_array(np.asarray(payload["agreement"]))
-        epsilon, terms = agreed.check_promise(), agreed.plan().privacy
+        resolved = ResolvedRun.from_array(np.asarray(payload["agreement"]))
+        epsilon, terms = resolved.check_promise(), resolved.spec.privacy
         unit = "video" if terms is None else terms.unit
-        needs_noise = "crop" in agreed.make_method().private_units
-        self.policy.check_run(len(agreed.participants), agreed.rounds, epsilon, agreed.secure, unit, needs_noise)
+        needs_noise = "crop" in resolved.make_method().private_units
+        self.policy.check_run(
+            len(resolved.participants),
+            resolved.spec.rounds,
+            epsilon,
+            resolved.spec.secure_aggregation,
+            unit,
+            needs_noise,
+        )
         assert self.account is not None  # given before any question
         self.account.check_run(terms)
-        self._make(agreed)
+        self._make(resolved)
         state["agreement"] = np.array(payload["agreement"])
         return {}
 
-    def _make(self, agreed: Agreement) -> MethodSite:
-        if self._name not in agreed.participants:
+    def _make(self, resolved: ResolvedRun) -> MethodSite:
+        if self._name not in resolved.participants:
             raise RefusalError(f"site '{self._name}' is not among the participants of this run")
         own = describe(self._dataset.stores[0])
-        if odd := [name for name in own if own[name] != agreed.features.get(name)]:
+        if odd := [name for name in own if own[name] != resolved.features.get(name)]:
             raise RefusalError(
                 f"the features of site '{self._name}' are not those of this run ({', '.join(odd)} differ)"
             )
         videos = self._dataset.train_videos
         if not videos:
             raise ClapError(f"{self._dataset.path / 'videos.csv'}: no training videos; mark some with split 'train'")
-        labelled = videos if self._name in agreed.labelled else ()
-        return agreed.make_method().site(agreed.plan(), site_data(self._dataset, self._name, videos, labelled))
+        labelled = videos if self._name in resolved.labelled else ()
+        return resolved.make_method().site(resolved.plan(), site_data(self._dataset, self._name, videos, labelled))
 
     def keep_models(self, states: SiteState, sequence: int, folder: Path) -> None:
         """Write the site's own models once a run has completed them: for its operator, who can score videos by them."""
@@ -193,6 +200,6 @@ class _Program:
     def _evaluate(self, payload: Message, state: State) -> Message:
         """Frames of the site's own test videos by their score; zeros where it has none, or no truth for them."""
         personalised = self._method.personalised(payload, state, describe(self._dataset.stores[0]))
-        scores = score_test_videos(self._dataset, personalised, self._method.plan.threads)
+        scores = score_test_videos(self._dataset, personalised, self._method.plan.spec.threads)
         found, abnormal, normal = count_frames(self._dataset, scores).arrays()
         return {"normal": score_histogram(found, normal), "abnormal": score_histogram(found, abnormal)}

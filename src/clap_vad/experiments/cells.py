@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import inspect
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,16 +17,14 @@ from ..errors import ClapError
 from ..federation.strategy import STRATEGIES
 from ..persistence import file_sha256
 from ..settings import setting_names
-from ..workflows.configuration import RunConfig
-from ..workflows.train import train
+from ..specification.choice import choices_of
+from ..specification.reading import options_from
+from ..specification.run import RunOptions, RunSpecification
+from ..workflows.resolution import specify
 
 __all__ = ["Cell", "PlannedRun", "check_list", "expand_cells", "plan_runs", "train_command"]
 
-_TRAIN_DEFAULTS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(train).parameters.items()
-    if parameter.default is not parameter.empty and name != "baselines"
-}
+_OPTIONS = [setting.name for setting in choices_of(RunOptions, "train", "inprocess")]
 
 
 @dataclass(frozen=True)
@@ -53,14 +49,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that fills a cell: with its configuration checked, and the folder it lies in or will lie in.
+    """A run that fills a cell: with its specification checked, and the folder it lies in or will lie in.
 
     Attributes:
         arguments: keyword arguments of ``train``.
     """
 
     cell: Cell
-    config: RunConfig
+    spec: RunSpecification
     folder: Path
     arguments: Mapping[str, Any]
 
@@ -79,7 +75,7 @@ def expand_cells(
     [('local', None), ('collaborative', 'fedavg'), ('collaborative', 'fedprox')]
     """
     for supervision, setting, method in product(supervisions, settings, methods):
-        # A name that is none is kept, to be refused where the configuration is made.
+        # A name that is none is kept, to be refused where the specification is made.
         without = not METHODS[method].aggregates_updates and set(strategies) <= set(STRATEGIES.names())
         possible = ("fedavg",) if without else strategies
         for strategy in possible if setting == "collaborative" else (None,):
@@ -89,7 +85,7 @@ def expand_cells(
 def plan_runs(
     dataset: Path, out: Path, cells: Sequence[Cell], seeds: Sequence[int], common: Mapping[str, Any]
 ) -> list[PlannedRun]:
-    """The runs of these cells, each cell's seeds together. All configurations are made, and so checked, before any run.
+    """The runs of these cells, each cell's seeds together. All specifications are made, and so checked, before any run.
 
     Args:
         dataset: folder of the dataset.
@@ -102,8 +98,8 @@ def plan_runs(
         ClapError: for a choice that is not possible, or a setting that none of them has.
     """
     opened = Dataset(dataset)
-    keywords = {name: value for name, value in common.items() if name in _TRAIN_DEFAULTS}
-    options = {name: value for name, value in common.items() if name not in _TRAIN_DEFAULTS}
+    keywords = {name: value for name, value in common.items() if name in _OPTIONS}
+    options = {name: value for name, value in common.items() if name not in _OPTIONS}
     known = {cell: _known_settings(cell) for cell in cells}
     for name in options:
         if not any(name in settings for settings in known.values()):
@@ -112,9 +108,9 @@ def plan_runs(
     for cell, seed in product(cells, seeds):
         own = {name: value for name, value in options.items() if name in known[cell]}
         arguments = cell.arguments(**keywords, seed=seed)
-        config = RunConfig.make(opened, **{**_TRAIN_DEFAULTS, **arguments}, options=own)
-        given = cell.arguments(**{**keywords, "protocol": config.protocol}, seed=seed, **own)
-        planned.append(PlannedRun(cell, config, _run_folder(out, config, opened), given))
+        spec = specify(opened, options_from({**arguments, "options": own}))
+        given = cell.arguments(**{**keywords, "protocol": spec.protocol}, seed=seed, **own)
+        planned.append(PlannedRun(cell, spec, _run_folder(out, spec, opened), given))
     return planned
 
 
@@ -127,7 +123,8 @@ def train_command(dataset: Path, arguments: Mapping[str, Any], out: Path) -> str
     words = []
     for name, value in arguments.items():
         flag = f"--{name.replace('_', '-')}"
-        words += [flag] if value is True else [] if value is False else [flag, str(value)]
+        text = ",".join(value) if isinstance(value, list | tuple) else str(value)
+        words += [flag] if value is True else [] if value is False else [flag, text]
     return shlex.join(["clap", "train", str(dataset), *words, "--out", str(out)])
 
 
@@ -144,15 +141,15 @@ def _known_settings(cell: Cell) -> set[str]:
     return {*setting_names(METHODS[cell.method]), *strategy}
 
 
-def _run_folder(out: Path, config: RunConfig, dataset: Dataset) -> Path:
-    """Where the run of this configuration lies: a readable name, another one whenever a choice or input is another.
+def _run_folder(out: Path, spec: RunSpecification, dataset: Dataset) -> Path:
+    """Where the run of this specification lies: a readable name, another one whenever a choice or input is another.
 
-    The configuration carries a checksum of features, lists and participants; the frame truth, which decides the
+    The specification carries a checksum of features, lists and participants; the frame truth, which decides the
     metrics but not the model, is added here.
     """
     truth = dataset.path / "frame_labels.npz"
-    inputs = [dataclasses.asdict(config), file_sha256(truth) if truth.exists() else None]
+    inputs = [spec.as_json(), file_sha256(truth) if truth.exists() else None]
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    strategy = [config.strategy] if config.setting == "collaborative" else []
-    names = [config.method, config.setting, config.supervision, *strategy, f"seed{config.seed}", digest[:8]]
+    strategy = [spec.strategy] if spec.setting == "collaborative" else []
+    names = [spec.method, spec.setting, spec.supervision, *strategy, f"seed{spec.seed}", digest[:8]]
     return out / "runs" / "-".join(names)

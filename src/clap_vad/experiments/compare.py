@@ -12,7 +12,7 @@ from ..errors import ClapError
 from ..evaluation.comparison import baseline_rows
 from ..evaluation.published import published_results
 from ..features.store.description import describe
-from ..workflows.configuration import check_test_videos
+from ..workflows.opening import check_test_videos
 from ..workflows.suitability import feature_remarks
 from .cells import check_list, expand_cells, plan_runs
 from .comparison_files import write_comparison

@@ -15,7 +15,7 @@ from ..evaluation.comparison import baseline_rows
 from ..evaluation.published import published_results
 from ..persistence import locked_folder, read_json, write_json
 from ..settings import setting_names
-from ..workflows.configuration import check_test_videos
+from ..workflows.opening import check_test_videos
 from .cells import check_list, plan_runs
 from .paper import TABLES, default_protocol, paper_tables
 from .reproduction_files import write_reproduction
@@ -77,7 +77,7 @@ def reproduce(
         every = plan_runs(dataset, out, cells, seeds, common)
         planned = {t.name: [run for cell in t.cells for run in every if run.cell == cell] for t in wanted}
         finished, baselines = run_all(dataset, every, jobs=jobs, tell=tell)
-        protocols = list(dict.fromkeys(run.config.protocol for run in every if run.config.protocol))
+        protocols = list(dict.fromkeys(run.spec.protocol for run in every if run.spec.protocol))
         content = {
             "benchmark": benchmark,
             "dataset": str(dataset),

@@ -27,11 +27,11 @@ def cell_rows(
     rows = []
     for cell in dict.fromkeys(run.cell for run in planned):
         own = [run for run in planned if run.cell == cell]
-        strategy, protocol = cell.strategy or "", own[0].config.protocol
+        strategy, protocol = cell.strategy or "", own[0].spec.protocol
         published = published_value(
             benchmark or "", cell.method, cell.setting, cell.supervision, strategy=strategy, protocol=protocol
         )
-        results = {run.config.seed: finished[run.folder] for run in own}
+        results = {run.spec.seed: finished[run.folder] for run in own}
         names = {**vars(cell), "strategy": strategy, "protocol": protocol or ""}
         rows.append(summarise_runs(results, published, **names))
     return rows

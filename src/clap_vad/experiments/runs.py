@@ -45,7 +45,7 @@ def run_all(
     """
     unique = list({run.folder: run for run in planned}.values())
     if jobs is None:
-        jobs = max(1, available_cores() // max(run.config.threads for run in unique))
+        jobs = max(1, available_cores() // max(run.spec.threads for run in unique))
     if jobs < 1:
         raise ClapError(f"--jobs is {jobs}; at least 1 is needed")
     found = {run.folder: metrics for run in unique if (metrics := _finished(run.folder)) is not None}

@@ -78,8 +78,8 @@ class Federation:
             engine,
             checkpoint,
             plan.dim,
-            secure=plan.secure,
-            update_encoding=plan.update_encoding,
+            secure=plan.spec.secure_aggregation,
+            update_encoding=plan.spec.update_encoding,
             on_left_out=on_left_out,
         )
 
@@ -123,12 +123,12 @@ class Federation:
         home = self.folder / "sites" / participant
         program, ledger = self.program(participant), Ledger(home / "ledger.jsonl")
         protection, privacy, encoding = None, None, None
-        if self.plan.secure:
+        if self.plan.spec.secure_aggregation:
             signer = UnauthenticatedSigner()  # one process, which carries all messages itself
             protection = SiteProtection(participant, list(self.participants), signer, LEAST_COHORT)
-        if self.plan.privacy is not None:
-            privacy = SitePrivacy(participant, self.plan.privacy, home, one_process=True)
-        if self.plan.update_encoding == "int8":
-            encoding = SiteEncoding(participant, self.plan.seed)
+        if self.plan.spec.privacy is not None:
+            privacy = SitePrivacy(participant, self.plan.spec.privacy, home, one_process=True)
+        if self.plan.spec.update_encoding == "int8":
+            encoding = SiteEncoding(participant, self.plan.spec.seed)
         states, modes = SiteState(home / "state"), (protection, privacy, encoding)
         return Site(participant, program, states, ledger, None, *modes, one_process=True)

@@ -26,7 +26,7 @@ from ..federation.ask import State
 from ..federation.checkpoint import read_rounds
 from ..federation.left_out import left_out
 from ..persistence import open_npz, read_json, save_npz, write_json
-from .configuration import RunConfig
+from ..specification.run import RunSpecification
 from .privacy_terms import privacy_figures
 from .provenance import provenance
 from .report import report
@@ -49,7 +49,7 @@ def finished(run: Path) -> dict[str, Any] | None:
 
 def finish(
     run: Path,
-    config: RunConfig,
+    spec: RunSpecification,
     states: Mapping[Path, State],
     *,
     method: Method,
@@ -66,7 +66,7 @@ def finish(
 
     Args:
         run: the run's folder.
-        config: of the run.
+        spec: of the run.
         states: folder -> final state of the coordinator; one, or one per participant under setting local.
         method, plan: of the run.
         homes: folder -> scene -> the model of its home, where these are known; at other organisations they are not.
@@ -82,48 +82,48 @@ def finish(
     """
     hashes, bytes_up, bytes_down = [], 0, 0
     for folder, state in states.items():
-        info = {**model_info(features, state), "provenance": provenance(config)}
+        info = {**model_info(features, state), "provenance": provenance(spec)}
         own = {scene: model.described({**info, **model.info}) for scene, model in personalised.get(folder, {}).items()}
         models = PersonalisedModels(method.model(plan, state, info), own)
         hashes.append(models.save(folder))
         if dataset is not None:
-            save_npz(folder / "scores.npz", score_test_videos(dataset, models, config.threads))
+            save_npz(folder / "scores.npz", score_test_videos(dataset, models, spec.threads))
         bytes_up += int(state["bytes_up"])
         bytes_down += int(state["bytes_down"])
-    if config.setting == "local":
+    if spec.setting == "local":
         model_sha256 = hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
     else:
         model_sha256 = hashes[0]
     lines = [line for folder in states for line in read_rounds(folder / "rounds.jsonl")]
-    evaluated = _evaluate(config, dataset, states)
+    evaluated = _evaluate(spec, dataset, states)
     seconds = round(time.perf_counter() - started, 2)  # the run's own: baselines may come from another run
-    if config.test_each_round:
+    if spec.test_each_round:
         evaluated |= best_round([read_rounds(folder / "rounds.jsonl") for folder in states])
     if baselines is None:
         baselines = baseline_table(dataset) if dataset is not None else {}
     metrics = {
         **evaluated,
-        "method": config.method,
-        "setting": config.setting,
-        "supervision": config.supervision,
-        "strategy": config.strategy,
-        "protocol": config.protocol,
-        "engine": config.engine,
+        "method": spec.method,
+        "setting": spec.setting,
+        "supervision": spec.supervision,
+        "strategy": spec.strategy,
+        "protocol": spec.protocol,
+        "engine": spec.engine,
         "participants": participants,
-        "rounds": config.rounds,
-        "seed": config.seed,
+        "rounds": spec.rounds,
+        "seed": spec.seed,
         "model_sha256": model_sha256,
         "bytes_up": bytes_up,
         "bytes_down": bytes_down,
-        "bytes_up_per_round": sum(line.get("bytes_up", 0) for line in lines) / config.rounds,
-        "bytes_down_per_round": sum(line.get("bytes_down", 0) for line in lines) / config.rounds,
-        "update_encoding": config.update_encoding,
-        "secure_aggregation": config.secure_aggregation,
+        "bytes_up_per_round": sum(line.get("bytes_up", 0) for line in lines) / spec.rounds,
+        "bytes_down_per_round": sum(line.get("bytes_down", 0) for line in lines) / spec.rounds,
+        "update_encoding": spec.update_encoding,
+        "secure_aggregation": spec.secure_aggregation,
         "clipped": sum(int(state.get("clipped", np.array(0))) for state in states.values()),
         "left_out": {name: why for state in states.values() for name, why in left_out(state).items()},
-        **privacy_figures(config.privacy, config.setting),
+        **privacy_figures(spec.privacy, spec.setting),
         "baselines": baselines,
-        "remarks": feature_remarks(method, config.method, features, _absent_crops(dataset)),
+        "remarks": feature_remarks(method, spec.method, features, _absent_crops(dataset)),
         "resumed": resumed,
         "seconds": seconds,
     }
@@ -136,25 +136,25 @@ def _absent_crops(dataset: Dataset | None) -> bool:
     return dataset is not None and any(store.valid is not None for store in dataset.stores)
 
 
-def test_round(config: RunConfig, method: Method, plan: Plan, dataset: Dataset, state: State) -> dict[str, Any]:
+def test_round(spec: RunSpecification, method: Method, plan: Plan, dataset: Dataset, state: State) -> dict[str, Any]:
     """What ``rounds.jsonl`` says of a round beside its loss, where that is asked for."""
-    if not config.test_each_round or not dataset.test_videos:
+    if not spec.test_each_round or not dataset.test_videos:
         return {}
     models = PersonalisedModels(method.model(plan, state, {}))
-    found = evaluate_scores(dataset, score_test_videos(dataset, models, config.threads))
+    found = evaluate_scores(dataset, score_test_videos(dataset, models, spec.threads))
     return {metric: found[metric] for metric in ("frame_auc", "frame_ap")}
 
 
-def _evaluate(config: RunConfig, dataset: Dataset | None, states: Mapping[Path, State]) -> dict[str, Any]:
+def _evaluate(spec: RunSpecification, dataset: Dataset | None, states: Mapping[Path, State]) -> dict[str, Any]:
     folders = list(states)
-    if dataset is None and config.privacy:
+    if dataset is None and spec.privacy:
         why = "sites do not tell how their own test videos score under differential privacy"
         return {"frame_auc": None, "frame_ap": None, "undefined": why}
     if dataset is None:
         return evaluate_histograms(*(states[folders[0]][f"evaluation.{kind}"] for kind in ("normal", "abnormal")))
     if not dataset.test_videos:
         return {"frame_auc": None, "frame_ap": None, "undefined": "the dataset has no test videos"}
-    if config.setting != "local":
+    if spec.setting != "local":
         with open_npz(folders[0] / "scores.npz", "scores") as scores:
             return evaluate_scores(dataset, scores)
     archives = {folder.name: open_npz(folder / "scores.npz", "scores") for folder in folders}

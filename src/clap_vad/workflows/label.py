@@ -13,61 +13,40 @@ from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..features.store.description import describe
 from ..persistence import save_npz
-from .choices import chosen_method
-from .configuration import RunConfig
+from ..specification.run import RunOptions
+from ..specification.signature import takes_options
+from .opening import open_run
+from .resolution import specify
 from .suitability import feature_remarks
 
 __all__ = ["label"]
 
 _ROUNDS = 20
 """Of methods whose labels come of them, as many as a run has by default."""
+_THREADS = 2
 
 
-def label(
-    dataset: Path,
-    out: Path,
-    *,
-    method: str | None = None,
-    setting: str = "collaborative",
-    supervision: str = "us",
-    protocol: str | None = None,
-    seed: int = 0,
-    normalise: str = "auto",
-    labelled_participants: float = 0.3,
-    **options: Any,
-) -> dict[str, Any]:
+@takes_options("label")
+def label(dataset: Path, out: Path, *, asked: RunOptions) -> dict[str, Any]:
     """Make the labels that training would begin with and write them to one file.
 
     Args:
         dataset: dataset folder; neither test videos nor frame labels are needed.
         out: ``.npz`` to write, training video -> float32 per segment.
-        method, setting, supervision, protocol, seed, normalise, labelled_participants, options: as in
-            :func:`clap_vad.train`.
+        {options}
+        options: settings of the method.
 
     Returns:
         How many videos and segments there are, and how many carry a label above 0.
     """
     if out.is_dir():
         raise ClapError(f"{out}: is a folder; name a file in it")
-    config = RunConfig.make(
-        Dataset(dataset),
-        method=chosen_method(method, "fedavg", options),
-        setting=setting,
-        supervision=supervision,
-        strategy="fedavg",
-        protocol=protocol,
-        rounds=_ROUNDS,
-        seed=seed,
-        threads=2,
-        normalise=normalise,
-        options=options,
-        labelled_participants=labelled_participants,
-    )
-    opened = config.open()
-    rounds = _ROUNDS if opened.method.labels_by_training else 0
-    opened = dataclasses.replace(opened, plan=dataclasses.replace(opened.plan, rounds=rounds))
+    spec = specify(Dataset(dataset), dataclasses.replace(asked, rounds=_ROUNDS, threads=_THREADS))
+    opened = open_run(spec)
+    if not opened.method.labels_by_training:
+        opened = dataclasses.replace(opened, plan=opened.plan.having(rounds=0))
     participants = opened.participants
-    shares = [{p: v} for p, v in participants.items()] if setting == "local" else [participants]
+    shares = [{p: v} for p, v in participants.items()] if spec.setting == "local" else [participants]
     labels: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for number, held in enumerate(shares):
@@ -88,5 +67,5 @@ def label(
         "segments": sum(len(v) for v in ordered.values()),
         "labelled_videos": sum(bool(v.any()) for v in ordered.values()),
         "labelled_segments": sum(int((v > 0).sum()) for v in ordered.values()),
-        "remarks": feature_remarks(opened.method, config.method, describe(store), store.valid is not None),
+        "remarks": feature_remarks(opened.method, spec.method, describe(store), store.valid is not None),
     }

@@ -18,9 +18,10 @@ from ..detector.model import Model
 from ..detector.personalised import PersonalisedModels
 from ..detector.scorer import Scorer
 from ..errors import ClapError, unprintable
-from ..features.extraction.extractor import EXTRACTORS, Extractor, make_extractor, settings_of
+from ..features.extraction.extractor import EXTRACTORS, Extractor, make_extractor
 from ..features.store.reader import FeatureStore, VideoIndex
 from ..reporting.page import Video
+from ..settings import settings_of
 
 __all__ = [
     "Locator",

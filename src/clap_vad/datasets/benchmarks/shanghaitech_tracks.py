@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import ClapError
 from ...features.store.reader import FeatureStore
+from ...settings import option
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
 from ..published import given_labels, given_truth
@@ -34,9 +35,7 @@ class ShanghaiTechTracks(Benchmark):
 
     for_papers: ClassVar[Mapping[str, Any]] = {"form": "segment"}
 
-    form: Literal["segment", "person"] = field(
-        default="person", metadata={"help": "shanghaitech-tracks: single persons, or statistics of a segment."}
-    )
+    form: Literal["segment", "person"] = option("person", "Single persons, or statistics of a segment.")
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         lists = {split: find_file(source, f"{split} list", [f"weak_{split}.txt"]) for split in ("train", "test")}

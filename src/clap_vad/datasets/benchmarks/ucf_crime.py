@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import ClapError
 from ...features.naming import video_name
+from ...settings import option
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
 from ..published import given_labels, read_partitions, truth_from_spans
@@ -33,10 +34,7 @@ class UcfCrime(Benchmark):
         "*video_num_partition*.pkl"
     )
 
-    features: Path | None = field(
-        default=None,
-        metadata={"help": "Features of ucf-crime and xd-violence: a store, or a folder of published ones."},
-    )
+    features: Path | None = option(None, "Features: a store, or a folder of published ones.")
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         train = find_file(source, "training list", _TRAIN)

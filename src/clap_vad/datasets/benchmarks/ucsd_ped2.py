@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ...errors import ClapError
 from ...features.naming import video_name
 from ...features.store.reader import FeatureStore
+from ...settings import option
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
 from ..published import given_labels, given_truth
@@ -28,11 +29,9 @@ class UcsdPed2(Benchmark):
 
     wanted = "the folders Train/ and Test/ of video files, with frame_labels.npz"
 
-    fold: Literal["a", "b"] = field(
-        default="a", metadata={"help": "ucsd-ped2: a trains on Train and odd Test clips, b on Train and even ones."}
-    )
-    extractor: str = field(default="motion", metadata={"help": "ucsd-ped2: extractor of the features."})
-    features: Path | None = field(default=None, metadata={"help": "A finished store of the clips, instead."})
+    fold: Literal["a", "b"] = option("a", "a trains on Train and odd Test clips, b on Train and even ones.")
+    extractor: str = option("motion", "Extractor of the features.")
+    features: Path | None = option(None, "A finished store of the clips, instead.")
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         clips = _find_clips(source)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ClapError
 from ...features.naming import video_name
 from ...persistence import write_text
+from ...settings import option
 from ..dataset import VideoRecord
 from ..preparation import DATASETS, Benchmark, Contents
 from ..published import given_labels, read_partitions, truth_from_spans
@@ -44,10 +45,7 @@ class XdViolence(Benchmark):
         "the files *video_num_partition*.pkl"
     )
 
-    features: Path | None = field(
-        default=None,
-        metadata={"help": "Features of ucf-crime and xd-violence: a store, or a folder of published ones."},
-    )
+    features: Path | None = option(None, "Features: a store, or a folder of published ones.")
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         train = find_file(source, "training list", ["rgb_train.list", "*train*.list", "rgb.list"])

@@ -20,8 +20,9 @@ import numpy as np
 
 from ...errors import ClapError
 from ...persistence import file_sha256
+from ...settings import option
 from ..segments import SegmentFeatures
-from .extractor import Ending, machine_setting, setting
+from .extractor import Ending
 from .video_extractor import VideoExtractor
 
 if TYPE_CHECKING:
@@ -40,10 +41,14 @@ class DeepExtractor(VideoExtractor):
     colour: ClassVar[bool] = True
     lead: ClassVar[int] = 16
 
-    weights: str | None = machine_setting(None, "Path of the network's weights.")
-    device: str = machine_setting("auto", "Where the network runs: cpu, cuda, cuda:1; auto is a GPU if there is one.")
-    batch: int = machine_setting(16, "Pictures or clips that go through the network at once; fewer need less memory.")
-    precision: Literal["float32", "mixed"] = setting(
+    weights: str | None = option(None, "Path of the network's weights.", machine=True)
+    device: str = option(
+        "auto", "Where the network runs: cpu, cuda, cuda:1; auto is a GPU if there is one.", machine=True
+    )
+    batch: int = option(
+        16, "Pictures or clips that go through the network at once; fewer need less memory.", machine=True
+    )
+    precision: Literal["float32", "mixed"] = option(
         "float32", "Or mixed: half precision where it does little harm, faster on a GPU."
     )
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...errors import ClapError
+from ...settings import option
 from ..networks.pictures import BILINEAR, LANCZOS, centre_crop, resize, scaled, shorter_side, ten_crops
 from .deep import DeepExtractor, Network
-from .extractor import machine_setting, setting
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +53,8 @@ class I3DExtractor(DeepExtractor):
 
     normalise: ClassVar[str] = "none"  # the magnitudes of these features carry the signal
 
-    batch: int = machine_setting(5, "Crops that go through the network at once; fewer need less memory.")
-    crops: int = setting(10, "10 as published (corners and centre, also mirrored), or 1: the centre, ten times faster.")
+    batch: int = option(5, "Crops that go through the network at once; fewer need less memory.", machine=True)
+    crops: int = option(10, "10 as published (corners and centre, also mirrored), or 1: the centre, ten times faster.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

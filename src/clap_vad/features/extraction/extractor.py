@@ -10,15 +10,15 @@ from __future__ import annotations
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...core.events.timing import FrameTimes
-from ...errors import ClapError
 from ...registry import Registry
+from ...settings import make_with_settings
 from ...video.access import unreadable
 from ...video.sorting import LeftOut, Sorted
 from ..naming import video_name
@@ -30,13 +30,9 @@ __all__ = [
     "Ending",
     "Extraction",
     "Extractor",
-    "Setting",
-    "machine_setting",
     "make_extractor",
     "named_extractor",
     "roles_of",
-    "setting",
-    "settings_of",
 ]
 
 
@@ -224,56 +220,6 @@ class Extractor(ABC):
 EXTRACTORS: Registry[type[Extractor]] = Registry("extractor", "clap_vad.features.extractors")
 
 
-def setting(default: Any, help: str) -> Any:
-    """A field of an extractor: its default and the sentence that ``--help`` shows."""
-    return field(default=default, metadata={"help": help})
-
-
-def machine_setting(default: Any, help: str) -> Any:
-    """A field about this machine, such as the path of weights or a device: asked for anew wherever features are made.
-
-    It does not go to ``store.json`` or to a model, and sites need not agree on it.
-    """
-    return field(default=default, metadata={"help": help, "machine": True})
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of an extractor: name, type, choices (empty: any), whether None is allowed, default, help.
-
-    ``machine`` marks those about this machine, see :func:`machine_setting`.
-    """
-
-    name: str
-    type: type
-    choices: tuple[str, ...]
-    optional: bool
-    default: Any
-    help: str
-    machine: bool
-
-
-def settings_of(extractor: type[Extractor]) -> list[Setting]:
-    """The settings of an extractor, read from its dataclass fields: int, float, str, Literal, or one of these or None.
-
-    >>> [(s.name, s.type.__name__, s.default) for s in settings_of(EXTRACTORS["motion"]) if s.name in ("rows", "cols")]
-    [('rows', 'int', 6), ('cols', 'int', 8)]
-    """
-    hints = get_type_hints(extractor)
-    found = []
-    for entry in fields(extractor):  # type: ignore[arg-type]  # every registered extractor is a dataclass
-        hint = hints[entry.name]
-        optional = get_origin(hint) in (Union, types.UnionType)
-        if optional:
-            hint = next(option for option in get_args(hint) if option is not types.NoneType)
-        choices = get_args(hint) if get_origin(hint) is Literal else ()
-        kind = str if choices else hint
-        about = entry.metadata
-        machine = about.get("machine", False)
-        found.append(Setting(entry.name, kind, choices, optional, entry.default, about.get("help", ""), machine))
-    return found
-
-
 def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
     """The extractor called ``name`` with these settings; what is not given keeps its default.
 
@@ -283,13 +229,7 @@ def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
     >>> make_extractor("motion", {"rows": 4}).settings()["rows"]
     4
     """
-    extractor = EXTRACTORS[name]
-    known = {entry.name: entry for entry in settings_of(extractor)}
-    for key, value in settings.items():
-        if key not in known:
-            raise ClapError(f"extractor '{name}' has no setting '{key}'; it has: {', '.join(known) or 'none'}")
-        _check(name, known[key], value)
-    return extractor(**settings)
+    return make_with_settings("extractor", name, EXTRACTORS[name], settings)
 
 
 def named_extractor(text: str) -> tuple[str, dict[str, Any]]:
@@ -309,17 +249,3 @@ def roles_of(extractor: str, settings: dict[str, Any]) -> Roles:
     (8, 9)
     """
     return make_extractor(extractor, settings).roles if extractor in EXTRACTORS.names() else Roles()
-
-
-def _check(extractor: str, entry: Setting, value: Any) -> None:
-    if value is None and entry.optional:
-        return
-    accepted: tuple[type, ...] = (int, float) if entry.type is float else (entry.type,)
-    if not isinstance(value, accepted) or isinstance(value, bool):
-        raise ClapError(
-            f"extractor '{extractor}': setting '{entry.name}' is {value!r}; {entry.type.__name__} is needed"
-        )
-    if entry.choices and value not in entry.choices:
-        raise ClapError(
-            f"extractor '{extractor}': setting '{entry.name}' is {value!r}; one of {', '.join(entry.choices)} is needed"
-        )

@@ -18,6 +18,7 @@ import numpy as np
 from ...core.events.detection import ASSUMED_FPS
 from ...core.events.timing import FrameTimes, TimesBuilder
 from ...errors import ClapError
+from ...settings import option
 from ...video.ahead import ahead
 from ...video.folder import sort_videos
 from ...video.names import is_video
@@ -26,7 +27,7 @@ from ...video.sorting import Sorted
 from ...video.times import check_rate
 from ...video.tracks import check_track
 from ..segments import SegmentFeatures
-from .extractor import Ending, Extractor, machine_setting, setting
+from .extractor import Ending, Extractor
 
 __all__ = ["SegmentMaker", "VideoExtractor", "check_stride"]
 
@@ -54,10 +55,10 @@ class VideoExtractor(Extractor):
     lead: ClassVar[int] = 0
     """Pictures that may be decoded ahead, in a thread, while features are made; 0 for none."""
 
-    rate: float | None = setting(None, "Take so many pictures a second, whatever the video has; by default all.")
-    fps: float = setting(ASSUMED_FPS, "Frames per second where the input does not say (folders of frames).")
-    track: int | None = machine_setting(
-        None, "Take this video track of each file, from 1; by default the one with most pictures."
+    rate: float | None = option(None, "Take so many pictures a second, whatever the video has; by default all.")
+    fps: float = option(ASSUMED_FPS, "Frames per second where the input does not say (folders of frames).")
+    track: int | None = option(
+        None, "Take this video track of each file, from 1; by default the one with most pictures.", machine=True
     )
 
     def __post_init__(self) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ...errors import ClapError
+from ...settings import option
 from ..extraction.deep import DeepExtractor, Network
-from ..extraction.extractor import EXTRACTORS, setting
+from ..extraction.extractor import EXTRACTORS
 from ..extraction.video_extractor import check_stride
 from ..networks.pictures import BICUBIC, resize, scaled
 
@@ -35,7 +36,7 @@ _INSTALL = "pip install -c constraints.txt 'clap-vad[deep]'"
 class EfficientNetLite0(DeepExtractor):
     """Features (T, 1, 1280): the mean over the pictures that are looked at."""
 
-    stride: int = setting(4, "Look at every so many pictures: 1, 2, 4, 8 or 16.")
+    stride: int = option(4, "Look at every so many pictures: 1, 2, 4, 8 or 16.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

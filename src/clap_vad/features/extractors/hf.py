@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ClapError
+from ...settings import option
 from ..extraction.deep import DeepExtractor, Network
-from ..extraction.extractor import EXTRACTORS, machine_setting, setting
+from ..extraction.extractor import EXTRACTORS
 from ..extraction.video_extractor import check_stride
 from ..networks.hugging_face import Preprocessor, load_model, model_files, model_folder, read_json_file
 from ..networks.pictures import scaled
@@ -28,8 +29,8 @@ __all__ = ["HuggingFace"]
 class HuggingFace(DeepExtractor):
     """Features (T, 1, D): of a clip of each segment, or the mean over pictures that are looked at."""
 
-    weights: str | None = machine_setting(None, "FOLDER of a model, or OWNER/MODEL[@REVISION] of the hub.")
-    stride: int = setting(4, "Models of single pictures: look at every so many, 1, 2, 4, 8 or 16.")
+    weights: str | None = option(None, "FOLDER of a model, or OWNER/MODEL[@REVISION] of the hub.", machine=True)
+    stride: int = option(4, "Models of single pictures: look at every so many, 1, 2, 4, 8 or 16.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

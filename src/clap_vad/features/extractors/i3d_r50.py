@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ...settings import option
 from ..extraction.deep import Network
 from ..extraction.deep_i3d import KINETICS, SYMMETRIC, I3DExtractor, Preparation
-from ..extraction.extractor import EXTRACTORS, setting
+from ..extraction.extractor import EXTRACTORS
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ __all__ = ["I3DR50"]
 class I3DR50(I3DExtractor):
     """Features (T, 10, 2048), or (T, 1, 2048) of the centre crop."""
 
-    scaling: Literal["kinetics", "symmetric"] = setting(
+    scaling: Literal["kinetics", "symmetric"] = option(
         "kinetics", "How pictures are prepared: as the network was trained, or 340 x 256 and -1..1."
     )
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import ClapError
-from ..extraction.extractor import EXTRACTORS, setting
+from ...settings import option
+from ..extraction.extractor import EXTRACTORS
 from ..extraction.video_extractor import VideoExtractor, check_stride
 from ..measures.flow import CELL_SAMPLES, FEATURE_NAMES, segment_statistics
 from ..roles import Roles
@@ -29,10 +30,10 @@ _SMALLEST = 32  # pixels; DIS needs room for its patches, smaller pictures are e
 class Motion(VideoExtractor):
     """Optical flow statistics on a grid: features (T, rows * cols, 24)."""
 
-    rows: int = setting(6, "Cells of the grid down the picture.")
-    cols: int = setting(8, "Cells of the grid across the picture.")
-    side: int = setting(320, "Pictures are shrunk until their longer side has at most this many pixels.")
-    stride: int = setting(1, "Flow is taken between pictures this many frames apart: 1, 2, 4, 8 or 16.")
+    rows: int = option(6, "Cells of the grid down the picture.")
+    cols: int = option(8, "Cells of the grid across the picture.")
+    side: int = option(320, "Pictures are shrunk until their longer side has at most this many pixels.")
+    stride: int = option(1, "Flow is taken between pictures this many frames apart: 1, 2, 4, 8 or 16.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

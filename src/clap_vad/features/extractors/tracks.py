@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from ...errors import ClapError
-from ..extraction.extractor import EXTRACTORS, Ending, Extractor, setting
+from ...settings import option
+from ..extraction.extractor import EXTRACTORS, Ending, Extractor
 from ..measures.persons import PERSON_FEATURES, POSITION, TrackSlots, look_back, person_quantities, person_statistics
 from ..measures.track_files import read_tracks
 from ..measures.tracks import SEGMENT_FEATURES, box_quantities, segment_statistics
@@ -30,14 +31,14 @@ class Tracks(Extractor):
 
     whole_segments = MappingProxyType({"form": "segment"})
 
-    form: Literal["segment", "person"] = setting(
+    form: Literal["segment", "person"] = option(
         "person", "One row of numbers per person in a segment, or one of statistics per segment."
     )
-    persons: int = setting(32, "Form person: places for persons in a segment.")
-    lag: int = setting(5, "Form segment: frames over which a velocity is taken, back to a person's earliest box.")
-    fps: float | None = setting(None, "Frames per second; without it what the format says, see the documentation.")
-    width: int | None = setting(None, "Width of the picture in pixels; without it what the format says.")
-    height: int | None = setting(None, "Height of the picture in pixels; without it what the format says.")
+    persons: int = option(32, "Form person: places for persons in a segment.")
+    lag: int = option(5, "Form segment: frames over which a velocity is taken, back to a person's earliest box.")
+    fps: float | None = option(None, "Frames per second; without it what the format says, see the documentation.")
+    width: int | None = option(None, "Width of the picture in pixels; without it what the format says.")
+    height: int | None = option(None, "Height of the picture in pixels; without it what the format says.")
 
     def __post_init__(self) -> None:
         if not 1 <= self.persons <= 1024:

@@ -1,0 +1,136 @@
+"""The resolved run specification: what coordinator and sites agree on before a run, as data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pydantic.dataclasses import dataclass as record
+
+from ..algorithms.method import Method, make_method
+from ..algorithms.plan import Plan
+from ..core.statistics.accounting import epsilon_of
+from ..errors import unprintable
+from ..federation.account import DELTA
+from ..federation.policy import RefusalError
+from ..specification.choice import names_at_sites
+from ..specification.reading import record_from_json
+from ..specification.run import STRICT, Names, RunOptions, RunSpecification
+
+__all__ = ["ResolvedRun"]
+
+_MOST_ROUNDS = 100_000
+"""A site works out for each whether it is drawn."""
+
+_ROUNDING = 1e-6
+"""Of epsilon: other releases of the accountant may differ in the last digits."""
+
+_NAMES = names_at_sites(RunOptions)
+
+
+@record(frozen=True, kw_only=True, config=STRICT)
+class _Others:
+    """What sites are told beside the specification."""
+
+    participants: Names
+    labelled: Names
+    dim: int
+    features: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """A run in which nothing is left open, the same at every site.
+
+    Attributes:
+        spec: what the run is; at a site, the options that only the coordinator needs have their defaults.
+        participants: in the order in which replies are summed.
+        labelled: those of them that use the labels of their training videos.
+        features: what every site's features must be, see :func:`~clap_vad.features.store.description.describe`.
+    """
+
+    spec: RunSpecification
+    participants: tuple[str, ...]
+    labelled: tuple[str, ...]
+    features: dict[str, Any]
+
+    def plan(self) -> Plan:
+        """The run's plan."""
+        return Plan.of(self.spec, self.participants, self.features)
+
+    def with_options_of(self, spec: RunSpecification) -> ResolvedRun:
+        """The same at the coordinator, with the options of its specification that sites are not told."""
+        return replace(self, spec=replace(spec, **{name: getattr(self.spec, name) for name in _NAMES}))
+
+    def check_promise(self) -> float | None:
+        """Epsilon of the run's differential privacy, at :data:`~clap_vad.federation.account.DELTA`; None for none.
+
+        A larger delta of its own would make any epsilon small, and a site's policy bounds epsilon alone.
+
+        Raises:
+            RefusalError: the noise that the terms have does not keep their promise, or is not drawn by the sites; or
+                the method can promise no such thing.
+        """
+        terms = self.spec.privacy
+        if terms is None:
+            return None
+        name, method = self.spec.method, self.make_method()
+        if not method.private_statistics() or terms.unit not in method.private_units:
+            raise RefusalError(f"method '{name}' with these settings hides no {terms.unit}; refused")
+        if terms.sampling < 1 and not method.trains_by_sgd:
+            # It has all of its units in each sum, so drawing some saves no noise.
+            raise RefusalError(f"method '{name}' draws no sample of a site's {terms.unit}s; refused")
+        if terms.seed is not None:
+            raise RefusalError("noise from a number that the coordinator knows; a site draws its own")
+        if terms.epsilon is not None and epsilon_of(terms) > terms.epsilon * (1 + _ROUNDING):
+            raise RefusalError(f"noise that does not keep its promise of epsilon {terms.epsilon:g}")
+        if terms.epsilon is None or terms.delta <= DELTA:
+            return terms.epsilon
+        return max(terms.epsilon, epsilon_of(replace(terms, delta=DELTA)))
+
+    def make_method(self) -> Method:
+        """The method with its settings."""
+        return make_method(self.spec.method, self.spec.options)
+
+    def to_array(self) -> np.ndarray:
+        """As an array that a question can carry, uint8."""
+        entries = self.spec.as_json()
+        content = {name: entries[field] for field, name in _NAMES.items()}
+        content |= {"participants": self.participants, "labelled": self.labelled, "features": self.features}
+        content["dim"] = self.features["dim"]
+        return np.frombuffer(json.dumps(content, sort_keys=True).encode(), np.uint8)
+
+    @classmethod
+    def from_array(cls, array: np.ndarray) -> ResolvedRun:
+        """The resolved run in such an array; raises :class:`RefusalError` for anything else."""
+        try:
+            content = json.loads(np.asarray(array, np.uint8).tobytes())
+        except (ValueError, RecursionError):
+            raise _refused("is not readable") from None
+        others = [*_Others.__dataclass_fields__]
+        if not isinstance(content, dict) or content.keys() != {*_NAMES.values(), *others}:
+            raise _refused("is not one of this release; install the coordinator's")
+        entries = {field: content[name] for field, name in _NAMES.items()}
+        spec = record_from_json(RunSpecification, entries, lambda why: _refused(f"has an error: {why}"))
+        rest = record_from_json(_Others, {k: content[k] for k in others}, lambda why: _refused(f"has an error: {why}"))
+        _check(spec, rest)
+        return cls(spec, rest.participants, rest.labelled, rest.features)
+
+
+def _check(spec: RunSpecification, rest: _Others) -> None:
+    if any(map(unprintable, (*rest.participants, *rest.labelled))):
+        raise _refused("has names of participants that are not printable")
+    if len(set(rest.participants)) < len(rest.participants):
+        raise _refused("names a participant twice")
+    if not 1 <= spec.rounds <= _MOST_ROUNDS:
+        raise _refused(f"has {spec.rounds} rounds; a number from 1 to {_MOST_ROUNDS} is needed")
+    if spec.threads < 1 or rest.dim < 1 or spec.normalise == "auto":
+        raise _refused("leaves 'threads', 'dim' or 'normalise' open")
+    if rest.dim != rest.features.get("dim"):
+        raise _refused("has another 'dim' than its features")
+
+
+def _refused(why: str) -> RefusalError:
+    return RefusalError(f"the run specification sent by the coordinator {why}")
