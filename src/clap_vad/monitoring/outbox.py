@@ -11,12 +11,12 @@ from typing import Generic, TypeVar
 
 from ..backoff import Backoff
 
-__all__ = ["Outbox", "Undelivered"]
+__all__ = ["Outbox", "UndeliveredError"]
 
 T = TypeVar("T")
 
 
-class Undelivered(Exception):
+class UndeliveredError(Exception):
     """A delivery has failed and is worth another try; the text says why and repeats no secret."""
 
 
@@ -28,8 +28,8 @@ class Outbox(Generic[T]):
 
     Args:
         name: of the receiver, for reports and for the back-off.
-        deliver: takes the first items that wait, and raises :class:`Undelivered` where they must be tried again. Any
-            other exception is reported by its kind and tried again, too.
+        deliver: takes the first items that wait, and raises :class:`UndeliveredError` where they must be tried again.
+            Any other exception is reported by its kind and tried again, too.
         report: takes a sentence for the operator; called from the thread where there is one.
         noun: what the items are, in the plural.
         most: items that wait.
@@ -131,7 +131,7 @@ class Outbox(Generic[T]):
             taken = dict(itertools.islice(self._waiting.items(), self._batch))
         try:
             self._deliver(list(taken.values()))
-        except Undelivered as error:
+        except UndeliveredError as error:
             self._failed(str(error))
             return False
         except Exception as error:  # its text may repeat a secret

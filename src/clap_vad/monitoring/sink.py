@@ -15,7 +15,17 @@ from ..video.recorder import Recorder
 from .camera import Clock
 from .timeline import TimelineRow
 
-__all__ = ["SINKS", "EventNotice", "Outage", "SessionInfo", "Sink", "SinkContext", "SinkSettings", "Sinks", "choose_sinks"]
+__all__ = [
+    "SINKS",
+    "EventNotice",
+    "Outage",
+    "SessionInfo",
+    "Sink",
+    "SinkContext",
+    "SinkSettings",
+    "Sinks",
+    "choose_sinks",
+]
 
 
 @dataclass(frozen=True)
@@ -191,7 +201,8 @@ class Sinks:
             try:
                 do(sink)
             except Exception as error:  # of a sink, which may be anybody's
-                self._report(f"event sink {type(sink).__name__}: unexpected {type(error).__name__}; the session goes on")
+                failed = f"unexpected {type(error).__name__}"  # its text may repeat a secret
+                self._report(f"event sink {type(sink).__name__}: {failed}; the session goes on")
 
     def summary(self) -> dict[str, Any]:
         """Entries of all sinks."""
