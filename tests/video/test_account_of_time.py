@@ -16,6 +16,7 @@ from clap_vad.core.events.detection import find_events
 from clap_vad.core.events.ongoing import OngoingEvents
 from clap_vad.core.events.policy import EventPolicy
 from clap_vad.core.events.timing import FrameTimes, TimesBuilder, believed_fps
+from clap_vad.features.segments import SegmentFeatures
 from clap_vad.monitoring import segments as segments_module
 from clap_vad.monitoring.clock import WallClock
 from clap_vad.monitoring.recorder import WatchRecorder
@@ -111,32 +112,42 @@ def test_events_of_files_lie_where_the_truth_lies(recorded: Recording) -> None:
 
 
 class Mean:
-    """In place of features: the mean of the pictures of a segment; and in place of a model, the same again."""
+    """In place of features: the mean of the pictures of a segment."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self) -> None:
         self._values: list[float] = []
 
-    def add(self, value: np.ndarray) -> tuple[float, np.ndarray] | None:
-        """A picture; or, as a scorer, the features of a segment."""
-        if np.ndim(value):
-            self._values.append(float(value.mean()))
-            return None
-        return float(value), np.zeros(0)
+    def add(self, picture: np.ndarray) -> None:
+        """Take in a picture."""
+        self._values.append(float(picture.mean()))
 
-    def finish(self) -> float:
+    def finish(self) -> SegmentFeatures:
         """The mean since the last call."""
-        mean = float(np.mean(self._values))
+        mean = np.full((1, 1, 1), np.mean(self._values), np.float32)
         self._values = []
-        return mean
+        return SegmentFeatures(mean)
 
 
 class Looks:
     """An extractor of such means."""
 
-    fps, places, segment_frames = 25.0, None, SEGMENT
+    fps, segment_frames = 25.0, SEGMENT
 
     def maker(self, fps: float) -> Mean:
         return Mean()
+
+    def placed(self, block: SegmentFeatures) -> SegmentFeatures:
+        return block
+
+
+class Same:
+    """In place of a model: the mean is the score."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def add(self, features: np.ndarray, valid: None) -> tuple[float, np.ndarray]:
+        return float(features.mean()), np.zeros(0)
 
 
 @settings(deadline=None, max_examples=150)
@@ -151,7 +162,7 @@ def test_events_of_streams_lie_where_the_truth_lies_whatever_the_wall_clock_does
     told: list[str] = []
     clock = WallClock(told.append, lambda: 1.8e9 + clocks["monotonic"] + clocks["set"], lambda: clocks["monotonic"])
     before = segments_module.StreamScorer
-    segments_module.StreamScorer = Mean  # type: ignore[assignment,misc]
+    segments_module.StreamScorer = Same  # type: ignore[assignment,misc]
     try:
         with tempfile.TemporaryDirectory() as folder:
             rows = watched(recorded, arrivals, clocks, clock, Path(folder), step, at)
