@@ -1,4 +1,4 @@
-"""Watch a real RTSP server on loopback that is killed and started again: what is found, how late, in how much memory.
+"""Monitor a real RTSP server on loopback that is killed and started again: what is found, how late, in how much memory.
 
     python benchmarks/watch_outage.py RUN VIDEO... --out DIR [--seconds 180] [--kill 70] [--start 90]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_failure_is_tried_again_ever_more_slowly_and_reported_once(receiver, c
         receiver.entered.clear()
         assert not outbox.flush()
         tried += [tenth / 10] if receiver.entered.is_set() else []
-    steps = [b - a for a, b in zip(tried, tried[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(tried)]
     assert len(steps) >= 5
     for number, step in enumerate(steps):
         assert 0.8 * min(30, 2**number) <= step <= min(30, 2**number) + 0.1

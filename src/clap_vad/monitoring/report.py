@@ -104,8 +104,8 @@ def _headline(cameras: Sequence[CameraSummary]) -> Stats:
 
 def _damaged(files: Sequence[Path]) -> Text:
     names = ", ".join(file.name for file in files)
-    told = f"The database was damaged and set aside as {names}. What could be read of it is on this page."
-    return Text("Damaged database", (told,))
+    text = f"The database was damaged and set aside as {names}. What could be read of it is on this page."
+    return Text("Damaged database", (text,))
 
 
 def _overview(cameras: Sequence[CameraSummary]) -> Table:
@@ -157,11 +157,11 @@ def _camera(camera: CameraSummary, anchor: str, clips: ClipPictures) -> list[Sec
         jpeg = clips.of(event)
         if jpeg is not None:
             where = ", its region outlined" if event.region is not None else ""
-            told = f"{camera.camera} at the peak of an event{where}"
-            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}", told))
+            caption = f"{camera.camera} at the peak of an event{where}"
+            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}", caption))
     description = f"Highest score of {camera.camera} over time, {_count(camera.events, 'event')}"
-    plot, told = Plot(draw, description), ". ".join(facts) + "."
-    return [Video(camera.camera, told, plot, _events(camera), tuple(pictures), anchor=anchor)]
+    plot, text = Plot(draw, description), ". ".join(facts) + "."
+    return [Video(camera.camera, text, plot, _events(camera), tuple(pictures), anchor=anchor)]
 
 
 def _events(camera: CameraSummary) -> Table | None:

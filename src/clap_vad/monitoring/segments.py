@@ -26,7 +26,7 @@ class ScoredSegment:
         score: in [0, 1]; NaN where its features are of no use.
         frames: number of its pictures.
         latency: seconds from when its last picture was at hand to when its score was.
-        region: where in the picture it is high; None where the features do not tell.
+        region: where in the picture it is high; None where it is not known.
     """
 
     start: float

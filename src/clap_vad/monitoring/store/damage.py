@@ -120,7 +120,7 @@ def set_aside_files(path: Path) -> list[Path]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one of the same name; None where there is none."""
+    """What identifies a file among others of the same name; None where there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -221,7 +221,7 @@ class EventStore:
         self._file = identity(self._path)
 
     def _set_aside(self, found: SetAside) -> None:
-        if not found.sessions:  # numbers begin where none can have been before: they tell messages apart
+        if not found.sessions:  # numbers begin where none can have been before: they identify messages
             self._number = round(self._began)
         self._report(found.sentence(self._path))
 

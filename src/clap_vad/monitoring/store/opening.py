@@ -61,7 +61,7 @@ def begin_anew(path: Path, report: Callable[[SetAside], None], sure: bool = Fals
         OSError, sqlite3.Error: the folder cannot be written.
     """
     version = _stated_version(path)
-    in_log = version == 0 and Path(f"{path}-wal").exists()  # what would tell is not in the file itself yet
+    in_log = version == 0 and Path(f"{path}-wal").exists()  # the version is not in the file itself yet
     if (version is not None and not 1 <= version <= len(STEPS) and not in_log) or (version is None and _is_text(path)):
         raise ClapError(_refusal(path, version or 0))
     found = set_aside(path, lambda fresh: _opened(fresh, 5.0, journal="DELETE"), sure)
