@@ -1,8 +1,8 @@
-"""Watch a real RTSP server on loopback that is killed and started again: what is found, how late, in how much memory.
+"""Monitor a real RTSP server on loopback that is killed and started again: what is found, how late, in how much memory.
 
     python benchmarks/watch_outage.py RUN VIDEO... --out DIR [--seconds 180] [--kill 70] [--start 90]
 
-The videos, joined, are served in a loop at their own rate (see tests/live/rtsp_server.py). Prints
+The videos, joined, are served in a loop at their own rate (see tests/monitoring/rtsp_server.py). Prints
 what ``clap watch --json`` says, the outages and events it wrote down, and resident memory over time.
 """
 
@@ -21,7 +21,7 @@ import av
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "live"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "monitoring"))
 from rtsp_server import RtspServer
 
 

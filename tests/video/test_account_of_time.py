@@ -14,17 +14,16 @@ from hypothesis import strategies as st
 
 from clap_vad.core.events.detection import find_events
 from clap_vad.core.events.ongoing import OngoingEvents
+from clap_vad.core.events.policy import EventPolicy
 from clap_vad.core.events.timing import FrameTimes, TimesBuilder, believed_fps
-from clap_vad.live import watching as watching_module
-from clap_vad.live.backoff import Backoff
-from clap_vad.live.desk import Desk
-from clap_vad.live.journal import Journal, Watch
-from clap_vad.live.lines import EventLines
-from clap_vad.live.moments import Moments
-from clap_vad.live.telling import Telling
-from clap_vad.live.watching import Watching
+from clap_vad.features.segments import SegmentFeatures
+from clap_vad.monitoring import segments as segments_module
+from clap_vad.monitoring.clock import WallClock
+from clap_vad.monitoring.recorder import WatchRecorder
+from clap_vad.monitoring.segments import SegmentScorer
+from clap_vad.monitoring.sink import SessionInfo, SinkContext, Sinks, choose_sinks
 from clap_vad.video.arrival import ArrivalTime
-from clap_vad.video.live import Connected, Shot
+from clap_vad.video.live_items import Connected, Shot
 from clap_vad.video.times import Repairs, steady
 
 SEGMENT = 16
@@ -102,11 +101,9 @@ def test_events_of_files_lie_where_the_truth_lies(recorded: Recording) -> None:
     frames = len(recorded.taken)
     found = find_events(
         scores(recorded, np.arange(0, frames, SEGMENT)),
-        threshold=0.5,
+        EventPolicy(threshold=0.5, max_gap=0.0, min_length=0.0),
         frames=frames,
         fps=fps,
-        max_gap=0.0,
-        min_length=0.0,
         times=builder.times(),
     )
     assert len(found) == 1
@@ -115,39 +112,42 @@ def test_events_of_files_lie_where_the_truth_lies(recorded: Recording) -> None:
 
 
 class Mean:
-    """In place of features: the mean of the pictures of a segment; and in place of a model, the same again."""
+    """In place of features: the mean of the pictures of a segment."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self) -> None:
         self._values: list[float] = []
 
-    def add(self, value: np.ndarray) -> tuple[float, np.ndarray] | None:
-        """A picture; or, as a scorer, the features of a segment."""
-        if np.ndim(value):
-            self._values.append(float(value.mean()))
-            return None
-        return float(value), np.zeros(0)
+    def add(self, picture: np.ndarray) -> None:
+        """Take in a picture."""
+        self._values.append(float(picture.mean()))
 
-    def finish(self) -> float:
+    def finish(self) -> SegmentFeatures:
         """The mean since the last call."""
-        mean = float(np.mean(self._values))
+        mean = np.full((1, 1, 1), np.mean(self._values), np.float32)
         self._values = []
-        return mean
+        return SegmentFeatures(mean)
 
 
 class Looks:
     """An extractor of such means."""
 
-    fps, places, segment_frames = 25.0, None, SEGMENT
+    fps, segment_frames = 25.0, SEGMENT
 
     def maker(self, fps: float) -> Mean:
         return Mean()
 
+    def placed(self, block: SegmentFeatures) -> SegmentFeatures:
+        return block
 
-class Page:
-    """Nobody looks."""
 
-    def wanted(self) -> None:
-        """Nothing to write."""
+class Same:
+    """In place of a model: the mean is the score."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def add(self, features: np.ndarray, valid: None) -> tuple[float, np.ndarray]:
+        return float(features.mean()), np.zeros(0)
 
 
 @settings(deadline=None, max_examples=150)
@@ -160,14 +160,14 @@ def test_events_of_streams_lie_where_the_truth_lies_whatever_the_wall_clock_does
     arrivals = np.maximum.accumulate(5000.0 + recorded.taken + delays)
     clocks = {"monotonic": 5000.0, "set": 0.0}
     told: list[str] = []
-    moments = Moments(told.append, lambda: 1.8e9 + clocks["monotonic"] + clocks["set"], lambda: clocks["monotonic"])
-    before = watching_module.StreamScorer
-    watching_module.StreamScorer = Mean  # type: ignore[assignment,misc]
+    clock = WallClock(told.append, lambda: 1.8e9 + clocks["monotonic"] + clocks["set"], lambda: clocks["monotonic"])
+    before = segments_module.StreamScorer
+    segments_module.StreamScorer = Same  # type: ignore[assignment,misc]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            rows = watched(recorded, arrivals, clocks, moments, Path(folder), step, at)
+            rows = watched(recorded, arrivals, clocks, clock, Path(folder), step, at)
     finally:
-        watching_module.StreamScorer = before
+        segments_module.StreamScorer = before
     assert len(told) == (step != 0), told
     assert len(rows) == 1
     start, stop, named_before_step = rows[0]
@@ -180,22 +180,22 @@ def watched(
     recorded: Recording,
     arrivals: np.ndarray,
     clocks: dict[str, float],
-    moments: Moments,
+    clock: WallClock,
     folder: Path,
     step: float,
     at: int,
 ) -> list[tuple[float, float, bool]]:
     """Start and stop of the events in the database, and whether each opened before the clock was set."""
     fps = believed_fps([stamp for stamp in recorded.stamps if stamp is not None], None) or 25.0
-    about = Watch("gate", "rtsp://cam/1", "run", "0" * 64, "motion", 0.5, "wall")
-    journal, lines = Journal(folder / "watch.db", about, 0.0, lambda _: None), EventLines(folder / "l", lambda _: None)
-    telling = Telling(folder, about, journal, lines, None, None, 5.0, 5.0, moments)
-    desk = Desk(about, journal, telling, Backoff("gate"), Page(), moments)  # type: ignore[arg-type]
-    events = OngoingEvents(threshold=0.5, max_gap=1e-3, min_length=0.0, max_length=1e9)
-    watching = Watching(None, Looks(), events)  # type: ignore[arg-type]
+    info = SessionInfo("gate", "rtsp://cam/1", "run", "0" * 64, "motion", 0.5, "wall")
+    chosen = choose_sinks({"clips": None, "page": None})
+    sinks = Sinks(chosen, SinkContext(folder, info, pytest.fail))
+    recorder = WatchRecorder(sinks, clock)
+    events = OngoingEvents(EventPolicy(threshold=0.5, max_gap=1e-3, min_length=0.0, max_length=1e9))
+    scorer = SegmentScorer(None, Looks())  # type: ignore[arg-type]
     taken, opened = ArrivalTime(), []
     number = iter(range(len(arrivals)))
-    watching.take(Connected(5000.0, fps))
+    scorer.take(Connected(5000.0, fps))
     first, end = recorded.truth
     items = ((stamp, float(came), float(came)) for stamp, came in zip(recorded.stamps, arrivals, strict=True))
     for seconds, came in steady(items, 1 / fps, Repairs()):
@@ -204,16 +204,17 @@ def watched(
         if picture == at:
             clocks["set"] = step
         high = first <= picture < end
-        segment, changes = watching.take(Shot(taken(seconds, came), came, np.full((1, 1), 0.9 if high else 0.1)))
-        opened += [picture <= at for change in changes if change.kind == "opened"]
+        segment = scorer.take(Shot(taken(seconds, came), came, np.full((1, 1), 0.9 if high else 0.1)))
+        changes = []
         if segment is not None:
-            desk.scored(segment)
-        desk.changed(changes)
-        desk.alive()
-    desk.changed(watching.close())
-    desk.close()
-    journal.close(0.0, "end")
-    lines.close()
+            recorder.scored(segment)
+            changes = events.add(segment.start, segment.stop, segment.score, segment.region)
+        opened += [picture <= at for change in changes if change.kind == "opened"]
+        recorder.changed(changes)
+        recorder.alive()
+    recorder.changed(events.finish())
+    recorder.close()
+    sinks.each(lambda sink: sink.close("end"))
     with sqlite3.connect(folder / "watch.db") as db:
         rows = db.execute("SELECT start_time, stop_time FROM events ORDER BY number").fetchall()
     return [(start, stop, before) for (start, stop), before in zip(rows, opened, strict=True)]

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from waiting import LIMIT
 
+from clap_vad.backoff import Backoff
 from clap_vad.errors import ClapError
-from clap_vad.video import live
+from clap_vad.video import stream_items
 from clap_vad.video.address import Address
 from clap_vad.video.containers import FILE_FORMATS, STREAM_FORMATS
-from clap_vad.video.live import Connected, LiveReader, Lost, Shot
+from clap_vad.video.live import LiveReader
+from clap_vad.video.live_items import Connected, Lost, Shot
 from clap_vad.video.reader import VideoReader
 
 LEADING = {  # what stands in a text called .mp4, with ``secret.mp4`` and ``secret.ts`` beside it -> what is said of it
@@ -115,7 +117,7 @@ def first_lost(address: str) -> list[object]:
     """What comes from an address up to the loss of the connection."""
     found: list[object] = []
     end = time.monotonic() + LIMIT
-    with LiveReader(Address.of(address), wait=lambda: 60.0) as reader:
+    with LiveReader(Address.of(address), backoff=Backoff("camera", 60.0, 60.0)) as reader:
         while not any(isinstance(item, Lost) for item in found):
             assert time.monotonic() < end
             item = reader.next(0.1)
@@ -136,7 +138,7 @@ def test_a_play_list_of_an_address_is_read(served):
 def test_no_address_leads_to_a_file_of_this_machine(served, tmp_path, render, moving, monkeypatch, way):
     folder, address = served
     if way == "sdp":
-        monkeypatch.setattr(live, "_PATIENCE", 2.0)  # packets that it announces never come
+        monkeypatch.setattr(stream_items, "_PATIENCE", 2.0)  # packets that it announces never come
     render(tmp_path / "secret.ts", moving(60, 48, 64))
     secret = (tmp_path / "secret.ts").as_uri()
     (folder / "moved").write_text(secret)

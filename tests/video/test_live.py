@@ -1,4 +1,4 @@
-"""The live reader on files and folders, and on a network camera that sends JPEGs; RTSP is in ``tests/live``."""
+"""The live reader on files and folders, and on a network camera that sends JPEGs; RTSP is in ``tests/monitoring``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ import pytest
 from waiting import LIMIT
 from waiting import until as wait_until
 
+from clap_vad.backoff import Backoff
 from clap_vad.errors import ClapError
 from clap_vad.video.address import Address
-from clap_vad.video.live import _HELD, Connected, Dropped, Ended, LiveReader, Lost, Shot
+from clap_vad.video.handover import _HELD
+from clap_vad.video.live import LiveReader
+from clap_vad.video.live_items import Connected, Dropped, Ended, Lost, Shot
 from clap_vad.video.reader import VideoReader
 from clap_vad.video.recorder import Recorder
+from clap_vad.video.stream_items import Look
 
 
 def items(reader: LiveReader, patience: float = LIMIT) -> Iterator[object]:
@@ -36,7 +40,7 @@ def test_a_file_read_live_equals_the_file_read(tmp_path, render, moving, options
     path = render(tmp_path / "a.mp4", moving(150, 48, 64), metadata={"creation_time": "2024-03-01T12:00:00Z"})
     plain = VideoReader(path, **options)
     expected = [(plain.seconds, picture) for picture in plain]
-    with LiveReader(Address.of(str(path)), **options) as reader:
+    with LiveReader(Address.of(str(path)), Look(**options)) as reader:
         first, *shots, ended = items(reader)
     assert first == Connected(0.0, plain.fps) and ended == Ended(None)
     assert [shot.seconds for shot in shots] == [seconds for seconds, _ in expected]
@@ -49,7 +53,7 @@ def test_a_damaged_folder_of_frames_ends_with_the_remark(tmp_path):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((24, 32), 20 * number, np.uint8))
     (tmp_path / "1.png").write_bytes(b"no picture")
     (tmp_path / "4.png").write_bytes(b"no picture")
-    with LiveReader(Address.of(str(tmp_path)), fps=5.0) as reader:
+    with LiveReader(Address.of(str(tmp_path)), Look(fps=5.0)) as reader:
         first, *shots, ended = items(reader)
     assert first == Connected(0.0, 5.0)
     assert [(shot.seconds, int(shot.picture[0, 0])) for shot in shots] == [
@@ -73,8 +77,8 @@ def test_what_cannot_be_read_is_raised(tmp_path):
 def test_a_file_waits_for_whoever_takes_its_pictures_and_can_be_left(tmp_path, render, moving):
     path, before = render(tmp_path / "a.mp4", moving(200, 48, 64)), threading.active_count()
     with LiveReader(Address.of(str(path))) as reader:
-        wait_until(reader._items.full)
-        assert reader._items.qsize() <= _HELD
+        wait_until(reader._handover._items.full)
+        assert reader._handover._items.qsize() <= _HELD
         assert sum(isinstance(item, Shot) for item in items(reader)) == 200
     with LiveReader(Address.of(str(path))) as reader:
         list(itertools.islice(items(reader), 5))
@@ -114,7 +118,7 @@ def test_pictures_without_times_are_timed_by_when_they_come(tmp_path):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), JpegCamera) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = Address.of(f"http://me:s3cret@127.0.0.1:{server.server_port}/video")
-        with LiveReader(address, wait=lambda: 60.0) as reader:
+        with LiveReader(address, backoff=Backoff("camera", 60.0, 60.0)) as reader:
             found = []
             for item in items(reader):
                 found.append(item)

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from clap_vad.cli.main import cli
 from clap_vad.core.events.detection import find_events
+from clap_vad.core.events.policy import EventPolicy
 from clap_vad.core.events.timing import FrameTimes
 from clap_vad.core.statistics.moments import Normaliser
 from clap_vad.detector.models.network import NetworkModel
@@ -175,7 +176,7 @@ def test_one_clock_in_the_terminal_in_json_and_on_the_page(folder, run, tmp_path
 
 def test_the_bar_of_an_annotated_video_runs_by_the_same_clock(tmp_path):
     times = FrameTimes(np.array([0, 32]), np.array([0.0, 61.6]), np.array([0.0, 1.6]), 64, 63.2)
-    events = find_events(np.array([0.1, 0.1, 0.9, 0.9]), threshold=0.5, frames=64, fps=20.0, times=times)
+    events = find_events(np.array([0.1, 0.1, 0.9, 0.9]), EventPolicy(threshold=0.5), frames=64, fps=20.0, times=times)
     known = ScoredFrames(np.array([0.1, 0.1, 0.9, 0.9]), 64, 20.0, 16, 0.5, events, {}, times)
     overlay = Overlay(known, (48, 64), side=480, blur=False)
     bars = [overlay.draw(np.zeros((48, 64, 3), np.uint8), frame, float(times.start(frame))) for frame in (31, 32)]

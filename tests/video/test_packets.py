@@ -1,4 +1,4 @@
-"""Pictures that come in slices, with packets as RTSP was seen to give them (``tests/live/rtsp_server.py``)."""
+"""Pictures that come in slices, with packets as RTSP was seen to give them (``tests/monitoring/rtsp_server.py``)."""
 
 from __future__ import annotations
 

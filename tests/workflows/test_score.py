@@ -15,6 +15,7 @@ from random_models import mixture_model
 
 from clap_vad.cli.export import export as export_command
 from clap_vad.cli.score import score as score_command
+from clap_vad.core.events.policy import EventPolicy
 from clap_vad.detector.personalised import PersonalisedModels
 from clap_vad.errors import ClapError
 from clap_vad.features.extraction.extractor import Ending, Extractor
@@ -333,7 +334,7 @@ def test_memory_does_not_grow_with_the_video():
 
     def peak(blocks: int) -> int:
         tracemalloc.start()
-        scored = score_video(model, Endless(blocks), Path("hour.mp4"), threshold=0.5)
+        scored = score_video(model, Endless(blocks), Path("hour.mp4"), EventPolicy(threshold=0.5))
         assert len(scored.scores) == 16 * blocks
         _, highest = tracemalloc.get_traced_memory()
         tracemalloc.stop()

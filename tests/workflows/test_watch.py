@@ -22,6 +22,7 @@ from waiting import LIMIT as PATIENCE
 from waiting import until
 
 from clap_vad.core.events.detection import find_events
+from clap_vad.core.events.policy import EventPolicy
 from clap_vad.detector.models.network import NetworkModel
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
@@ -43,7 +44,7 @@ def test_a_file_gives_the_events_that_are_found_in_its_causal_scores(run, film, 
     extractor = make_extractor("motion", model.info["extractor"]["settings"])
     blocks = list(extractor.extract(film))
     scores = model.score(np.concatenate([block.features for block in blocks]), None, FPS, causal=True)
-    expected = find_events(scores, threshold=LIMIT, frames=250, fps=FPS)
+    expected = find_events(scores, EventPolicy(threshold=LIMIT), frames=250, fps=FPS)
     found = rows(tmp_path / "watch.db", "SELECT start_time, stop_time, peak_time, peak_score, state FROM events")
     assert len(found) == len(expected) == result["events"] == 1
     for row, event in zip(found, expected, strict=True):

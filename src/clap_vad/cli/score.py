@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from ..core.events.policy import EventPolicy
 from ..features.extraction.inputs import OtherFiles
 from ..reporting.annotate import DEFAULT_SIDE
 from .command import Output, command
@@ -49,14 +49,14 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--max-gap",
     type=float,
-    default=DEFAULT_MAX_GAP,
+    default=EventPolicy.max_gap,
     show_default=True,
     help="Events at most this many seconds apart become one.",
 )
 @click.option(
     "--min-length",
     type=float,
-    default=DEFAULT_MIN_LENGTH,
+    default=EventPolicy.min_length,
     show_default=True,
     help="Events shorter than this many seconds are dropped.",
 )

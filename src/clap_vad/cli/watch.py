@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
-from ..core.events.ongoing import DEFAULT_MAX_LENGTH
+from ..core.events.policy import EventPolicy
 from .command import Output, command, say
 from .extractor_options import machine_options
 
@@ -32,21 +31,21 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--max-gap",
     type=float,
-    default=DEFAULT_MAX_GAP,
+    default=EventPolicy.max_gap,
     show_default=True,
     help="Events at most this many seconds apart are one.",
 )
 @click.option(
     "--min-length",
     type=float,
-    default=DEFAULT_MIN_LENGTH,
+    default=EventPolicy.min_length,
     show_default=True,
     help="Events shorter than this many seconds are none.",
 )
 @click.option(
     "--max-length",
     type=float,
-    default=DEFAULT_MAX_LENGTH,
+    default=EventPolicy.max_length,
     show_default=True,
     help="Seconds after which an event is closed and another begins.",
 )

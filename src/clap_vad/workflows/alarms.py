@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..core.evaluation.alarms import (
-    DEFAULT_HOLD,
     Footage,
     Stream,
     alarm_histogram,
@@ -18,6 +17,7 @@ from ..core.evaluation.alarms import (
     threshold_from_histogram,
 )
 from ..core.events.detection import ASSUMED_FPS
+from ..core.events.policy import EventPolicy
 from ..datasets.dataset import Dataset
 from ..errors import ClapError
 from ..evaluation.alarms import RATES, evaluate_alarms
@@ -67,15 +67,16 @@ def alarms(
         raise ClapError(f"{opened.path}: no training videos, so no threshold can be chosen without labels; add some")
     scores = _causal_scores(run, opened, [*opened.train_videos, *opened.test_videos], config.get("threads", 2))
     training = _footage(opened, opened.train_videos, scores)
-    threshold = threshold_from_histogram(alarm_histogram(training), 3600 * training.hours, rate)
-    judged = evaluate_alarms(opened, scores, threshold, str(run))
-    raised = int(count_alarms(training, np.array([threshold]))[0])
+    chosen = threshold_from_histogram(alarm_histogram(training), 3600 * training.hours, rate)
+    policy = EventPolicy(threshold=chosen)
+    judged = evaluate_alarms(opened, scores, policy.threshold, str(run))
+    raised = int(count_alarms(training, np.array([policy.threshold]))[0])
     report = {
         "run": str(run),
         "dataset": str(opened.path),
         "rate": rate,
-        "hold": DEFAULT_HOLD,
-        "threshold": threshold,
+        "hold": policy.hold,
+        "threshold": policy.threshold,
         "training": {
             "videos": len(opened.train_videos),
             "hours": training.hours,

@@ -10,6 +10,7 @@ from statistics import median
 import numpy as np
 
 from ..core.events.detection import Event, find_events
+from ..core.events.policy import EventPolicy
 from ..detector.model import Model
 from ..detector.personalised import PersonalisedModels
 from ..detector.threads import fixed_threads
@@ -57,7 +58,11 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
             model, threshold = personalised.of(video.site), thresholds.of(video.site)
             (scores,) = model.score_videos(store, [entry], _THREADS)
             events = find_events(
-                scores, threshold=threshold, frames=entry.frames, fps=entry.fps, segment_frames=store.segment_frames
+                scores,
+                EventPolicy(threshold=threshold),
+                frames=entry.frames,
+                fps=entry.fps,
+                segment_frames=store.segment_frames,
             )
             located: Sequence[Event] = ()
             if events:

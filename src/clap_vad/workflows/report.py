@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ClapError
-from ..live.files import DATABASE, PAGE
-from ..live.page import write_watch_page
+from ..monitoring.files import DATABASE, PAGE
+from ..monitoring.report import write_monitoring_report
 from ..reporting.page import write_page
 from ..reporting.plot_files import save_plots
 from ..reporting.run import run_sections, run_subtitle
@@ -40,7 +40,7 @@ def report(run: Path, dataset: Path | None = None, plots: Path | None = None) ->
         raise ClapError(f"{plots}: is a file; name a folder for the plots")
     page = run / PAGE
     if (run / DATABASE).exists():
-        sections = write_watch_page(run / DATABASE, page)
+        sections = write_monitoring_report(run / DATABASE, page)
         if plots is not None:
             save_plots(plots, sections)
         return page

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, find_events
+from ..core.events.policy import EventPolicy
 from ..core.text.naming import storable
 from ..errors import ClapError, harmless
 from ..features.extraction.extractor import Extractor
@@ -40,8 +39,8 @@ def score(
     plots: Path | None = None,
     threshold: float | None = None,
     quantile: float | None = None,
-    max_gap: float = DEFAULT_MAX_GAP,
-    min_length: float = DEFAULT_MIN_LENGTH,
+    max_gap: float = EventPolicy.max_gap,
+    min_length: float = EventPolicy.min_length,
     images: bool = True,
     blur: bool = False,
     here: Mapping[str, Any] | None = None,
@@ -61,7 +60,7 @@ def score(
         threshold: score from which a segment belongs to an event.
         quantile: instead, the threshold at this quantile of the scores of the unlabelled training segments; the
             default is the one that the model was calibrated with (0.99).
-        max_gap, min_length: seconds, see :func:`~clap_vad.core.events.detection.find_events`.
+        max_gap, min_length: seconds, see :class:`~clap_vad.core.events.policy.EventPolicy`.
         images: put pictures of the peaks in the report.
         blur: make everybody in them, and in annotated videos, unrecognisable.
         here: settings of the extractor that are this machine's (``weights``, ``device``), and ``rate``, frames to take
@@ -79,7 +78,7 @@ def score(
     model, extractor = scoring_parts(run, scene, here)
     scorer = model if onnx is None else exported_model(onnx, model)
     limit, used_quantile = choose_threshold(model, run, threshold, quantile)
-    find_events(np.zeros(1), threshold=limit, frames=1, fps=None, max_gap=max_gap, min_length=min_length)
+    policy = EventPolicy(threshold=limit, max_gap=max_gap, min_length=min_length, max_length=math.inf)
     paths, skipped, left_out = _inputs(extractor, videos)
     for option, wanted in (("--scores", scores), ("--annotate", annotate), ("--plots", plots)):
         if wanted is not None:
@@ -102,7 +101,7 @@ def score(
             for path in paths:
                 advance(0, note=path.name)
                 try:
-                    one = score_video(scorer, extractor, path, threshold=limit, max_gap=max_gap, min_length=min_length)
+                    one = score_video(scorer, extractor, path, policy)
                 except (ClapError, OSError) as error:
                     skipped.append({"path": str(path), "reason": _reason(path, error)})
                 else:

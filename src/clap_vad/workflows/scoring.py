@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events.detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH, DEFAULT_QUANTILE, Event, find_events
+from ..core.events.detection import DEFAULT_QUANTILE, Event, find_events
+from ..core.events.policy import EventPolicy
 from ..core.events.regions import Region, peak_region
 from ..core.events.timing import FrameTimes
 from ..core.text.naming import natural_key
@@ -198,10 +199,7 @@ def score_video(
     model: Scorer,
     extractor: Extractor,
     path: Path,
-    *,
-    threshold: float,
-    max_gap: float = DEFAULT_MAX_GAP,
-    min_length: float = DEFAULT_MIN_LENGTH,
+    policy: EventPolicy,
 ) -> ScoredVideo:
     """Score one file block by block: memory does not grow with the video but for one number per segment.
 
@@ -230,17 +228,15 @@ def score_video(
     fps = ending.fps or None
     events = find_events(
         found,
-        threshold=threshold,
+        policy,
         frames=ending.frames,
         fps=fps,
         segment_frames=extractor.segment_frames,
-        max_gap=max_gap,
-        min_length=min_length,
         times=ending.times,
     )
     where = Locator(model.contributions(evidence, present), places, present)
     located = tuple(with_regions(events, where, extractor.segment_frames))
-    high = {segment: where.region(segment) for segment in np.flatnonzero(found >= threshold).tolist()}
+    high = {segment: where.region(segment) for segment in np.flatnonzero(found >= policy.threshold).tolist()}
     regions = {segment: region for segment, region in high.items() if region is not None}
     told = ending.truncated, ending.notes, ending.started, ending.times
     return ScoredVideo(name, path, found, ending.frames, fps, located, *told, regions)

@@ -18,6 +18,7 @@ from clap_vad.core.evaluation.alarms import (
     threshold_from_histogram,
 )
 from clap_vad.core.statistics.histogram import BINS, bin_edges
+from clap_vad.errors import ClapError
 
 few = settings(max_examples=20, deadline=None)
 LEVELS = [0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0]
@@ -230,7 +231,7 @@ def test_what_is_no_video_is_refused(change, text):
 
 
 def test_holds_and_rates_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="hold: -1"):
+    with pytest.raises(ClapError, match="hold: -1"):
         Footage.of([], hold=-1)
     with pytest.raises(ValueError, match="rate: -1"):
         threshold_for_rate(Footage.of([Stream(np.zeros(1), 16, 25.0)]), -1)

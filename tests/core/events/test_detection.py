@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clap_vad.core.events.detection import Event, find_events
+from clap_vad.core.events.policy import EventPolicy
 from clap_vad.errors import ClapError
 
 
@@ -51,12 +52,10 @@ def test_agrees_with_the_frame_by_frame_rule(scores, threshold, max_gap, min_len
     frames = max(len(scores) * segment_frames + last, (len(scores) - 1) * segment_frames + 1)
     found = find_events(
         np.array(scores, np.float32),
-        threshold=threshold,
+        EventPolicy(threshold=threshold, max_gap=max_gap / 10, min_length=min_length / 10),
         frames=frames,
         fps=10.0,
         segment_frames=segment_frames,
-        max_gap=max_gap / 10,
-        min_length=min_length / 10,
     )
     expected = slow_events(scores, threshold, max_gap, min_length, segment_frames, frames)
     assert [(e.start_frame, e.stop_frame, e.peak_score) for e in found] == expected
@@ -71,41 +70,38 @@ def test_agrees_with_the_frame_by_frame_rule(scores, threshold, max_gap, min_len
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=30), st.floats(0, 5), st.floats(0, 5))
 def test_a_wider_gap_never_gives_more_events(scores, gap, extra):
     def count(max_gap):
-        return len(
-            find_events(
-                np.array(scores), threshold=0.5, frames=16 * len(scores), fps=25.0, max_gap=max_gap, min_length=0
-            )
-        )
+        policy = EventPolicy(threshold=0.5, max_gap=max_gap, min_length=0)
+        return len(find_events(np.array(scores), policy, frames=16 * len(scores), fps=25.0))
 
     assert count(gap + extra) <= count(gap)
 
 
 def test_reaching_the_threshold_is_enough_and_the_whole_video_may_be_one_event():
     scores = np.full(4, 0.5, np.float32)
-    (event,) = find_events(scores, threshold=0.5, frames=61, fps=None)
+    (event,) = find_events(scores, EventPolicy(threshold=0.5), frames=61, fps=None)
     assert event == Event(0, 61, 8, 0.5, None, None, None)
-    assert find_events(scores, threshold=np.nextafter(0.5, 1), frames=61, fps=None) == []
+    assert find_events(scores, EventPolicy(threshold=np.nextafter(0.5, 1)), frames=61, fps=None) == []
 
 
 def test_threshold_is_compared_in_double_precision():
     # 0.3 in single precision is a little above 0.3; a threshold rounded to single precision would drop it
     score = np.float32(0.3)
-    assert find_events(np.array([score]), threshold=float(score) + 1e-12, frames=16, fps=25.0) == []
-    assert len(find_events(np.array([score]), threshold=float(score) - 1e-12, frames=16, fps=25.0)) == 1
+    assert find_events(np.array([score]), EventPolicy(threshold=float(score) + 1e-12), frames=16, fps=25.0) == []
+    assert len(find_events(np.array([score]), EventPolicy(threshold=float(score) - 1e-12), frames=16, fps=25.0)) == 1
 
 
 def test_gap_and_length_given_in_seconds_hold_exactly_at_awkward_rates():
     # high, one low segment of 3 frames, high: 0.1 s at 30 fps
     scores = np.array([1.0, 0.0, 1.0])
-    options = {"threshold": 0.5, "frames": 9, "fps": 30.0, "segment_frames": 3}
-    assert len(find_events(scores, max_gap=0.1, min_length=0, **options)) == 1
-    assert len(find_events(scores, max_gap=0.09, min_length=0, **options)) == 2
-    assert len(find_events(scores, max_gap=0, min_length=0.1, **options)) == 2
-    assert len(find_events(scores, max_gap=0, min_length=0.11, **options)) == 0
+    options = {"frames": 9, "fps": 30.0, "segment_frames": 3}
+    assert len(find_events(scores, EventPolicy(threshold=0.5, max_gap=0.1, min_length=0), **options)) == 1
+    assert len(find_events(scores, EventPolicy(threshold=0.5, max_gap=0.09, min_length=0), **options)) == 2
+    assert len(find_events(scores, EventPolicy(threshold=0.5, max_gap=0, min_length=0.1), **options)) == 2
+    assert len(find_events(scores, EventPolicy(threshold=0.5, max_gap=0, min_length=0.11), **options)) == 0
 
 
 def test_an_empty_video_has_no_events():
-    assert find_events(np.zeros(0), threshold=0.0, frames=0, fps=25.0) == []
+    assert find_events(np.zeros(0), EventPolicy(threshold=0.0), frames=0, fps=25.0) == []
 
 
 @pytest.mark.parametrize(
@@ -113,15 +109,12 @@ def test_an_empty_video_has_no_events():
     [
         ({"scores": np.array([0.1, np.nan])}, "segment 1: not a finite number"),
         ({"scores": np.zeros((2, 1))}, r"shape \(2, 1\)"),
-        ({"threshold": float("nan")}, "threshold: nan"),
         ({"frames": 16}, "2 segments of 16 frames do not fit 16 frames"),
         ({"fps": 0.0}, "fps: 0.0"),
-        ({"max_gap": -1.0}, "max_gap: -1.0"),
-        ({"min_length": float("inf")}, "min_length: inf"),
         ({"segment_frames": 0}, "segment_frames: 0"),
     ],
 )
 def test_bad_input_is_told_in_one_sentence(change, text):
-    arguments = {"scores": np.zeros(2), "threshold": 0.5, "frames": 32, "fps": 25.0, **change}
+    arguments = {"scores": np.zeros(2), "frames": 32, "fps": 25.0, **change}
     with pytest.raises(ClapError, match=text):
-        find_events(arguments.pop("scores"), **arguments)
+        find_events(arguments.pop("scores"), EventPolicy(threshold=0.5), **arguments)

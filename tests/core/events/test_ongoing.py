@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from clap_vad.core.events.detection import find_events
 from clap_vad.core.events.ongoing import Change, OngoingEvent, OngoingEvents
+from clap_vad.core.events.policy import EventPolicy
 from clap_vad.errors import ClapError
 
 LEVELS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -38,11 +39,9 @@ def test_closed_events_are_those_found_in_the_whole(
     scores, threshold, max_gap, min_length, segment_frames, last, fps, begun
 ):
     frames = max(len(scores) * segment_frames + last, (len(scores) - 1) * segment_frames + 1)
-    lengths = {"max_gap": max_gap / fps, "min_length": min_length / fps}
-    expected = find_events(
-        np.array(scores), threshold=threshold, frames=frames, fps=fps, segment_frames=segment_frames, **lengths
-    )
-    events = OngoingEvents(threshold=threshold, max_length=1e9, **lengths)
+    policy = EventPolicy(threshold=threshold, max_gap=max_gap / fps, min_length=min_length / fps, max_length=1e9)
+    expected = find_events(np.array(scores), policy, frames=frames, fps=fps, segment_frames=segment_frames)
+    events = OngoingEvents(policy)
     changes = []
     for t, score in enumerate(scores):
         stop = min((t + 1) * segment_frames, frames)
@@ -69,17 +68,17 @@ def test_closed_events_are_those_found_in_the_whole(
 @given(scores=st.lists(LEVELS, max_size=40), max_gap=st.integers(0, 4), min_length=st.integers(0, 5))
 def test_an_event_is_told_at_the_first_moment_that_it_is_sure(scores, max_gap, min_length):
     """Told once the rule finds it in what came so far, closed once another high segment would not belong to it."""
-    found = tell(OngoingEvents(threshold=0.5, max_gap=max_gap, min_length=min_length), scores)
-    options = {"threshold": 0.5, "fps": 1.0, "segment_frames": 1, "max_gap": max_gap, "min_length": min_length}
+    policy = EventPolicy(threshold=0.5, max_gap=max_gap, min_length=min_length)
+    found = tell(OngoingEvents(policy), scores)
     for t in range(len(scores)):
-        so_far = find_events(np.array(scores[: t + 1]), frames=t + 1, **options)
+        so_far = find_events(np.array(scores[: t + 1]), policy, frames=t + 1, fps=1.0, segment_frames=1)
         assert sum(change.kind == "opened" for at, change in found if at <= t) == len(so_far)
         over = [event for event in so_far if t + 1 - event.stop_frame > max_gap]
         assert sum(change.kind == "closed" for at, change in found if at <= t) == len(over)
 
 
 def test_a_peak_brings_its_region():
-    events, box = OngoingEvents(threshold=0.5, min_length=2, max_gap=1), (0.0, 0.0, 0.5, 0.5)
+    events, box = OngoingEvents(EventPolicy(threshold=0.5, min_length=2, max_gap=1)), (0.0, 0.0, 0.5, 0.5)
     assert events.add(0, 1, 0.9, box) == [] and events.current is None
     event = OngoingEvent(0, 0, 2, 0.5, 0.9, box)
     assert events.add(1, 2, 0.7, (0.5, 0.5, 1.0, 1.0)) == [Change("opened", event)]
@@ -90,10 +89,10 @@ def test_a_peak_brings_its_region():
 
 def test_a_hole_in_the_stream_closes_an_event_only_if_it_is_longer_than_the_gap():
     for hole, kinds in ((2.0, ["peak"]), (2.5, ["closed", "opened"])):
-        events = OngoingEvents(threshold=0.5, max_gap=2)
+        events = OngoingEvents(EventPolicy(threshold=0.5, max_gap=2))
         tell(events, [0.6, 0.6])
         assert [change.kind for change in events.add(2 + hole, 3 + hole, 0.7)] == kinds
-    events = OngoingEvents(threshold=0.5, max_gap=2)
+    events = OngoingEvents(EventPolicy(threshold=0.5, max_gap=2))
     tell(events, [0.6, 0.6])
     assert events.pass_until(4.0) == []
     assert [(change.kind, change.event.stop) for change in events.pass_until(4.1)] == [("closed", 2.0)]
@@ -101,7 +100,7 @@ def test_a_hole_in_the_stream_closes_an_event_only_if_it_is_longer_than_the_gap(
 
 
 def test_a_camera_that_is_stuck_gives_events_of_the_longest_length():
-    changes = tell(OngoingEvents(threshold=0.5, max_length=60), [0.8] * 150)
+    changes = tell(OngoingEvents(EventPolicy(threshold=0.5, max_length=60)), [0.8] * 150)
     assert [(t, change.kind, change.event.start, change.event.stop) for t, change in changes] == [
         (0, "opened", 0, 1),
         (60, "closed", 0, 60),
@@ -117,17 +116,18 @@ def test_a_camera_that_is_stuck_gives_events_of_the_longest_length():
         ({"threshold": float("nan")}, "threshold: nan"),
         ({"max_gap": -1.0}, "max_gap: -1.0"),
         ({"min_length": float("inf")}, "min_length: inf"),
+        ({"hold": -1.0}, "hold: -1.0"),
         ({"max_length": 0.0, "min_length": 0.0}, "max_length: 0.0"),
         ({"max_length": 0.4}, "max_length: 0.4"),
     ],
 )
 def test_numbers_out_of_range_are_told(change, text):
     with pytest.raises(ClapError, match=text):
-        OngoingEvents(**{"threshold": 0.5, **change})
+        EventPolicy(**{"threshold": 0.5, **change})
 
 
 def test_segments_that_are_none_are_told():
-    events = OngoingEvents(threshold=0.5)
+    events = OngoingEvents(EventPolicy(threshold=0.5))
     events.add(10, 11, 0.7)
     for start, stop, score, text in ((11, 12, float("nan"), "finite"), (9, 10, 0.7, "after"), (11, 11, 0.7, "after")):
         with pytest.raises(ClapError, match=text):

@@ -22,11 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..events.detection import ASSUMED_FPS
+from ..events.policy import EventPolicy, check_seconds
 from ..statistics.histogram import BINS, bin_edges
 from .frames import frames_per_segment
 
 __all__ = [
-    "DEFAULT_HOLD",
     "Footage",
     "Stream",
     "alarm_histogram",
@@ -36,7 +36,6 @@ __all__ = [
     "threshold_from_histogram",
 ]
 
-DEFAULT_HOLD = 10.0
 _ROUNDING = 1e-6  # frames, or alarms: 0.1 s at 30 fps is three frames although 0.1 * 30 is a little more in binary
 
 
@@ -82,21 +81,21 @@ class Footage:
     segment_frames: np.ndarray
 
     @classmethod
-    def of(cls, streams: Sequence[Stream], hold: float = DEFAULT_HOLD) -> Footage:
+    def of(cls, streams: Sequence[Stream], hold: float = EventPolicy.hold) -> Footage:
         """Lay videos end to end.
 
         Args:
             streams: the videos.
-            hold: seconds, not negative.
+            hold: seconds, not negative, see :class:`~clap_vad.core.events.policy.EventPolicy`.
 
         Raises:
             ValueError: for scores that are not finite or not flat, no segment, or a number out of range.
+            ClapError: for a hold out of range.
 
         >>> Footage.of([Stream(np.zeros(3), 40, 10.0), Stream(np.zeros(1), 16, None)]).ends
         array([1.6 , 3.2 , 4.  , 0.64])
         """
-        if not (np.isfinite(hold) and hold >= 0):
-            raise ValueError(f"hold: {hold}; a number of seconds, 0 or more, is needed")
+        check_seconds("hold", hold)
         for stream in streams:
             _check(stream)
         rates = np.array([ASSUMED_FPS if stream.fps is None else stream.fps for stream in streams], np.float64)

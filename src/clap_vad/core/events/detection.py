@@ -9,14 +9,13 @@ import numpy as np
 
 from ...errors import ClapError
 from .intervals import intervals
+from .policy import EventPolicy
 from .regions import Region
 from .timing import FrameTimes
 
-__all__ = ["ASSUMED_FPS", "DEFAULT_MAX_GAP", "DEFAULT_MIN_LENGTH", "DEFAULT_QUANTILE", "Event", "find_events"]
+__all__ = ["ASSUMED_FPS", "DEFAULT_QUANTILE", "Event", "find_events"]
 
 DEFAULT_QUANTILE = 0.99  # of the scores of the unlabelled training segments: where the threshold lies
-DEFAULT_MAX_GAP = 2.0
-DEFAULT_MIN_LENGTH = 0.5
 ASSUMED_FPS = 25.0
 _LONGEST_HOLE = 600.0  # seconds in which nothing was seen; what follows a longer one is another event
 _ROUNDING = 1e-7  # seconds; 0.1 s at 30 fps is three frames although 0.1 * 30 is a little more in binary
@@ -47,13 +46,11 @@ class Event:
 
 def find_events(
     scores: np.ndarray,
+    policy: EventPolicy,
     *,
-    threshold: float,
     frames: int,
     fps: float | None,
     segment_frames: int = 16,
-    max_gap: float = DEFAULT_MAX_GAP,
-    min_length: float = DEFAULT_MIN_LENGTH,
     times: FrameTimes | None = None,
 ) -> list[Event]:
     """Events of one video, in order of time.
@@ -65,35 +62,34 @@ def find_events(
 
     Args:
         scores: segment scores s[t], shape (T,), finite.
-        threshold: lowest score that counts as high.
+        policy: its threshold, gap and least length.
         frames: number of frames of the video; more than (T - 1) * segment_frames, 0 if T is 0.
         fps: frames per second; where None, the two lengths below are taken at 25 per second and the events carry
             no seconds.
         times: when the frames are shown, where ``fps`` alone does not tell.
         segment_frames: frames per segment.
-        max_gap: seconds, not negative.
-        min_length: seconds, not negative.
 
     Raises:
-        ClapError: scores that are not finite or not flat, frames that do not fit, a length or rate out of range.
+        ClapError: scores that are not finite or not flat, frames that do not fit, a rate out of range.
 
-    >>> found = find_events(np.array([0.1, 0.9, 0.2, 0.8, 0.1]), threshold=0.5, frames=80, fps=16.0)
+    >>> policy = EventPolicy(threshold=0.5)
+    >>> found = find_events(np.array([0.1, 0.9, 0.2, 0.8, 0.1]), policy, frames=80, fps=16.0)
     >>> [(event.start_seconds, event.stop_seconds, event.peak_score) for event in found]
     [(1.0, 4.0, 0.9)]
     """
     scores = np.asarray(scores, dtype=np.float64)
-    _check(scores, threshold, frames, fps, segment_frames, max_gap, min_length)
+    _check(scores, frames, fps, segment_frames)
     shown = times or FrameTimes.even(frames, ASSUMED_FPS if fps is None else fps)
-    first, end = intervals(scores >= threshold).T
+    first, end = intervals(scores >= policy.threshold).T
     # an event that reaches the last segment lasts to the end of the video
     spans = np.stack((first * segment_frames, np.where(end == len(scores), frames, end * segment_frames)), axis=1)
-    starts, stops = _parted(spans, shown.holes(max(max_gap, _LONGEST_HOLE)))
+    starts, stops = _parted(spans, shown.holes(max(policy.max_gap, _LONGEST_HOLE)))
     begins, ends = shown.start(starts), shown.stop(stops)
     if len(starts):
-        apart = begins[1:] - ends[:-1] > max_gap + _ROUNDING
+        apart = begins[1:] - ends[:-1] > policy.max_gap + _ROUNDING
         first_ones, last_ones = np.concatenate(([True], apart)), np.concatenate((apart, [True]))
         starts, begins, stops, ends = starts[first_ones], begins[first_ones], stops[last_ones], ends[last_ones]
-    kept = ends - begins >= min_length - _ROUNDING
+    kept = ends - begins >= policy.min_length - _ROUNDING
     timed = times is not None or fps is not None
     return [
         _event(scores, int(start), int(stop), frames, shown if timed else None, segment_frames)
@@ -122,28 +118,15 @@ def _event(
     return Event(start, stop, middle, float(scores[peak]), *seconds)
 
 
-def _check(
-    scores: np.ndarray,
-    threshold: float,
-    frames: int,
-    fps: float | None,
-    segment_frames: int,
-    max_gap: float,
-    min_length: float,
-) -> None:
+def _check(scores: np.ndarray, frames: int, fps: float | None, segment_frames: int) -> None:
     if scores.ndim != 1:
         raise ClapError(f"scores: shape {scores.shape}; one score per segment (T,) is needed")
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise ClapError(f"scores: segment {bad[0]}: not a finite number; check the model and the features")
-    if not math.isfinite(threshold):
-        raise ClapError(f"threshold: {threshold} is not a finite number; give a score between 0 and 1")
     if segment_frames < 1:
         raise ClapError(f"segment_frames: {segment_frames}; at least 1 is needed")
     if frames < 0 or frames <= (len(scores) - 1) * segment_frames or (frames > 0 and not len(scores)):
         raise ClapError(f"scores: {len(scores)} segments of {segment_frames} frames do not fit {frames} frames")
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise ClapError(f"fps: {fps}; a positive number, or None where it is unknown, is needed")
-    for name, seconds in (("max_gap", max_gap), ("min_length", min_length)):
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise ClapError(f"{name}: {seconds}; a number of seconds, 0 or more, is needed")

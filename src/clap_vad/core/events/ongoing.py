@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...errors import ClapError
-from .detection import DEFAULT_MAX_GAP, DEFAULT_MIN_LENGTH
+from .policy import EventPolicy
 from .regions import Region
 
-__all__ = ["DEFAULT_MAX_LENGTH", "Change", "OngoingEvent", "OngoingEvents"]
+__all__ = ["Change", "OngoingEvent", "OngoingEvents"]
 
-DEFAULT_MAX_LENGTH = 600.0
 _ROUNDING = 1e-6  # seconds; what a double still tells of a Unix time is a quarter of that
 
 
@@ -21,11 +20,11 @@ class OngoingEvent:
     """An event as far as it is known.
 
     Attributes:
-        number: 0, 1, ... in the order in which they were announced.
+        number: 0, 1, ... in the order in which they were reported.
         start, stop: seconds on the stream's clock, of its first high segment and its last one so far.
         peak: middle of its highest segment so far (the first one on ties).
         score: of that segment.
-        region: where in the picture that segment was high; None where nobody told.
+        region: where in the picture that segment was high; None where it is not known.
     """
 
     number: int
@@ -38,32 +37,28 @@ class OngoingEvent:
 
 @dataclass(frozen=True)
 class Change:
-    """Something to tell: an event has opened, has a higher peak than was told, or is closed."""
+    """Something to report: an event has opened, has a higher peak than was reported, or is closed."""
 
     kind: Literal["opened", "peak", "closed"]
     event: OngoingEvent
 
 
 class OngoingEvents:
-    """Tells events of a stream whose segments come one by one.
+    """Reports events of a stream whose segments come one by one.
 
     Over a stream without holes the closed events are those that ``find_events`` finds in all of its scores: a segment
     is high where ``score >= threshold``, high segments with at most ``max_gap`` seconds between them are one event, and
-    what stays shorter than ``min_length`` is never told. An event is told as soon as it is that long, and closed once
-    ``max_gap`` seconds have passed without a high segment, in a hole of the stream too, or the stream has ended.
+    what stays shorter than ``min_length`` is never reported. An event is reported as soon as it is that long. It is
+    closed once ``max_gap`` seconds have passed without a high segment, in a hole of the stream too, or the stream has
+    ended.
 
     A camera that is stuck or moved would give one event without an end: before an event becomes longer than
     ``max_length`` seconds it is closed, and the next high segment begins another one.
 
     Args:
-        threshold: lowest score that counts as high.
-        max_gap, min_length: seconds, not negative.
-        max_length: seconds, more than 0 and at least ``min_length``.
+        policy: its threshold, gap and lengths.
 
-    Raises:
-        ClapError: a number out of range.
-
-    >>> events = OngoingEvents(threshold=0.5, max_gap=1, min_length=2)
+    >>> events = OngoingEvents(EventPolicy(threshold=0.5, max_gap=1, min_length=2))
     >>> for second, score in enumerate([0.6, 0.9, 0.1, 0.7, 0.1, 0.1]):
     ...     for change in events.add(second, second + 1, score):
     ...         print(second, change.kind, change.event.start, change.event.stop, change.event.score)
@@ -71,31 +66,16 @@ class OngoingEvents:
     5 closed 0 4 0.9
     """
 
-    def __init__(
-        self,
-        *,
-        threshold: float,
-        max_gap: float = DEFAULT_MAX_GAP,
-        min_length: float = DEFAULT_MIN_LENGTH,
-        max_length: float = DEFAULT_MAX_LENGTH,
-    ) -> None:
-        if not math.isfinite(threshold):
-            raise ClapError(f"threshold: {threshold} is not a finite number; give a score between 0 and 1")
-        for name, seconds in (("max_gap", max_gap), ("min_length", min_length)):
-            if not (math.isfinite(seconds) and seconds >= 0):
-                raise ClapError(f"{name}: {seconds}; a number of seconds, 0 or more, is needed")
-        if not max_length > 0 or max_length < min_length:
-            raise ClapError(f"max_length: {max_length}; more than 0 seconds and at least min_length is needed")
-        self._threshold, self._max_gap = threshold, max_gap
-        self._min_length, self._max_length = min_length, max_length
-        self._told = 0
-        self._event: OngoingEvent | None = None  # numbered when it is told; until then its number is -1
+    def __init__(self, policy: EventPolicy) -> None:
+        self._policy = policy
+        self._reported = 0
+        self._event: OngoingEvent | None = None  # numbered when it is reported; until then its number is -1
         self._seen = -math.inf  # stop of the last segment
         self._high = False  # whether that one was high
 
     @property
     def current(self) -> OngoingEvent | None:
-        """The event that is open, if it has been told."""
+        """The event that is open, if it has been reported."""
         return None if self._event is None or self._event.number < 0 else self._event
 
     def add(self, start: float, stop: float, score: float, region: Region | None = None) -> list[Change]:
@@ -108,27 +88,27 @@ class OngoingEvents:
             raise ClapError(f"segment at {start} s: its score is not a finite number; check the model and the features")
         if not (start >= self._seen - _ROUNDING and start < stop < math.inf):
             raise ClapError(f"segment from {start} to {stop} s: does not come after the last one, until {self._seen} s")
-        self._seen, self._high = stop, score >= self._threshold
+        self._seen, self._high = stop, score >= self._policy.threshold
         if not self._high:
             return self.pass_until(stop)
         changes = self.pass_until(start)
-        if self._event is not None and stop - self._event.start > self._max_length + _ROUNDING:
+        if self._event is not None and stop - self._event.start > self._policy.max_length + _ROUNDING:
             changes += self._close()
         middle = (start + stop) / 2
         if self._event is None:
             self._event = OngoingEvent(-1, start, stop, middle, score, region)
-            return changes + self._tell()
+            return changes + self._report()
         higher = score > self._event.score
         self._event = replace(self._event, stop=stop)
         if higher:
             self._event = replace(self._event, peak=middle, score=score, region=region)
             if self._event.number >= 0:
                 changes.append(Change("peak", self._event))
-        return changes + self._tell()
+        return changes + self._report()
 
     def pass_until(self, now: float) -> list[Change]:
         """What changes because it is ``now`` on the stream's clock, although no segment has come."""
-        if self._event is None or now - self._event.stop <= self._max_gap + _ROUNDING:
+        if self._event is None or now - self._event.stop <= self._policy.max_gap + _ROUNDING:
             return []
         return self._close()
 
@@ -142,15 +122,15 @@ class OngoingEvents:
         changes: list[Change] = []
         if self._event is not None and self._high and stop is not None:
             self._event = replace(self._event, stop=max(stop, self._event.stop))
-            changes = self._tell()
+            changes = self._report()
         return changes + self._close()
 
-    def _tell(self) -> list[Change]:
+    def _report(self) -> list[Change]:
         event = self._event
-        if event is None or event.number >= 0 or event.stop - event.start < self._min_length - _ROUNDING:
+        if event is None or event.number >= 0 or event.stop - event.start < self._policy.min_length - _ROUNDING:
             return []
-        self._event = replace(event, number=self._told)
-        self._told += 1
+        self._event = replace(event, number=self._reported)
+        self._reported += 1
         return [Change("opened", self._event)]
 
     def _close(self) -> list[Change]:

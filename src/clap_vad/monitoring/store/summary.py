@@ -1,4 +1,4 @@
-"""What a page needs of the database of watches, read while they go on."""
+"""What a page needs of the event store, read while sessions go on."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ..core.events.regions import Region
-from ..core.text.logins import shown_address, shown_reason
-from ..errors import ClapError
-from .message import Clock
-from .schema import open_to_read, unreadable
-from .timeline import ROW_SECONDS
+from ...core.events.regions import Region
+from ...core.text.logins import shown_address, shown_reason
+from ...errors import ClapError
+from ..camera import Clock
+from ..timeline import ROW_SECONDS
+from .opening import open_to_read, unreadable
 
 __all__ = ["CameraSummary", "OutageRow", "StoredEvent", "read_summary"]
 
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """A row of the table ``events``, its times on the clock of its watch."""
+    """A row of the table ``events``, its times on the clock of its session."""
 
     watch: int
     number: int
@@ -49,9 +49,9 @@ class CameraSummary:
     """What is known of one camera between two times.
 
     Attributes:
-        camera, clock: whose. Of a file's clock only the last watch counts: those before had the same times.
-        source, threshold, reason: of the last watch; ``reason`` is None while it goes on, or after a kill that no later
-            watch has noticed.
+        camera, clock: whose. Of a file's clock only the last session counts: those before had the same times.
+        source, threshold, reason: of the last session; ``reason`` is None while it goes on, or after a kill that no
+            later session has noticed.
         seen: Unix seconds of its last sign of life.
         start, stop: the times on the clock.
         events: how many begin between them.
@@ -104,7 +104,7 @@ def read_summary(
         most_events: listed of each camera.
 
     Raises:
-        ClapError: not a database of watches, or a damaged one.
+        ClapError: no event store, or a damaged one.
     """
     db = open_to_read(path)
     try:

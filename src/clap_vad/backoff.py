@@ -12,7 +12,7 @@ _JITTER = 0.2
 
 
 class Backoff:
-    """1, 2, 4, ... 30 seconds, less up to a fifth by the key, so that all cameras of a site do not come at once.
+    """1, 2, 4, ... 30 seconds, less up to a fifth by the key, so that all cameras of a site do not try at once.
 
     Args:
         key: what is tried, such as the camera's name; the same key always waits alike.
@@ -29,11 +29,12 @@ class Backoff:
         self._good_since: float | None = None
 
     def succeeded(self, now: float) -> None:
-        """It works since ``now`` (seconds of a clock that never goes back)."""
-        self._good_since = now
+        """A try has succeeded at ``now`` (seconds of a clock that is never set)."""
+        if self._good_since is None:
+            self._good_since = now
 
     def wait(self, now: float) -> float:
-        """It has failed: seconds until the next try. After a good minute the waits begin anew."""
+        """A try has failed: seconds until the next one. After a good minute the waits start from the first again."""
         if self._good_since is not None and now - self._good_since >= STABLE_SECONDS:
             self._tries = 0
         self._good_since = None

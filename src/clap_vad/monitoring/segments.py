@@ -1,4 +1,4 @@
-"""From pictures as they come to scored segments and events: the part of a watch that knows no files and no sockets."""
+"""From pictures as they come to scored segments: the part of a session that knows no files, sockets or events."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import math
 import time
 from dataclasses import dataclass
 
-from ..core.events.ongoing import Change, OngoingEvents
-from ..core.events.regions import peak_region
+from ..core.events.regions import Region, peak_region
 from ..core.events.timing import hole_after
 from ..detector.model import Model
 from ..detector.stream import StreamScorer
 from ..errors import ClapError
 from ..features.extraction.video_extractor import SegmentMaker, VideoExtractor
-from ..video.live import Connected, Ended, Item, Lost, Shot
+from ..video.live_items import Connected, Ended, Item, Shot
 
-__all__ = ["ScoredSegment", "Watching"]
+__all__ = ["ScoredSegment", "SegmentScorer"]
 
 
 @dataclass(frozen=True)
 class ScoredSegment:
-    """A segment [start, stop) of the stream's clock, of so many pictures.
+    """A segment [start, stop) of the stream's clock, with what events need of it.
 
-    ``latency`` is the seconds from when its last picture was at hand to when its score was; ``score`` is NaN where its
-    features are of no use.
+    Attributes:
+        start, stop: seconds on the stream's clock.
+        score: in [0, 1]; NaN where its features are of no use.
+        frames: number of its pictures.
+        latency: seconds from when its last picture was at hand to when its score was.
+        region: where in the picture it is high; None where it is not known.
     """
 
     start: float
@@ -31,9 +34,15 @@ class ScoredSegment:
     score: float
     frames: int
     latency: float
+    region: Region | None = None
+
+    @property
+    def scored(self) -> bool:
+        """Whether it has a score."""
+        return math.isfinite(self.score)
 
 
-class Watching:
+class SegmentScorer:
     """Takes in what a :class:`~clap_vad.video.live.LiveReader` hands over.
 
     Segments never reach over a hole (a lost connection, dropped pictures, a second or three steps without one): behind
@@ -41,11 +50,10 @@ class Watching:
 
     Args:
         model, extractor: of a run.
-        events: tells them.
     """
 
-    def __init__(self, model: Model, extractor: VideoExtractor, events: OngoingEvents) -> None:
-        self._model, self._extractor, self._events = model, extractor, events
+    def __init__(self, model: Model, extractor: VideoExtractor) -> None:
+        self._model, self._extractor = model, extractor
         self._fps = extractor.fps
         self._maker: SegmentMaker | None = None
         self._scorer: StreamScorer | None = None
@@ -53,27 +61,18 @@ class Watching:
         self._last = math.inf
         self._frames = 0
 
-    def take(self, item: Item) -> tuple[ScoredSegment | None, list[Change]]:
-        """The segment that this item finishes, if any, and what changes by it."""
+    def take(self, item: Item) -> ScoredSegment | None:
+        """The segment that this item finishes, if any."""
         if isinstance(item, Shot):
             return self._picture(item)
         if isinstance(item, Ended):
-            done, changes = self._finish(time.monotonic()) if self._frames else (None, [])
-            return done, changes + self._events.finish()
+            return self._finish(time.monotonic()) if self._frames else None
         if isinstance(item, Connected):
             self._fps = item.fps
         self._break()
-        return None, self._events.pass_until(item.seconds) if isinstance(item, Lost) else []
+        return None
 
-    def pass_until(self, now: float) -> list[Change]:
-        """What changes because it is ``now`` on the stream's clock and nothing comes."""
-        return self._events.pass_until(now)
-
-    def close(self) -> list[Change]:
-        """What changes because nobody watches any longer."""
-        return self._events.finish()
-
-    def _picture(self, shot: Shot) -> tuple[ScoredSegment | None, list[Change]]:
+    def _picture(self, shot: Shot) -> ScoredSegment | None:
         if shot.seconds - self._last > hole_after(1 / self._fps):
             self._break()
         if self._maker is None:
@@ -83,9 +82,9 @@ class Watching:
         self._maker.add(shot.picture)
         self._last = shot.seconds
         self._frames += 1
-        return self._finish(shot.arrived) if self._frames == self._extractor.segment_frames else (None, [])
+        return self._finish(shot.arrived) if self._frames == self._extractor.segment_frames else None
 
-    def _finish(self, arrived: float) -> tuple[ScoredSegment, list[Change]]:
+    def _finish(self, arrived: float) -> ScoredSegment:
         """Score the pictures taken in since the last segment."""
         assert self._maker is not None  # a picture has been taken in
         if self._scorer is None:
@@ -95,7 +94,7 @@ class Watching:
             segment = self._extractor.placed(self._maker.finish())
             valid = None if segment.valid is None else segment.valid[0]
             score, contributions = self._scorer.add(segment.features[0], valid)
-            if segment.regions is not None:
+            if segment.regions is not None and math.isfinite(score):
                 region = peak_region(contributions, segment.regions[0], valid)
         except ClapError:  # the network gave features of no use; the next segment may be better
             score = math.nan
@@ -103,12 +102,11 @@ class Watching:
         follows = self._start - self._stop < 1.5 / self._fps
         start = self._stop if follows else self._start
         stop = max(self._last + 1 / self._fps, start + 0.1 / self._fps)
-        done = ScoredSegment(start, stop, score, self._frames, time.monotonic() - arrived)
+        done = ScoredSegment(start, stop, score, self._frames, time.monotonic() - arrived, region)
         self._stop, self._frames = stop, 0
-        if not math.isfinite(score):
+        if not done.scored:
             self._break()
-            return done, []
-        return done, self._events.add(start, stop, score, region)
+        return done
 
     def _break(self) -> None:
         self._maker = self._scorer = None

@@ -1,29 +1,25 @@
-"""The page of a watch: every camera with its timeline, its events and pictures of them, from the database."""
+"""The page of monitored cameras: each with its timeline, its events and pictures of them, from the event store."""
 
 from __future__ import annotations
 
 import datetime
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ..errors import ClapError
 from ..reporting.durations import clock as file_clock
 from ..reporting.durations import duration
 from ..reporting.page import Link, Picture, Plot, Section, Stat, Stats, Table, Text, Video, write_page
 from ..reporting.thumbnails import thumbnail_at
 from ..video.recorder import START
-from .damage import set_aside_files
-from .summary import CameraSummary, OutageRow, StoredEvent, read_summary
+from .store.damage import set_aside_files
+from .store.summary import CameraSummary, OutageRow, StoredEvent, read_summary
 
-__all__ = ["ClipPictures", "PageKeeper", "write_watch_page"]
+__all__ = ["ClipPictures", "write_monitoring_report"]
 
 _LISTED = 50
 _PICTURED = 12
-_EVERY = 60.0
 _NEWEST = 7 * 86400.0
 _FOOTER = (
     "This page is complete in itself: it loads nothing from any network. It holds pictures of what was seen; pass it "
@@ -35,7 +31,7 @@ class ClipPictures:
     """Pictures of the peaks of events, from their clips; kept from one page to the next, as long as they are shown.
 
     Args:
-        folder: of the watch.
+        folder: of the session.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,8 +53,8 @@ class ClipPictures:
         self._kept, self._used = self._used, {}
 
 
-def write_watch_page(database: Path, page: Path, pictures: ClipPictures | None = None) -> list[Section]:
-    """Write the page of all cameras in a database of ``clap watch``, the last seven days of each.
+def write_monitoring_report(database: Path, page: Path, pictures: ClipPictures | None = None) -> list[Section]:
+    """Write the page of all cameras in an event store, the last seven days of each.
 
     Args:
         database: see ``docs/watch.md``.
@@ -69,7 +65,7 @@ def write_watch_page(database: Path, page: Path, pictures: ClipPictures | None =
         What is on it.
 
     Raises:
-        ClapError: not a database of watches.
+        ClapError: no event store.
     """
     cameras = read_summary(database, newest=_NEWEST)
     shown = pictures or ClipPictures(database.parent)
@@ -83,40 +79,6 @@ def write_watch_page(database: Path, page: Path, pictures: ClipPictures | None =
     shown.forget_others()
     write_page(page, "Watched cameras", _subtitle(cameras), sections, _FOOTER)
     return sections
-
-
-class PageKeeper:
-    """Writes the page again from time to time, in a thread that nothing waits for."""
-
-    def __init__(self, database: Path, page: Path, tell: Callable[[str], None]) -> None:
-        self._database, self._page, self._tell = database, page, tell
-        self._pictures = ClipPictures(database.parent)
-        self._wanted, self._closing = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="clap watch page")
-        self._thread.start()
-
-    def wanted(self) -> None:
-        """There is something new; the page follows within a minute."""
-        self._wanted.set()
-
-    def close(self) -> None:
-        """Write it a last time."""
-        self._closing.set()
-        self._wanted.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        last = False
-        while not last:
-            self._wanted.wait()
-            self._wanted.clear()
-            last = self._closing.is_set()
-            try:
-                write_watch_page(self._database, self._page, self._pictures)
-            except (ClapError, OSError, sqlite3.Error) as error:
-                self._tell(f"{self._page}: cannot be written ({error})")
-            if not last:
-                self._closing.wait(_EVERY)
 
 
 def _headline(cameras: Sequence[CameraSummary]) -> Stats:
@@ -142,8 +104,8 @@ def _headline(cameras: Sequence[CameraSummary]) -> Stats:
 
 def _damaged(files: Sequence[Path]) -> Text:
     names = ", ".join(file.name for file in files)
-    told = f"The database was damaged and set aside as {names}. What could be read of it is on this page."
-    return Text("Damaged database", (told,))
+    text = f"The database was damaged and set aside as {names}. What could be read of it is on this page."
+    return Text("Damaged database", (text,))
 
 
 def _overview(cameras: Sequence[CameraSummary]) -> Table:
@@ -195,11 +157,11 @@ def _camera(camera: CameraSummary, anchor: str, clips: ClipPictures) -> list[Sec
         jpeg = clips.of(event)
         if jpeg is not None:
             where = ", its region outlined" if event.region is not None else ""
-            told = f"{camera.camera} at the peak of an event{where}"
-            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}", told))
+            caption = f"{camera.camera} at the peak of an event{where}"
+            pictures.append(Picture(jpeg, f"{_moment(event.peak, camera)}, score {event.score:.3f}", caption))
     description = f"Highest score of {camera.camera} over time, {_count(camera.events, 'event')}"
-    plot, told = Plot(draw, description), ". ".join(facts) + "."
-    return [Video(camera.camera, told, plot, _events(camera), tuple(pictures), anchor=anchor)]
+    plot, text = Plot(draw, description), ". ".join(facts) + "."
+    return [Video(camera.camera, text, plot, _events(camera), tuple(pictures), anchor=anchor)]
 
 
 def _events(camera: CameraSummary) -> Table | None:

@@ -1,4 +1,4 @@
-"""A damaged database of watches is set aside under a new name, and what can be read of it goes into a new one.
+"""A damaged event store is set aside under a new name, and what can be read of it goes into a new one.
 
 A torn write to a card, a bad sector or a program that writes into the file spoils pages of it. Nothing is deleted: the
 damaged file stays beside the new one, for whoever can mend it.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..persistence import held_file
+from ...persistence import held_file
 
 __all__ = ["SetAside", "fault_of", "identity", "is_damage", "set_aside", "set_aside_files"]
 
@@ -26,11 +26,11 @@ _MARK = ".damaged-"
 
 @dataclass(frozen=True)
 class SetAside:
-    """The damaged file under its new name, and how many rows of it the new database took over, ``watches`` of them."""
+    """The damaged file under its new name, and how many rows of it the new database took over, ``sessions`` of them."""
 
     path: Path
     rows: int
-    watches: int
+    sessions: int
 
     def sentence(self, database: Path) -> str:
         """For the operator."""
@@ -95,7 +95,7 @@ def set_aside(path: Path, make: Callable[[Path], sqlite3.Connection], sure: bool
         db = make(fresh)
         try:
             rows = _take_over(path, db)
-            (watches,) = db.execute("SELECT count(*) FROM watches").fetchone()
+            (sessions,) = db.execute("SELECT count(*) FROM watches").fetchone()
         finally:
             db.close()
         aside = _free_name(path, stamp)
@@ -107,7 +107,7 @@ def set_aside(path: Path, make: Callable[[Path], sqlite3.Connection], sure: bool
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{path}{end}").rename(f"{aside}{end}")
         fresh.replace(path)
-        return SetAside(aside, rows, watches)
+        return SetAside(aside, rows, sessions)
 
 
 def set_aside_files(path: Path) -> list[Path]:
@@ -120,7 +120,7 @@ def set_aside_files(path: Path) -> list[Path]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one of the same name; None where there is none."""
+    """What identifies a file among others of the same name; None where there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -150,10 +150,13 @@ def _take_over(path: Path, into: sqlite3.Connection) -> int:
         into.execute("BEGIN")
         for table in _TABLES:
             with contextlib.suppress(sqlite3.Error):
-                for row in damaged.execute(f"SELECT * FROM {table}"):
+                found = damaged.execute(f"SELECT * FROM {table}")
+                columns = [column for column, *_ in found.description]  # of an older release, perhaps
+                named, places = ", ".join(columns), ", ".join("?" * len(columns))
+                insert = f"INSERT OR IGNORE INTO {table} ({named}) VALUES ({places})"
+                for row in found:
                     with contextlib.suppress(sqlite3.Error):  # a row that the table does not take
-                        places = ", ".join("?" * len(row))
-                        rows += into.execute(f"INSERT OR IGNORE INTO {table} VALUES ({places})", row).rowcount
+                        rows += into.execute(insert, row).rowcount
         into.execute("COMMIT")
     finally:
         damaged.close()

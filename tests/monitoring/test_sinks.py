@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from ports import held_port
 from waiting import LIMIT, until
 
+from clap_vad.backoff import Backoff
 from clap_vad.errors import ClapError
-from clap_vad.live.backoff import Backoff
-from clap_vad.live.lines import EventLines
-from clap_vad.live.webhook import Webhook
+from clap_vad.monitoring.sinks.lines import JsonLines
+from clap_vad.monitoring.sinks.webhook import Webhook
 from clap_vad.trust.authority import issue_server, new_authority
 from clap_vad.trust.identity import new_key, write_certificate, write_key
 
@@ -61,11 +61,11 @@ def lines(path):
 @pytest.mark.parametrize("before", [0, 1, 3])
 def test_a_torn_last_line_is_cut_off_when_the_file_is_opened_again(tmp_path, before, torn):
     path = tmp_path / "deep" / "events.jsonl"
-    first = EventLines(path, pytest.fail)
+    first = JsonLines(path, pytest.fail)
     assert all(first.append({"n": n}) for n in range(before))
     first.close()
     path.write_bytes(path.read_bytes() + torn)
-    again = EventLines(path, pytest.fail)
+    again = JsonLines(path, pytest.fail)
     again.append({"n": before})
     again.close()
     assert lines(path) == [{"n": n} for n in range(before + 1)]
@@ -74,7 +74,7 @@ def test_a_torn_last_line_is_cut_off_when_the_file_is_opened_again(tmp_path, bef
 def test_a_full_disk_makes_lines_wait_and_leaves_no_part_of_one(tmp_path):
     """The system's limit on the size of a file stands for the disk: the write ends in the midst of a line alike."""
     told, path = [], tmp_path / "events.jsonl"
-    found = EventLines(path, told.append, most=3)
+    found = JsonLines(path, told.append, most=3)
     found.append({"n": 0})
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (12, before[1]))
@@ -84,9 +84,14 @@ def test_a_full_disk_makes_lines_wait_and_leaves_no_part_of_one(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert lines(path) == [{"n": 0}]
-    assert found.append({"n": 6})
+    assert not found.append({"n": 6}) and found.flush(at_once=True)  # it waits for its turn
     assert lines(path) == [{"n": n} for n in (0, 4, 5, 6)]
-    assert (found.lost, len(told)) == (3, 1) and str(path) in told[0]
+    assert found.dropped == 3 and all(text.startswith(f"{path}: ") for text in told)
+    assert [text.partition(": ")[2].partition(" (")[0] for text in told] == [
+        "cannot be written",
+        "more than 3 lines wait; the oldest are dropped",
+        "works again; 3 lines were lost",
+    ]
     found.close()
 
 
@@ -234,7 +239,7 @@ def test_an_answer_that_drips_is_given_up_at_a_total_deadline(scheme, start, pie
     webhook.send({"n": 0})
     until(lambda: told)
     assert server.gone.wait(LIMIT)
-    assert "events wait and are sent again" in told[0]
+    assert "events wait and are tried again" in told[0]
     assert webhook.close(0) == 1 and webhook.sent == 0
     server.listener.close()
 

@@ -1,4 +1,4 @@
-"""What a watch has seen, ten seconds a row; rows older than a day become one a minute."""
+"""The timeline of a session: ten seconds a row; rows older than a day become one a minute."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import sqlite3
 from dataclasses import dataclass
 
-from .message import Clock
+from .camera import Clock
 
 __all__ = ["KEPT_WHOLE", "ROW_SECONDS", "THIN_SECONDS", "Timeline", "TimelineRow", "thin"]
 
@@ -20,7 +20,7 @@ class TimelineRow:
     """A row of the table ``timeline``: some segments, one after another.
 
     Attributes:
-        start: time of the first, seconds of the watch's clock.
+        start: time of the first, seconds of the session's clock.
         seconds: of stream that they last together.
         segments: how many, at least 1.
         max_score, mean_score: of them.

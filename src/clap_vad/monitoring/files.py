@@ -1,4 +1,4 @@
-"""What lies in the folder of a watch."""
+"""Names of the files in the folder of a monitoring session."""
 
 from __future__ import annotations
 

@@ -9,28 +9,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_journal import BOX, GATE, NOW, ROW, event
+from test_event_store import BOX, GATE, NOW, ROW, event
 
 from clap_vad.errors import ClapError
-from clap_vad.live.journal import Journal
-from clap_vad.live.schema import open_database, open_to_read
-from clap_vad.live.summary import OutageRow, StoredEvent, read_summary
+from clap_vad.monitoring.sink import Outage
+from clap_vad.monitoring.store.event_store import EventStore
+from clap_vad.monitoring.store.opening import open_database, open_to_read
+from clap_vad.monitoring.store.summary import OutageRow, StoredEvent, read_summary
 
 DOCS = Path(__file__).parents[2] / "docs" / "watch.md"
 
 
 def watched(path, watch, begun, rows=30):
     """A watch of ``rows`` rows of the timeline with two events and an outage."""
-    journal = Journal(path, watch, NOW, pytest.fail)
+    store = EventStore(path, watch, NOW, pytest.fail)
     for n in range(rows):
         row = replace(ROW, start=begun + 10.0 * n, max_score=(n + 1) / 100, mean_score=n / 100, segments=1 + n % 3)
-        journal.timeline(replace(row, latency_mean=None if n % 2 else 0.1 * n, latency_max=None if n % 2 else 0.2 * n))
+        store.timeline(replace(row, latency_mean=None if n % 2 else 0.1 * n, latency_max=None if n % 2 else 0.2 * n))
     for number, at in enumerate((5.0, 200.0)):
         one = replace(event(number), start=begun + at, stop=begun + at + 3, peak=begun + at + 1)
-        journal.event(one, "closed")
-    journal.clip(1, "clips/1.mp4")
-    journal.outage(0, begun + 100, begun + 130, "no frames")
-    return journal
+        store.event(one, "closed")
+    store.clip(1, "clips/1.mp4")
+    store.outage(Outage(0, begun + 100, begun + 130, "no frames"))
+    return store
 
 
 def test_a_summary_has_every_camera_with_what_happened(tmp_path):
@@ -38,7 +39,7 @@ def test_a_summary_has_every_camera_with_what_happened(tmp_path):
     watched(path, GATE, NOW).close(NOW + 300, "end")
     yard = replace(GATE, camera="yard", clock="file")
     watched(path, yard, 0.0, rows=3).close(NOW + 300, "end")
-    journal = watched(path, yard, 0.0)  # the same file again: the first time does not count twice
+    store = watched(path, yard, 0.0)  # the same file again: the first time does not count twice
     found = read_summary(path, bins=10)
     assert [(one.camera, one.clock, one.reason) for one in found] == [("gate", "wall", "end"), ("yard", "file", None)]
     for one, begun, watch in zip(found, (NOW, 0.0), (1, 3), strict=True):
@@ -55,7 +56,7 @@ def test_a_summary_has_every_camera_with_what_happened(tmp_path):
         np.testing.assert_allclose(one.mean_score, means)
         assert one.latency_mean == pytest.approx(np.average(0.1 * np.arange(0, 30, 2), weights=weights[::2]))
         assert one.latency_max == pytest.approx(5.6)
-    journal.close(NOW, "end")
+    store.close(NOW, "end")
 
 
 def test_a_summary_of_a_part_and_of_nothing(tmp_path):
@@ -67,7 +68,7 @@ def test_a_summary_of_a_part_and_of_nothing(tmp_path):
     (one,) = read_summary(path, since=NOW + 5000, bins=4)
     assert (one.events, one.outages, one.seconds, one.latency_max) == (0, (), 0, None)
     assert np.isnan(one.mean_score).all()
-    Journal(tmp_path / "new.db", GATE, NOW, pytest.fail).close(NOW, "end")
+    EventStore(tmp_path / "new.db", GATE, NOW, pytest.fail).close(NOW, "end")
     (one,) = read_summary(tmp_path / "new.db")
     assert (one.events, one.seconds, len(one.bins)) == (0, 0, 2)
     with pytest.raises(ClapError, match="no such file"):

@@ -1,4 +1,4 @@
-"""The journal of a watch: its events, outages and timeline in SQLite, whatever befalls the watch or the disk."""
+"""The event store: events, outages and timeline of a session in SQLite, whatever happens to the session or the disk."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ import hashlib
 import math
 import os
 import sqlite3
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.events.ongoing import OngoingEvent
-from ..core.text.logins import shown_address
-from ..core.text.naming import storable
-from ..errors import ClapError
-from .backoff import Backoff
+from ...core.events.ongoing import OngoingEvent
+from ...core.text.logins import shown_address
+from ...core.text.naming import storable
+from ...errors import ClapError
+from ..outbox import Outbox, UndeliveredError
+from ..sink import Outage, SessionInfo
+from ..timeline import TimelineRow, thin
 from .damage import SetAside, identity, is_damage
-from .message import Clock
-from .schema import begin_anew, open_database
-from .timeline import TimelineRow, thin
+from .opening import begin_anew, open_database
 
-__all__ = ["MOST_WAITING", "Journal", "Watch"]
+__all__ = ["MOST_WAITING", "EventStore"]
 
 MOST_WAITING = 1000
 _THIN_EVERY = 3600.0
@@ -43,7 +41,8 @@ INSERT INTO outages (watch, number, start_time, stop_time, reason) VALUES (?, ?,
 ON CONFLICT (watch, number) DO UPDATE SET stop_time = excluded.stop_time, reason = excluded.reason
 """
 _OWN = object()
-"""Stands for the number of this start among the values of a statement that waits: a new database may change it."""
+"""Stands for the number of this session among the values of a statement that waits: a new database may change it."""
+_Statement = tuple[str, tuple[Any, ...]]
 _LEFT_OPEN = (
     "UPDATE events SET state = 'interrupted' WHERE state = 'open' AND watch = ?",
     "UPDATE outages SET stop_time = max(start_time, coalesce("
@@ -52,200 +51,163 @@ _LEFT_OPEN = (
 )
 
 
-@dataclass(frozen=True)
-class Watch:
-    """What is watched, by which model.
-
-    Attributes:
-        camera: its name.
-        source: file or address; of an address only what may be shown is written.
-        run: folder of the model.
-        model_sha256: of the model's arrays.
-        extractor: name of its features.
-        threshold: score from which a segment is high.
-        clock: what the times mean.
-    """
-
-    camera: str
-    source: str
-    run: str
-    model_sha256: str
-    extractor: str
-    threshold: float
-    clock: Clock
-
-
-class Journal:
-    """One start of ``clap watch`` in a database, which several cameras may share; for one thread.
+class EventStore:
+    """One session in a database, which several cameras may share; for one thread at a time.
 
     A method that writes returns at once or after ``busy_seconds``, and never fails: what a locked database or a full
-    disk does not take waits, at most 1000 rows (the newest state of each), and is tried again, ever more slowly. What
-    a watch of the same camera that was killed has left open is closed as interrupted. A damaged database is set aside,
-    also while the watch goes on, and the watch is carried on in a new one.
+    disk does not take waits in an :class:`~clap_vad.monitoring.outbox.Outbox` (the newest state of each row). What a
+    session of the same camera that was killed has left open is closed as interrupted. A damaged database is set aside,
+    also while the session goes on, and the session is continued in a new one.
 
     Args:
         path: the database; made where there is none.
-        watch: what begins now.
+        info: of the session that begins now.
         now: Unix seconds.
-        tell: takes a sentence for the operator.
-        most: rows that wait; of more, the oldest are lost and counted.
+        report: takes a sentence for the operator.
+        most: rows that wait; of more, the oldest are dropped and counted.
         busy_seconds: how long to wait for another process that writes.
 
     Attributes:
-        watch: number of this start.
-        lost: rows lost so far.
+        session: number of this session.
 
     Raises:
-        ClapError: no database can be opened, or the camera is being watched by another process.
+        ClapError: no database can be opened, or the camera is monitored by another session.
     """
 
     def __init__(
         self,
         path: Path,
-        watch: Watch,
+        info: SessionInfo,
         now: float,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         *,
         most: int = MOST_WAITING,
         busy_seconds: float = 0.5,
     ) -> None:
-        self.lost = 0
-        self._path, self._clock, self._tell, self._most = path, watch.clock, tell, most
-        self._about, self._began, self._busy_seconds = watch, now, busy_seconds
+        self._path, self._info, self._began, self._report = path, info, now, report
+        self._busy_seconds = busy_seconds
         self._number: int | None = None
-        self._waiting: dict[tuple[str, float], tuple[str, tuple[Any, ...]]] = {}
-        self._backoff = Backoff(watch.camera)
-        self._next_try = -math.inf
-        self._failing = False
+        self._outbox: Outbox[_Statement] = Outbox(str(path), self._write, report, noun="rows", most=most, batch=None)
         self._thinned, self._thin_at = -math.inf, -math.inf
         self._latest = -math.inf
         self._db: sqlite3.Connection | None = open_database(path, max(busy_seconds, 5.0), self._set_aside)
         try:
-            self._lock = _lock(path, watch.camera)
+            self._lock = _lock(path, info.camera)
         except BaseException:
             self._db.close()
             raise
         try:
-            self.watch = self._begin(self._db, watch, now, self._number)
+            self.session = self._begin(self._db, self._number)
             self._settle(self._db)
         except (sqlite3.Error, OSError) as error:
             self._db.close()
             os.close(self._lock)
             raise ClapError(f"{path}: cannot be written ({error}); free the disk or name another file") from None
 
+    @property
+    def dropped(self) -> int:
+        """Rows lost so far."""
+        return self._outbox.dropped
+
     def event(self, event: OngoingEvent, state: Literal["open", "closed"]) -> bool:
         """An event as far as it is known; whether all is written."""
         region = (None,) * 4 if event.region is None else event.region
         values = (_OWN, event.number, event.start, event.stop, event.peak, event.score, *region, state)
-        return self._write("event", event.number, _EVENT, values)
+        return self._put("event", event.number, _EVENT, values)
 
     def clip(self, number: int, clip: str) -> bool:
         """Where the clip of an event lies; relative to the database's folder."""
         update = "UPDATE events SET clip = ? WHERE watch = ? AND number = ?"
-        return self._write("clip", number, update, (clip, _OWN, number))
+        return self._put("clip", number, update, (clip, _OWN, number))
 
-    def outage(self, number: int, start: float, stop: float | None, reason: str) -> bool:
-        """The stream's n-th outage, while it lasts with ``stop`` None; the reason repeats no part of an address."""
-        return self._write("outage", number, _OUTAGE, (_OWN, number, start, stop, storable(reason)))
+    def outage(self, outage: Outage) -> bool:
+        """An outage; its reason repeats no part of an address."""
+        values = (_OWN, outage.number, outage.start, outage.stop, storable(outage.reason))
+        return self._put("outage", outage.number, _OUTAGE, values)
 
     def timeline(self, row: TimelineRow) -> bool:
         """A row of the timeline."""
         self._latest = max(self._latest, row.start)
         values = (row.start, row.seconds, row.segments, row.max_score, row.mean_score, row.frames, row.dropped_frames)
         insert = f"INSERT OR REPLACE INTO timeline VALUES ({', '.join('?' * 10)})"
-        return self._write("timeline", row.start, insert, (_OWN, *values, row.latency_mean, row.latency_max))
+        return self._put("timeline", row.start, insert, (_OWN, *values, row.latency_mean, row.latency_max))
 
     def alive(self, now: float) -> bool:
-        """The watch is at work, at Unix seconds ``now``; to be said every few seconds, in an outage too."""
-        return self._write("alive", 0, "UPDATE watches SET seen = ? WHERE id = ?", (now, _OWN))
+        """The session is at work, at Unix seconds ``now``; to be called every few seconds, in an outage too."""
+        return self._put("alive", 0, "UPDATE watches SET seen = ? WHERE id = ?", (now, _OWN))
 
     def flush(self, at_once: bool = False) -> bool:
         """Try again to write what waits, if it is time; whether all is written."""
-        if not self._waiting:
-            return True
-        if not at_once and time.monotonic() < self._next_try:
-            return False
-        try:
-            due, thinned = self._written()
-        except (sqlite3.Error, OSError, ClapError) as error:
-            self._next_try = time.monotonic() + self._backoff.wait(time.monotonic())
-            if not self._failing:
-                self._tell(f"{self._path}: cannot be written ({error}); events wait in memory")
-            self._failing = True
-            return False
-        if due:
-            self._thinned, self._thin_at = thinned, self._latest + _THIN_EVERY
-        if self._failing:
-            self._tell(f"{self._path}: written again; {self.lost} rows were lost")
-        self._waiting, self._failing, self._next_try = {}, False, -math.inf
-        self._backoff.succeeded(time.monotonic())
-        return True
+        return self._outbox.flush(at_once)
 
     def close(self, now: float, reason: str) -> None:
-        """The watch has ended, at Unix seconds ``now``; an event still open is closed as interrupted."""
+        """The session has ended, at Unix seconds ``now``; an event still open is closed as interrupted."""
         for number, statement in enumerate(_LEFT_OPEN):
-            self._waiting["left open", number] = (statement, (_OWN,))
+            self._outbox.put((statement, (_OWN,)), ("left open", number))
         ended = "UPDATE watches SET seen = ?, stopped = ?, reason = ? WHERE id = ?"
-        self._waiting["ended", 0] = (ended, (now, now, storable(reason), _OWN))
-        if not self.flush(at_once=True):
-            self._tell(f"{self._path}: {len(self._waiting)} rows could not be written and are lost")
+        self._outbox.put((ended, (now, now, storable(reason), _OWN)), "ended")
+        self._outbox.close()
         if self._db is not None:
             self._db.close()
         os.close(self._lock)
 
-    def _write(self, kind: str, number: float, statement: str, values: tuple[Any, ...]) -> bool:
-        self._waiting[kind, number] = (statement, values)
-        if len(self._waiting) > self._most:
-            del self._waiting[next(iter(self._waiting))]
-            self.lost += 1
-        return self.flush()
+    def _put(self, kind: str, number: float, statement: str, values: tuple[Any, ...]) -> bool:
+        self._outbox.put((statement, values), (kind, number))
+        return self._outbox.flush()
 
-    def _written(self) -> tuple[bool, float]:
-        """Write what waits, into a new database where the present one is damaged or gone; whether it was thinned, and
-        up to when.
+    def _write(self, rows: list[_Statement]) -> None:
+        try:
+            self._write_somewhere(rows)
+        except (sqlite3.Error, OSError, ClapError) as error:
+            raise UndeliveredError(f"cannot be written ({error})") from None
+
+    def _write_somewhere(self, rows: list[_Statement]) -> None:
+        """Write rows, into a new database where the present one is damaged or gone.
 
         Raises:
-            sqlite3.Error, OSError, ClapError: it cannot be written now.
+            sqlite3.Error, OSError, ClapError: they cannot be written now.
         """
         if self._db is None or identity(self._path) != self._file:
             self._carry_on()
         try:
-            return self._transaction()
+            self._transaction(rows)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
             self._leave()
             begin_anew(self._path, self._set_aside, sure=True)
             self._carry_on()
-            return self._transaction()
+            self._transaction(rows)
 
-    def _transaction(self) -> tuple[bool, float]:
+    def _transaction(self, rows: list[_Statement]) -> None:
+        """Write rows, and thin the timeline where an hour has passed."""
         assert self._db is not None  # it has just been opened
         db = self._db
         try:
             db.execute("BEGIN IMMEDIATE")
-            for statement, values in self._waiting.values():
-                db.execute(statement, [self.watch if value is _OWN else value for value in values])
+            for statement, values in rows:
+                db.execute(statement, [self.session if value is _OWN else value for value in values])
             due = math.isfinite(self._latest) and self._latest >= self._thin_at
-            thinned = thin(db, self.watch, self._clock, self._thinned, self._latest) if due else self._thinned
+            thinned = thin(db, self.session, self._info.clock, self._thinned, self._latest) if due else self._thinned
             db.execute("COMMIT")
         except sqlite3.Error:
             self._roll_back(db)
             raise
-        return due, thinned
+        if due:
+            self._thinned, self._thin_at = thinned, self._latest + _THIN_EVERY
 
     def _carry_on(self) -> None:
         """Open the database that now lies at the path: damage was found, here or by another process, or it is gone."""
         self._leave()
         self._db = open_database(self._path, self._busy_seconds, self._set_aside)
-        db, camera = self._db, storable(self._about.camera)
+        db, camera = self._db, storable(self._info.camera)
         (known,) = db.execute(
             "SELECT count(*) FROM watches WHERE id = ? AND camera = ? AND started = ?",
-            (self.watch, camera, self._began),
+            (self.session, camera, self._began),
         ).fetchone()
         if not known:
-            (taken,) = db.execute("SELECT count(*) FROM watches WHERE id = ?", (self.watch,)).fetchone()
-            self.watch = self._begin(db, self._about, self._began, None if taken else self.watch)
+            (taken,) = db.execute("SELECT count(*) FROM watches WHERE id = ?", (self.session,)).fetchone()
+            self.session = self._begin(db, None if taken else self.session)
         self._settle(db)
 
     def _leave(self) -> None:
@@ -259,12 +221,13 @@ class Journal:
         self._file = identity(self._path)
 
     def _set_aside(self, found: SetAside) -> None:
-        if not found.watches:  # numbers begin where none can have been before: they tell messages apart
+        if not found.sessions:  # numbers begin where none can have been before: they identify messages
             self._number = round(self._began)
-        self._tell(found.sentence(self._path))
+        self._report(found.sentence(self._path))
 
-    def _begin(self, db: sqlite3.Connection, watch: Watch, now: float, number: int | None = None) -> int:
-        camera = storable(watch.camera)
+    def _begin(self, db: sqlite3.Connection, number: int | None) -> int:
+        """Write down that the session begins, under this number or the next free one; the number."""
+        info, camera = self._info, storable(self._info.camera)
         db.execute("BEGIN IMMEDIATE")
         open_ones = db.execute("SELECT id FROM watches WHERE camera = ? AND stopped IS NULL", (camera,)).fetchall()
         for (killed,) in open_ones:
@@ -278,9 +241,9 @@ class Journal:
             "INSERT INTO watches (id, camera, source, run, model_sha256, extractor, threshold, clock, started, seen) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(number, camera, storable(shown_address(watch.source)), storable(watch.run)),
-                *(watch.model_sha256, watch.extractor),
-                *(watch.threshold, watch.clock, now, now),
+                *(number, camera, storable(shown_address(info.source)), storable(info.run)),
+                *(info.model_sha256, info.extractor),
+                *(info.threshold, info.clock, self._began, self._began),
             ),
         )
         db.execute("COMMIT")
@@ -291,11 +254,11 @@ class Journal:
             try:
                 db.execute("ROLLBACK")
             except sqlite3.Error as error:
-                self._tell(f"{self._path}: {error}")
+                self._report(f"{self._path}: {error}")
 
 
 def _lock(path: Path, camera: str) -> int:
-    """A lock that a killed process lets go of: at most one watch of a camera in a database."""
+    """A lock that a killed process lets go of: at most one session of a camera in a database."""
     name = hashlib.sha256(camera.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     handle = os.open(path.with_name(f".{path.name}.{name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -303,6 +266,6 @@ def _lock(path: Path, camera: str) -> int:
     except BlockingIOError:
         os.close(handle)
         raise ClapError(
-            f"{path}: camera '{camera}' is being watched already; stop that watch or use --camera"
+            f"{path}: camera '{camera}' is being watched already; stop that 'clap watch' or use --camera"
         ) from None
     return handle

@@ -1,4 +1,4 @@
-"""The journal holds what happened, after a kill, beside other cameras, behind a lock and on a full disk."""
+"""The event store holds what happened, after a kill, beside other cameras, behind a lock and on a full disk."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pytest
 
 from clap_vad.core.events.ongoing import OngoingEvent
 from clap_vad.errors import ClapError
-from clap_vad.live.journal import Journal, Watch
-from clap_vad.live.schema import open_database, open_to_read
-from clap_vad.live.timeline import Timeline, TimelineRow
+from clap_vad.monitoring.sink import Outage, SessionInfo
+from clap_vad.monitoring.store.event_store import EventStore
+from clap_vad.monitoring.store.opening import open_database, open_to_read
+from clap_vad.monitoring.timeline import Timeline, TimelineRow
 
 NOW = 1_790_000_000.0
 SOURCE = "rtsp://admin:s3cret@10.0.0.5/cam"
-GATE = Watch("gate", SOURCE, "run", "ab" * 32, "motion", 0.5, "wall")
+GATE = SessionInfo("gate", SOURCE, "run", "ab" * 32, "motion", 0.5, "wall")
 ROW = TimelineRow(NOW, 10.0, 15, 0.75, 0.25, 240, 3, 0.125, 0.5)
 BOX = (0.0, 0.25, 0.5, 1.0)
 
@@ -38,16 +39,16 @@ EVENTS = "SELECT watch, number, start_time, stop_time, peak_score, state, clip F
 
 def test_a_watch_leaves_its_events_outages_and_timeline_and_no_login(tmp_path):
     path = tmp_path / "watch.db"
-    journal = Journal(path, GATE, NOW, pytest.fail)
-    assert journal.event(event(), "open")
+    store = EventStore(path, GATE, NOW, pytest.fail)
+    assert store.event(event(), "open")
     assert rows(path, EVENTS) == [(1, 0, NOW, NOW + 4, 0.8, "open", None)]  # at once, for other processes too
-    assert journal.event(event(stop=NOW + 9, score=0.9), "closed")
-    assert journal.clip(0, "clips/gate-0.mp4")
-    assert journal.event(replace(event(1), region=None), "closed")
-    assert journal.outage(0, NOW + 20, None, "Connection refused")
-    assert journal.outage(0, NOW + 20, NOW + 25, "Connection refused")
-    assert journal.timeline(ROW) and journal.alive(NOW + 30)
-    journal.close(NOW + 31, "stopped by SIGTERM")
+    assert store.event(event(stop=NOW + 9, score=0.9), "closed")
+    assert store.clip(0, "clips/gate-0.mp4")
+    assert store.event(replace(event(1), region=None), "closed")
+    assert store.outage(Outage(0, NOW + 20, None, "Connection refused"))
+    assert store.outage(Outage(0, NOW + 20, NOW + 25, "Connection refused"))
+    assert store.timeline(ROW) and store.alive(NOW + 30)
+    store.close(NOW + 31, "stopped by SIGTERM")
 
     assert rows(path, EVENTS) == [
         (1, 0, NOW, NOW + 9, 0.9, "closed", "clips/gate-0.mp4"),
@@ -66,13 +67,14 @@ def test_a_watch_leaves_its_events_outages_and_timeline_and_no_login(tmp_path):
 KILLED = """
 import os, sys
 from pathlib import Path
-from test_journal import GATE, NOW, event
-from clap_vad.live.journal import Journal
-journal = Journal(Path(sys.argv[1]), GATE, NOW, print)
-journal.event(event(), "open")
-journal.event(event(stop=NOW + 7), "open")
-journal.outage(0, NOW + 10, None, "no frames")
-journal.alive(NOW + 12)
+from test_event_store import GATE, NOW, event
+from clap_vad.monitoring.sink import Outage
+from clap_vad.monitoring.store.event_store import EventStore
+store = EventStore(Path(sys.argv[1]), GATE, NOW, print)
+store.event(event(), "open")
+store.event(event(stop=NOW + 7), "open")
+store.outage(Outage(0, NOW + 10, None, "no frames"))
+store.alive(NOW + 12)
 print("watching", flush=True)
 os.kill(os.getpid(), 9)
 """
@@ -83,55 +85,59 @@ def test_what_a_killed_watch_left_open_is_closed_by_the_next_one_of_its_camera(t
     environment = {"PYTHONPATH": ":".join(p for p in (str(__file__.rpartition("/")[0]), *sys.path) if p)}
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (-9, "watching\n"), done.stderr
-    other = Journal(path, replace(GATE, camera="yard"), NOW + 50, pytest.fail)
+    other = EventStore(path, replace(GATE, camera="yard"), NOW + 50, pytest.fail)
     assert rows(path, "SELECT state FROM events") == [("open",)]  # not this camera's business
-    journal = Journal(path, GATE, NOW + 100, pytest.fail)
+    store = EventStore(path, GATE, NOW + 100, pytest.fail)
     assert rows(path, EVENTS) == [(1, 0, NOW, NOW + 7, 0.8, "interrupted", None)]
     assert rows(path, "SELECT start_time, stop_time FROM outages") == [(NOW + 10, NOW + 12)]
     ended = rows(path, "SELECT camera, stopped, reason FROM watches")
     assert ended == [("gate", NOW + 12, "interrupted"), ("yard", None, None), ("gate", None, None)]
-    assert journal.event(event(), "open")  # number 0 of another watch
-    for one in (journal, other):
+    assert store.event(event(), "open")  # number 0 of another watch
+    for one in (store, other):
         one.close(NOW + 101, "end")
     assert rows(path, "SELECT watch, state FROM events") == [(1, "interrupted"), (3, "interrupted")]
 
 
 def test_a_camera_is_watched_once_at_a_time(tmp_path):
     path = tmp_path / "watch.db"
-    journal = Journal(path, GATE, NOW, pytest.fail)
+    store = EventStore(path, GATE, NOW, pytest.fail)
     with pytest.raises(ClapError, match="camera 'gate' is being watched already"):
-        Journal(path, GATE, NOW, pytest.fail)
-    journal.close(NOW, "end")
-    Journal(path, GATE, NOW, pytest.fail).close(NOW, "end")
+        EventStore(path, GATE, NOW, pytest.fail)
+    store.close(NOW, "end")
+    EventStore(path, GATE, NOW, pytest.fail).close(NOW, "end")
 
 
 def test_a_locked_database_makes_rows_wait_and_only_the_newest_state_of_each(tmp_path):
     path, told = tmp_path / "watch.db", []
-    journal = Journal(path, GATE, NOW, told.append, most=4, busy_seconds=0.01)
+    store = EventStore(path, GATE, NOW, told.append, most=4, busy_seconds=0.01)
     other = open_database(path, 0.1)
     other.execute("BEGIN IMMEDIATE")
     for stop in range(1, 6):
-        assert not journal.event(event(stop=NOW + stop), "open")
+        assert not store.event(event(stop=NOW + stop), "open")
     for number in range(1, 6):
-        journal.event(event(number), "closed")
+        store.event(event(number), "closed")
     other.execute("COMMIT")
     other.close()
-    assert journal.flush(at_once=True)
+    assert store.flush(at_once=True)
     assert rows(path, "SELECT number FROM events") == [(2,), (3,), (4,), (5,)]
-    assert journal.lost == 2
-    assert [text.partition(": ")[2][:15] for text in told] == ["cannot be writt", "written again; "]
-    journal.close(NOW, "end")
+    assert store.dropped == 2
+    assert [text.partition(": ")[2].partition(" (")[0] for text in told] == [
+        "cannot be written",
+        "more than 4 rows wait; the oldest are dropped",
+        "works again; 2 rows were lost",
+    ]
+    store.close(NOW, "end")
 
 
 def test_a_full_disk_stops_nothing(tmp_path):
     """SQLite's own limit on pages stands for the disk: the same error, at the same place."""
     path, told = tmp_path / "watch.db", []
-    journal = Journal(path, GATE, NOW, told.append)
-    journal._db.execute("PRAGMA max_page_count = 1")  # as many as there are: none can be added
-    written = [journal.timeline(replace(ROW, start=NOW + 10 * n)) for n in range(200)]
+    store = EventStore(path, GATE, NOW, told.append)
+    store._db.execute("PRAGMA max_page_count = 1")  # as many as there are: none can be added
+    written = [store.timeline(replace(ROW, start=NOW + 10 * n)) for n in range(200)]
     assert written[0] and not written[-1] and "full" in told[0]
-    journal._db.execute("PRAGMA max_page_count = 100000")
-    journal.close(NOW, "end")
+    store._db.execute("PRAGMA max_page_count = 100000")
+    store.close(NOW, "end")
     assert rows(path, "SELECT count(*) FROM timeline") == [(200,)]
 
 
@@ -145,7 +151,7 @@ def test_another_file_is_told_and_left_as_it_is(tmp_path, content):
         content = path.read_bytes()
     else:
         path.write_bytes(content)
-    for attempt in (lambda: Journal(path, GATE, NOW, pytest.fail), lambda: open_to_read(path)):
+    for attempt in (lambda: EventStore(path, GATE, NOW, pytest.fail), lambda: open_to_read(path)):
         with pytest.raises(ClapError, match=str(path)):
             attempt()
     with open_or_none(path) as db:
@@ -174,17 +180,18 @@ class open_or_none:  # noqa: N801  # a context manager
 def test_rows_older_than_a_day_become_one_a_minute(tmp_path, clock):
     path, rng = tmp_path / "watch.db", np.random.default_rng(0)
     begun = NOW if clock == "wall" else 0.0
-    journal = Journal(path, replace(GATE, clock=clock), NOW, pytest.fail)
+    store = EventStore(path, replace(GATE, clock=clock), NOW, pytest.fail)
     before = []
     for n in range(700):  # 1 h 57 min
         segments, latency = int(rng.integers(1, 16)), (None if n % 3 else float(rng.random()))
         values = (10.0, segments, float(rng.random()), float(rng.random()), 16 * segments, int(rng.integers(3)))
         before.append(TimelineRow(begun + 10 * n, *values, latency, latency and 2 * latency))
-    journal._waiting = {("timeline", row.start): journal_row(journal, row) for row in before}  # one transaction
-    journal.flush()
+    for row in before:  # one transaction
+        store._outbox.put(timeline_row(store, row))
+    store.flush()
     last = replace(ROW, start=begun + 86400 + 3605)  # a day and an hour on
-    journal.timeline(last)
-    journal.close(NOW, "end")
+    store.timeline(last)
+    store.close(NOW, "end")
 
     limit = (last.start - 86400) // 60 * 60
     whole = "SELECT start_time, seconds, segments, max_score, mean_score, frames, dropped_frames, latency_mean, "
@@ -207,10 +214,10 @@ def test_rows_older_than_a_day_become_one_a_minute(tmp_path, clock):
     assert len(found) == len(expected) + sum(row.start >= limit for row in before) + 1
 
 
-def journal_row(journal, row):
+def timeline_row(store, row):
     latency = (row.latency_mean, row.latency_max)
     values = (row.start, row.seconds, row.segments, row.max_score, row.mean_score, row.frames, row.dropped_frames)
-    return f"INSERT INTO timeline VALUES ({', '.join('?' * 10)})", (journal.watch, *values, *latency)
+    return f"INSERT INTO timeline VALUES ({', '.join('?' * 10)})", (store.session, *values, *latency)
 
 
 def test_segments_become_rows_at_the_clocks_tens():

@@ -1,1 +1,0 @@
-"""What is kept and told of a stream while it is watched."""
