@@ -28,7 +28,7 @@ napoleon_numpy_docstring = False
 # Sentences, not types, stand after "Returns:", and several names may share a line of "Attributes:".
 napoleon_custom_sections = ["Returns", ("Attributes", "params_style")]
 python_use_unqualified_type_names = True
-maximum_signature_line_length = 90
+maximum_signature_line_length = 140
 
 nitpicky = True
 nitpick_ignore_regex = [

@@ -6,6 +6,7 @@ It reads the source at each build, so the picture cannot be out of date. An impo
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,65 +17,105 @@ from rooms import Room, direct, layers, read_rooms
 from sphinx.application import Sphinx
 
 SOURCE = Path(clap_vad.__file__).parent
-_BOX, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 128, 46, 18, 44, 6
+_BOX, _LANE, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 128, 6, 46, 18, 40, 6
+_SWEEPS = 6
+
+Node = tuple[str, str, int]
+"""A room in its layer, ``(name, "", layer)``, or the lane of an arrow in a layer between, ``(from, to, layer)``."""
 
 
 def draw(rooms: dict[str, Room]) -> str:
-    """The diagram as SVG: the first layer at the bottom, an arrow from a room to each room that it imports directly."""
-    levels = _arranged(layers(rooms), edges := direct(rooms))
-    width = 2 * _MARGIN + max(len(level) for level in levels) * (_BOX + _GAP_X) - _GAP_X
-    height = 2 * _MARGIN + len(levels) * (_HEIGHT + _GAP_Y) - _GAP_Y
-    place = {}
-    for depth, level in enumerate(levels):
-        left = (width - len(level) * (_BOX + _GAP_X) + _GAP_X) / 2
-        for index, name in enumerate(level):
-            place[name] = (left + index * (_BOX + _GAP_X), height - _MARGIN - _HEIGHT - depth * (_HEIGHT + _GAP_Y))
-    arrows = [_arrow(place[name], place[other], name, other) for name in rooms for other in sorted(edges[name])]
-    boxes = [_box(rooms[name], *place[name]) for name in rooms]
+    """The diagram as SVG: the first layer at the bottom, an arrow from a room to each room that it imports directly.
+
+    An arrow over several layers has a lane in each layer between, so that it crosses no room.
+    """
+    levels = layers(rooms)
+    depth = {name: level for level, names in enumerate(levels) for name in names}
+    arrows: list[list[Node]] = []
+    for name, others in direct(rooms).items():
+        for other in sorted(others):
+            lanes = [(name, other, level) for level in range(depth[name] - 1, depth[other], -1)]
+            arrows.append([(name, "", depth[name]), *lanes, (other, "", depth[other])])
+    place, width, height = _placed(len(levels), depth, arrows)
+    lines = [_arrow([place[node] for node in arrow], arrow[0][0], arrow[-1][0]) for arrow in arrows]
+    boxes = [_box(rooms[name], *place[name, "", level]) for name, level in depth.items()]
     return (
         f'<svg class="import-diagram" viewBox="0 0 {width} {height}" role="img" aria-labelledby="import-diagram-title">'
         '<title id="import-diagram-title">Rooms of the package and their imports; the table below says the same</title>'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0,0 L8,4 L0,8 z"/></marker></defs>' + "".join(arrows + boxes) + "</svg>"
+        '<path d="M0,0 L8,4 L0,8 z"/></marker></defs>' + "".join(lines + boxes) + "</svg>"
     )
 
 
-def _arranged(levels: list[list[str]], edges: dict[str, set[str]]) -> list[list[str]]:
-    """Each layer in the order of the middle of what it imports, so that few arrows cross."""
-    middle: dict[str, float] = {}
-    arranged = []
-    for level in levels:
+def _placed(
+    count: int, depth: dict[str, int], arrows: list[list[Node]]
+) -> tuple[dict[Node, tuple[float, float]], float, float]:
+    """Middle of the upper edge of each node, and the size of the picture."""
+    levels: list[list[Node]] = [[] for _ in range(count)]
+    for node in dict.fromkeys(
+        [*((n, "", level) for n, level in depth.items()), *(n for arrow in arrows for n in arrow)]
+    ):
+        levels[node[2]].append(node)
+    beside: dict[Node, list[Node]] = {}
+    for upper, lower in (pair for arrow in arrows for pair in pairwise(arrow)):
+        beside.setdefault(upper, []).append(lower)
+        beside.setdefault(lower, []).append(upper)
+    middle: dict[Node, float] = {}
+    for sweep in range(_SWEEPS):  # each layer in the order of the middles of what it is joined with, up and down
+        order = range(count) if sweep % 2 == 0 else range(count - 1, -1, -1)
+        for level in order:
+            near = level - 1 if sweep % 2 == 0 else level + 1
+            wanted = {}
+            for node in levels[level]:
+                places = [middle[other] for other in beside.get(node, []) if other[2] == near and other in middle]
+                wanted[node] = sum(places) / len(places) if places else middle.get(node, 0.0)
+            levels[level].sort(key=lambda node: (wanted[node], node))
+            middle |= _spread(levels[level])
+    left = min(middle[node] - _width(node) / 2 for node in middle) - _MARGIN
+    right = max(middle[node] + _width(node) / 2 for node in middle) + _MARGIN
+    height = 2 * _MARGIN + count * (_HEIGHT + _GAP_Y) - _GAP_Y
+    place = {node: (middle[node] - left, height - _MARGIN - _HEIGHT - node[2] * (_HEIGHT + _GAP_Y)) for node in middle}
+    return place, right - left, height
 
-        def wanted(name: str) -> float:
-            below = [middle[other] for other in edges[name]]
-            return sum(below) / len(below) if below else 0.0
 
-        ordered = sorted(level, key=lambda name: (wanted(name), name))
-        middle |= {name: index - (len(ordered) - 1) / 2 for index, name in enumerate(ordered)}
-        arranged.append(ordered)
-    return arranged
+def _width(node: Node) -> int:
+    return _LANE if node[1] else _BOX
 
 
-def _arrow(start: tuple[float, float], end: tuple[float, float], name: str, other: str) -> str:
-    x0, y0, x1, y1 = start[0] + _BOX / 2, start[1] + _HEIGHT, end[0] + _BOX / 2, end[1]
-    bend = min(_GAP_Y, (y1 - y0) / 2)
-    path = f"M{x0:g},{y0:g} C{x0:g},{y0 + bend:g} {x1:g},{y1 - bend:g} {x1:g},{y1 - 1:g}"
+def _spread(level: list[Node]) -> dict[Node, float]:
+    """Middles of a layer's nodes side by side, the layer around 0."""
+    middles, edge = {}, -(sum(map(_width, level)) + _GAP_X * (len(level) - 1)) / 2
+    for node in level:
+        middles[node] = edge + _width(node) / 2
+        edge += _width(node) + _GAP_X
+    return middles
+
+
+def _arrow(points: list[tuple[float, float]], name: str, other: str) -> str:
+    x, y = points[0][0], points[0][1] + _HEIGHT
+    path = f"M{x:g},{y:g}"
+    for index, (next_x, next_y) in enumerate(points[1:], start=2):
+        last = index == len(points)
+        bend = _GAP_Y / 2
+        path += f" C{x:g},{y + bend:g} {next_x:g},{next_y - bend:g} {next_x:g},{next_y - last:g}"
+        x, y = next_x, next_y + _HEIGHT
+        if not last:
+            path += f" L{x:g},{y:g}"
     return f'<path class="arrow" marker-end="url(#tip)" d="{path}"><title>{name} imports {other}</title></path>'
 
 
 def _box(room: Room, x: float, y: float) -> str:
-    middle = x + _BOX / 2
     return (
         f'<a href="#room-{room.name.replace(" ", "-")}"><g><title>{escape(room.about)}</title>'
-        f'<rect x="{x:g}" y="{y:g}" width="{_BOX}" height="{_HEIGHT}" rx="6"/>'
-        f'<text x="{middle:g}" y="{y + 20:g}">{escape(room.name)}</text>'
-        f'<text class="size" x="{middle:g}" y="{y + 36:g}">{room.files} files, {room.lines:,} lines</text></g></a>'
+        f'<rect x="{x - _BOX / 2:g}" y="{y:g}" width="{_BOX}" height="{_HEIGHT}" rx="6"/>'
+        f'<text x="{x:g}" y="{y + 20:g}">{escape(room.name)}</text>'
+        f'<text class="size" x="{x:g}" y="{y + 36:g}">{room.files} files, {room.lines:,} lines</text></g></a>'
     )
 
 
 def _table(rooms: dict[str, Room]) -> str:
     rows = []
-    for level in layers(rooms):
+    for level in reversed(layers(rooms)):
         for name in level:
             room = rooms[name]
             imports = ", ".join(sorted(room.imports)) or "no other room"
@@ -82,8 +123,8 @@ def _table(rooms: dict[str, Room]) -> str:
                 f'<tr id="room-{name.replace(" ", "-")}"><td><code>{escape(name)}</code></td>'
                 f"<td>{escape(room.about)}</td><td>{escape(imports)}</td></tr>"
             )
-    head = "<tr><th>room</th><th>what is in it</th><th>imports</th></tr>"
-    return f'<div class="table-wrapper"><table class="docutils rooms">{head}{"".join(rows)}</table></div>'
+    head = "<thead><tr><th>room</th><th>what is in it</th><th>imports</th></tr></thead>"
+    return f'<div class="table-wrapper"><table class="docutils">{head}<tbody>{"".join(rows)}</tbody></table></div>'
 
 
 class ImportDiagram(Directive):
@@ -93,7 +134,7 @@ class ImportDiagram(Directive):
         """The picture and the table as HTML."""
         rooms = read_rooms(SOURCE)
         env = self.state.document.settings.env
-        for file in [SOURCE, *SOURCE.rglob("*.py")]:
+        for file in SOURCE.rglob("*.py"):
             env.note_dependency(str(file))
         html = f'<div class="import-diagram">{draw(rooms)}</div>{_table(rooms)}'
         return [nodes.raw("", html, format="html")]

@@ -12,20 +12,21 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util.docutils import SphinxRole
+from sphinx.util.docutils import ReferenceRole
 
 SOURCE = Path(clap_vad.__file__).parent
 
 
-class SourceFile(SphinxRole):
+class SourceFile(ReferenceRole):
     """Role ``src``: a file or folder of ``src/clap_vad``. One that does not exist fails the build."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """The path as a literal."""
-        if not (SOURCE / self.text).exists():
-            message = self.inliner.reporter.error(f"src/clap_vad/{self.text}: no such file", line=self.lineno)
+        """The path as a literal; after other words, where ``words <path>`` is given, in brackets."""
+        if not (SOURCE / self.target).exists():
+            message = self.inliner.reporter.error(f"src/clap_vad/{self.target}: no such file", line=self.lineno)
             return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
-        return [nodes.literal(self.text, self.text)], []
+        path = nodes.literal(self.target, self.target)
+        return ([nodes.Text(f"{self.title} ("), path, nodes.Text(")")] if self.has_explicit_title else [path]), []
 
 
 def by_last_part(app: Sphinx, env: BuildEnvironment, node: pending_xref, found: nodes.Node) -> nodes.Node | None:

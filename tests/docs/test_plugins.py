@@ -21,7 +21,9 @@ from clap_vad.persistence import save_npz
 from clap_vad.synthetic.rendering import RenderSettings, render_clips
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
-FILES = dict(re.findall(r"^`src/clap_vad/(\S+\.py)`:\n\n```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE))
+FILES = dict(
+    re.findall(r"^`src/clap_vad/(\S+\.py)`:\n\n```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+)
 
 Clap = Callable[..., dict[str, Any]]
 
@@ -85,7 +87,9 @@ def test_a_method_with_a_strategy_and_a_baseline(clap, dataset, tmp_path, settin
 
 
 def test_an_extractor_and_a_benchmark(clap, videos, tmp_path):
-    made = clap("dataset", "prepare", "two-folders", "--source", videos, "--extractor", "brightness", "--out", tmp_path / "d")
+    made = clap(
+        "dataset", "prepare", "two-folders", "--source", videos, "--extractor", "brightness", "--out", tmp_path / "d"
+    )
     assert (made["train"], made["test"], made["skipped"]) == (1, 1, {})
     info = clap("features", "info", tmp_path / "d" / "store")
     assert (info["extractor"], info["crops"], info["dim"]) == ("brightness", 1, 2)
