@@ -10,11 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import clap_vad
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from rooms import Room, direct, layers, read_rooms
 from sphinx.application import Sphinx
+
+import clap_vad
 
 SOURCE = Path(clap_vad.__file__).parent
 _BOX, _LANE, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 128, 6, 46, 18, 40, 6

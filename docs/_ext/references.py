@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import clap_vad
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import ReferenceRole
+
+import clap_vad
 
 SOURCE = Path(clap_vad.__file__).parent
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic import SCENES, make_dataset
 
 import clap_vad
 from clap_vad.persistence import save_npz
 from clap_vad.synthetic.rendering import RenderSettings, render_clips
+from synthetic import SCENES, make_dataset
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 FILES = dict(
