@@ -1,4 +1,5 @@
 # Two commands for people: `make demo` and `make test`. Both make .venv first; nothing outside this folder is touched.
+# `make docs` builds the documentation site: docs/_build/html/index.html.
 # `make wheels` collects what a machine without a network needs to install clap-vad[deploy,deep].
 PYTHON ?= python3.11
 VENV := .venv
@@ -6,12 +7,12 @@ BIN := $(VENV)/bin
 # Versions are pinned: the CPU build of torch is 2.13.0, anything looser may bring gigabytes of CUDA.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint types check wheels clean
+.PHONY: demo test lint types docs check wheels clean
 
 demo: $(VENV)/installed
 	$(BIN)/clap demo --out demo-out
 
-test: lint types check
+test: lint types docs check
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -19,6 +20,10 @@ lint: $(VENV)/installed-dev
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
+
+# Always from nothing: what an earlier build has read would not be checked again.
+docs: $(VENV)/installed-dev
+	$(BIN)/python -m sphinx --quiet --fresh-env --nitpicky --fail-on-warning --keep-going docs docs/_build/html
 
 check: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
@@ -37,8 +42,8 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable ".[dev,deploy,export,deep]"
+	$(PIP) --editable ".[dev,docs,deploy,export,deep]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-out wheels
+	rm -rf $(VENV) demo-out wheels docs/_build

@@ -41,7 +41,7 @@ class Method(ABC):
     """Whether a site adapts the model to what it holds itself."""
 
     follows_segments: ClassVar[bool] = False
-    """Whether it judges by how a video's segments change: of single persons or objects it learns little."""
+    """Whether it judges by how a video's segments change. It learns little from single persons or objects."""
 
     private_units: ClassVar[tuple[str, ...]] = ("video",)
     """What its form under differential privacy, if it has one, can hide one of."""

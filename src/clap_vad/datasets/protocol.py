@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Protocol = Callable[..., dict[str, list[str]]]
-"""A protocol: (dataset, number of participants or None, seed, settings with defaults) -> videos by participant id."""
+"""A function (dataset, number of participants or None, seed, settings with defaults) -> videos by participant id."""
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol", "clap_vad.datasets.protocols")
 

@@ -33,7 +33,7 @@ class Exporter(ABC):
     @property
     @abstractmethod
     def preparation(self) -> str:
-        """In words: how a crop's D features become its d numbers."""
+        """How a crop's D features become its d numbers."""
 
     @property
     def remembered(self) -> int:

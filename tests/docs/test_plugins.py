@@ -1,0 +1,123 @@
+"""Every file that docs/plugins.md prints works by lying in its folder: each kind of plug-in is used by its command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import clap_vad
+from clap_vad.persistence import save_npz
+from clap_vad.synthetic.rendering import RenderSettings, render_clips
+from synthetic import SCENES, make_dataset
+
+PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
+FILES = dict(
+    re.findall(r"^`src/clap_vad/(\S+\.py)`:\n\n```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+)
+
+Clap = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def clap(tmp_path_factory) -> Clap:
+    """``clap`` of a copy of the package that has all files of the page; returns what ``--json`` says."""
+    package = tmp_path_factory.mktemp("copy") / "src" / "clap_vad"
+    shutil.copytree(Path(clap_vad.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, text in FILES.items():
+        assert not (package / name).exists(), name
+        (package / name).write_text(text)
+    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+
+    def run(*arguments: object) -> dict[str, Any]:
+        command = [sys.executable, "-m", "clap_vad.cli", *map(str, arguments), "--json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("data") / "dataset")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Two rendered clips, one to train on and one to test on, in the folders that the benchmark expects."""
+    folder = tmp_path_factory.mktemp("videos")
+    render_clips(folder / "all", RenderSettings(seconds=2, training=1, testing=1), workers=1)
+    for split in ("train", "test"):
+        (folder / split).mkdir()
+        (folder / "all" / "street" / f"street-{split}-1.mp4").rename(folder / split / f"{split}.mp4")
+    labels = np.load(folder / "all" / "frame_labels.npz")["street-test-1"]
+    shutil.rmtree(folder / "all")
+    save_npz(folder / "frame_labels.npz", {"test": labels})
+    return folder
+
+
+def test_the_page_shows_a_file_of_every_kind():
+    assert {str(Path(name).parent) for name in FILES} == {
+        "algorithms", "federation/strategies", "features/extractors", "features/importing/formats",
+        "datasets/benchmarks", "datasets/protocols", "evaluation/baselines", "detector/models", "detector/export/kinds",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", ["collaborative", "local"])
+def test_a_method_with_a_strategy_and_a_baseline(clap, dataset, tmp_path, setting):
+    chosen = ["--method", "loudest", "--share", 0.2, "--setting", setting, "--rounds", 2]
+    if setting == "collaborative":
+        chosen += ["--strategy", "cautious", "--part", 0.25]
+    metrics = clap("train", dataset, *chosen, "--out", tmp_path / "run")
+    assert metrics["method"] == "loudest"
+    assert 0 <= metrics["frame_auc"] <= 1
+    assert {"smallest-feature", "knn"} <= metrics["baselines"].keys()
+    config = (tmp_path / "run" / "config.json").read_text()
+    assert '"share": 0.2' in config and ('"part": 0.25' in config) == (setting == "collaborative")
+
+
+def test_an_extractor_and_a_benchmark(clap, videos, tmp_path):
+    made = clap(
+        "dataset", "prepare", "two-folders", "--source", videos, "--extractor", "brightness", "--out", tmp_path / "d"
+    )
+    assert (made["train"], made["test"], made["skipped"]) == (1, 1, {})
+    info = clap("features", "info", tmp_path / "d" / "store")
+    assert (info["extractor"], info["crops"], info["dim"]) == ("brightness", 1, 2)
+
+
+def test_an_import_format(clap, tmp_path):
+    rows = {"gate": np.float32([[1, 2, 3], [4, 5, 6]]), "yard": np.float32([[7, 8, 9]])}
+    (tmp_path / "tables").mkdir()
+    for name, values in rows.items():
+        np.savetxt(tmp_path / "tables" / f"{name}.csv", values, delimiter=",")
+    made = clap("features", "import", "--format", "csv", tmp_path / "tables", "--out", tmp_path / "store")
+    assert (made["videos"], made["segments"], made["dim"]) == (2, 3, 3)
+    stored = np.load(tmp_path / "store" / "features.npy")
+    assert np.array_equal(stored[:, 0], np.concatenate([rows["gate"], rows["yard"]]))
+
+
+def test_a_protocol(clap, dataset):
+    made = clap("dataset", "partition", dataset, "--protocol", "in-turn", "--participants", 2)
+    assert made["protocol"].startswith("in-turn")
+    file = next((dataset / "participants").glob("in-turn*.json"))
+    first, second = json.loads(file.read_text())["participants"].values()
+    assert len(first) == len(second) == 5 * len(SCENES) // 2
+    assert first[0].endswith("train-0") and second[0].endswith("train-1")
+
+
+def test_a_kind_of_model_and_its_export(clap, dataset, tmp_path):
+    metrics = clap("train", dataset, "--method", "distance", "--rounds", 1, "--out", tmp_path / "run")
+    assert metrics["frame_auc"] > 0.8, "bursts are far from the mean"
+    assert json.loads((tmp_path / "run" / "model.json").read_text())["kind"] == "distance"
+    exported = clap("export", tmp_path / "run", "--format", "onnx", "--out", tmp_path / "onnx")
+    assert exported and list((tmp_path / "onnx").glob("*.onnx"))
