@@ -14,9 +14,9 @@ import clap_vad
 SOURCE = Path(clap_vad.__file__).parent
 ROOMS = [
     *("errors", "registry", "settings", "persistence", "records", "tables", "progress", "cores", "processes"),
-    *("backoff", "trust", "protection", "core", "video", "features", "datasets", "detector", "federation", "specification"),
-    *("algorithms", "engines", "synthetic", "evaluation", "reporting", "monitoring", "workflows", "experiments", "audit"),
-    *("deployment", "cli"),
+    *("backoff", "trust", "protection", "core", "video", "features", "datasets", "detector", "federation"),
+    *("specification", "algorithms", "engines", "synthetic", "evaluation", "reporting", "monitoring", "workflows"),
+    *("experiments", "audit", "deployment", "cli"),
 ]  # fmt: skip
 
 
