@@ -28,6 +28,16 @@ settings.load_profile("steady")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a script's "pytest &" begins; the commands that tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)  # would take over to ignore Ctrl-C
 
+_KINDS = {"slow", "network", "federation"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests and doctests that carry no other marker are fast."""
+    for item in items:
+        if not _KINDS & {marker.name for marker in item.iter_markers()}:
+            item.add_marker("fast")
+
+
 Render = Callable[..., Path]
 
 

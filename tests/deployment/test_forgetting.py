@@ -96,6 +96,7 @@ def test_a_run_without_a_participant_is_one_that_never_had_it(tmp_path, whole, n
     assert sorted(folder.name for folder in (tmp_path / "again" / "sites").iterdir()) == list(REST)
 
 
+@pytest.mark.slow
 def test_under_differential_privacy_it_is_the_same_run_where_its_noise_can_be_drawn_again(tmp_path, whole, never):
     given: dict[str, Any] = {
         "method": "clap", "segregation": "federated", "protocol": "scene", "rounds": 2, "seed": 3,

@@ -36,6 +36,8 @@ from clap_vad.workflows.resolution import specify
 from clap_vad.workflows.train import train
 from synthetic import make_dataset
 
+pytestmark = pytest.mark.federation
+
 SITES = ("participant-01", "participant-02", "participant-03")
 OPTIONS = {"local_epochs": 1, "refine_from": 2}
 
@@ -160,7 +162,7 @@ def test_without_faults_the_model_is_that_of_one_process_and_sites_can_judge_it_
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_each_site_draws_its_own(
+def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_it_is_marked_as_such(
     federation, dataset, tmp_path, masked
 ):
     exact, choices = Privacy(math.inf, unit="crop"), {"rounds": 2, "secure_aggregation": masked}
@@ -168,8 +170,8 @@ def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_
     deployed = train_deployed(tmp_path / "exact", privacy=exact, **over)
     alone = train(dataset, tmp_path / "alone", protocol="random-3", privacy=exact, **choices)
     assert deployed["model_sha256"] == alone["model_sha256"]
-    noisy = train_deployed(tmp_path / "noisy", **over)
-    assert noisy["model_sha256"] != train_deployed(tmp_path / "again", **over)["model_sha256"]
+    noisy = train_deployed(tmp_path / "noisy", **over)  # that each site draws its own: see test_site_executor.py
+    assert noisy["model_sha256"] != deployed["model_sha256"]
     told = {name: noisy["privacy"][name] for name in ("unit", "promised", "delta", "seeded")}
     assert told == {"unit": "crop", "promised": 8.0, "delta": 1e-6, "seeded": False}
     for site in SITES:
@@ -187,9 +189,9 @@ def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_
         assert all(line["protection"] == protection or schema(line["schema"]).bare for line in sent)
 
 
-@pytest.mark.parametrize("encoding", ["float32", "int8"])
-def test_under_masks_the_model_is_that_of_one_process_under_masks(federation, dataset, tmp_path, encoding):
-    choices = {"density": "pooled", "rounds": 3, "secure_aggregation": True, "update_encoding": encoding}
+def test_under_masks_the_model_is_that_of_one_process_under_masks(federation, dataset, tmp_path):
+    """Also where updates are encoded: the first round is in 32 bits, the others are in 8."""
+    choices = {"density": "pooled", "rounds": 3, "secure_aggregation": True, "update_encoding": "int8"}
     deployed = train_deployed(tmp_path / "run", coordinator=federation.coordinator, sites=SITES, **choices)
     alone = train(dataset, tmp_path / "alone", protocol="random-3", **choices)
     assert deployed["model_sha256"] == alone["model_sha256"]
@@ -197,7 +199,8 @@ def test_under_masks_the_model_is_that_of_one_process_under_masks(federation, da
     home = federation.sites["participant-02"]
     (ledger,) = (home / "runs").glob(f"{RunFiles(tmp_path / 'run').deployment()['id']}/ledger.jsonl")
     sent = [json.loads(line) for line in ledger.read_text().splitlines()]
-    assert any(line["schema"] == "model_update_int8" for line in sent) == (encoding == "int8")
+    updates = [line["schema"] for line in sent if line["schema"].startswith("model_update")]
+    assert updates == ["model_update", "model_update_int8", "model_update_int8"]
     assert {line["schema"] for line in sent if line["protection"] == "masked"} >= {"model_update", "normal_moments"}
     assert all(line["protection"] == "masked" or schema(line["schema"]).bare for line in sent)
 

@@ -671,6 +671,7 @@ def test_summed_histograms_judge_the_model_as_all_frames_do(tmp_path, whole, mak
     assert found["undefined"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reborn", [False, True], ids=["hosts that stay", "hosts new for every question"])
 def test_a_site_has_the_homes_of_one_process(tmp_path, whole, make_sites, reborn):
     """COMET without noise, which sites draw from secrets: the density and the homes are those of one process."""
@@ -742,6 +743,7 @@ class AskingTwice(HostEngine):
         return second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["crop", "video"])
 def test_noise_of_comet_comes_from_secrets_of_the_sites_and_is_the_same_again(tmp_path, whole, make_sites, unit):
     config = config_of("comet", "us", options={}, privacy=Privacy(8.0, unit=unit))
@@ -754,6 +756,7 @@ def test_noise_of_comet_comes_from_secrets_of_the_sites_and_is_the_same_again(tm
             assert one != other
 
 
+@pytest.mark.slow
 def test_seeded_noise_is_for_one_process_and_refused_by_sites(tmp_path, whole, make_sites):
     here = specify(
         whole,

@@ -45,6 +45,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "set"
 
 
+@pytest.mark.slow
 def test_every_cell_of_the_paper_on_features_of_the_released_shape(released: Path, tmp_path: Path) -> None:
     options = ["--seeds", "0", "--rounds", "1", "--local-epochs", "1", "--pretrain-rounds", "1"]
     command = clap("reproduce", "ucf-crime", "--features", released, "--out", tmp_path / "out", "--json", *options)
@@ -84,6 +85,7 @@ def test_every_cell_of_the_paper_on_features_of_the_released_shape(released: Pat
     assert (tmp_path / "out" / "participants-official-scene-3.svg").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(tracks: Path, tmp_path: Path) -> None:
     choices = ["--tables", "strategies", "--rounds", "3", "--seeds", "0,1"]
     command = clap("reproduce", "shanghaitech-tracks", "--features", tracks, "--json", *choices)
@@ -115,6 +117,7 @@ def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(tracks: Path, tmp_path
         assert (ours["frame_auc"], ours["best_round_auc"]) == (theirs["frame_auc"], theirs["best_round_auc"])
 
 
+@pytest.mark.slow
 def test_a_run_that_is_refused_stops_it_with_its_sentence(tracks: Path, tmp_path: Path) -> None:
     choices = ["--tables", "strategies", "--seeds", "0", "--rounds", "1", "--lr", "1e30", "--jobs", "2"]
     command = clap("reproduce", "shanghaitech-tracks", "--features", tracks, "--out", tmp_path / "out", *choices)

@@ -18,6 +18,8 @@ from clap_vad.video.live_items import Connected, Dropped, Lost, Shot
 from clap_vad.video.reader import VideoReader
 from clap_vad.video.recorder import Recorder
 
+pytestmark = pytest.mark.network
+
 
 def until(reader: LiveReader, kind: type, count: int = 1, patience: float = LIMIT) -> list[object]:
     """Everything up to the ``count``-th item of this kind."""

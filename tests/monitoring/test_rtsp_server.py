@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from rtsp_server import RtspServer, programs_here
 
+pytestmark = pytest.mark.network
+
 TCP = {"rtsp_transport": "tcp", "fflags": "nobuffer", "analyzeduration": "200000"}
 
 

@@ -26,6 +26,8 @@ from clap_vad.monitoring.sinks.webhook import Webhook
 from clap_vad.trust.authority import issue_server, new_authority
 from clap_vad.trust.identity import new_key, write_certificate, write_key
 
+pytestmark = pytest.mark.network
+
 # Waits.
 
 

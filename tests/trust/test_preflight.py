@@ -23,6 +23,8 @@ from clap_vad.trust.authority import Authority, issue_server, issue_site, new_au
 from clap_vad.trust.identity import fingerprint, new_key, site_request, write_certificate, write_key
 from clap_vad.trust.preflight import Unreachable, preflight
 
+pytestmark = pytest.mark.network
+
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=20)
 HOST = "127.0.0.1"

@@ -24,6 +24,8 @@ from clap_vad.video.reader import VideoReader
 from clap_vad.video.recorder import Recorder
 from clap_vad.video.stream_items import Look
 
+pytestmark = pytest.mark.network
+
 
 def items(reader: LiveReader, patience: float = LIMIT) -> Iterator[object]:
     """What comes, up to the end."""

@@ -90,6 +90,7 @@ def own(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     return own, out, demo(out, videos=own, rounds=2)
 
 
+@pytest.mark.slow
 def test_own_videos_without_truth(own: tuple[Path, Path, dict[str, Any]]) -> None:
     _, out, result = own
     assert result["frame_auc"] is None and list(result["sites"]) == ["Büro", "Tor 1"]
@@ -101,6 +102,7 @@ def test_own_videos_without_truth(own: tuple[Path, Path, dict[str, Any]]) -> Non
     assert result["events"][0]["video"] in page and "broken" in page and "data:image/jpeg" in page
 
 
+@pytest.mark.slow
 def test_killed_while_it_trains_it_ends_with_the_same_files(
     own: tuple[Path, Path, dict[str, Any]], tmp_path: Path
 ) -> None:

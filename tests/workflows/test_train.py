@@ -136,6 +136,7 @@ def by_rounds(*arguments: object) -> list[str]:
     return [sys.executable, "-c", BY_ROUNDS, *map(str, arguments)]
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_model(dataset, reference, tmp_path):
     run = tmp_path / "run"
     command = by_rounds("train", dataset, "--out", run, "--rounds", 6, "--method", "clap")

@@ -30,6 +30,8 @@ from clap_vad.features.extraction.extractor import make_extractor
 from clap_vad.workflows.report import report
 from clap_vad.workflows.watch import watch
 
+pytestmark = pytest.mark.network
+
 LIMIT = 0.3
 
 

@@ -25,6 +25,8 @@ from clap_vad.monitoring.store.opening import open_to_read
 from clap_vad.workflows.report import report
 from clap_vad.workflows.watch import watch
 
+pytestmark = pytest.mark.network
+
 SECRET = "S3cretXy"  # no password of anybody
 PLACES = (
     "rtsp://admin:S3cretXy@{}/1",

@@ -72,6 +72,7 @@ def test_mixed_precision_stays_close(video):
     assert np.linalg.norm(whole - mixed) < 0.1 * np.linalg.norm(whole)  # bfloat16: 8 bits, 50 layers
 
 
+@pytest.mark.slow
 def test_kill_and_workers_leave_no_trace_in_the_store(tmp_path, render, moving):
     folder = tmp_path / "videos"
     folder.mkdir()
