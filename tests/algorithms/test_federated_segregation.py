@@ -20,7 +20,6 @@ from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, State
 from clap_vad.federation.checkpoint import Checkpoint, SiteState
 from clap_vad.federation.coordinator import Quorum, coordinate
-from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import schemas
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.site import Site
@@ -189,7 +188,7 @@ def test_a_policy_names_both_messages_and_can_refuse_them(dataset, tmp_path):
         assert name in names
         policy = Policy(tuple(other for other in names if other != name))
         home = tmp_path / step
-        site = Site("rest", made.program("rest"), SiteState(home / "state"), Ledger(home / "ledger.jsonl"), policy)
+        site = Site("rest", made.program("rest"), SiteState(home / "state"), home, policy)
         with pytest.raises(RefusalError, match=f"schema '{name}' is outside this site's policy"):
             site.handle(Ask(step, name))
         assert not (home / "ledger.jsonl").exists()

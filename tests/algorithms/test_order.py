@@ -25,6 +25,7 @@ from clap_vad.federation.checkpoint import Checkpoint
 from clap_vad.federation.conversation import NOTES, Turn
 from clap_vad.federation.coordinator import coordinate
 from clap_vad.federation.engine import Check
+from clap_vad.federation.exit.write_ledger import LEDGER
 from clap_vad.federation.messages import Message
 from clap_vad.federation.policy import RefusalError
 from clap_vad.federation.site import Site
@@ -99,7 +100,7 @@ def honest(request, tmp_path, dataset) -> tuple[Federation, list[tuple[Ask, Mess
 
 def refused(site: Site, ask: Ask, says: str | None = None) -> None:
     """The question is refused in one sentence, and nothing leaves."""
-    ledger = site._ledger._file
+    ledger = site.folder / LEDGER
     before = ledger.read_bytes() if ledger.exists() else b""
     with pytest.raises(RefusalError, match=says) as told:
         site.handle(ask)
@@ -112,7 +113,7 @@ def same(one: Message, other: Message) -> bool:
 
 
 def turn_of(site: Site, step: str) -> Turn:
-    return next(turn for turn in site._program.order if step in turn.steps)
+    return next(turn for turn in site.program.order if step in turn.steps)
 
 
 def plain(heard: list[tuple[Ask, Message]]) -> list[tuple[Ask, Message]]:
@@ -124,12 +125,12 @@ def test_an_honest_run_keeps_the_order_that_its_method_declares(honest):
     federation, heard = honest
     site = federation.sites()[0]
     asked = [ask for ask, _ in heard if ask.secure is None or ask.secure.phase == "mask"]
-    declared = [step for turn in site._program.order for step in turn.steps]
-    assert set(declared) <= site._program.steps.keys()
+    declared = [step for turn in site.program.order for step in turn.steps]
+    assert set(declared) <= site.program.steps.keys()
     assert len(declared) == len(set(declared))
     places = [declared.index(ask.step) for ask in asked]
     assert places == sorted(places)
-    for turn in site._program.order:
+    for turn in site.program.order:
         questions = [ask for ask in asked if ask.step in turn.steps]
         assert len(questions) <= turn.most
         assert turn.lasting <= bool(questions)
@@ -159,7 +160,7 @@ def test_after_every_question_nothing_but_what_comes_next_is_answered(honest):
             if before.step != ask.step:
                 refused(site, replace(before, **later), "after")
                 refused(federation.sites()[0], replace(before, **later, payload={"more": 1}))
-    for step, (_, schema) in site._program.steps.items():
+    for step, (_, schema) in site.program.steps.items():
         refused(site, Ask(step, schema, heard[-1][0].payload, sequence=last + 99, accepted={site.participant: last}))
     for ask, _ in heard:
         refused(site, replace(ask, sequence=last + 99))
@@ -192,7 +193,7 @@ def test_a_site_answers_no_round_for_which_it_is_not_drawn(tmp_path, dataset):
         federation = Federation(tmp_path / method, dataset, held, plan, made)
         drawn = {number: federation.agreed.drawn(number) for number in range(1, 9)}
         for site in federation.sites():
-            (turn,) = (turn for turn in site._program.order if turn.counter)
+            (turn,) = (turn for turn in site.program.order if turn.counter)
             for number, names in drawn.items():
                 ask = Ask(turn.steps[0], "", {"round": number})
                 if site.participant in names:
@@ -210,7 +211,7 @@ def test_notes_that_were_lost_are_no_fresh_start(honest):
     site = federation.sites()[0]
     for ask, _ in heard[:3]:
         site.handle(ask)
-    (site._ledger.folder / NOTES).unlink()
+    (site.folder / NOTES).unlink()
     refused(federation.sites()[0], heard[3][0], "there is no questions.jsonl")
 
 
@@ -353,9 +354,9 @@ def test_what_was_asked_tells_nothing_of_what_was_answered(run_of):
         site = federation.sites()[0]
         for ask, _ in heard:
             site.handle(ask)
-        notes.append([json.loads(line) for line in (site._ledger.folder / NOTES).read_text().splitlines()])
+        notes.append([json.loads(line) for line in (site.folder / NOTES).read_text().splitlines()])
         for name in (NOTES, "privacy.key", "ledger.jsonl"):
-            (site._ledger.folder / name).unlink()
+            (site.folder / name).unlink()
     first, second = ([note["answer"] for note in found if "answer" in note] for found in notes)
     assert len(first) == len(second) == len(heard)
     assert not set(first) & set(second)

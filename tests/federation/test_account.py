@@ -22,7 +22,9 @@ from clap_vad.errors import ClapError
 from clap_vad.federation import account as module
 from clap_vad.federation.account import DELTA, Account, Answer, Data, epsilon
 from clap_vad.federation.ask import Ask
-from clap_vad.federation.ledger import Ledger
+from clap_vad.federation.exit.enter_account import EnterAccount
+from clap_vad.federation.exit.passage import Passage
+from clap_vad.federation.exit.write_ledger import LEDGER, WriteLedger
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.run_account import RunAccount
 
@@ -251,15 +253,16 @@ def test_a_damaged_line_is_told_and_nothing_is_reckoned(opened, tmp_path, change
 
 
 def test_nothing_leaves_where_the_account_cannot_be_written(opened, tmp_path, monkeypatch):
-    ledger = Ledger(tmp_path / "ledger.jsonl", RunAccount(opened(), Policy(), "run", DATA))
+    passage = Passage(question(), "model_update", "model_update", "model_update")
+    enter_account = EnterAccount(RunAccount(opened(), Policy(), "run", DATA))
 
     def full(*arguments, **more):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "append_line", full)
     with pytest.raises(OSError, match="No space"):
-        ledger.record(question(), "model_update", {}, "none")
-    assert not (tmp_path / "ledger.jsonl").exists()
+        WriteLedger(tmp_path)(enter_account(passage))
+    assert not (tmp_path / LEDGER).exists()
 
 
 def test_a_line_is_on_the_disk_before_its_answer_is_handed_over(opened, tmp_path, monkeypatch):

@@ -18,7 +18,6 @@ from clap_vad.federation.checkpoint import Checkpoint, SiteState
 from clap_vad.federation.conversation import NOTES, Conversation, Turn
 from clap_vad.federation.coordinator import coordinate
 from clap_vad.federation.engine import Quorum, TooFewRepliesError
-from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import Message
 from clap_vad.federation.policy import RefusalError
 from clap_vad.federation.secure import SiteProtection
@@ -54,7 +53,7 @@ class Program:
 
 def site(folder: Path, order: tuple[Turn, ...] = ORDER) -> Site:
     """A process that knows nothing but its files."""
-    return Site("ada", Program(order), SiteState(folder / "state"), Ledger(folder / "ledger.jsonl"))
+    return Site("ada", Program(order), SiteState(folder / "state"), folder)
 
 
 def ask(step: str, sequence: int, accepted: int | None = None, **payload) -> Ask:
@@ -120,7 +119,7 @@ def test_what_is_out_of_turn_is_refused_by_every_process(tmp_path, before, asked
 
 def test_a_step_that_has_no_turn_is_not_answered(tmp_path):
     here = site(tmp_path)
-    here._program.steps["more"] = here._program.steps["moments"]
+    here.program.steps["more"] = here.program.steps["moments"]
     with pytest.raises(RefusalError, match="asked for 'more', which has no place in this run; refused"):
         here.handle(ask("more", 0))
 
@@ -132,7 +131,7 @@ def test_from_an_older_state_a_site_does_not_answer_otherwise(tmp_path):
     with pytest.raises(RefusalError, match="'train' is asked again, and its answer would be another now; refused"):
         here.handle(replace(HONEST[3], accepted={"ada": -1}))
     other = site(tmp_path)
-    other._program.add = 1  # its videos have changed
+    other.program.add = 1  # its videos have changed
     with pytest.raises(RefusalError, match="its answer would be another now"):
         other.handle(HONEST[3])
 
@@ -145,7 +144,7 @@ def test_a_question_that_failed_or_was_refused_may_come_again_but_no_other_in_it
     with pytest.raises(RefusalError, match="more than 1 time"):
         site(tmp_path).handle(HONEST[0])
     here = site(tmp_path)
-    here._program.steps["moments"] = (lambda payload, state: {"count": 5}, "segment_count")  # it was mended
+    here.program.steps["moments"] = (lambda payload, state: {"count": 5}, "segment_count")  # it was mended
     assert here.handle(failing) == {"count": 5}
 
 
@@ -212,8 +211,8 @@ def summed(folder: Path, away: Callable[[str, str], bool], coordinator: str = "c
         program = Program((Turn(("tell",)),))
         program.add = 10**number
         protection = SiteProtection(name, NAMES, UnauthenticatedSigner(), 3)
-        states, ledger = SiteState(folder / name / "state"), Ledger(folder / name / "ledger.jsonl")
-        sites.append(Site(name, program, states, ledger, protection=protection))
+        states = SiteState(folder / name / "state")
+        sites.append(Site(name, program, states, folder / name, protection=protection))
     got = []
 
     def steps(state):

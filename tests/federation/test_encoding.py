@@ -21,7 +21,6 @@ from clap_vad.federation.conversation import Turn
 from clap_vad.federation.coordinator import coordinate
 from clap_vad.federation.encoding import SiteEncoding, check_update_encoding
 from clap_vad.federation.engine import Quorum
-from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import check_message, encoded, schema, schemas
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.question import question_digest
@@ -101,9 +100,9 @@ class Losing(InProcessEngine):
 
 def make_site(folder: Path, participant: str, secure=False, update=update_of, policy=None, encodes=True) -> Site:
     protection = SiteProtection(participant, list(COUNTS), UnauthenticatedSigner(), 3) if secure else None
-    states, ledger = SiteState(folder / participant / "state"), Ledger(folder / participant / "ledger.jsonl")
+    states, home = SiteState(folder / participant / "state"), folder / participant
     encoding = SiteEncoding(participant, seed=4) if encodes else None
-    return Site(participant, Program(participant, update), states, ledger, policy, protection, None, encoding)
+    return Site(participant, Program(participant, update), states, home, policy, protection, None, encoding)
 
 
 def rounds(folder: Path, questions: int, secure=False, lost=frozenset(), update=update_of):

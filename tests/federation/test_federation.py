@@ -15,7 +15,6 @@ from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask
 from clap_vad.federation.checkpoint import Checkpoint, RoundLog, SiteState
 from clap_vad.federation.conversation import Turn
-from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import check_message, message_bytes, schema, schemas
 from clap_vad.federation.site import Site
 from clap_vad.workflows.federate import Federation
@@ -33,7 +32,7 @@ class Echo:
 
 
 def make_site(tmp_path: Path, reply) -> Site:
-    return Site("camera-01", Echo(reply), SiteState(tmp_path / "state"), Ledger(tmp_path / "ledger.jsonl"))
+    return Site("camera-01", Echo(reply), SiteState(tmp_path / "state"), tmp_path)
 
 
 @pytest.mark.parametrize(

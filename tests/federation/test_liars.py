@@ -240,9 +240,9 @@ def test_an_answer_that_a_sites_own_exit_holds_back_leaves_it_out(make_federatio
     federation = make_federation("fedavg")
     sites = federation.sites()
     site = next(site for site in sites if site.participant == LIAR)
-    train, schema = site._program.steps["train"]
-    steps = {**site._program.steps, "train": (lambda p, s: {**train(p, s), "loss": float("nan")}, schema)}
-    monkeypatch.setattr(site._program, "steps", steps)
+    train, schema = site.program.steps["train"]
+    steps = {**site.program.steps, "train": (lambda p, s: {**train(p, s), "loss": float("nan")}, schema)}
+    monkeypatch.setattr(site.program, "steps", steps)
     monkeypatch.setattr(Federation, "sites", lambda self: sites)
     told = []
     state = federation.run(on_left_out=lambda participant, why: told.append((participant, why)))

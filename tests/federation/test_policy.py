@@ -15,7 +15,6 @@ from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask
 from clap_vad.federation.checkpoint import SiteState
 from clap_vad.federation.conversation import Turn
-from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import schemas
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.site import Site
@@ -60,7 +59,7 @@ class Counting:
 
 def make_site(tmp_path: Path, policy: Policy) -> tuple[Site, Counting]:
     program = Counting()
-    site = Site("camera-01", program, SiteState(tmp_path / "state"), Ledger(tmp_path / "ledger.jsonl"), policy)
+    site = Site("camera-01", program, SiteState(tmp_path / "state"), tmp_path, policy)
     return site, program
 
 

@@ -19,7 +19,6 @@ from clap_vad.federation.account import Account, Data
 from clap_vad.federation.ask import Ask, SecureSum
 from clap_vad.federation.checkpoint import SiteState
 from clap_vad.federation.conversation import Turn
-from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.messages import Message, schema
 from clap_vad.federation.policy import Policy, RefusalError
 from clap_vad.federation.privacy import KEY, SitePrivacy
@@ -72,9 +71,8 @@ def site(
 ) -> Site:
     """A process that knows nothing but its files."""
     protection = SiteProtection(name, NAMES, UnauthenticatedSigner(), 3) if secure else None
-    ledger = Ledger(folder / "ledger.jsonl")
     privacy = None if terms is None else SitePrivacy(name, terms, folder, one_process)
-    return Site(name, Program(), SiteState(folder / "state"), ledger, protection=protection, privacy=privacy)
+    return Site(name, Program(), SiteState(folder / "state"), folder, protection=protection, privacy=privacy)
 
 
 def ask(step: str = "scales", sequence: int = 0, accepted: int | None = None, **payload) -> Ask:
@@ -175,7 +173,7 @@ def test_a_question_that_comes_back_later_gets_other_noise_and_counts(tmp_path):
     first = noise(here.handle(question))
     here.handle(ask(sequence=1))
     assert independent(first, noise(here.handle(question)))
-    assert here._privacy.spent()["statistics"] == 3
+    assert here.privacy.spent()["statistics"] == 3
 
 
 def test_participants_and_runs_draw_apart(tmp_path):
@@ -199,7 +197,7 @@ def test_entries_of_a_message_and_what_a_step_draws_by_have_keys_of_their_own(tm
     message = here.handle(ask("train", round=1))
     a, b = (np.ravel(message[f"gradient.{name}"]) for name in ("layer2.weight", "layer2.bias"))
     assert abs(np.corrcoef(a[:32], b)[0, 1]) < 0.8
-    program = here._program
+    program = here.program
     for sequence in (1, 2, 2, 3):
         here.handle(ask(sequence=sequence))
     assert program.keys[1] == program.keys[2]
@@ -211,7 +209,7 @@ def test_entries_of_a_message_and_what_a_step_draws_by_have_keys_of_their_own(tm
 def test_what_else_a_coordinator_puts_in_a_question_is_no_key(tmp_path):
     here = site(tmp_path)
     here.handle(replace(ask(), payload={KEY: np.zeros(32, np.uint8)}))
-    assert here._program.keys[0] != bytes(32)
+    assert here.program.keys[0] != bytes(32)
 
 
 def test_asked_the_same_of_another_state_a_site_does_not_say_what_else_it_knows_under_the_same_noise(tmp_path):
@@ -233,7 +231,7 @@ def test_asked_again_after_its_videos_have_changed_a_site_does_not_give_away_the
     one, other = site(tmp_path), site(tmp_path)
     question = ask("calibrate")
     first = np.asarray(one.handle(question)["bins"])
-    other._program.steps["calibrate"] = (lambda payload, state: {"bins": np.full(16, 1.0)}, "private_scores")
+    other.program.steps["calibrate"] = (lambda payload, state: {"bins": np.full(16, 1.0)}, "private_scores")
     try:
         second = np.asarray(other.handle(question)["bins"])
     except RefusalError:
@@ -256,7 +254,7 @@ def test_after_so_many_releases_as_agreed_nothing_more_leaves(tmp_path):
     with pytest.raises(RefusalError, match=r"\(3 releases of training\)"):
         here.handle(ask("train", 7, round=1))
     here.handle(ask("tell", 8, number=1))  # costs nothing
-    assert here._privacy.spent() == {"statistics": 4, "training": 3}
+    assert here.privacy.spent() == {"statistics": 4, "training": 3}
     assert len((tmp_path / "ledger.jsonl").read_text().splitlines()) == 4 + 2 + 3 + 1
 
 
@@ -282,17 +280,17 @@ def test_nothing_that_a_coordinator_can_say_resets_the_budget(tmp_path, way):
 
 def test_a_question_that_failed_costs_nothing_for_nothing_was_said(tmp_path):
     here = site(tmp_path)
-    answer = here._program.steps["scales"]
+    answer = here.program.steps["scales"]
 
     def fail(payload, state):
         raise ClapError("no")
 
-    here._program.steps["scales"] = (fail, "private_scales")
+    here.program.steps["scales"] = (fail, "private_scales")
     for sequence in range(5):
         with pytest.raises(ClapError, match=r"^no$"):
             here.handle(ask(sequence=sequence))
-    here._program.steps["scales"] = answer
-    assert here._privacy.spent()["statistics"] == 0
+    here.program.steps["scales"] = answer
+    assert here.privacy.spent()["statistics"] == 0
     for sequence in range(4):
         here.handle(ask(sequence=sequence))
     with pytest.raises(RefusalError, match="budget"):
@@ -320,7 +318,7 @@ def test_what_is_done_in_silence_counts_and_is_done_once(tmp_path):
     """What a step draws shows in later answers: drawn anew again and again it would tell ever more, for nothing."""
     here = site(tmp_path)
     assert here.handle(silent(ask())) == here.handle(silent(ask())) == {}
-    assert here._privacy.spent()["statistics"] == 1 and here._program.keys[0] == here._program.keys[1]
+    assert here.privacy.spent()["statistics"] == 1 and here.program.keys[0] == here.program.keys[1]
     here.handle(ask("tell", 1, number=1))
     with pytest.raises(RefusalError, match="'scales' was done before; refused"):
         here.handle(silent(ask()))
@@ -334,17 +332,17 @@ def test_a_step_whose_answer_was_lost_is_done_in_silence_with_the_same_draws_for
     here = site(tmp_path)
     here.handle(ask())
     here.handle(silent(ask()))
-    assert here._program.keys[0] == here._program.keys[1]
-    assert here._privacy.spent()["statistics"] == 1
+    assert here.program.keys[0] == here.program.keys[1]
+    assert here.privacy.spent()["statistics"] == 1
 
 
 def test_a_step_in_silence_stands_in_the_account_for_each_run(tmp_path):
     account, data = Account(tmp_path / "account.jsonl"), Data.of(["v"], [b""])
     for run in ("one", "two"):
         folder = tmp_path / run
-        ledger = Ledger(folder / "ledger.jsonl", RunAccount(account, Policy(), run, data, TERMS))
+        run_account = RunAccount(account, Policy(), run, data, TERMS)
         privacy = SitePrivacy("ada", TERMS, folder, one_process=False)
-        here = Site("ada", Program(), SiteState(folder / "state"), ledger, privacy=privacy)
+        here = Site("ada", Program(), SiteState(folder / "state"), folder, privacy=privacy, account=run_account)
         assert here.handle(silent(ask())) == here.handle(silent(ask())) == {}
         assert [(one.schema, one.noise) for one in account.counted("run", data, run)] == [("private_scales", 5.0)]
         assert json.loads((folder / "ledger.jsonl").read_text().splitlines()[0])["schema"] == "acknowledgement"
@@ -364,10 +362,10 @@ def test_a_torn_last_line_is_an_answer_that_was_never_made(tmp_path):
     here.handle(ask(sequence=1))
     file.write_bytes(whole + file.read_bytes()[len(whole) : len(whole) + 40])
     again = site(tmp_path)
-    assert again._privacy.spent()["statistics"] == 1
+    assert again.privacy.spent()["statistics"] == 1
     assert same(first, again.handle(ask()))
     third = again.handle(ask(sequence=1))
-    assert again._privacy.spent()["statistics"] == site(tmp_path)._privacy.spent()["statistics"] == 2
+    assert again.privacy.spent()["statistics"] == site(tmp_path).privacy.spent()["statistics"] == 2
     assert same(third, site(tmp_path).handle(ask(sequence=1)))
 
 
@@ -479,7 +477,7 @@ def test_asked_again_for_another_sum(tmp_path, shown, one_process):
         masked(sites, identity=identity)
     first, again = shown[0], shown[3]
     assert np.array_equal(first, again) if one_process else independent(first, again)
-    assert sites["ada"]._privacy.spent()["statistics"] == (1 if one_process else 2)
+    assert sites["ada"].privacy.spent()["statistics"] == (1 if one_process else 2)
     if not one_process:
         for number in range(2):
             masked(sites, identity=f"0-{number}")
@@ -495,4 +493,4 @@ def test_a_sum_that_has_the_name_of_another_shares_no_noise_with_it(tmp_path, sh
         masked({name: site(tmp_path / name, secure=True, name=name) for name in cohort})
     assert len(shown) == 4 + len(names)
     assert all(independent(one, other) for one, other in zip(shown[:4], shown[4:], strict=False))
-    assert site(tmp_path / "ada")._privacy.spent()["statistics"] == 2
+    assert site(tmp_path / "ada").privacy.spent()["statistics"] == 2

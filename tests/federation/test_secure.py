@@ -24,7 +24,6 @@ from clap_vad.federation.checkpoint import Checkpoint, SiteState
 from clap_vad.federation.conversation import Turn
 from clap_vad.federation.coordinator import ANSWERED, coordinate
 from clap_vad.federation.engine import Quorum, TooFewRepliesError
-from clap_vad.federation.ledger import Ledger
 from clap_vad.federation.left_out import left_out
 from clap_vad.federation.messages import schema, schemas
 from clap_vad.federation.policy import Policy, RefusalError
@@ -107,8 +106,8 @@ def summed(tmp_path: Path, name: str, messages: dict[str, dict], away=lambda pha
     for participant, message in messages.items():
         home = tmp_path / participant
         protection = SiteProtection(participant, tuple(messages), UnauthenticatedSigner(), 3)
-        program, ledger = Program(name, message), Ledger(home / "ledger.jsonl")
-        sites.append(Site(participant, program, SiteState(home / "state"), ledger, protection=protection))
+        program = Program(name, message)
+        sites.append(Site(participant, program, SiteState(home / "state"), home, protection=protection))
     got = []
 
     def steps(state):
@@ -202,8 +201,8 @@ def liars_among(tmp_path, liars: int, optional: bool):
         home = tmp_path / participant
         message = {"count": np.array(-1 if number < liars else 5)}
         protection = SiteProtection(participant, NAMES, UnauthenticatedSigner(), 3)
-        program, ledger = Program("segment_count", message), Ledger(home / "ledger.jsonl")
-        engine.append(Site(participant, program, SiteState(home / "state"), ledger, protection=protection))
+        program = Program("segment_count", message)
+        engine.append(Site(participant, program, SiteState(home / "state"), home, protection=protection))
 
     def steps(state):
         got.append((yield Ask("tell", reply="segment_count", lasting=False, optional=optional)))
@@ -254,7 +253,7 @@ SUM = SecureSum("0-x", "advertise", "normal_moments", NAMES)
 def protected(tmp_path: Path, name: str = "normal_moments", cohort: int = 3, policy: Policy | None = None) -> Site:
     protection = SiteProtection("ada", NAMES, UnauthenticatedSigner(), cohort)
     program = Program(name, make_message(name, np.random.default_rng(0)))
-    return Site("ada", program, SiteState(tmp_path), Ledger(tmp_path / "ledger.jsonl"), policy, protection)
+    return Site("ada", program, SiteState(tmp_path), tmp_path, policy, protection)
 
 
 def phase(**changes) -> Ask:
@@ -304,7 +303,7 @@ def test_a_site_whose_policy_asks_for_more_sites_or_forbids_the_schema_refuses(t
 
 def test_a_site_in_an_open_run_gives_nothing_to_a_secure_sum(tmp_path):
     program = Program("normal_moments", make_message("normal_moments", np.random.default_rng(0)))
-    site = Site("ada", program, SiteState(tmp_path), Ledger(tmp_path / "ledger.jsonl"))
+    site = Site("ada", program, SiteState(tmp_path), tmp_path)
     with pytest.raises(RefusalError, match="does not promise secure aggregation"):
         site.handle(phase())
     with pytest.raises(RefusalError, match="under masks; refused in this run"):

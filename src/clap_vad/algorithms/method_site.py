@@ -12,7 +12,7 @@ from ..detector.personalised import PersonalisedModels
 from ..detector.source import video_slices
 from ..federation.conversation import Turn
 from ..federation.messages import Message
-from ..federation.site import Handler
+from ..federation.program import Handler
 from .plan import Plan, SiteData
 
 __all__ = ["MethodSite"]

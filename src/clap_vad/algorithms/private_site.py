@@ -24,7 +24,7 @@ from ..federation.conversation import Turn
 from ..federation.messages import ACKNOWLEDGEMENT, Message, schema
 from ..federation.policy import RefusalError
 from ..federation.privacy import KEY
-from ..federation.site import Handler
+from ..federation.program import Handler
 from ..protection.noise import secret_generator
 from .plan import Plan, SiteData
 from .rounds import turn_of_rounds

@@ -23,13 +23,13 @@ from ..federation.ask import Ask, State
 from ..federation.checkpoint import SiteState
 from ..federation.conversation import Turn
 from ..federation.encoding import SiteEncoding
-from ..federation.ledger import Ledger
-from ..federation.messages import ACKNOWLEDGEMENT, Message, encoded
+from ..federation.messages import ACKNOWLEDGEMENT, Message
 from ..federation.policy import Policy, RefusalError
 from ..federation.privacy import SitePrivacy
+from ..federation.program import Handler
 from ..federation.run_account import RunAccount
 from ..federation.secure import SiteProtection
-from ..federation.site import Handler, Site
+from ..federation.site import Site
 from ..protection.signing import Signer
 from .handshake import description_to_array
 from .resolved_run import ResolvedRun
@@ -86,11 +86,8 @@ class SiteExecutor:
         terms, spent = program.terms, privacy.spent if privacy is not None else dict
         account = RunAccount(self._opened_account(), policy, run, program.data, terms, spent)
         program.account = account
-        if (schema := program.schema_of(ask)) is not None:
-            account.check_question(ask, schema)
-        ledger = Ledger(home / "ledger.jsonl", account)
-        modes = (program.protection, privacy, program.encoding)
-        reply = Site(self.name, program, states, ledger, policy, *modes).handle(ask)
+        modes = (program.protection, privacy, program.encoding, account)
+        reply = Site(self.name, program, states, home, policy, *modes).handle(ask)
         program.keep_models(states, ask.sequence, home / "model")
         return reply
 
@@ -143,13 +140,6 @@ class _Program:
                 self.protection = SiteProtection(name, resolved.participants, signer(), policy.minimum_cohort)
             if resolved.spec.update_encoding == "int8":
                 self.encoding = SiteEncoding(name, resolved.spec.seed)
-
-    def schema_of(self, ask: Ask) -> str | None:
-        """What an answer to this question would tell of videos; None for nothing, and for what is refused anyway."""
-        if ask.silent or ask.step not in self.steps or (ask.secure is not None and ask.secure.phase != "mask"):
-            return None
-        plain, asked = self.steps[ask.step][1], ask.reply if ask.secure is None else ask.secure.schema
-        return asked if asked in (plain, encoded(plain)) else None
 
     def _describe(self, payload: Message, state: State) -> Message:
         return {"description": description_to_array(describe(self._dataset.stores[0]))}

@@ -74,6 +74,7 @@ class SitePrivacy:
 
     def __init__(self, participant: str, terms: Terms, folder: Path, one_process: bool) -> None:
         self._participant, self._terms, self._one_process = participant, terms, one_process
+        folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "privacy.jsonl"
         if terms.seed is None:
             self._secret = site_secret(folder)

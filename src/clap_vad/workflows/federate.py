@@ -19,7 +19,6 @@ from ..federation.ask import Ask, State, Steps
 from ..federation.checkpoint import Checkpoint, RoundLog, SiteState
 from ..federation.coordinator import coordinate
 from ..federation.encoding import SiteEncoding
-from ..federation.ledger import Ledger
 from ..federation.left_out import left_out
 from ..federation.privacy import SitePrivacy
 from ..federation.secure import SiteProtection
@@ -121,7 +120,6 @@ class Federation:
 
     def _site(self, participant: str) -> Site:
         home = self.folder / "sites" / participant
-        program, ledger = self.program(participant), Ledger(home / "ledger.jsonl")
         protection, privacy, encoding = None, None, None
         if self.plan.spec.secure_aggregation:
             signer = UnauthenticatedSigner()  # one process, which carries all messages itself
@@ -131,4 +129,4 @@ class Federation:
         if self.plan.spec.update_encoding == "int8":
             encoding = SiteEncoding(participant, self.plan.spec.seed)
         states, modes = SiteState(home / "state"), (protection, privacy, encoding)
-        return Site(participant, program, states, ledger, None, *modes, one_process=True)
+        return Site(participant, self.program(participant), states, home, None, *modes, one_process=True)
