@@ -57,7 +57,10 @@ def test_a_whole_record_is_read_with_its_types(tmp_path):
         ({"format": 1, "rate": 1.5}, "'rate' must be 1.0 or less; put it back"),
         ({"format": 1, "rate": False}, "'rate' must be a number; put it back"),
         ({"format": 1, "kind": "frame"}, "'kind' must be 'video' or 'crop', not 'frame'; put it back"),
-        ({"format": 1, "bounds": {"a": {"run": "x"}}}, "'bounds.a.run' must be {name: {span: number}}"),
+        (
+            {"format": 1, "bounds": {"a": {"run": "x"}}},
+            "'bounds' must be {name: {span: number}}; look at 'bounds.a.run'",
+        ),
         ({"format": 1, "inner": {}}, "not a test's record: the entry 'inner.port' is missing; put it back"),
         ({"format": 1, "inner": {"port": 1, "more": 2}}, "'inner.more' is not an entry of a test's record; remove it"),
         (

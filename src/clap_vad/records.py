@@ -112,7 +112,8 @@ def fault_of(error: ValidationError, model: type[BaseModel]) -> str:
         reads = words or context.get("expected", "another")
         return f"not {what} of this release: its format is {_short(first['input'])}, and this release reads {reads}"
     if words:
-        return f"{key} must be {words}"
+        whole = _key(place[:1])
+        return f"{whole} must be {words}" + (f"; look at {key}" if key != whole else "")
     values = {"input": _short(first["input"]), "message": first["msg"], **context}
     return f"{key} {_IN_WORDS.get(kind, 'cannot be read ({message})').format_map(values)}; {remedy}"
 
@@ -143,7 +144,8 @@ _IN_WORDS = {
 
 def _key(place: tuple[int | str, ...]) -> str:
     """A place as it is written in a sentence: ``'maximum_spent.video'``, ``'schemas[0]'``."""
-    return "'" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".") + "'"
+    named = [part for part in place if part != "[key]"]  # pydantic's mark of a key that is at fault itself
+    return "'" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in named).lstrip(".") + "'"
 
 
 def _what(model: type[BaseModel]) -> str:

@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
+from typing import Any, Literal, get_args
 
-from ..errors import ClapError
+__all__ = ["SPANS", "UNITS", "Bounds", "Span", "Unit", "without_nulls", "write_bounds"]
 
-__all__ = ["SPANS", "UNITS", "Bounds", "read_bounds", "write_bounds"]
-
-SPANS = ("run", "year", "ever")
+Span = Literal["run", "year", "ever"]
+SPANS: tuple[Span, ...] = get_args(Span)
 """Over what is added up: one run, the last 365 days, all time."""
 
-UNITS = ("video", "crop")
+Unit = Literal["video", "crop"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
 """Whose privacy loss is added up: one of a site's videos, or one crop of a segment of a video."""
 
 Bounds = Mapping[str, Mapping[str, float]]
 """Name (of a schema, or a unit) -> span -> the most that is permitted. What is not there has no bound."""
 
 
-def read_bounds(content: object, names: Collection[str], whole: bool, where: str) -> Bounds:
-    """Bounds from a policy's entry: ``{name: {span: number or null}}``; null means no bound.
+def without_nulls(bounds: Mapping[Any, Mapping[Any, float | None]]) -> Bounds:
+    """Bounds as they stand in a policy, without those that say that there is none.
 
-    Args:
-        content: the entry.
-        names: what may be bounded.
-        whole: whether bounds are whole numbers from 0, else numbers above 0.
-        where: file and entry, for the sentence.
-
-    Raises:
-        ClapError: it is anything else.
+    >>> without_nulls({"video": {"run": 4, "year": None}, "crop": {"ever": None}})
+    {'video': {'run': 4}}
     """
-    kind = "a whole number from 0" if whole else "a number above 0"
-    shape = f"must say {{name: {{{', '.join(SPANS)}: {kind}, or null for no bound}}}}"
-    if not isinstance(content, dict) or not all(isinstance(spans, dict) for spans in content.values()):
-        raise ClapError(f"{where} {shape}")
-    if odd := sorted(set(content) - set(names)):
-        raise ClapError(f"{where} names {', '.join(odd)}; known are {', '.join(sorted(names))}")
-    found = {}
-    for name, spans in content.items():
-        if odd := sorted(set(spans) - set(SPANS)):
-            raise ClapError(f"{where}: '{name}' names {', '.join(odd)}; known are {', '.join(SPANS)}")
-        bounds = {span: bound for span, bound in spans.items() if bound is not None}
-        if not all(_possible(bound, whole) for bound in bounds.values()):
-            raise ClapError(f"{where} {shape}")
-        if bounds:
-            found[name] = bounds
-    return found
+    kept = {name: {span: most for span, most in spans.items() if most is not None} for name, spans in bounds.items()}
+    return {name: spans for name, spans in kept.items() if spans}
 
 
 def write_bounds(bounds: Bounds, names: Collection[str] = ()) -> dict[str, dict[str, float | None]]:
     """As they stand in a policy, with every span by name, also for these names that have no bound."""
     return {name: {span: bounds.get(name, {}).get(span) for span in SPANS} for name in dict.fromkeys((*bounds, *names))}
-
-
-def _possible(bound: object, whole: bool) -> bool:
-    if whole:
-        return type(bound) is int and bound >= 0
-    return isinstance(bound, int | float) and not isinstance(bound, bool) and 0 < bound < math.inf

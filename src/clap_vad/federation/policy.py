@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
+from pydantic import Field, field_validator, model_validator
 
 from ..errors import ClapError
-from ..persistence import read_json, write_json
+from ..persistence import write_json
+from ..records import Expected, Record, read_record
 from .ask import Ask
-from .bounds import UNITS, Bounds, read_bounds, write_bounds
+from .bounds import UNITS, Bounds, Span, Unit, without_nulls, write_bounds
 from .messages import RETIRED, schemas
 
 __all__ = ["Policy", "RefusalError"]
 
 _FORMAT = 2
-_SINCE_2 = ("allow_exact_sums", "maximum_questions", "maximum_spent")
-"""Entries that a policy may do without: format 1 did not have them."""
 
 _MOST_EPSILON = 10.0
 """Of a run whose exact sums open single crops: its noise must be worth the name."""
@@ -26,6 +27,43 @@ _MOST_EPSILON = 10.0
 
 class RefusalError(ClapError):
     """A question that a site does not answer. Its sentence holds nothing of the site's and may be told to others."""
+
+
+class _PolicyFile(Record):
+    """``policy.json``. Format 1 did not have the entries that have a default."""
+
+    what: ClassVar[str] = "a site's policy"
+
+    format: Annotated[int, Field(ge=1, le=_FORMAT), Expected("1 or 2")]
+    schemas: Annotated[tuple[str, ...], Expected("a list of names")]
+    minimum_cohort: Annotated[int, Field(ge=1), Expected("a whole number from 1")]
+    maximum_rounds: Annotated[int | None, Field(ge=1), Expected("a whole number from 1, or null for no limit")]
+    maximum_epsilon: Annotated[float | None, Field(gt=0), Expected("a number above 0, or null for no bound")]
+    require_secure_aggregation: Annotated[bool, Expected("true or false")]
+    allow_exact_sums: Annotated[bool, Expected("true or false")] = False
+    maximum_questions: Annotated[
+        dict[str, dict[Span, Annotated[int | None, Field(ge=0)]]],
+        Expected("{schema: {run, year, ever: a whole number from 0, or null for no bound}}"),
+    ] = Field(default={})
+    maximum_spent: Annotated[
+        dict[Unit, dict[Span, Annotated[float | None, Field(gt=0)]]],
+        Expected("{video, crop: {run, year, ever: a number above 0, or null for no bound}}"),
+    ] = Field(default={})
+
+    @field_validator("schemas", "maximum_questions")
+    @classmethod
+    def _known(cls, names: Collection[str]) -> Collection[str]:
+        known = {schema.name for schema in schemas()} | set(RETIRED)
+        if odd := sorted(set(names) - known):
+            raise ValueError(f"names {', '.join(odd)}; known are {', '.join(sorted(known))}")
+        return names
+
+    @model_validator(mode="after")
+    def _of_its_format(self) -> Self:
+        later = [name for name, field in type(self).model_fields.items() if not field.is_required()]
+        if self.format == 1 and (odd := [name for name in later if name in self.model_fields_set]):
+            raise ValueError(f"format 1 has no entry '{odd[0]}'; make it format {_FORMAT}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -57,42 +95,16 @@ class Policy:
     @classmethod
     def read(cls, file: Path) -> Policy:
         """Read ``policy.json``; raises :class:`ClapError` for anything but a whole and valid policy."""
-        content = read_json(file)
-        entries = ["format", *cls.__dataclass_fields__]
-        if not isinstance(content, dict) or not set(entries) - set(_SINCE_2) <= content.keys() <= set(entries):
-            raise ClapError(f"{file}: not a site's policy; it must have exactly the entries {', '.join(entries)}")
-        version = content.pop("format")
-        if type(version) is not int or not 1 <= version <= _FORMAT:
-            raise ClapError(f"{file}: a policy of another release; {_FORMAT} is the format of this one")
-        if version == 1 and (odd := [name for name in _SINCE_2 if name in content]):
-            raise ClapError(f"{file}: format 1 has no entry '{odd[0]}'; make it format {_FORMAT}")
-        known = {schema.name for schema in schemas()} | set(RETIRED)
-        allowed, cohort, rounds = content["schemas"], content["minimum_cohort"], content["maximum_rounds"]
-        if not isinstance(allowed, list) or not all(isinstance(name, str) for name in allowed):
-            raise ClapError(f"{file}: 'schemas' must be a list of names")
-        if odd := sorted(set(allowed) - known):
-            raise ClapError(f"{file}: 'schemas' names {', '.join(odd)}; known are {', '.join(sorted(known))}")
-        if type(cohort) is not int or cohort < 1:
-            raise ClapError(f"{file}: 'minimum_cohort' must be a whole number from 1")
-        if rounds is not None and (type(rounds) is not int or rounds < 1):
-            raise ClapError(f"{file}: 'maximum_rounds' must be a whole number from 1, or null for no limit")
-        epsilon = content["maximum_epsilon"]
-        if epsilon is not None and (type(epsilon) not in (int, float) or not 0 < epsilon < math.inf):
-            raise ClapError(f"{file}: 'maximum_epsilon' must be a number above 0, or null for no bound")
-        if type(content["require_secure_aggregation"]) is not bool:
-            raise ClapError(f"{file}: 'require_secure_aggregation' must be true or false")
-        if type(content.get("allow_exact_sums", False)) is not bool:
-            raise ClapError(f"{file}: 'allow_exact_sums' must be true or false")
-        asked, spent = (f"{file}: '{name}'" for name in _SINCE_2[1:])
+        found = read_record(file, _PolicyFile)
+        bounds = (found.maximum_questions, found.maximum_spent)
         return cls(
-            tuple(allowed),
-            cohort,
-            rounds,
-            epsilon,
-            content["require_secure_aggregation"],
-            content.get("allow_exact_sums", False),
-            read_bounds(content.get("maximum_questions", {}), known, True, asked),
-            read_bounds(content.get("maximum_spent", {}), UNITS, False, spent),
+            found.schemas,
+            found.minimum_cohort,
+            found.maximum_rounds,
+            found.maximum_epsilon,
+            found.require_secure_aggregation,
+            found.allow_exact_sums,
+            *(without_nulls(each) for each in bounds),
         )
 
     def write(self, file: Path) -> None:
