@@ -107,7 +107,7 @@ def without(name: str) -> dict[str, Any]:
         ("null", "not a site's policy; correct it"),
         ({}, "the entry 'format' is missing"),
         *[(without(name), f"the entry '{name}' is missing") for name in FIRST],
-        ({**WHOLE, "comment": "ours"}, X),
+        ({**WHOLE, "comment": "ours"}, "'comment' is not an entry of a site's policy; remove it"),
         ({**WHOLE, "format": 3}, "not a site's policy of this release: its format is"),
         ({**WHOLE, "format": 0}, "not a site's policy of this release: its format is"),
         ({**FIRST, "maximum_spent": {}}, "format 1 has no entry 'maximum_spent'; make it format 2"),
