@@ -9,6 +9,8 @@ import pytest
 from pydantic import Field
 
 from clap_vad.errors import ClapError
+from clap_vad.federation.checkpoint import Checkpoint, Cohort
+from clap_vad.persistence import read_json_lines
 from clap_vad.records import Expected, Record, read_record, record_from
 
 
@@ -106,3 +108,20 @@ def test_a_long_value_is_not_repeated_whole():
     with pytest.raises(ClapError) as error:
         record_from({"format": 1, "kind": "x" * 10_000}, Outer, "here")
     assert len(str(error.value)) < 200
+
+
+def test_lines_that_are_no_objects_are_left_out(tmp_path):
+    file = tmp_path / "log.jsonl"
+    assert read_json_lines(file) == []
+    file.write_bytes(b'{"run": 1}\n[]\n3\n{"ru\n' + b"[" * 100_000 + b'\n\xff\n{"run": 2}\n{"run": 3')
+    assert read_json_lines(file) == [{"run": 1}, {"run": 2}]
+
+
+def test_a_damaged_record_of_a_secure_sum_is_told_with_what_to_do(tmp_path):
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.keep_cohort(3, Cohort(("north", "south"), ("north",)))
+    assert checkpoint.cohort(3) == Cohort(("north", "south"), ("north",))
+    assert checkpoint.cohort(2) is None
+    (tmp_path / "cohort.json").write_text('{"sequence": 3}')
+    with pytest.raises(ClapError, match=r"cohort.json: .*the entry 'participants' is missing; delete the run's folder"):
+        checkpoint.cohort(3)

@@ -36,6 +36,7 @@ __all__ = [
     "open_npz",
     "read_array_header",
     "read_json",
+    "read_json_lines",
     "save_arrays",
     "save_npz",
     "write_bytes",
@@ -171,6 +172,18 @@ def read_json(path: Path) -> Any:
         raise ClapError(f"{path}: not a UTF-8 text file") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise ClapError(f"{path}: not JSON that can be read ({error})") from None
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file that has one a line; none where there is no file.
+
+    A line that is no object is left out: a kill has torn it while it was written.
+    """
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [content for content in found if isinstance(content, dict)]
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:

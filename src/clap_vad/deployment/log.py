@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..persistence import append_line
+from ..persistence import append_line, read_json_lines
 
 __all__ = ["note", "noted_runs", "read_notes"]
 
@@ -26,27 +26,10 @@ def note(home: Path, event: str, **facts: Any) -> None:
 
 def read_notes(home: Path, events: tuple[str, ...], last: int) -> list[dict[str, Any]]:
     """The last lines of these events, oldest first; a line torn by a kill is passed over."""
-    file, found = home / "log.jsonl", []
-    if file.exists():
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                content = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(content, dict) and content.get("event") in events:
-                found.append(content)
-    return found[-last:]
+    return [content for content in read_json_lines(home / "log.jsonl") if content.get("event") in events][-last:]
 
 
 def noted_runs(home: Path) -> list[str]:
     """Folders of the runs that a coordinator's log names, the part that was put aside among it."""
-    found: dict[str, None] = {}
-    for file in (home / "log.1.jsonl", home / "log.jsonl"):
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
-            try:
-                content = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(content, dict) and isinstance(content.get("run"), str):
-                found[content["run"]] = None
-    return list(found)
+    lines = [*read_json_lines(home / "log.1.jsonl"), *read_json_lines(home / "log.jsonl")]
+    return list(dict.fromkeys(line["run"] for line in lines if isinstance(line.get("run"), str)))

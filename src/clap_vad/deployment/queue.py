@@ -8,13 +8,20 @@ import time
 from pathlib import Path
 
 from ..errors import ClapError
-from ..persistence import append_line, read_json, write_json
+from ..persistence import append_line, read_json_lines, write_json
+from ..records import Record, read_record
 from .log import noted_runs
 from .run_files import ENDED, RunFiles
 
 __all__ = ["dequeue", "enqueue", "known_runs", "queued"]
 
 _ALL = "runs.jsonl"
+
+
+class _Queued(Record):
+    """A file of ``queue/``."""
+
+    run: str
 
 
 def enqueue(home: Path, run: Path) -> None:
@@ -28,8 +35,8 @@ def enqueue(home: Path, run: Path) -> None:
 def dequeue(home: Path, run: Path) -> None:
     """Take a run out, whatever its own folder says."""
     for file in (home / "queue").glob("*.json"):
-        with contextlib.suppress(ClapError, KeyError, TypeError):
-            if Path(read_json(file)["run"]) == run:
+        with contextlib.suppress(ClapError):
+            if Path(read_record(file, _Queued).run) == run:
                 file.unlink(missing_ok=True)
 
 
@@ -38,8 +45,8 @@ def queued(home: Path) -> list[Path]:
     runs = []
     for file in sorted((home / "queue").glob("*.json")):
         try:
-            run = Path(read_json(file)["run"])
-        except (ClapError, KeyError, TypeError):
+            run = Path(read_record(file, _Queued).run)
+        except ClapError:
             continue
         if not (run / "config.json").exists() or RunFiles(run).deployment().get("state") in ENDED:
             file.unlink(missing_ok=True)
@@ -55,10 +62,7 @@ def known_runs(home: Path) -> list[Path]:
     """
     found = [Path(run) for run in noted_runs(home)]
     for file in sorted((home / "queue").glob("*.json")):
-        with contextlib.suppress(ClapError, KeyError, TypeError):
-            found.append(Path(read_json(file)["run"]))
-    if (home / _ALL).exists():
-        for line in (home / _ALL).read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # torn by a kill, before the run was queued
-                found.append(Path(json.loads(line)["run"]))
+        with contextlib.suppress(ClapError):
+            found.append(Path(read_record(file, _Queued).run))
+    found += [Path(line["run"]) for line in read_json_lines(home / _ALL) if isinstance(line.get("run"), str)]
     return list(dict.fromkeys(found))

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from ..errors import ClapError
-from ..persistence import read_json, write_json
+from ..persistence import write_json
+from ..records import Record, read_record
 
 __all__ = ["CONTACTS", "FRESH", "is_fresh", "last_said", "write_contacts", "write_status"]
 
@@ -17,6 +18,14 @@ FRESH = 12.0
 """Seconds since a site was heard of within which it counts as connected; it is heard of every 2."""
 
 _STATUS = "status.json"
+
+
+class _Status(Record):
+    """That file: seconds since the epoch at which the service was there, and at which it heard of each site."""
+
+    time: float
+    running: bool
+    contacts: dict[str, float]
 
 
 def write_contacts(home: Path, contacts: dict[str, float]) -> None:
@@ -32,11 +41,10 @@ def write_status(home: Path, running: bool, contacts: dict[str, float]) -> None:
 def last_said(home: Path) -> tuple[float, dict[str, float]]:
     """Seconds since the service last said that it is there, endless where it has ended, and its contacts."""
     try:
-        said = read_json(home / _STATUS)
-        silent = time.time() - float(said["time"]) if said["running"] else float("inf")
-        return silent, {str(name): float(last) for name, last in said["contacts"].items()}
-    except (ClapError, KeyError, TypeError, ValueError, AttributeError):
+        said = read_record(home / _STATUS, _Status)
+    except ClapError:
         return float("inf"), {}
+    return time.time() - said.time if said.running else float("inf"), said.contacts
 
 
 def is_fresh(last: float | None) -> bool:

@@ -16,6 +16,7 @@ from ..federation.checkpoint import SiteState
 from ..federation.messages import schemas
 from ..federation.policy import Policy
 from ..federation.run_account import noised
+from ..persistence import read_json_lines
 
 __all__ = ["account_status", "data_of", "open_account", "past_answers"]
 
@@ -96,12 +97,11 @@ def past_answers(runs: Path) -> list[Answer]:
     declared, found = {schema.name: schema for schema in schemas()}, []
     for ledger in sorted(runs.glob("*/ledger.jsonl")):
         terms = _terms(ledger.parent / "state")
-        for text in ledger.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_json_lines(ledger):
             try:
-                line = json.loads(text)
                 names = [str(line[name]) for name in ("time", "step", "schema", "sha256", "protection")]
-            except (ValueError, KeyError, TypeError):
-                continue  # torn by a kill: it never left
+            except KeyError:
+                continue  # of no ledger
             time, step, name, answer, protection = names
             schema = declared.get(name)
             if schema is not None and schema.bare:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+
 from ..errors import ClapError
 from ..federation.policy import Policy
-from ..persistence import read_json
+from ..persistence import read_json_lines
+from ..records import Record, read_record
 from ..trust.identity import check_identity
 from ..trust.site_home import SiteHome
 from .log import read_notes
@@ -22,6 +24,16 @@ _PROBLEMS = ("question refused", "question failed", "refused", "client ended", "
 _SILENT = 60.0  # seconds after which a service that says nothing is not there
 
 
+class _Service(Record):
+    """``status.json``, of which only this is needed."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    time: float
+    state: str
+    why: str
+
+
 def site_status(home: SiteHome) -> dict[str, Any]:
     """What the site's operator is told.
 
@@ -30,10 +42,10 @@ def site_status(home: SiteHome) -> dict[str, Any]:
         spent, messages that left by schema, last problems.
     """
     try:
-        said = read_json(home.path / STATUS)
-        silent = time.time() - float(said["time"]) > _SILENT
-        state, why = ("not running", "") if silent else (str(said["state"]), str(said["why"]))
-    except (ClapError, KeyError, TypeError, ValueError):
+        said = read_record(home.path / STATUS, _Service)
+        silent = time.time() - said.time > _SILENT
+        state, why = ("not running", "") if silent else (said.state, said.why)
+    except ClapError:
         state, why = "not running", ""
     problem, days = None, None
     try:
@@ -62,14 +74,13 @@ def _sent(runs: Path) -> list[dict[str, Any]]:
     """Messages and bytes that have left, by run and schema, from the site's own ledgers."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for ledger in sorted(runs.glob("*/ledger.jsonl")):
-        for text in ledger.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_json_lines(ledger):
             try:
-                line = json.loads(text)
                 key = (ledger.parent.name, str(line["schema"]))
                 row = found.setdefault(key, {"run": key[0], "schema": key[1], "messages": 0, "bytes": 0})
                 row["messages"] += 1
                 row["bytes"] += int(line["bytes"])
                 row["last"] = line["time"]
             except (ValueError, KeyError, TypeError):
-                continue  # torn by a kill
+                continue  # of no ledger
     return list(found.values())

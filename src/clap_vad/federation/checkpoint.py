@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import ClapError
-from ..persistence import append_line, load_arrays, read_json, save_arrays, write_json, write_text
+from ..persistence import append_line, load_arrays, save_arrays, write_json, write_text
+from ..records import Record, read_record
 from .ask import Ask, State
 
 __all__ = ["Checkpoint", "Cohort", "RoundLog", "SiteState", "read_rounds"]
@@ -61,6 +62,17 @@ class Cohort:
     members: tuple[str, ...] = ()
 
 
+class _CohortFile(Record):
+    """``cohort.json``."""
+
+    what: ClassVar[str] = "the record of a secure sum"
+    remedy: ClassVar[str] = "delete the run's folder 'checkpoints' and resume, to begin anew"
+
+    sequence: int
+    participants: tuple[str, ...]
+    members: tuple[str, ...]
+
+
 class Checkpoint:
     """The coordinator's state, replaced as a whole after every step (temporary file, fsync, rename).
 
@@ -102,10 +114,8 @@ class Checkpoint:
     def cohort(self, sequence: int) -> Cohort | None:
         """What the secure sum of this question was over; None where nobody has masked an answer to it."""
         file = self._folder / _COHORT
-        kept = read_json(file) if file.exists() else {}
-        if kept.get("sequence") != sequence:
-            return None
-        return Cohort(tuple(kept["participants"]), tuple(kept["members"]))
+        kept = read_record(file, _CohortFile) if file.exists() else None
+        return Cohort(kept.participants, kept.members) if kept and kept.sequence == sequence else None
 
 
 class SiteState:

@@ -11,6 +11,7 @@ or none. A refused question counts too: what a site refuses says something of it
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..persistence import append_line, held_file
+from ..persistence import append_line, held_file, read_json_lines
 from ..protection.noise import keyed_digest
 from ..protection.packing import digest
 from .ask import Ask, SecureSum
@@ -212,11 +213,9 @@ class Conversation:
         size = self._file.stat().st_size
         if size != self._known[0]:
             noted = []
-            for line in self._file.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    noted.append(Noted(**json.loads(line)))
-                except (ValueError, TypeError):
-                    continue  # torn by a kill: nothing was answered on it
+            for line in read_json_lines(self._file):  # none that a kill has torn: nothing was answered on it
+                with contextlib.suppress(TypeError):
+                    noted.append(Noted(**line))
             self._known = (size, noted)
         return self._known[1]
 
