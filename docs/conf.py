@@ -23,7 +23,7 @@ myst_heading_anchors = 4  # the anchors that GitHub makes, so that links work in
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_preserve_defaults = True
+autodoc_preserve_defaults = False  # the options of a run have no defaults in the source of the functions that take them
 napoleon_numpy_docstring = False
 # Sentences, not types, stand after "Returns:", and several names may share a line of "Attributes:".
 napoleon_custom_sections = ["Returns", ("Attributes", "params_style")]

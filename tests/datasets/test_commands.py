@@ -80,7 +80,7 @@ def test_bad_usage_is_one_sentence_and_status_2(tmp_path: Path, bare_dataset: Pa
         (
             prepare,
             ["ucf-crime", "--source", str(tmp_path), "--out", str(tmp_path / "o"), "--fold", "a"],
-            "no option 'fold'",
+            "no setting 'fold'",
         ),
     ):
         result = CliRunner().invoke(command, arguments)

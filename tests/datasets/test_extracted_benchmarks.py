@@ -191,7 +191,7 @@ def test_unknown_names_and_options_are_refused(tmp_path: Path) -> None:
     known = "shanghaitech-tracks, ucf-crime, ucsd-ped2, xd-violence"
     with pytest.raises(ClapError, match=f"unknown dataset 'avenue'; known: {known}"):
         prepare("avenue", tmp_path, tmp_path / "out")
-    with pytest.raises(ClapError, match="dataset 'ucf-crime' has no option 'fold'; it has: features"):
+    with pytest.raises(ClapError, match="dataset 'ucf-crime' has no setting 'fold'; it has features"):
         prepare("ucf-crime", tmp_path, tmp_path / "out", fold="a")
 
 

@@ -27,7 +27,9 @@ from clap_vad.federation.question import question_digest
 from clap_vad.federation.secure import SiteProtection
 from clap_vad.federation.site import Site
 from clap_vad.protection.signing import UnauthenticatedSigner
+from clap_vad.specification.reading import options_from
 from clap_vad.workflows.federate import Federation
+from clap_vad.workflows.resolution import resolve
 from synthetic import make_dataset, make_plan
 
 DIM = 3
@@ -348,12 +350,12 @@ def test_every_schema_with_float32_numbers_has_a_twin_and_no_other():
 
 
 def test_encodings_that_are_not_possible_are_told():
-    check_update_encoding("float32", "local", 300, True)
-    check_update_encoding("int8", "collaborative", 258, True)
-    check_update_encoding("int8", "collaborative", 300, False)
-    with pytest.raises(ClapError, match="--update-encoding is 'int4'; one of float32, int8 is needed"):
-        check_update_encoding("int4", "collaborative", 3, False)
-    with pytest.raises(ClapError, match="it is for --setting collaborative"):
-        check_update_encoding("int8", "local", 3, False)
+    check_update_encoding("float32", 300, True)
+    check_update_encoding("int8", 258, True)
+    check_update_encoding("int8", 300, False)
+    with pytest.raises(ClapError, match="--update-encoding is 'int4'; one of 'float32' or 'int8' is needed"):
+        options_from({"update_encoding": "int4"})
+    with pytest.raises(ClapError, match="--update-encoding is for --setting collaborative"):
+        resolve(options_from({"update_encoding": "int8", "setting": "local"}), noise_seed=0)
     with pytest.raises(ClapError, match=r"over 259 participants has no room .* at most 258 can take part"):
-        check_update_encoding("int8", "collaborative", 259, True)
+        check_update_encoding("int8", 259, True)

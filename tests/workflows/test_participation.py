@@ -17,7 +17,8 @@ from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.network import initial_weights
 from clap_vad.errors import ClapError
 from clap_vad.federation.ask import Ask, Reply
-from clap_vad.specification.run import RunOptions, RunSpecification
+from clap_vad.specification.reading import options_from
+from clap_vad.specification.run import RunSpecification
 from clap_vad.workflows.federate import Federation
 from clap_vad.workflows.resolution import specify
 from synthetic import SCENES, make_dataset, make_plan
@@ -169,7 +170,7 @@ def configure(dataset: Dataset, options=None, **changes) -> RunSpecification:
         "method": "clap", "setting": "collaborative", "supervision": "us", "strategy": "fedavg", "protocol": None,
         "rounds": 1, "seed": 0, "threads": 1, "normalise": "none", "options": options or {},
     }  # fmt: skip
-    return specify(dataset, RunOptions(**{**given, **changes}))
+    return specify(dataset, options_from({**given, **changes}))
 
 
 def test_stragglers_are_refused_where_no_epoch_can_be_left_out(dataset):

@@ -277,7 +277,10 @@ def test_threshold_comes_from_the_model_a_quantile_or_a_number():
     [
         ({"extractor": {"name": "clap", "settings": {}}}, "a plain video cannot be scored with it"),
         ({"extractor": {"name": "tracks", "settings": {}}}, "takes 24 floats per crop"),
-        ({"extractor": {"name": "motion", "settings": {"rows": "many"}}}, "setting 'rows'"),
+        (
+            {"extractor": {"name": "motion", "settings": {"rows": "many"}}},
+            "extractor 'motion': --rows is 'many'; a whole number is needed",
+        ),
         ({"extractor": None}, "'extractor' does not name one"),
     ],
 )

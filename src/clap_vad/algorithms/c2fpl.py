@@ -39,15 +39,19 @@ __all__ = ["C2fpl", "C2fplSite"]
 class C2fpl(SgdMethod):
     """Settings of C2FPL; defaults are the paper's unless its docs page says otherwise."""
 
-    momentum: float = option(0.9, "momentum of local SGD")
-    nesterov: str = option("on", "Nesterov's form of momentum", ("on", "off"))
-    weight_decay: float = option(5e-4, "L2 coefficient of local SGD")
-    lr_milestones: str = option("15,25", "epochs, comma-separated, at which the learning rate falls to a tenth")
-    local_epochs: int = option(2, "passes over a site's segments per round")
-    eta: float = option(1.0, "videos move to the anomalous bag until it holds this many for each normal one")
-    anomalous_cluster: str = option("smaller", "which cluster is anomalous: paper or release", ANOMALOUS_CLUSTER)
-    evidence: str = option("density", "what is followed along a video: release or paper", ("density", "p-value"))
-    short_videos: str = option("extreme", "labels where the window is under two segments", SHORT_VIDEOS)
+    momentum: float = option(0.9, "Momentum of local SGD.")
+    nesterov: str = option("on", "Use Nesterov momentum.", ("on", "off"))
+    weight_decay: float = option(5e-4, "L2 coefficient (weight decay) of local SGD.")
+    lr_milestones: str = option("15,25", "Epochs, comma-separated, at which the learning rate is divided by 10.")
+    local_epochs: int = option(2, "Passes over a site's segments per round.")
+    eta: float = option(1.0, "Videos move to the anomalous bag until it holds this many per normal video.")
+    anomalous_cluster: str = option(
+        "smaller", "Which cluster is anomalous: the smaller one (paper) or component 1 (release).", ANOMALOUS_CLUSTER
+    )
+    evidence: str = option(
+        "density", "What is followed along a video: density (release) or p-value (paper).", ("density", "p-value")
+    )
+    short_videos: str = option("extreme", "Labels of videos whose window is shorter than two segments.", SHORT_VIDEOS)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -53,22 +53,34 @@ _REFINE_SHARE = 0.1
 class Clap(SgdMethod):
     """Settings of CLAP; defaults are the release's unless its docs page says otherwise."""
 
-    momentum: float = option(0.9, "momentum of local SGD; 0 is the release's")
-    local_epochs: int = option(2, "passes over a site's segments per round")
-    entropy: str = option("diagonal", "entropy of a video: release or paper", ENTROPIES)
-    normal_cluster: str = option("size", "which cluster of videos is normal", NORMAL_CLUSTER)
+    momentum: float = option(0.9, "Momentum of local SGD. The release has 0.")
+    local_epochs: int = option(2, "Passes over a site's segments per round.")
+    entropy: str = option("diagonal", "Entropy of a video: diagonal (release) or von-neumann (paper).", ENTROPIES)
+    normal_cluster: str = option(
+        "size",
+        "Which cluster of videos is normal: the larger one (size), or that with smaller rises (calm).",
+        NORMAL_CLUSTER,
+    )
     segregation: str = option(
         "local",
-        "who splits the videos: each site alone (paper), or one mixture from sums, whose density is always pooled",
+        "local: each site splits its videos (paper). federated: one mixture from sums, with density pooled.",
         ("local", "federated"),
     )
-    density: str = option("mixture", "common density: one Gaussian per site, or one from sums", ("mixture", "pooled"))
-    short_videos: str = option("extreme", "labels where the window is under two segments", SHORT_VIDEOS)
-    refine: str = option("on", "stage C, refinement by local feedback", ("on", "off"))
-    refine_from: int = option(4, "first round that begins with a refinement")
-    refine_mode: str = option("evaluation", "detector in stage C: without or with dropout", ("evaluation", "training"))
-    refine_model: str = option("aggregated", "whose scores refine", ("aggregated", "local"))
-    refine_labels: str = option("cumulative", "refine the present or the original labels", ("cumulative", "original"))
+    density: str = option(
+        "mixture", "Common density: one Gaussian per site (mixture), or one from sums (pooled).", ("mixture", "pooled")
+    )
+    short_videos: str = option("extreme", "Labels of videos whose window is shorter than two segments.", SHORT_VIDEOS)
+    refine: str = option("on", "Refine labels by local feedback (stage C).", ("on", "off"))
+    refine_from: int = option(4, "First round that begins with a refinement.")
+    refine_mode: str = option(
+        "evaluation",
+        "Detector in stage C: without dropout (evaluation) or with it (training).",
+        ("evaluation", "training"),
+    )
+    refine_model: str = option("aggregated", "Model whose scores refine the labels.", ("aggregated", "local"))
+    refine_labels: str = option(
+        "cumulative", "Refine the present labels (cumulative) or the original ones.", ("cumulative", "original")
+    )
 
     @property
     def federated(self) -> bool:

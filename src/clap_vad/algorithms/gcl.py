@@ -52,16 +52,24 @@ class Gcl(SgdMethod):
 
     trains_by_sgd = False
 
-    lr: float = option(2e-5, "learning rate of RMSprop")
-    momentum: float = option(0.6, "momentum of RMSprop")
-    batch_size: int = option(8192, "segments per step, from all of the site's videos")
-    local_epochs: int = option(1, "passes over a site's segments per round")
-    pretrain_rounds: int = option(5, "rounds in which the generator learns alone first; 0 for GCL_B")
-    pretrain_share: float = option(0.7, "part of a site's segments, those that change least, it then learns from")
-    generator_threshold: float = option(1.0, "deviations above a batch's mean error that label a segment anomalous")
-    detector_threshold: float = option(0.1, "deviations above a batch's mean score that make a segment anomalous to G")
-    negative_from: int = option(11, "first round in which the detector labels for the generator; before it only learns")
-    negative_learning: str = option("on", "G turns anomalous segments into ones, or leaves them out", ("on", "off"))
+    lr: float = option(2e-5, "Learning rate of RMSprop.")
+    momentum: float = option(0.6, "Momentum of RMSprop.")
+    batch_size: int = option(8192, "Segments per step, drawn from all videos of the site.")
+    local_epochs: int = option(1, "Passes over a site's segments per round.")
+    pretrain_rounds: int = option(5, "First rounds, in which the generator trains alone. 0: GCL_B.")
+    pretrain_share: float = option(
+        0.7, "Part of a site's segments, those that change least, that the generator trains on then."
+    )
+    generator_threshold: float = option(
+        1.0, "A segment is labelled anomalous if its error is this many deviations above the batch's mean."
+    )
+    detector_threshold: float = option(
+        0.1, "A segment is anomalous to the generator if its score is this many deviations above the mean."
+    )
+    negative_from: int = option(11, "First round in which the detector's labels train the generator.")
+    negative_learning: str = option(
+        "on", "on: the generator maps anomalous segments to ones. off: it leaves them out.", ("on", "off")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,16 +26,16 @@ class SgdMethod(Method):
 
     follows_segments = True
 
-    lr: float = option(0.01, "learning rate of local SGD")
-    momentum: float = option(0.0, "momentum of local SGD")
-    nesterov: str = option("off", "Nesterov's form of momentum", ("on", "off"))
-    weight_decay: float = option(0.0, "L2 coefficient of local SGD")
-    batch_size: int = option(128, "segments per step")
-    min_steps: int = option(16, "steps per epoch at least: a small site takes smaller batches; 0 turns it off")
-    local_epochs: int = option(1, "passes over a site's segments per round")
-    crops: int = option(0, "crops of a segment that a site looks at as it trains, drawn anew each time; 0 for all")
-    epoch_share: float = option(1.0, "part of a site's segments that an epoch visits, drawn anew each epoch")
-    lr_milestones: str = option("", "epochs, comma-separated, at which the learning rate falls to a tenth")
+    lr: float = option(0.01, "Learning rate of local SGD.")
+    momentum: float = option(0.0, "Momentum of local SGD.")
+    nesterov: str = option("off", "Use Nesterov momentum.", ("on", "off"))
+    weight_decay: float = option(0.0, "L2 coefficient (weight decay) of local SGD.")
+    batch_size: int = option(128, "Segments per step.")
+    min_steps: int = option(16, "Least steps per epoch. A small site takes smaller batches to reach it. 0: no minimum.")
+    local_epochs: int = option(1, "Passes over a site's segments per round.")
+    crops: int = option(0, "Regions of a segment used in training, drawn anew each time. 0: all.")
+    epoch_share: float = option(1.0, "Part of a site's segments used in an epoch, drawn anew each epoch.")
+    lr_milestones: str = option("", "Epochs, comma-separated, at which the learning rate is divided by 10.")
 
     def __post_init__(self) -> None:
         """Raise :class:`ClapError` for a setting outside its range."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -112,10 +113,11 @@ class Job:
         modes = (spec.secure_aggregation, spec.update_encoding, self._left_out)
         state = coordinate(steps, make_engine(spec), checkpoint, 0, spec.quorum(), *modes)
         resolved = ResolvedRun.from_array(state["agreement"]).with_options_of(spec)
-        write_json(self._run / "config.json", resolved.spec.as_json())  # what was left open is known now
+        settled = replace(spec, threads=resolved.spec.threads, normalise=resolved.spec.normalise)
+        write_json(self._run / "config.json", settled.as_json())  # what was left open is known now
         finish(
             self._run,
-            resolved.spec,
+            settled,
             {self._run: state},
             method=resolved.make_method(),
             plan=resolved.plan(),

@@ -35,7 +35,6 @@ from .policy import RefusalError
 from .secure import share_of
 
 __all__ = [
-    "UPDATE_ENCODINGS",
     "SiteEncoding",
     "check_update_encoding",
     "decoded",
@@ -44,34 +43,25 @@ __all__ = [
     "read_replies",
 ]
 
-UPDATE_ENCODINGS = ("float32", "int8")
-
 _STEP = "encoding.step."
 _NUMBER = "encoding.number"
 _SCALE = "encoding.scale."
 _RESIDUAL = "encoding.residual."
 
 
-def check_update_encoding(
-    update_encoding: str, setting: str, participants: int, secure: bool, updates: bool = True
-) -> None:
+def check_update_encoding(update_encoding: str, participants: int, secure: bool, updates: bool = True) -> None:
     """Raise :class:`ClapError` for an encoding that is not possible.
 
     Args:
         update_encoding: by name.
-        setting: of the run.
         participants: that a sum can be over at most.
         secure: whether sums are masked.
         updates: whether sites send any.
     """
-    if update_encoding not in UPDATE_ENCODINGS:
-        raise ClapError(f"--update-encoding is {update_encoding!r}; one of {', '.join(UPDATE_ENCODINGS)} is needed")
     if update_encoding == "float32":
         return
     if not updates:
         raise ClapError("--update-encoding int8 is for updates, and this method adds up sums; leave it out")
-    if setting != "collaborative":
-        raise ClapError("--update-encoding int8 is for what leaves a site; it is for --setting collaborative")
     if secure and participants > (most := most_participants(MOST_STEPS)):
         raise ClapError(
             f"--update-encoding int8: a masked sum over {participants} participants has no room for 8 bits of each; at "

@@ -27,7 +27,7 @@ class Where:
         flag: of the command line, where it is not the name.
         words: the default in words, where it is worked out when the run begins.
         kind: ``method`` or ``strategy`` for the name of a registered one, ``names`` for a list, empty for plain values.
-        listed: the option that takes a list of such values in ``clap compare``, with its default there.
+        listed: the option that takes a list of such values where runs are compared, as in ``clap compare``.
     """
 
     group: str

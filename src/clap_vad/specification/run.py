@@ -34,6 +34,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Number = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 OptionalTerms = Annotated[Terms | None, BeforeValidator(lambda value: None if value == {} else value)]
 
 _LABEL = (*TRAINING, "label")
@@ -128,7 +129,7 @@ class RunOptions:
         site="rounds",
         words="20; under --dp video 8 for comet and 100 for clap",
     )
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = choice(
+    seed: Seed = choice(
         0,
         "Seed of initial weights, draws and shuffling.",
         "Training",

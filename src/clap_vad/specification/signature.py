@@ -7,12 +7,12 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from ..settings import Setting
 from .choice import choices_of, where
 from .reading import options_from
-from .run import RunOptions
+from .run import Privacy, RunOptions
 
 __all__ = ["default_in_words", "takes_options"]
 
@@ -69,9 +69,7 @@ def _line(setting: Setting) -> str:
 
 
 def _signature(own: inspect.Signature, known: list[Setting]) -> inspect.Signature:
-    hints = inspect.get_annotations(RunOptions)
-    for base in RunOptions.__mro__:
-        hints = {**inspect.get_annotations(base), **hints}
+    hints = {**get_type_hints(RunOptions), "privacy": Privacy | None}
     options = [
         inspect.Parameter(setting.name, _KINDS[0], default=setting.default, annotation=hints[setting.name])
         for setting in known
@@ -79,5 +77,5 @@ def _signature(own: inspect.Signature, known: list[Setting]) -> inspect.Signatur
     before = [parameter for parameter in own.parameters.values() if parameter.name != "asked"]
     places = [parameter for parameter in before if parameter.kind not in _KINDS]
     others = [parameter for parameter in before if parameter.kind in _KINDS]
-    settings = inspect.Parameter("options", _KINDS[1], annotation="Any")
+    settings = inspect.Parameter("options", _KINDS[1], annotation=Any)
     return own.replace(parameters=[*places, *options, *others, settings])

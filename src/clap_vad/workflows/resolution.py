@@ -126,8 +126,8 @@ def check_participants(spec: RunSpecification, participants: int) -> None:
     method = make_method(spec.method, spec.options)
     if spec.secure_aggregation:
         _check_secure(method, make_strategy(spec.strategy, spec.strategy_options), spec.per_round(participants))
-    encoding, secure = spec.update_encoding, spec.secure_aggregation
-    check_update_encoding(encoding, spec.setting, participants, secure, method.aggregates_updates)
+    secure = spec.secure_aggregation
+    check_update_encoding(spec.update_encoding, participants, secure, method.aggregates_updates)
 
 
 def threads_for(crops: int, dim: int) -> int:

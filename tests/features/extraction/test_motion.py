@@ -148,7 +148,7 @@ def test_statistics_equal_a_slow_obvious_loop():
         ({"side": 5}, "side is 5"),
         ({"stride": 3}, "stride is 3"),
         ({"fps": float("nan")}, "fps is nan"),
-        ({"rows": "six"}, "int is needed"),
+        ({"rows": "six"}, "--rows is 'six'; a whole number is needed"),
         ({"grid": 3}, "no setting 'grid'"),
     ],
 )

@@ -20,7 +20,9 @@ def skewed_shares(
     dataset: Dataset,
     participants: int | None,
     seed: int,
-    alpha: Annotated[float, "skew of the event classes: near 0 one holder a class, large equal shares"] = 0.5,
+    alpha: Annotated[
+        float, "Skew of the event classes. Near 0: one participant holds a class. Large: equal shares."
+    ] = 0.5,
 ) -> dict[str, list[str]]:
     """P participants, 5 unless told, among whom each event class is divided in proportions drawn from Dir(alpha).
 

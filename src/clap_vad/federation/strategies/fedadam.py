@@ -36,10 +36,10 @@ class FedAdam(FedAvg):
     tau take 10^-2 (Shakespeare) and 10^-1.5 (EMNIST auto-encoder), by the table published with the authors' code.
     """
 
-    server_lr: float = option(0.01, "learning rate of the coordinator's step")
-    beta1: float = option(0.9, "decay of the coordinator's mean of updates")
-    beta2: float = option(0.99, "decay of the coordinator's mean of squared updates")
-    tau: float = option(1e-3, "adaptivity of the coordinator's step: updates well below it are not scaled up further")
+    server_lr: float = option(0.01, "Learning rate of the coordinator's step.")
+    beta1: float = option(0.9, "Decay of the coordinator's mean of updates.")
+    beta2: float = option(0.99, "Decay of the coordinator's mean of squared updates.")
+    tau: float = option(1e-3, "Adaptivity of the coordinator's step: updates far below it are not scaled up further.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -30,8 +30,8 @@ class FedAvgM(FedAvg):
     sites' learning rate where that is too far. A round in which nobody could train leaves w and v as they are.
     """
 
-    server_lr: float = option(1.0, "learning rate of the coordinator's step")
-    server_momentum: float = option(0.9, "momentum of the coordinator's step")
+    server_lr: float = option(1.0, "Learning rate of the coordinator's step.")
+    server_momentum: float = option(0.9, "Momentum of the coordinator's step.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,7 +20,7 @@ __all__ = ["FedProx"]
 class FedProx(FedAvg):
     """Each site minimises its loss plus ``(mu / 2) |w - w_global|^2``; updates are averaged as in FedAvg."""
 
-    mu: float = option(1.0, "weight of the proximal term: 1 in the CLAP release, 0.01 to 1 usual")
+    mu: float = option(1.0, "Weight of the proximal term. The CLAP release has 1; 0.01 to 1 is usual.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -40,7 +40,7 @@ class Scaffold(Strategy):
     reply = "scaffold_update"
     needs_sgd = True
 
-    server_lr: float = option(1.0, "learning rate of the coordinator's step")
+    server_lr: float = option(1.0, "Learning rate of the coordinator's step.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,7 +26,7 @@ class TrimmedMean(Median):
     n > 2 f holds by itself. f is 0 where n is below 1 / ``malicious_share``: then nothing is trimmed.
     """
 
-    malicious_share: float = option(0.2, "share of a round's participants that may be malicious, below 0.5")
+    malicious_share: float = option(0.2, "Share of a round's participants that may be malicious, below 0.5.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
