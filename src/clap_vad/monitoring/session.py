@@ -13,7 +13,6 @@ from ..backoff import Backoff
 from ..core.events.ongoing import Change, OngoingEvents
 from ..core.events.policy import EventPolicy
 from ..detector.model import Model
-from ..detector.threads import one_thread_each
 from ..features.extraction.video_extractor import VideoExtractor
 from ..video.live import LiveReader
 from ..video.live_items import Connected, Dropped, Ended, Item, Lost, Noted
@@ -53,6 +52,9 @@ class SessionStatus:
 
 class MonitoringSession:
     """Monitors a camera from :meth:`start` until it is stopped or, of a file, the file ends.
+
+    The process that owns sessions runs them within :func:`~clap_vad.detector.threads.fixed_threads` of one thread, held
+    by a thread that outlives them: the number is the process's, and one for all.
 
     Args:
         camera: what is monitored.
@@ -147,8 +149,7 @@ class MonitoringSession:
     def _run(self) -> None:
         ended = "error"
         try:
-            with one_thread_each():
-                ended = self._monitor()
+            ended = self._monitor()
         except BaseException as error:
             self.error = error
         finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.events.policy import EventPolicy, check_seconds
+from ..detector.threads import fixed_threads
 from ..errors import ClapError
 from ..features.extraction.extractor import EXTRACTORS
 from ..features.extraction.video_extractor import VideoExtractor
@@ -90,7 +91,8 @@ def watch(
         sinks={"clips": {"before": before, "after": after} if clips else None, "webhook": {"url": webhook or ""}},
         report=tell,
     )
-    _until_it_ends(session, seconds)
+    with fixed_threads(1):
+        _until_it_ends(session, seconds)
     return {
         "run": str(run),
         "source": asked.shown,
