@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..core.events.policy import EventPolicy
+from ..monitoring.sink import SINKS
 from .command import Output, command, say
 from .extractor_options import machine_options
+from .setting_options import add_options
 
 __all__ = ["watch"]
 
 _FILE = click.Path(path_type=Path)
+_NAMED_HERE = {"before", "after", "url"}
+
+
+def _sink_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options for the settings of further event sinks."""
+    return add_options(
+        function,
+        {"sink": SINKS},
+        "sink_settings",
+        lambda setting: setting.name not in _NAMED_HERE,
+        group="Further event sinks",
+    )
 
 
 @command(
@@ -62,6 +77,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--seconds", type=float, help="Stop after so many seconds.")
 @machine_options
+@_sink_options
 def watch(run: Path, source: str, **options: Any) -> Output:
     """Watch, and say in the end what was seen."""
     from ..workflows.watch import watch as watch_source

@@ -62,7 +62,7 @@ class MonitoringSession:
         model, extractor: of that run; sessions may share them.
         policy: which scores make an event.
         folder: of its files; sessions of several cameras may share one.
-        sinks: see :func:`~clap_vad.monitoring.sink.choose_sinks`.
+        sinks, sink_settings: of each sink, and of all; see :func:`~clap_vad.monitoring.sink.choose_sinks`.
         report: takes sentences for the operator, such as of a lost connection; called from the session's threads.
 
     Attributes:
@@ -82,13 +82,14 @@ class MonitoringSession:
         policy: EventPolicy,
         folder: Path,
         sinks: Mapping[str, Mapping[str, Any] | None] | None = None,
+        sink_settings: Mapping[str, Any] | None = None,
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.camera = camera
         self.error: BaseException | None = None
         self._model, self._extractor, self._policy = model, extractor, policy
         self._folder, self._report = folder, report
-        self._settings = choose_sinks(sinks or {})
+        self._settings = choose_sinks(sinks or {}, sink_settings)
         self._info = SessionInfo(
             camera.name,
             camera.shown,

@@ -46,6 +46,7 @@ def watch(
     poll: float | None = None,
     seconds: float | None = None,
     here: Mapping[str, Any] | None = None,
+    sink_settings: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
     """Score a source as its pictures come, causally, until it ends, a signal asks to stop or ``seconds`` have gone by.
@@ -63,6 +64,7 @@ def watch(
         webhook: URL to post each event to as JSON.
         poll: seconds between two requests to a camera that gives one picture per request; None finds a value.
         seconds: stop after so many.
+        sink_settings: of further event sinks, see :mod:`clap_vad.monitoring.sink`.
         tell: takes sentences for the operator, such as of a lost connection; called from another thread.
 
     Returns:
@@ -89,6 +91,7 @@ def watch(
         policy=EventPolicy(threshold=limit, max_gap=max_gap, min_length=min_length, max_length=max_length),
         folder=out,
         sinks={"clips": {"before": before, "after": after} if clips else None, "webhook": {"url": webhook or ""}},
+        sink_settings=sink_settings,
         report=tell,
     )
     with fixed_threads(1):
