@@ -18,6 +18,7 @@ from ..features.extraction.extractor import EXTRACTORS
 from ..features.extraction.video_extractor import VideoExtractor
 from ..monitoring.camera import Camera
 from ..monitoring.session import MonitoringSession
+from ..monitoring.sinks.clips import ClipSettings
 from ..progress import progress_bar
 from .scoring import choose_threshold, scoring_parts
 
@@ -40,8 +41,8 @@ def watch(
     min_length: float = EventPolicy.min_length,
     max_length: float = EventPolicy.max_length,
     clips: bool = True,
-    before: float = 5.0,
-    after: float = 5.0,
+    before: float = ClipSettings.before,
+    after: float = ClipSettings.after,
     webhook: str | None = None,
     poll: float | None = None,
     seconds: float | None = None,
