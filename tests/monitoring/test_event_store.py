@@ -15,7 +15,8 @@ from clap_vad.core.events.ongoing import OngoingEvent
 from clap_vad.errors import ClapError
 from clap_vad.monitoring.sink import Outage, SessionInfo
 from clap_vad.monitoring.store.event_store import EventStore
-from clap_vad.monitoring.store.opening import open_database, open_to_read
+from clap_vad.monitoring.store.opening import begin_anew, open_database, open_to_read
+from clap_vad.monitoring.store.summary import read_summary
 from clap_vad.monitoring.timeline import Timeline, TimelineRow
 
 NOW = 1_790_000_000.0
@@ -105,6 +106,37 @@ def test_a_camera_is_watched_once_at_a_time(tmp_path):
         EventStore(path, GATE, NOW, pytest.fail)
     store.close(NOW, "end")
     EventStore(path, GATE, NOW, pytest.fail).close(NOW, "end")
+
+
+ASKS_FOR_THE_FILE = """
+import fcntl, os, sys
+handle = os.open(sys.argv[1], os.O_RDWR)
+try:
+    fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)  # where SQLite locks
+except BlockingIOError:
+    print("in use")
+"""
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_opening_a_database_again_takes_no_lock_from_another_session_of_the_process(tmp_path, damaged):
+    """A process that closes a file loses its locks on it: another one could then remove the log in use."""
+    path = tmp_path / "watch.db"
+
+    def used() -> str:
+        command = [sys.executable, "-c", ASKS_FOR_THE_FILE, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    store = EventStore(path, GATE, NOW, pytest.fail)
+    assert used() == "in use\n"
+    if damaged:
+        begin_anew(path, pytest.fail)  # as a session does that has found damage, where there is none any more
+    else:
+        EventStore(path, replace(GATE, camera="yard"), NOW, pytest.fail).close(NOW, "end")
+        read_summary(path)
+    assert used() == "in use\n"
+    store.close(NOW, "end")
+    assert used() == ""
 
 
 def test_a_locked_database_makes_rows_wait_and_only_the_newest_state_of_each(tmp_path):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import sys
 
 import pytest
+from click.testing import CliRunner
+from moving_films import make_model, write_video
 from test_event_store import GATE
 
+from clap_vad.cli import watch as cli_watch
 from clap_vad.core.events.ongoing import Change, OngoingEvent
 from clap_vad.errors import ClapError
 from clap_vad.monitoring import sinks as package
@@ -107,3 +112,22 @@ def test_a_sink_that_cannot_be_opened_closes_those_before_it(tmp_path):
     for _ in range(2):  # the camera is free again
         with pytest.raises(IsADirectoryError):
             Sinks(choose_sinks({"page": None}), SinkContext(tmp_path, GATE, pytest.fail))
+
+
+def test_its_settings_are_options_of_the_command(siren, tmp_path):
+    spec = importlib.util.spec_from_file_location("clap_vad.cli.watch_again", cli_watch.__file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)  # as a process that starts with the new file
+    make_model().save(tmp_path / "run")
+    words = [tmp_path / "run", write_video(tmp_path / "gate.mp4"), "--out", tmp_path / "w", "--threshold", 0.3]
+    done = CliRunner().invoke(again.watch, [*map(str, words), "--loud", "3", "--json"])
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["events"] == 1 and {loud for *_, loud in result["siren"]} == {3.0}
+
+
+def test_a_setting_of_no_sink_is_refused():
+    with pytest.raises(ClapError, match="no event sink that is used has a setting 'loud'"):
+        choose_sinks({}, {"loud": 3.0})
+    (clips, *_) = choose_sinks({}, {"before": 3.0})
+    assert clips.before == 3.0

@@ -14,12 +14,24 @@ from moving_films import make_model, write_video
 from waiting import LIMIT, until
 
 from clap_vad.core.events.policy import EventPolicy
+from clap_vad.detector.threads import fixed_threads
 from clap_vad.errors import ClapError
 from clap_vad.features.extraction.extractor import make_extractor
 from clap_vad.monitoring.camera import Camera
 from clap_vad.monitoring.session import MonitoringSession
 
 THRESHOLD = 0.3
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As a process that owns sessions sets it."""
+    with fixed_threads(1):
+        yield
+
+
+def ignored(sentence):
+    """A report that a test does not look at."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +51,7 @@ def session_of(films):
     model = make_model()
     extractor = make_extractor("motion", model.info["extractor"]["settings"])
 
-    def make(film, folder, name=None, reports=None, **sinks):
+    def make(film, folder, name=None, report=None, **sinks):
         return MonitoringSession(
             Camera.of(str(films[film]), name),
             run=folder / "run",
@@ -48,7 +60,7 @@ def session_of(films):
             policy=EventPolicy(threshold=THRESHOLD),
             folder=folder,
             sinks=sinks,
-            report=pytest.fail if reports is None else reports.append,
+            report=pytest.fail if report is None else report,
         )
 
     return make
@@ -66,17 +78,18 @@ EVENTS = (
 
 def test_two_sessions_at_once_find_what_each_finds_alone_shared_files_or_not(session_of, tmp_path):
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    threads = torch.get_num_threads()
+    threads: set[int] = set()  # of their arithmetic
     alone = []
     for name in ("gate", "yard"):
-        session = session_of(name, tmp_path / name, reports=[])
+        session = session_of(name, tmp_path / name, report=ignored)
         session.start()
         assert session.wait(LIMIT) and session.error is None
         alone += rows(tmp_path / name, EVENTS)
     assert [row[0] for row in alone] == ["gate", "yard"]
     for folders in (("shared", "shared"), ("a", "b")):
         pair = [
-            session_of(name, tmp_path / own, reports=[]) for name, own in zip(("gate", "yard"), folders, strict=True)
+            session_of(name, tmp_path / own, report=lambda _: threads.add(torch.get_num_threads()))
+            for name, own in zip(("gate", "yard"), folders, strict=True)
         ]
         for session in pair:
             session.start()
@@ -92,11 +105,11 @@ def test_two_sessions_at_once_find_what_each_finds_alone_shared_files_or_not(ses
     page = (tmp_path / "shared" / "report.html").read_text()
     assert "gate" in page and "yard" in page
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
-    assert torch.get_num_threads() == threads
+    assert threads == {1}
 
 
 def test_one_is_stopped_while_the_other_goes_on_and_both_say_how_they_are(session_of, tmp_path):
-    first, second = (session_of("long", tmp_path, name, reports=[]) for name in ("first", "second"))
+    first, second = (session_of("long", tmp_path, name, report=ignored) for name in ("first", "second"))
     assert first.status().state == "new"
     first.start()
     second.start()
@@ -118,13 +131,13 @@ def test_one_is_stopped_while_the_other_goes_on_and_both_say_how_they_are(sessio
 
 
 def test_a_camera_is_monitored_once_at_a_time_also_within_a_process(session_of, tmp_path):
-    first, second = session_of("long", tmp_path, reports=[]), session_of("long", tmp_path)
+    first, second = session_of("long", tmp_path, report=ignored), session_of("long", tmp_path)
     first.start()
     with pytest.raises(ClapError, match="camera 'long' is being watched already"):
         second.start()
     first.stop()
     assert first.wait(LIMIT)
-    third = session_of("gate", tmp_path, "long", reports=[])
+    third = session_of("gate", tmp_path, "long", report=ignored)
     third.start()
     assert third.wait(LIMIT) and third.error is None
 

@@ -50,6 +50,9 @@ def test_waits_begin_anew_after_a_good_minute_only():
     backoff.succeeded(100.0)
     assert backoff.wait(160.0) == first
     assert backoff.wait(500.0) == second  # no success in between
+    for now in (510.0, 540.0, 569.0):  # each delivery succeeds
+        backoff.succeeded(now)
+    assert backoff.wait(570.0) == first
 
 
 # Lines.

@@ -2,68 +2,104 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..core.events.policy import EventPolicy
+from ..monitoring.sink import SINKS
+from ..monitoring.sinks.clips import ClipSettings
 from .command import Output, command, say
 from .extractor_options import machine_options
+from .setting_options import add_options
 
 __all__ = ["watch"]
 
 _FILE = click.Path(path_type=Path)
+_NAMED_HERE = {"before", "after", "url"}
+
+
+def _sink_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options for the settings of further event sinks."""
+    return add_options(
+        function,
+        {"sink": SINKS},
+        "sink_settings",
+        lambda setting: setting.name not in _NAMED_HERE,
+        group="Further event sinks",
+    )
 
 
 @command(
     "watch",
-    help="Watch SOURCE with the model of RUN: an address (rtsp://...), camera:0, a video file or a folder of frames. "
-    "Ctrl-C ends it.",
+    help="Monitor SOURCE with the model of RUN and report events while they happen. SOURCE is an address (rtsp://...), "
+    "camera:0, a video file or a folder of frames. Ctrl-C ends it.",
 )
 @click.argument("run", type=_FILE)
 @click.argument("source")
-@click.option("--out", type=_FILE, default=Path("watch"), show_default=True, help="Folder of what is seen.")
-@click.option("--camera", help="Its name.  [default: the scene, the address, or the file's name]")
-@click.option("--scene", help="The camera it is to the model, where its site has adapted the model to it.")
-@click.option("--threshold", type=float, help="Score from which a segment belongs to an event.")
-@click.option("--quantile", type=float, help="Instead, as for 'clap score'.  [default: the model's own, 0.99]")
+@click.option(
+    "--out",
+    type=_FILE,
+    default=Path("watch"),
+    show_default=True,
+    help="Folder for the database, events.jsonl, clips and the page.",
+)
+@click.option("--camera", help="Name of the camera.  [default: the scene, the address, or the file's name]")
+@click.option("--scene", help="Use the model personalised for this scene.")
+@click.option("--threshold", type=float, help="Segments with this score or a higher one belong to an event.")
+@click.option(
+    "--quantile",
+    type=float,
+    help="Instead: use this quantile of the training scores as the threshold, see 'clap score'.  "
+    "[default: the model's own, 0.99]",
+)
 @click.option(
     "--max-gap",
     type=float,
     default=EventPolicy.max_gap,
     show_default=True,
-    help="Events at most this many seconds apart are one.",
+    help="Events at most this many seconds apart become one event.",
 )
 @click.option(
     "--min-length",
     type=float,
     default=EventPolicy.min_length,
     show_default=True,
-    help="Events shorter than this many seconds are none.",
+    help="Events shorter than this many seconds are dropped.",
 )
 @click.option(
     "--max-length",
     type=float,
     default=EventPolicy.max_length,
     show_default=True,
-    help="Seconds after which an event is closed and another begins.",
+    help="An event that lasts this many seconds is closed, and another one begins.",
 )
-@click.option("--no-clips", "clips", is_flag=True, flag_value=False, default=True, help="Save no clips of events.")
-@click.option("--before", type=float, default=5.0, show_default=True, help="Seconds of a clip before its event.")
-@click.option("--after", type=float, default=5.0, show_default=True, help="Seconds of a clip behind its event.")
-@click.option("--webhook", envvar="CLAP_WEBHOOK", help="URL to post each event to, as JSON without pictures.")
+@click.option("--no-clips", "clips", is_flag=True, flag_value=False, default=True, help="Do not save clips of events.")
+@click.option(
+    "--before", type=float, default=ClipSettings.before, show_default=True, help="Seconds of the clip before the event."
+)
+@click.option(
+    "--after", type=float, default=ClipSettings.after, show_default=True, help="Seconds of the clip after the event."
+)
+@click.option(
+    "--webhook",
+    envvar="CLAP_WEBHOOK",
+    help="Post each event to this URL, as JSON without pictures. The variable CLAP_WEBHOOK sets it, too.",
+)
 @click.option(
     "--poll",
     type=float,
     metavar="SECONDS",
-    help="For a camera that gives one picture per request (http://.../snap.jpg): time between two requests.  [default: "
-    "by how often the picture changes, at most 5 a second]",
+    help="Time between two requests to a camera that gives one picture per request (http://.../snap.jpg).  [default: "
+    "measured from how often the picture changes, at least 0.2]",
 )
-@click.option("--seconds", type=float, help="Stop after so many seconds.")
+@click.option("--seconds", type=float, help="Stop after this many seconds.")
 @machine_options
+@_sink_options
 def watch(run: Path, source: str, **options: Any) -> Output:
-    """Watch, and say in the end what was seen."""
+    """Monitor, and print in the end what was seen."""
     from ..workflows.watch import watch as watch_source
 
     result = watch_source(run, source, tell=say, **options)

@@ -13,7 +13,6 @@ from ..backoff import Backoff
 from ..core.events.ongoing import Change, OngoingEvents
 from ..core.events.policy import EventPolicy
 from ..detector.model import Model
-from ..detector.threads import one_thread_each
 from ..features.extraction.video_extractor import VideoExtractor
 from ..video.live import LiveReader
 from ..video.live_items import Connected, Dropped, Ended, Item, Lost, Noted
@@ -54,13 +53,16 @@ class SessionStatus:
 class MonitoringSession:
     """Monitors a camera from :meth:`start` until it is stopped or, of a file, the file ends.
 
+    The process that owns sessions runs them within :func:`~clap_vad.detector.threads.fixed_threads` of one thread, held
+    by a thread that outlives them: the number is the process's, and one for all.
+
     Args:
         camera: what is monitored.
         run: folder of the model, which is written down.
         model, extractor: of that run; sessions may share them.
         policy: which scores make an event.
         folder: of its files; sessions of several cameras may share one.
-        sinks: see :func:`~clap_vad.monitoring.sink.choose_sinks`.
+        sinks, sink_settings: of each sink, and of all; see :func:`~clap_vad.monitoring.sink.choose_sinks`.
         report: takes sentences for the operator, such as of a lost connection; called from the session's threads.
 
     Attributes:
@@ -80,13 +82,14 @@ class MonitoringSession:
         policy: EventPolicy,
         folder: Path,
         sinks: Mapping[str, Mapping[str, Any] | None] | None = None,
+        sink_settings: Mapping[str, Any] | None = None,
         report: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.camera = camera
         self.error: BaseException | None = None
         self._model, self._extractor, self._policy = model, extractor, policy
         self._folder, self._report = folder, report
-        self._settings = choose_sinks(sinks or {})
+        self._settings = choose_sinks(sinks or {}, sink_settings)
         self._info = SessionInfo(
             camera.name,
             camera.shown,
@@ -147,8 +150,7 @@ class MonitoringSession:
     def _run(self) -> None:
         ended = "error"
         try:
-            with one_thread_each():
-                ended = self._monitor()
+            ended = self._monitor()
         except BaseException as error:
             self.error = error
         finally:

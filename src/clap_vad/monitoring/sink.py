@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ..core.events.ongoing import OngoingEvent
+from ..errors import ClapError
 from ..registry import Registry
-from ..settings import check_settings, make_with_settings
+from ..settings import check_settings, make_with_settings, setting_names
 from ..video.recorder import Recorder
 from .camera import Clock
 from .timeline import TimelineRow
@@ -152,20 +153,27 @@ class SinkSettings(ABC):
 SINKS: Registry[type[SinkSettings]] = Registry("event sink", "clap_vad.monitoring.sinks")
 
 
-def choose_sinks(chosen: Mapping[str, Mapping[str, Any] | None]) -> list[SinkSettings]:
+def choose_sinks(
+    chosen: Mapping[str, Mapping[str, Any] | None], common: Mapping[str, Any] | None = None
+) -> list[SinkSettings]:
     """Every registered sink with its settings, in order.
 
     Args:
         chosen: sink -> settings that differ from its defaults, or None to leave the sink out.
+        common: settings of every sink that has a setting of this name.
 
     Raises:
         ClapError: an unknown sink or setting, or a setting out of range.
     """
-    found = [
-        make_with_settings("event sink", name, SINKS[name], chosen.get(name) or {})
-        for name in [*SINKS, *(name for name in chosen if name not in SINKS.names())]
-        if chosen.get(name, {}) is not None
-    ]
+    found, left = [], set(common or {})
+    for name in [*SINKS, *(name for name in chosen if name not in SINKS.names())]:
+        own = chosen.get(name, {})
+        if own is not None:
+            shared = {key: value for key, value in (common or {}).items() if key in setting_names(SINKS[name])}
+            found.append(make_with_settings("event sink", name, SINKS[name], {**shared, **own}))
+            left -= shared.keys()
+    if left:
+        raise ClapError(f"no event sink that is used has a setting '{min(left)}'; leave it out")
     return sorted((sink for sink in found if sink.wanted), key=lambda sink: sink.order)
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core.events.policy import EventPolicy, check_seconds
+from ..detector.threads import fixed_threads
 from ..errors import ClapError
 from ..features.extraction.extractor import EXTRACTORS
 from ..features.extraction.video_extractor import VideoExtractor
 from ..monitoring.camera import Camera
 from ..monitoring.session import MonitoringSession
+from ..monitoring.sinks.clips import ClipSettings
 from ..progress import progress_bar
 from .scoring import choose_threshold, scoring_parts
 
@@ -39,12 +41,13 @@ def watch(
     min_length: float = EventPolicy.min_length,
     max_length: float = EventPolicy.max_length,
     clips: bool = True,
-    before: float = 5.0,
-    after: float = 5.0,
+    before: float = ClipSettings.before,
+    after: float = ClipSettings.after,
     webhook: str | None = None,
     poll: float | None = None,
     seconds: float | None = None,
     here: Mapping[str, Any] | None = None,
+    sink_settings: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any]:
     """Score a source as its pictures come, causally, until it ends, a signal asks to stop or ``seconds`` have gone by.
@@ -62,6 +65,7 @@ def watch(
         webhook: URL to post each event to as JSON.
         poll: seconds between two requests to a camera that gives one picture per request; None finds a value.
         seconds: stop after so many.
+        sink_settings: of further event sinks, see :mod:`clap_vad.monitoring.sink`.
         tell: takes sentences for the operator, such as of a lost connection; called from another thread.
 
     Returns:
@@ -88,9 +92,11 @@ def watch(
         policy=EventPolicy(threshold=limit, max_gap=max_gap, min_length=min_length, max_length=max_length),
         folder=out,
         sinks={"clips": {"before": before, "after": after} if clips else None, "webhook": {"url": webhook or ""}},
+        sink_settings=sink_settings,
         report=tell,
     )
-    _until_it_ends(session, seconds)
+    with fixed_threads(1):
+        _until_it_ends(session, seconds)
     return {
         "run": str(run),
         "source": asked.shown,

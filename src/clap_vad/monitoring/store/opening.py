@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ...errors import ClapError
-from .damage import SetAside, fault_of, is_damage, set_aside
+from .damage import SetAside, fault_of, identity, is_damage, set_aside
 from .migrations import STEPS, migrate, schema_version
 
 __all__ = ["begin_anew", "open_database", "open_to_read", "unreadable"]
@@ -60,9 +61,10 @@ def begin_anew(path: Path, report: Callable[[SetAside], None], sure: bool = Fals
         ClapError: the file says that it is no event store, or of a newer release; it stays where it is.
         OSError, sqlite3.Error: the folder cannot be written.
     """
-    version = _stated_version(path)
+    head = _head(path)
+    version = _stated_version(head)
     in_log = version == 0 and Path(f"{path}-wal").exists()  # the version is not in the file itself yet
-    if (version is not None and not 1 <= version <= len(STEPS) and not in_log) or (version is None and _is_text(path)):
+    if (version is not None and not 1 <= version <= len(STEPS) and not in_log) or (version is None and _is_text(head)):
         raise ClapError(_refusal(path, version or 0))
     found = set_aside(path, lambda fresh: _opened(fresh, 5.0, journal="DELETE"), sure)
     if found is not None:
@@ -125,18 +127,15 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 def _refuse_newer(path: Path) -> None:
     """Refuse a database of a newer release before a connection that may write can change a byte of it."""
-    version = _stated_version(path)
-    if version is None:
+    if not path.is_file() or not path.stat().st_size:
         return
-    log = Path(f"{path}-wal")
-    if version <= len(STEPS) and log.exists() and log.stat().st_size:
-        try:
-            with closing(_read_only(path)) as connection:  # the version may be in the log only
-                version = schema_version(connection)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            return
+    try:
+        with closing(_read_only(path)) as connection:
+            version = schema_version(connection)
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise
+        return  # damaged, or another file: that is found when it is opened
     if version > len(STEPS):
         raise ClapError(_refusal(path, version))
 
@@ -161,14 +160,25 @@ def unreadable(error: sqlite3.Error) -> str:
     return f"not a database of 'clap watch' ({error}); name the database of a 'clap watch'"
 
 
-def _stated_version(path: Path) -> int | None:
-    """The schema version in the head of a file; None where it has no head of SQLite's."""
+_HEADS: dict[tuple[int, int] | None, int] = {}
+"""Files whose head was read. They stay open: where a process closes a file, it loses all its locks on it (POSIX), also
+those of SQLite's connections in other sessions. SQLite knows of its own files only."""
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file that may be damaged; none of one that cannot be read."""
     try:
-        with path.open("rb") as file:
-            head = file.read(100)
+        file = identity(path)
+        if file not in _HEADS:
+            _HEADS[file] = os.open(path, os.O_RDONLY)
+        return os.pread(_HEADS[file], 512, 0)
     except OSError:
-        return None
-    return int.from_bytes(head[60:64]) if len(head) == 100 and head.startswith(b"SQLite format 3\0") else None
+        return b""
+
+
+def _stated_version(head: bytes) -> int | None:
+    """The schema version in the head of a file; None where it has no head of SQLite's."""
+    return int.from_bytes(head[60:64]) if len(head) >= 100 and head.startswith(b"SQLite format 3\0") else None
 
 
 def _refuse_old_sqlite() -> None:
@@ -176,11 +186,6 @@ def _refuse_old_sqlite() -> None:
         raise ClapError(f"SQLite {sqlite3.sqlite_version}: 3.37 or newer is needed; use a newer Python or system")
 
 
-def _is_text(path: Path) -> bool:
+def _is_text(head: bytes) -> bool:
     """Whether a file is a text, which no damage makes of a database."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(512)
-    except OSError:
-        return False
-    return all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start)
+    return bool(head) and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head)
