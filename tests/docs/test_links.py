@@ -1,4 +1,4 @@
-"""Links of the pages that GitHub shows lead to files and headings that exist there; the site's own build checks the rest."""
+"""Links of pages lead to files and headings as GitHub shows them; the build of the site checks the rest."""
 
 from __future__ import annotations
 
