@@ -21,6 +21,8 @@ from clap_vad.persistence import save_npz
 from clap_vad.synthetic.rendering import RenderSettings, render_clips
 from synthetic import SCENES, make_dataset
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 FILES = dict(
     re.findall(r"^`src/clap_vad/(\S+\.py)`:\n\n```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
