@@ -23,8 +23,8 @@ def package(folder: Path, files: dict[str, str]) -> Path:
         file = folder / "house" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-        if not (file.parent / "__init__.py").exists():
-            (file.parent / "__init__.py").write_text(f'"""About {file.parent.name}."""\n')
+        for room in list(file.relative_to(folder / "house").parents)[:-1]:
+            (folder / "house" / room / "__init__.py").write_text(f'"""About {room.name}."""\n')
     return folder / "house"
 
 
