@@ -83,7 +83,7 @@ def readable_default(app: Sphinx, what: str, name: str, obj: Any, options: Any, 
 
 
 def hide_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Napoleon takes what stands before a colon in the docstring of an attribute for its type; here types are annotated."""
+    """Napoleon takes the text before a colon in an attribute's docstring for its type; here types are annotated."""
     if what in ("attribute", "data", "property"):
         lines[:] = [line.replace(":", _COLON) for line in lines]
 
