@@ -16,6 +16,7 @@ from sphinx.util.docutils import ReferenceRole
 import clap_vad
 
 SOURCE = Path(clap_vad.__file__).parent
+_COLON = "\x1a"
 
 
 class SourceFile(ReferenceRole):
@@ -81,9 +82,22 @@ def readable_default(app: Sphinx, what: str, name: str, obj: Any, options: Any, 
     return (signature.replace("<factory>", "..."), result) if signature and "<factory>" in signature else None
 
 
+def hide_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon takes the text before a colon in an attribute's docstring for its type; here types are annotated."""
+    if what in ("attribute", "data", "property"):
+        lines[:] = [line.replace(":", _COLON) for line in lines]
+
+
+def show_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Undo :func:`hide_colons`, behind napoleon."""
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.add_role("src", SourceFile())
     app.connect("missing-reference", by_last_part)
     app.connect("autodoc-process-signature", readable_default)
+    app.connect("autodoc-process-docstring", hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", show_colons, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

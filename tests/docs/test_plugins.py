@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -19,6 +20,8 @@ import clap_vad
 from clap_vad.persistence import save_npz
 from clap_vad.synthetic.rendering import RenderSettings, render_clips
 from synthetic import SCENES, make_dataset
+
+pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 FILES = dict(
@@ -70,6 +73,7 @@ def test_the_page_shows_a_file_of_every_kind():
     assert {str(Path(name).parent) for name in FILES} == {
         "algorithms", "federation/strategies", "features/extractors", "features/importing/formats",
         "datasets/benchmarks", "datasets/protocols", "evaluation/baselines", "detector/models", "detector/export/kinds",
+        "monitoring/sinks",
     }  # fmt: skip
 
 
@@ -86,13 +90,17 @@ def test_a_method_with_a_strategy_and_a_baseline(clap, dataset, tmp_path, settin
     assert '"share": 0.2' in config and ('"part": 0.25' in config) == (setting == "collaborative")
 
 
-def test_an_extractor_and_a_benchmark(clap, videos, tmp_path):
-    made = clap(
-        "dataset", "prepare", "two-folders", "--source", videos, "--extractor", "brightness", "--out", tmp_path / "d"
-    )
+def test_an_extractor_a_benchmark_and_an_event_sink(clap, videos, tmp_path):
+    data, run, out = (tmp_path / name for name in ("dataset", "run", "watch"))
+    made = clap("dataset", "prepare", "two-folders", "--source", videos, "--extractor", "brightness", "--out", data)
     assert (made["train"], made["test"], made["skipped"]) == (1, 1, {})
-    info = clap("features", "info", tmp_path / "d" / "store")
+    info = clap("features", "info", data / "store")
     assert (info["extractor"], info["crops"], info["dim"]) == ("brightness", 1, 2)
+    clap("train", data, "--method", "distance", "--setting", "centralized", "--out", run)
+    seen = clap("watch", run, videos / "test" / "test.mp4", "--threshold", 0, "--camera", "gate", "--out", out)
+    (row,) = csv.reader((out / "events.csv").open())
+    assert seen["spreadsheet"] == str(out / "events.csv") and seen["events"] == 1
+    assert row[0] == "gate" and float(row[1]) == 0.0 and 0 < float(row[3]) < 1
 
 
 def test_an_import_format(clap, tmp_path):

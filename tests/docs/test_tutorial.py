@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import clap_vad
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
@@ -19,6 +21,7 @@ def commands() -> list[str]:
     return re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.federation
 def test_every_command_of_the_tutorial_works(tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
