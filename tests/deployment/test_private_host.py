@@ -148,16 +148,16 @@ def test_noise_that_the_coordinator_knows_is_refused(hosts, whole):
 )  # fmt: skip
 def test_impossible_terms_are_told_in_a_sentence(hosts, whole, change):
     odd = told(agreement(whole, good()), privacy={**asdict(good()), **change})
-    with pytest.raises(RefusalError, match="the run specification sent by the coordinator has an error: "):
+    with pytest.raises(RefusalError, match="the run specification sent by the coordinator: "):
         ResolvedRun.from_array(odd)
-    with pytest.raises(RefusalError, match="the run specification sent by the coordinator has an error: "):
+    with pytest.raises(RefusalError, match="the run specification sent by the coordinator: "):
         hosts()["north"].handle("run", begin(odd))
 
 
 def test_a_delta_that_allows_anything_is_refused(hosts, whole):
     """With probability delta all may come out: epsilon, all that a policy bounds, means nothing beside it."""
     made = agreement(whole, good())
-    with pytest.raises(RefusalError, match="the run specification sent by the coordinator has an error: "):
+    with pytest.raises(RefusalError, match="the run specification sent by the coordinator: "):
         hosts()["north"].handle("run", begin(told(made, privacy={**asdict(good()), "delta": 0.01})))
 
 

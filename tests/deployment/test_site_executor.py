@@ -525,31 +525,31 @@ ENTRIES = [*names_at_sites(RunOptions).values(), "participants", "labelled", "di
             for name in ENTRIES
         ],
         *[
-            (lambda content, name=name: {**content, name: True}, f"'{name}' is True; {kind}")
+            (lambda content, name=name: {**content, name: True}, f"'{name}' must be {kind}")
             for name, kind in (
-                ("method", "a text"), ("options", "an object"), ("participants", "a list of names"),
+                ("method", "a text"), ("options", "an object"), ("participants", "a list"),
                 ("rounds", "a whole number"), ("seed", "a whole number"), ("fraction", "a number"),
                 ("features", "an object"), ("privacy", "an object"),
             )
         ],
-        (lambda content: {**content, "rounds": 2.0}, "'rounds' is 2.0; a whole number is needed"),
-        (lambda content: {**content, "seed": None}, "'seed' is None; a whole number is needed"),
-        (lambda content: {**content, "method": ["clap"]}, "'method' is .*; a text is needed"),
-        (lambda content: {**content, "options": []}, "'options' is .*; an object is needed"),
-        (lambda content: {**content, "participants": "north"}, "'participants' is 'north'; a list of names is needed"),
-        (lambda content: {**content, "participants": ["north", 3]}, "'participants.1' is 3; a text is needed"),
-        (lambda content: {**content, "labelled": [None]}, "'labelled.0' is None; a text is needed"),
-        (lambda content: {**content, "privacy": 1.5}, "'privacy' is 1.5; an object"),
+        (lambda content: {**content, "rounds": 2.0}, "'rounds' must be a whole number, not 2.0"),
+        (lambda content: {**content, "seed": None}, "'seed' must be a whole number, not None"),
+        (lambda content: {**content, "method": ["clap"]}, "'method' must be a text, not .*"),
+        (lambda content: {**content, "options": []}, "'options' must be an object, in braces, not .*"),
+        (lambda content: {**content, "participants": "north"}, "'participants' must be a list, not 'north'"),
+        (lambda content: {**content, "participants": ["north", 3]}, r"'participants\[1\]' must be a text, not 3"),
+        (lambda content: {**content, "labelled": [None]}, r"'labelled\[0\]' must be a text, not None"),
+        (lambda content: {**content, "privacy": 1.5}, "'privacy' must be an object of Terms, not 1.5"),
         (lambda content: {**content, "rounds": 0}, "has 0 rounds; a number from 1 to 100000 is needed"),
-        (lambda content: {**content, "threads": -1}, "'threads' is -1; a number of at least 0 is needed"),
+        (lambda content: {**content, "threads": -1}, "'threads' must be 0 or more, not -1"),
         (lambda content: {**content, "threads": 0}, "leaves 'threads', 'dim' or 'normalise' open"),
-        (lambda content: {**content, "threads": 257}, "'threads' is 257; a number of at most 256 is needed"),
-        (lambda content: {**content, "seed": 2**63}, "'seed' is 9223372036854775808; a number below"),
-        (lambda content: {**content, "fraction": 0}, "'fraction' is 0; a number above 0 is needed"),
+        (lambda content: {**content, "threads": 257}, "'threads' must be 256 or less, not 257"),
+        (lambda content: {**content, "seed": 2**63}, "'seed' must be below 9223372036854775808"),
+        (lambda content: {**content, "fraction": 0}, "'fraction' must be above 0, not 0"),
         (lambda content: {**content, "normalise": "auto"}, "leaves 'threads', 'dim' or 'normalise' open"),
         (lambda content: {**content, "participants": ["north", "north"]}, "names a participant twice"),
         (lambda content: {**content, "dim": 0}, "leaves 'threads', 'dim' or 'normalise' open"),
-        (lambda content: {**content, "update_encoding": "int4"}, "'update_encoding' is 'int4'; one of 'float32' or"),
+        (lambda content: {**content, "update_encoding": "int4"}, "'update_encoding' must be 'float32' or 'int8'"),
     ],
 )  # fmt: skip
 def test_a_malformed_agreement_is_told(make_sites, whole, change, says):

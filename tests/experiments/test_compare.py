@@ -168,9 +168,9 @@ def test_published_values_stand_beside_the_benchmark(dataset: Path, tmp_path: Pa
     [
         ({"methods": ["clap", "magic"]}, "unknown method 'magic'"),
         ({"settings": []}, "--settings: nothing chosen"),
-        ({"settings": ["alone"]}, "--setting is 'alone'"),
+        ({"settings": ["alone"]}, "--setting must be 'centralized', 'local' or 'collaborative', not 'alone'"),
         ({"seeds": [1, 1]}, "--seeds: 1,1 names one twice"),
-        ({"seeds": [0, -1]}, "--seed is -1; a number of at least 0 is needed"),
+        ({"seeds": [0, -1]}, "--seed must be 0 or more, not -1"),
         ({"strategies": ["mean"]}, "unknown strategy 'mean'; known: "),
         ({"protocol": "cities"}, "unknown protocol 'cities'"),
         ({"options": {"colour": 1}}, "no setting 'colour'"),

@@ -353,7 +353,7 @@ def test_encodings_that_are_not_possible_are_told():
     check_update_encoding("float32", 300, True)
     check_update_encoding("int8", 258, True)
     check_update_encoding("int8", 300, False)
-    with pytest.raises(ClapError, match="--update-encoding is 'int4'; one of 'float32' or 'int8' is needed"):
+    with pytest.raises(ClapError, match="--update-encoding must be 'float32' or 'int8', not 'int4'"):
         options_from({"update_encoding": "int4"})
     with pytest.raises(ClapError, match="--update-encoding is for --setting collaborative"):
         resolve(options_from({"update_encoding": "int8", "setting": "local"}), noise_seed=0)

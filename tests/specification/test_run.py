@@ -172,18 +172,18 @@ def test_signature_and_docstring_of_a_function_have_every_option(function, comma
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"rounds": "3"}, "--rounds is '3'; a whole number is needed"),
-        ({"rounds": 2.0}, "--rounds is 2.0; a whole number is needed"),
-        ({"rounds": True}, "--rounds is True; a whole number is needed"),
-        ({"rounds": 0}, "--rounds is 0; a number of at least 1 is needed"),
-        ({"seed": -1}, "--seed is -1; a number of at least 0 is needed"),
-        ({"threads": 257}, "--threads is 257; a number of at most 256 is needed"),
-        ({"setting": "alone"}, "--setting is 'alone'; one of 'centralized', 'local' or 'collaborative' is needed"),
-        ({"fraction": 0}, "--fraction is 0; a number above 0 is needed"),
-        ({"fraction": float("nan")}, "--fraction is nan; a finite number is needed"),
-        ({"test_each_round": 1}, "--test-each-round is 1; True or False is needed"),
-        ({"without": "north"}, "--without is 'north'; a list of names is needed"),
-        ({"privacy": 8.0}, "--privacy is 8.0; an object of Privacy is needed"),
+        ({"rounds": "3"}, "--rounds must be a whole number, not '3'"),
+        ({"rounds": 2.0}, "--rounds must be a whole number, not 2.0"),
+        ({"rounds": True}, "--rounds must be a whole number, not True"),
+        ({"rounds": 0}, "--rounds must be 1 or more, not 0"),
+        ({"seed": -1}, "--seed must be 0 or more, not -1"),
+        ({"threads": 257}, "--threads must be 256 or less, not 257"),
+        ({"setting": "alone"}, "--setting must be 'centralized', 'local' or 'collaborative', not 'alone'"),
+        ({"fraction": 0}, "--fraction must be above 0, not 0"),
+        ({"fraction": float("nan")}, "--fraction must be a finite number, not nan"),
+        ({"test_each_round": 1}, "--test-each-round must be true or false, not 1"),
+        ({"without": "north"}, "--without must be a list, not 'north'"),
+        ({"privacy": 8.0}, "--privacy must be an object of Privacy, not 8.0"),
         ({"strategy": "magic"}, "unknown strategy 'magic'; known: "),
         ({"method": "magic"}, "unknown method 'magic'; known: "),
         ({"round": 3}, r"no setting 'round' \(did you mean 'rounds'\?\)"),
@@ -229,10 +229,13 @@ def test_a_file_of_an_earlier_release_is_what_the_defaults_say(dataset, tmp_path
         (lambda content: {**content, "rounds": 0}, "not the configuration of a run of this release"),
         (lambda content: {**content, "threads": 0}, "not the configuration of a run of this release"),
         (lambda content: {**content, "normalise": "auto"}, "not the configuration of a run of this release"),
-        (lambda content: {**content, "rounds": "x"}, "'rounds' is 'x'; a whole number is needed; restore the file"),
-        (lambda content: {**content, "without": [3]}, r"'without\.0' is 3; a text is needed; restore the file"),
-        (lambda content: {**content, "privacy": {"epsilon": 1.0}}, r"'privacy\.delta' is missing; restore the file"),
-        (lambda content: {**content, "engine": "mail"}, "'engine' is 'mail'; one of 'inprocess' or 'flare' is needed"),
+        (lambda content: {**content, "rounds": "x"}, "'rounds' must be a whole number, not 'x'; restore the file"),
+        (lambda content: {**content, "without": [3]}, r"'without\[0\]' must be a text, not 3; restore the file"),
+        (
+            lambda content: {**content, "privacy": {"epsilon": 1.0}},
+            "not the configuration of a run of this release: the entry 'privacy.delta' is missing; restore",
+        ),
+        (lambda content: {**content, "engine": "mail"}, "'engine' must be 'inprocess' or 'flare', not 'mail'"),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_in_a_sentence(dataset, tmp_path, change, says):
@@ -297,5 +300,5 @@ def test_a_command_is_made_of_click_options_alone():
 
 
 def test_a_path_is_no_option(tmp_path: Path):
-    with pytest.raises(ClapError, match=r"--protocol is .*; a text is needed"):
+    with pytest.raises(ClapError, match=r"--protocol must be a text, not .*"):
         options_from({"protocol": tmp_path})

@@ -339,5 +339,7 @@ def test_terms_that_a_run_cannot_have_are_told_with_their_file(dataset, tmp_path
     train(dataset, run, privacy=SEEDED, baselines={}, **CHOICES)
     content = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**content, "privacy": privacy}))
-    with pytest.raises(ClapError, match=r"config\.json: 'privacy\.\w+' is (missing|not known); restore the file"):
+    with pytest.raises(
+        ClapError, match=r"config\.json: .*'privacy\.\w+' is (missing; restore the file|not an entry of .*; remove it)"
+    ):
         resume(run)

@@ -15,8 +15,8 @@ from ..core.statistics.accounting import epsilon_of
 from ..errors import unprintable
 from ..federation.account import DELTA
 from ..federation.policy import RefusalError
+from ..records import record_from
 from ..specification.choice import names_at_sites
-from ..specification.reading import record_from_json
 from ..specification.run import STRICT, Names, RunOptions, RunSpecification
 
 __all__ = ["ResolvedRun"]
@@ -27,6 +27,8 @@ _MOST_ROUNDS = 100_000
 _ROUNDING = 1e-6
 """Of epsilon: other releases of the accountant may differ in the last digits."""
 
+_REMEDY = "use one release at coordinator and sites"
+_WHERE = "the run specification sent by the coordinator"
 _NAMES = names_at_sites(RunOptions)
 
 
@@ -113,8 +115,8 @@ class ResolvedRun:
         if not isinstance(content, dict) or content.keys() != {*_NAMES.values(), *others}:
             raise _refused("is not one of this release; install the coordinator's")
         entries = {field: content[name] for field, name in _NAMES.items()}
-        spec = record_from_json(RunSpecification, entries, lambda why: _refused(f"has an error: {why}"))
-        rest = record_from_json(_Others, {k: content[k] for k in others}, lambda why: _refused(f"has an error: {why}"))
+        spec = record_from(entries, RunSpecification, _WHERE, RefusalError, _REMEDY)
+        rest = record_from({name: content[name] for name in others}, _Others, _WHERE, RefusalError, _REMEDY)
         _check(spec, rest)
         return cls(spec, rest.participants, rest.labelled, rest.features)
 
@@ -133,4 +135,4 @@ def _check(spec: RunSpecification, rest: _Others) -> None:
 
 
 def _refused(why: str) -> RefusalError:
-    return RefusalError(f"the run specification sent by the coordinator {why}")
+    return RefusalError(f"{_WHERE} {why}")

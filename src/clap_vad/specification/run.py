@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -76,6 +76,9 @@ class Privacy:
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunOptions:
     """What is asked of a run, in the order of ``config.json``. What is left open is filled in when the run begins."""
+
+    what: ClassVar[str] = "the options of a run"
+    remedy: ClassVar[str] = ""
 
     dataset: str = fact("")
     """Absolute path. Under ``flare`` it holds the coordinator's test videos, or is empty."""
@@ -225,6 +228,9 @@ class RunSpecification(RunOptions):
 
     Under ``flare``, ``threads`` 0 and ``normalise`` auto are left to what the sites' features ask for.
     """
+
+    what: ClassVar[str] = "the configuration of a run of this release"
+    remedy: ClassVar[str] = "restore the file"
 
     method: str = field()
     rounds: Number = field()  # 0 where labels are made, and nothing is trained
