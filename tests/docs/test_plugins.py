@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import clap_vad
+from clap_vad.features.store.reader import FeatureStore
 from clap_vad.persistence import save_npz
 from clap_vad.synthetic.rendering import RenderSettings, render_clips
 from synthetic import SCENES, make_dataset
@@ -127,5 +129,10 @@ def test_a_kind_of_model_and_its_export(clap, dataset, tmp_path):
     metrics = clap("train", dataset, "--method", "distance", "--rounds", 1, "--out", tmp_path / "run")
     assert metrics["frame_auc"] > 0.8, "bursts are far from the mean"
     assert json.loads((tmp_path / "run" / "model.json").read_text())["kind"] == "distance"
-    exported = clap("export", tmp_path / "run", "--format", "onnx", "--out", tmp_path / "onnx")
-    assert exported and list((tmp_path / "onnx").glob("*.onnx"))
+    clap("export", tmp_path / "run", "--format", "onnx", "--out", tmp_path / "onnx")
+    store = FeatureStore(dataset / "store")
+    entry = store.video("north-test-1")
+    x = store.read(entry.start, entry.stop)
+    given = {"features": x, "valid": np.ones(x.shape[:2], bool), "fps": np.array(25.0)}
+    (scores,) = onnxruntime.InferenceSession(tmp_path / "onnx" / "model.onnx").run(["scores"], given)
+    assert np.abs(scores - np.load(tmp_path / "run" / "scores.npz")["north-test-1"]).max() < 1e-6

@@ -45,7 +45,7 @@ def test_every_command_of_the_tutorial_works(tmp_path):
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
 
-    assert len((work / "videos.csv").read_text().splitlines()) == 1 + 16
+    assert len((work / "videos.csv").read_text().splitlines()) == 1 + 12
     for report in ("run/report.html", "report.html", "fed/run/report.html"):
         assert "</html>" in (work / report).read_text()
     metrics = json.loads((work / "fed/run/metrics.json").read_text())
