@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 import clap_vad as clap
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.evaluation.evaluate import evaluate_scores
 from clap_vad.persistence import open_npz
-from clap_vad.workflows.train import resume
+from shared import heads, line, percent, train_or_resume
 
 FORMS = ("left-out", "newcomer", "alone")
 
@@ -35,13 +34,12 @@ def main() -> None:
     parser.add_argument("--forms", default=",".join(FORMS))
     arguments = parser.parse_args()
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    print("| method | form | frame AUC | each seed |\n|---|---|---|---|")
+    print(heads(["method", "form", "frame AUC", "each seed"]))
     for method in arguments.methods.split(","):
         for form in arguments.forms.split(","):
-            found = [100 * pooled(arguments.dataset, arguments.out, method, form, seed) for seed in seeds]
-            spread = f" ± {np.std(found, ddof=1):.2f}" if len(found) > 1 else ""
-            each = ", ".join(f"{value:.2f}" for value in found)
-            print(f"| {method} | {form} | {np.mean(found):.2f}{spread} | {each} |", flush=True)
+            found = [pooled(arguments.dataset, arguments.out, method, form, seed) for seed in seeds]
+            each = ", ".join(f"{100 * value:.2f}" for value in found)
+            print(line([method, form, percent(found), each]), flush=True)
 
 
 def pooled(dataset: Path, out: Path, method: str, form: str, seed: int) -> float:
@@ -50,10 +48,7 @@ def pooled(dataset: Path, out: Path, method: str, form: str, seed: int) -> float
     for scene in sorted({opened.videos[video].scene for video in opened.test_videos}):
         run = out / f"{method}-{form}-{scene}-{seed}"
         name = share(opened, scene, form)
-        if (run / "config.json").exists():
-            resume(run, baselines={})
-        else:
-            clap.train(dataset, run, method=method, protocol=name, seed=seed, baselines={})
+        train_or_resume(run, partial(clap.train, dataset, run, method=method, protocol=name, seed=seed, baselines={}))
         own = [video for video in opened.test_videos if opened.videos[video].scene == scene]
         with open_npz(run / "scores.npz", "scores") as archive:
             scores |= {video: archive[video] for video in own}

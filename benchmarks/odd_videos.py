@@ -16,6 +16,7 @@ from pathlib import Path
 
 from clap_vad.features.extraction.extract import ExtractionReport, extract_features
 from clap_vad.features.store.reader import FeatureStore
+from shared import heads, line
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "video"))
 from odd_videos import KINDS, make  # beside the tests, which assert what is printed here
@@ -39,10 +40,10 @@ def main() -> None:
     report = extract_features([make(out / "videos")], out / "store", extractor="motion", workers=1)
     store = FeatureStore(out / "store")
     frames = {entry.video: entry.frames for entry in store.index}
-    print("| kind | what it is | what it gives |\n|---|---|---|")
+    print(heads(["kind", "what it is", "what it gives"]))
     for kind, writer in KINDS.items():
         what = (inspect.getdoc(writer) or "").rstrip(".")
-        print(f"| `{kind}` | {what} | {given(kind, report, frames)} |")
+        print(line([f"`{kind}`", what, given(kind, report, frames)]))
     print(json.dumps({"kinds": len(KINDS), "in the store": len(frames), "skipped": len(report.skipped)}))
 
 

@@ -19,6 +19,7 @@ from clap_vad.datasets.dataset import Dataset
 from clap_vad.evaluation.evaluate import evaluate_scores
 from clap_vad.persistence import open_npz
 from clap_vad.reporting.palette import PALETTE
+from shared import table
 
 
 def main() -> None:
@@ -32,9 +33,8 @@ def main() -> None:
         shared = own_auc(opened, scene, together / "scores.npz")
         if alone is not None and shared is not None:
             rows.append((scene, trained, 100 * alone, 100 * shared))
-    print("| camera | training videos | alone | together | gain |\n|---|---|---|---|---|")
-    for scene, trained, alone, shared in rows:
-        print(f"| {scene} | {trained} | {alone:.2f} | {shared:.2f} | {shared - alone:+.2f} |")
+    shown = [(*row[:2], f"{row[2]:.2f}", f"{row[3]:.2f}", f"{row[3] - row[2]:+.2f}") for row in rows]
+    print(table(["camera", "training videos", "alone", "together", "gain"], shown))
     draw(rows, picture)
 
 

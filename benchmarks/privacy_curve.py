@@ -12,16 +12,17 @@ made again. Prints a Markdown table of frame-level metrics (mean and standard de
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from clap_vad.reporting.palette import PALETTE
+from shared import percent, table, train_or_resume
 
 FORMS = {"masked": ["--secure-aggregation"], "bare": []}
 LABELS = {"masked": "noise shared under secure aggregation", "bare": "every site's own noise"}
@@ -43,9 +44,10 @@ def main() -> None:
         for seed in seeds:
             run = arguments.out / f"{form}-{epsilon}-{seed}"
             seeded = [*words, "--dp-seed", str(seed)] if "--dp" in words else words
-            found.setdefault((form, epsilon), []).append(train(arguments.dataset, run, seed, [*seeded, *options]))
+            command = partial(train, arguments.dataset, run, seed, [*seeded, *options])
+            found.setdefault((form, epsilon), []).append(train_or_resume(run, command))
     baselines = found["plain", "none"][0]["baselines"]
-    print(table(found, baselines))
+    print(markdown(found, baselines))
     draw(found, baselines, epsilons, arguments.unit, arguments.out / "epsilon.svg")
 
 
@@ -58,14 +60,10 @@ def settings(method: str, unit: str, epsilons: list[str]) -> Iterator[tuple[tupl
             yield (form, epsilon), [*common, *words, "--dp", unit, "--epsilon", epsilon]
 
 
-def train(dataset: Path, run: Path, seed: int, words: list[str]) -> dict:
-    """Metrics of a run, made if it is not there."""
-    if not (run / "metrics.json").exists():
-        command = [sys.executable, "-m", "clap_vad.cli", "train"]
-        begun = (run / "config.json").exists()
-        rest = ["--resume", str(run)] if begun else [str(dataset), "--out", str(run), "--seed", str(seed), *words]
-        subprocess.run([*command, *rest, "--json"], check=True, stdout=subprocess.DEVNULL)
-    return json.loads((run / "metrics.json").read_text())
+def train(dataset: Path, run: Path, seed: int, words: list[str]) -> None:
+    """Train by the command line, whose options a caller may add."""
+    command = [sys.executable, "-m", "clap_vad.cli", "train", str(dataset), "--out", str(run), "--seed", str(seed)]
+    subprocess.run([*command, *words, "--json"], check=True, stdout=subprocess.DEVNULL)
 
 
 def summary(runs: list[dict], metric: str) -> tuple[float, float]:
@@ -74,17 +72,16 @@ def summary(runs: list[dict], metric: str) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def table(found: dict[tuple[str, str], list[dict]], baselines: dict) -> str:
-    """Markdown."""
-    lines = ["| form | epsilon | noise of statistics, of gradients | frame AUC | frame AP |", "|---|---|---|---|---|"]
+def markdown(found: dict[tuple[str, str], list[dict]], baselines: dict) -> str:
+    """The table."""
+    rows = []
     for (form, epsilon), runs in found.items():
         terms = runs[0].get("privacy", {})
         noise = f"{terms['noise_statistics']:.3g}, {terms['noise_training']:.3g}" if terms else ""
-        figures = [f"{mean:.2f} ± {std:.2f}" for mean, std in (summary(runs, m) for m in ("frame_auc", "frame_ap"))]
-        lines.append("| " + " | ".join([form, epsilon, noise, *figures]) + " |")
+        rows.append([form, epsilon, noise, *(percent([run[key] for run in runs]) for key in ("frame_auc", "frame_ap"))])
     for name, figure in baselines.items():
-        lines.append(f"| baseline {name} | | | {100 * figure['frame_auc']:.2f} | {100 * figure['frame_ap']:.2f} |")
-    return "\n".join(lines)
+        rows.append([f"baseline {name}", "", "", percent([figure["frame_auc"]]), percent([figure["frame_ap"]])])
+    return table(["form", "epsilon", "noise of statistics, of gradients", "frame AUC", "frame AP"], rows)
 
 
 def draw(found: dict[tuple[str, str], list[dict]], baselines: dict, epsilons: list[str], unit: str, file: Path) -> None:

@@ -45,6 +45,7 @@ from clap_vad.errors import ClapError
 from clap_vad.persistence import atomic_path, write_json
 from clap_vad.reporting.palette import PALETTE
 from clap_vad.synthetic.released import render_ucf_crime
+from shared import table
 
 STAGES = ("prepare", "label", "train")
 PROTOCOL = "official-scene-11"
@@ -185,22 +186,29 @@ def fit_lines(measured: Sequence[dict[str, Any]], full: int) -> dict[str, dict[s
 def markdown(result: dict[str, Any]) -> str:
     """The tables, and a sentence on the disk."""
     crops, epochs = result["crops"], result["epochs"]
-    text = "| factor | training segments | stage | seconds | of processor | µs per segment "
-    text += "| peak RssAnon MB | peak RSS MB |\n|---|---|---|---|---|---|---|---|\n"
+    rows = []
     for entry in result["measured"]:
         for stage, values in entry["stages"].items():
             units = entry["training_segments"] * (crops * epochs if stage == "train" else 1)
-            text += f"| {entry['factor']} | {entry['training_segments']:,} | {stage} | {values['seconds']:.2f} "
-            text += f"| {values['cpu_seconds']:.2f} | {1e6 * values['seconds'] / units:.1f} "
-            text += f"| {values['peak_rss_anon_mb']:.0f} | {values['peak_rss_mb']:.0f} |\n"
+            each = 1e6 * values["seconds"] / units
+            times = [f"{values['seconds']:.2f}", f"{values['cpu_seconds']:.2f}", f"{each:.1f}"]
+            memory = [f"{values['peak_rss_anon_mb']:.0f}", f"{values['peak_rss_mb']:.0f}"]
+            rows.append([entry["factor"], f"{entry['training_segments']:,}", stage, *times, *memory])
+    names = ["factor", "training segments", "stage", "seconds", "of processor", "µs per segment"]
+    text = table([*names, "peak RssAnon MB", "peak RSS MB"], rows) + "\n"
     text += f"\nµs of train are per segment, crop and epoch ({crops} crops, {epochs} epochs of one round).\n"
     if result["lines"]:
         full = f"{result['full_training_segments']:,}"
-        text += "\n| stage | seconds = a + b · segments / 10⁶ | misses a measure by at most "
-        text += f"| seconds at {full} segments | RssAnon MB there |\n|---|---|---|---|---|\n"
-        for stage, line in result["lines"].items():
-            text += f"| {stage} | {line['a_seconds']:.2f} {1e6 * line['b_seconds_per_segment']:+.1f} · segments / 10⁶ "
-            text += f"| {line['largest_miss']:.1%} | {line['full_seconds']:.0f} | {line['full_rss_anon_mb']:.0f} |\n"
+        names = ["stage", "seconds = a + b · segments / 10⁶", "misses a measure by at most"]
+        rows = [
+            [
+                stage,
+                f"{line['a_seconds']:.2f} {1e6 * line['b_seconds_per_segment']:+.1f} · segments / 10⁶",
+                *(f"{line['largest_miss']:.1%}", f"{line['full_seconds']:.0f}", f"{line['full_rss_anon_mb']:.0f}"),
+            ]
+            for stage, line in result["lines"].items()
+        ]
+        text += "\n" + table([*names, f"seconds at {full} segments", "RssAnon MB there"], rows) + "\n"
         text += "\nThe last two columns extrapolate; nothing of that size was run.\n"
     largest = max(result["measured"], key=lambda entry: entry["set_bytes"])
     text += f"\nDisk of factor {largest['factor']}: {largest['set_bytes'] / 1e9:.3f} GB of features and lists, "

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import clap_vad as clap
 from feature_recovery import draw
+from shared import heads, line
 
 FORMS = list(itertools.product((False, True), ("float32", "int8")))
 
@@ -53,16 +54,14 @@ def main() -> None:
                 nbytes[secure, encoding] = (up, down)
     except (clap.ClapError, OSError) as error:
         sys.exit(f"secure_rounds: {error}")
-    print(
-        "| form | seconds a round | times bare float32 | bytes up, a site | bytes down, a site |\n|---|---|---|---|---|"
-    )
+    print(heads(["form", "seconds a round", "times bare float32", "bytes up, a site", "bytes down, a site"]))
     bare = [statistics.median(turn) for turn in seconds[FORMS[0]]]
     for form in FORMS:
         turns = [statistics.median(turn) for turn in seconds[form]]
         ratios = sorted(turn / first for turn, first in zip(turns, bare, strict=True))
         name = f"{'masked' if form[0] else 'bare'} {form[1]}"
         told = [f"{statistics.median(turns):.2f}", f"{ratios[0]:.2f} to {ratios[-1]:.2f}"]
-        print("| " + " | ".join([name, *told, *(f"{count:,}" for count in nbytes[form])]) + " |")
+        print(line([name, *told, *(f"{count:,}" for count in nbytes[form])]))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from clap_vad.core.density.memory import most_remembered
 from clap_vad.core.density.projection import Projection
 from clap_vad.core.density.surprise import value_histogram
 from clap_vad.core.statistics.moments import Normaliser
-from clap_vad.detector.models.mixture import Density, MixtureModel, Remembered, unlikeliness
+from clap_vad.detector.models.mixture import Density, MixtureModel, Remembered, log_likelihood_ratio
 from clap_vad.detector.threads import fixed_threads
 from clap_vad.errors import ClapError
 from clap_vad.features.extraction import video_extractor
@@ -53,6 +53,7 @@ from clap_vad.persistence import atomic_path
 from clap_vad.reporting.canvas import STYLE, drawn
 from clap_vad.reporting.palette import PALETTE
 from clap_vad.video.reader import VideoReader
+from shared import table
 
 FPS = 25
 SIZES = ((640, 360), (1280, 720))
@@ -139,7 +140,7 @@ def comet_model(tool: VideoExtractor) -> MixtureModel:
     rows = rng.normal(size=(most_remembered(d), d)).astype(np.float32)
     weights, means = np.full(COMPONENTS, 1 / COMPONENTS), rng.normal(size=(COMPONENTS, d))
     mixture = Mixture(weights, means, np.broadcast_to(np.eye(d), (COMPONENTS, d, d)))
-    density = Density(mixture, np.arange(d), value_histogram(unlikeliness(mixture, rows)), 1.0)
+    density = Density(mixture, np.arange(d), value_histogram(log_likelihood_ratio(mixture, rows)), 1.0)
     memory = Remembered(rows, value_histogram(rng.exponential(size=500)), 1.0)
     constants = Normaliser(np.zeros(d, np.float32), np.ones(d, np.float32))
     info, experts = {"dim": tool.dim, "segment_frames": tool.segment_frames}, (density, density, memory)
@@ -304,14 +305,13 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     gpu = any(row["peak_gpu_mib"] is not None for row in rows)
     heads = ["extractor", "picture", "decode alone, frames/s", "frames/s", "x real time", "of decode alone"]
     heads += ["seconds per segment", *(["precision", "GPU memory, MiB"] if gpu else [])]
-    text = "".join(f"| {head} " for head in heads) + "|\n" + "|---" * len(heads) + "|\n"
+    cells = []
     for row in rows:
-        text += f"| {row['extractor']} | {row['picture']} | {row['decode_frames_per_second']:.0f} "
-        text += f"| {row['frames_per_second']:.3g} | {row['real_time_factor']:.2g} | {row['share_of_decode']:.2g} "
-        text += f"| {row['seconds_per_segment']:.2g} |"
         memory = "" if row["peak_gpu_mib"] is None else f"{row['peak_gpu_mib']:.0f}"
-        text += f" {row['precision']} | {memory} |\n" if gpu else "\n"
-    return text
+        figures = [f"{row['decode_frames_per_second']:.0f}", f"{row['frames_per_second']:.3g}"]
+        figures += [f"{row[name]:.2g}" for name in ("real_time_factor", "share_of_decode", "seconds_per_segment")]
+        cells.append([row["extractor"], row["picture"], *figures, *([row["precision"], memory] if gpu else [])])
+    return table(heads, cells) + "\n"
 
 
 def draw(rows: Sequence[dict[str, Any]], file: Path) -> None:
