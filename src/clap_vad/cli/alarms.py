@@ -18,15 +18,20 @@ from .command import Output, command
 __all__ = ["alarms"]
 
 
-@command("alarms", help="False alarms per hour, events found and how late, at a threshold chosen without labels.")
+@command(
+    "alarms",
+    help="Report false alarms per hour, detected events and their delay, at a threshold chosen without labels.",
+)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--dataset", type=click.Path(path_type=Path), help="Use this dataset's videos instead.")
+@click.option(
+    "--dataset", type=click.Path(path_type=Path), help="Use the videos of this dataset, not those of the run's dataset."
+)
 @click.option(
     "--rate",
     type=float,
     default=workflow.DEFAULT_RATE,
     show_default=True,
-    help="Alarms per camera-hour on the unlabelled training videos.",
+    help="Choose the threshold that caps the alarm rate on the unlabelled training videos, in alarms per camera-hour.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for alarms.json and the curves as pictures.")
 def alarms(run: Path, dataset: Path | None, rate: float, out: Path | None) -> Output:

@@ -63,8 +63,8 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
                 say(output.warning)
                 sys.exit(2)
 
-        run = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(run)
-        run = click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line of output.")(run)
+        run = click.option("--debug", is_flag=True, help="Show tracebacks of errors.")(run)
+        run = click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")(run)
         return click.command(name, cls=GroupedCommand, **attributes)(run)
 
     return decorate

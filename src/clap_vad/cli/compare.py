@@ -22,12 +22,14 @@ from .setting_options import setting_options
 __all__ = ["compare", "rows_table"]
 
 
-@command("compare", help="Train methods in several settings over seeds and write one table; repeat it to resume.")
+@command(
+    "compare", help="Train methods in several settings over seeds and write one table. Repeat the command to resume."
+)
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the table and the runs.")
 @list_options(workflow.compare)
 @run_options("compare", defaults={"rounds": 20})
-@click.option("--jobs", type=int, help="Runs at once. [default: as many as there are cores for their threads]")
+@click.option("--jobs", type=int, help="Parallel runs. [default: as many as there are cores for their threads]")
 @setting_options
 def compare(dataset: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""

@@ -19,17 +19,19 @@ __all__ = ["approve", "forget", "init", "revoke", "start", "status"]
 
 _PATH = click.Path(path_type=Path)
 home_option = click.option(
-    "--home", type=_PATH, default="clap-coordinator", show_default=True, help="The coordinator's folder."
+    "--home", type=_PATH, default="clap-coordinator", show_default=True, help="Folder of the coordinator."
 )
 
 
-@command("init", help="Make a federation: its certificate authority, its server's identity, its folder.")
+@command("init", help="Make a federation: a folder, a certificate authority and a server certificate.")
 @home_option
-@click.option("--name", required=True, help="Of the federation: letters, digits, hyphens.")
-@click.option("--host", required=True, help="DNS name or address under which sites reach this machine.")
-@click.option("--port", type=int, default=8002, show_default=True, help="Where sites connect; open it in the firewall.")
-@click.option("--admin-port", type=int, default=8003, show_default=True, help="For this machine alone.")
-@click.option("--days", type=int, default=3650, show_default=True, help="How long the authority is valid.")
+@click.option("--name", required=True, help="Name of the federation: letters, digits, hyphens.")
+@click.option("--host", required=True, help="DNS name or address at which sites reach this machine.")
+@click.option("--port", type=int, default=8002, show_default=True, help="Port for sites. Open it in the firewall.")
+@click.option(
+    "--admin-port", type=int, default=8003, show_default=True, help="Administration port, for this machine only."
+)
+@click.option("--days", type=int, default=3650, show_default=True, help="Days until the certificate authority expires.")
 def init(home: Path, name: str, host: str, port: int, admin_port: int, days: int) -> Output:
     """Parse, call, print."""
     made = CoordinatorHome.init(home, name, host, port, admin_port, days)
@@ -41,12 +43,12 @@ def init(home: Path, name: str, host: str, port: int, admin_port: int, days: int
     return Output(facts, text)
 
 
-@command("approve", help="Let a site in: REQUEST is the file that 'clap site request' made there.")
+@command("approve", help="Approve a site. REQUEST is the file that 'clap site request' made there.")
 @click.argument("request", type=_PATH)
 @home_option
-@click.option("--out", type=_PATH, help="The bundle to send back  [default: SITE.bundle.json].")
-@click.option("--days", type=int, default=365, show_default=True, help="How long the site's certificate is valid.")
-@click.option("--replace", is_flag=True, help="Accept another key for a site that was approved before.")
+@click.option("--out", type=_PATH, help="Bundle to send back. [default: SITE.bundle.json]")
+@click.option("--days", type=int, default=365, show_default=True, help="Days until the site's certificate expires.")
+@click.option("--replace", is_flag=True, help="Accept a new key of a site that was approved before.")
 def approve(request: Path, home: Path, out: Path | None, days: int, replace: bool) -> Output:
     """Parse, call, print."""
     site = CoordinatorHome.open(home).approve(request, out, days, replace)
@@ -58,7 +60,7 @@ def approve(request: Path, home: Path, out: Path | None, days: int, replace: boo
     return Output({"site": site.name, "bundle": bundle, "fingerprint": site.fingerprint, "expires": site.expires}, text)
 
 
-@command("revoke", help="Shut a site out again: it is asked for nothing any more.")
+@command("revoke", help="Revoke a site: it takes part in nothing any more.")
 @click.argument("site")
 @home_option
 def revoke(site: str, home: Path) -> Output:
@@ -67,10 +69,12 @@ def revoke(site: str, home: Path) -> Output:
     return Output({"site": site, "revoked": True}, f"revoked '{site}'")
 
 
-@command("forget", help="A site leaves: tell which runs hold what it gave, remove what can be removed, shut it out.")
+@command(
+    "forget", help="Forget a site: list the runs that hold its contributions, remove what can be removed, revoke it."
+)
 @click.argument("site")
 @home_option
-@click.option("--look", is_flag=True, help="Only tell; change nothing.")
+@click.option("--look", is_flag=True, help="List only; change nothing.")
 def forget(site: str, home: Path, look: bool) -> Output:
     """Parse, call, print."""
     found = forget_site(CoordinatorHome.open(home), site, look)
@@ -79,7 +83,7 @@ def forget(site: str, home: Path, look: bool) -> Output:
     return Output(found, forgotten_table(found, look), warning)
 
 
-@command("start", help="Run the coordinator: FLARE's server, and every run that was asked for, until Ctrl-C.")
+@command("start", help="Run the coordinator's service until Ctrl-C: FLARE's server and all requested runs.")
 @home_option
 def start(home: Path) -> Output:
     """Parse, call, print."""
@@ -88,7 +92,7 @@ def start(home: Path) -> Output:
     return Output({"home": str(home), "stopped": True}, "stopped; runs go on when it is started again")
 
 
-@command("status", help="Sites and runs of the coordinator.")
+@command("status", help="Show the coordinator's sites and runs.")
 @home_option
 def status(home: Path) -> Output:
     """Parse, call, print."""

@@ -36,10 +36,10 @@ def _protocol_options(function: Callable[..., Output]) -> Callable[..., Output]:
     return add_options(function, {"protocol": PROTOCOLS}, "settings", settings=settings_of_function)
 
 
-@command("prepare", help="Make a dataset of a known benchmark NAME from its published files.")
+@command("prepare", help="Make the dataset of benchmark NAME from its published files.")
 @click.argument("benchmark", metavar="NAME")
 @click.option("--source", type=_FOLDER, required=True, help="Folder of the published files.")
-@click.option("--out", type=_FOLDER, required=True, help="The dataset to make; a killed preparation resumes.")
+@click.option("--out", type=_FOLDER, required=True, help="Dataset to make. Repeat the command to resume a preparation.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that extract features.  [default: all cores]")
 @_benchmark_options
 def prepare(benchmark: str, source: Path, out: Path, workers: int | None, options: dict[str, Any]) -> Output:
@@ -55,13 +55,13 @@ def prepare(benchmark: str, source: Path, out: Path, workers: int | None, option
     return Output(data, _describe_prepared(data), warning)
 
 
-@command("create", help="Make a dataset of your own store of features and a table of videos.")
+@command("create", help="Make a dataset from a feature store and a table of videos.")
 @click.option("--store", type=_FOLDER, required=True, help="Store made by 'clap features extract' or 'import'.")
 @click.option(
-    "--videos", type=_FOLDER, required=True, help="Table with the columns video, split[, scene, event, label], as CSV."
+    "--videos", type=_FOLDER, required=True, help="CSV table with the columns video, split[, scene, event, label]."
 )
-@click.option("--frame-labels", type=_FOLDER, help="NPZ: video -> 0 or 1 per frame.")
-@click.option("--out", type=_FOLDER, required=True, help="The dataset to make.")
+@click.option("--frame-labels", type=_FOLDER, help="NPZ file: video -> 0 (normal) or 1 (abnormal) per frame.")
+@click.option("--out", type=_FOLDER, required=True, help="Dataset to make.")
 @click.option("--copy", is_flag=True, help="Copy the store instead of linking to it.")
 def create(store: Path, videos: Path, frame_labels: Path | None, out: Path, copy: bool) -> Output:
     data = create_dataset(store, videos, out, frame_labels, copy=copy)
@@ -87,10 +87,12 @@ def create(store: Path, videos: Path, frame_labels: Path | None, out: Path, copy
     metavar="NAME|FILE",
     help=f"{', '.join(PROTOCOLS)}, one with its parameters (NAME-PARTICIPANTS-SETTINGS), or a participants file.",
 )
-@click.option("--participants", type=click.IntRange(min=1), help="How many, where the protocol can choose.")
+@click.option(
+    "--participants", type=click.IntRange(min=1), help="Number of participants, if the protocol leaves it open."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the draw.")
 @_protocol_options
-@click.option("--picture", type=_FOLDER, metavar="FILE", help="Also draw the shares, as .svg or .png.")
+@click.option("--picture", type=_FOLDER, metavar="FILE", help="Also draw who holds what, as .svg or .png.")
 def partition(
     dataset: Path,
     protocol: str,

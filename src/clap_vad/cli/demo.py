@@ -15,13 +15,17 @@ from .command import Output, command
 __all__ = ["demo"]
 
 
-@command("demo", help="The whole chain on videos of four sites that it renders itself, or on your own.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True, help="Folder.")
+@command("demo", help="Run the whole chain on rendered videos of four sites, or on your own videos.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True, help="Folder for everything."
+)
 @click.option("--videos", type=click.Path(path_type=Path), help="Your own videos, one sub-folder per site.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the rendered videos and the training.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the rendered videos and of training.")
 @click.option("--rounds", type=int, default=20, show_default=True, help="Rounds of training.")
-@click.option("--no-images", "images", is_flag=True, flag_value=False, default=True, help="No pictures in the report.")
-@click.option("--blur", is_flag=True, help="Pictures so coarse that nobody can be recognised.")
+@click.option(
+    "--no-images", "images", is_flag=True, flag_value=False, default=True, help="Leave pictures out of the report."
+)
+@click.option("--blur", is_flag=True, help="Blur pictures so that nobody can be recognised.")
 def demo(out: Path, **choices: Any) -> Output:
     """Parse, call, print."""
     from ..workflows.demo import demo as run_demo

@@ -17,10 +17,12 @@ from .tables import metric_text
 __all__ = ["evaluate"]
 
 
-@command("evaluate", help="Frame-level metrics of finished runs; with --pool, of all their frames as one test set.")
+@command(
+    "evaluate", help="Compute frame-level metrics of finished runs; with --pool, over all their frames as one test set."
+)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--dataset", type=click.Path(path_type=Path), help="Score this dataset's test videos instead.")
-@click.option("--pool", is_flag=True, help="Judge the frames of several runs (folds) together.")
+@click.option("--pool", is_flag=True, help="Evaluate the frames of several runs (folds) together.")
 def evaluate(runs: tuple[Path, ...], dataset: Path | None, pool: bool) -> Output:
     """Evaluate runs and show a table."""
     from ..workflows.evaluate import evaluate as evaluate_runs

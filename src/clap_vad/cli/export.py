@@ -17,9 +17,9 @@ _FOLDER = click.Path(path_type=Path)
 @command("export", help="Write the model of RUN as graphs that run without Python and torch.")
 @click.argument("run", type=_FOLDER)
 @click.option("--out", type=_FOLDER, required=True, help="Folder for detector.onnx, model.onnx and export.json.")
-@click.option("--format", default="onnx", show_default=True, help="Of the graphs.")
-@click.option("--scene", help="The camera whose own model it is to be, where its site has adapted one.")
-@click.option("--causal", is_flag=True, help="No score depends on a later segment, as a live stream demands.")
+@click.option("--format", default="onnx", show_default=True, help="Format of the graphs.")
+@click.option("--scene", help="Export the model personalised for this camera.")
+@click.option("--causal", is_flag=True, help="Let no score depend on later segments, as live streams need.")
 def export(run: Path, out: Path, **options: Any) -> Output:
     """Parse, call, print."""
     from ..workflows.export import export as write

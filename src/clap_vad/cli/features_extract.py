@@ -15,11 +15,11 @@ from .extractor_options import EXTRACTOR, extractor_options
 __all__ = ["extract"]
 
 
-@command("extract", help="Features of videos, folders of frames, or track files: PATHs may be files or folders.")
+@command("extract", help="Extract features from videos, folders of frames or track files. PATHs are files or folders.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
-@click.option("--extractor", required=True, type=EXTRACTOR, help="What makes the features.")
+@click.option("--extractor", required=True, type=EXTRACTOR, help="Extractor of the features.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Feature store to write.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes at once; by default one per core.")
+@click.option("--workers", type=click.IntRange(min=1), help="Parallel processes. [default: one per core]")
 @click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
 @extractor_options
 def extract(

@@ -13,20 +13,22 @@ from .command import Output, command
 __all__ = ["import_"]
 
 
-@command("import", help="Bring features made by others into a store; one huge file is referenced in place.")
+@command("import", help="Import features made by others into a store. A single huge file is referenced, not copied.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--format", "form", required=True, type=click.Choice(IMPORTERS.names()), help="Layout of SOURCE.")
 @click.option(
     "--index",
     type=click.Path(path_type=Path),
-    help="List file or nalist.npy that says whose rows are whose (clap), or which videos to take in which order.",
+    help="List file or nalist.npy: the rows of each video (clap), or which videos to import in which order.",
 )
 @click.option("--names", type=click.Path(path_type=Path), help="List of video names for a bare nalist.npy.")
-@click.option("--dtype", type=click.Choice(["float16", "float32"]), help="Default: the type SOURCE has.")
+@click.option(
+    "--dtype", type=click.Choice(["float16", "float32"]), help="Type of the stored numbers. [default: that of SOURCE]"
+)
 @click.option(
     "--layout",
     type=click.Choice(LAYOUTS),
-    help="Order of the axes of each array.  [default: found by the shapes of all files]",
+    help="Order of the axes of each array. [default: found from the shapes of all files]",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the new store.")
 def import_(

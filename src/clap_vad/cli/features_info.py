@@ -15,7 +15,7 @@ from .command import Output, command
 __all__ = ["info"]
 
 
-@command("info", help="Shape, size, checks and statistics of a store.")
+@command("info", help="Show shape, size, checks and statistics of a store.")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--verify", is_flag=True, help="Also compare every file with the SHA-256 recorded when it was written.")
 def info(store: Path, verify: bool) -> Output:

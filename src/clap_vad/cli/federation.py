@@ -21,11 +21,18 @@ from .terminals import log
 __all__ = ["local"]
 
 
-@command("local", help="A coordinator and sites as real processes on this machine, from the participants of DATASET.")
+@command(
+    "local", help="Run a coordinator and sites as real processes on this machine, from the participants of DATASET."
+)
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--sites", type=int, default=3, help="How many sites. [default: 3]")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for all of it.")
-@click.option("--train", "wanted", is_flag=True, help="Train over them, into OUT/run, and end; else stay up.")
+@click.option("--sites", type=int, default=3, help="Number of sites. [default: 3]")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for everything.")
+@click.option(
+    "--train",
+    "wanted",
+    is_flag=True,
+    help="Train over the sites into OUT/run and end. Without it, the federation stays up.",
+)
 @run_options("federation local", words={"protocol": "grouped-N where videos have scenes, else random-N"})
 @setting_options
 def local(

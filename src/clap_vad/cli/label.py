@@ -15,9 +15,11 @@ from .setting_options import method_options
 __all__ = ["label"]
 
 
-@command("label", help="Pseudo-labels of DATASET's training videos (video -> float32 per segment). Simulation only.")
+@command(
+    "label", help="Write pseudo-labels of DATASET's training videos (video -> float32 per segment). Simulation only."
+)
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help=".npz to write.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="NPZ file to write.")
 @run_options("label")
 @method_options
 def label(dataset: Path, out: Path, options: dict[str, Any], **choices: Any) -> Output:

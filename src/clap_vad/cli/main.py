@@ -19,9 +19,15 @@ _DEPLOY = ("nvflare", "psutil")  # what the extra 'deploy' brings
 class _LazyGroup(click.Group):
     """A group whose sub-commands are imported when they are called, so that ``clap --help`` stays quick."""
 
-    def __init__(self, name: str, help: str, commands: dict[str, tuple[str, str, str]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        commands: dict[str, tuple[str, str, str]],
+        groups: dict[str, list[str]] | None = None,
+    ) -> None:
         super().__init__(name=name, help=help)
-        self._lazy = commands
+        self._lazy, self._groups = commands, groups
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._lazy)
@@ -39,62 +45,63 @@ class _LazyGroup(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in self._lazy.items()])
+        for group, names in (self._groups or {"Commands": list(self._lazy)}).items():
+            with formatter.section(group):
+                formatter.write_dl([(name, self._lazy[name][2]) for name in names])
 
 
 _FEATURES = _LazyGroup(
     "features",
     "Segment features: extract, import, inspect.",
     {
-        "extract": ("features_extract", "extract", "Features of videos, folders of frames, or track files."),
-        "import": ("features_import", "import_", "Features made by others, in their own layout."),
-        "info": ("features_info", "info", "Shape, size, checks and statistics of a store."),
+        "extract": ("features_extract", "extract", "Extract features from videos, folders of frames or track files."),
+        "import": ("features_import", "import_", "Import features made by others."),
+        "info": ("features_info", "info", "Show shape, size, checks and statistics of a store."),
     },
 )
 _DATASET = _LazyGroup(
     "dataset",
     "Datasets: prepare a benchmark, create your own, partition among participants.",
     {
-        "prepare": ("dataset", "prepare", "A known benchmark from its files."),
-        "create": ("dataset", "create", "Your own dataset from a store and a list of videos."),
-        "partition": ("dataset", "partition", "Who holds which training videos."),
+        "prepare": ("dataset", "prepare", "Make the dataset of a known benchmark."),
+        "create": ("dataset", "create", "Make a dataset from a store and a table of videos."),
+        "partition": ("dataset", "partition", "Divide training videos among participants."),
     },
 )
 
 _COORDINATOR = _LazyGroup(
     "coordinator",
-    "A federation of real sites, seen from its coordinator.",
+    "Run a federation of real sites, as its coordinator.",
     {
         "init": ("coordinator", "init", "Make a federation."),
-        "approve": ("coordinator", "approve", "Let a site in."),
-        "revoke": ("coordinator", "revoke", "Shut a site out again."),
-        "forget": ("coordinator", "forget", "A site leaves: what holds what it gave, and what of it can go."),
-        "start": ("coordinator", "start", "Run the coordinator until Ctrl-C."),
-        "status": ("coordinator", "status", "Sites and runs."),
+        "approve": ("coordinator", "approve", "Approve a site."),
+        "revoke": ("coordinator", "revoke", "Revoke a site."),
+        "forget": ("coordinator", "forget", "Forget a site: list and remove its contributions."),
+        "start": ("coordinator", "start", "Run the coordinator's service until Ctrl-C."),
+        "status": ("coordinator", "status", "Show sites and runs."),
     },
 )
 _SITE = _LazyGroup(
     "site",
-    "A federation of real sites, seen from one of them.",
+    "Take part in a federation, as a site.",
     {
-        "request": ("site", "request", "Ask to join: a key that stays here, a small file to send."),
-        "join": ("site", "join", "Join with what the coordinator sent back."),
+        "request": ("site", "request", "Ask to join: make a key and a small file to send."),
+        "join": ("site", "join", "Join with the coordinator's bundle."),
         "start": ("site", "start", "Take part in runs until Ctrl-C."),
-        "status": ("site", "status", "Whether it is connected, what it refused, what has left it."),
+        "status": ("site", "status", "Show whether it is connected, what it refused and what has left it."),
     },
 )
 _FEDERATION = _LazyGroup(
     "federation",
-    "A whole federation at once.",
-    {"local": ("federation", "local", "Coordinator and sites as processes on this machine, for trying out.")},
+    "Run a whole federation on this machine.",
+    {"local": ("federation", "local", "Run coordinator and sites as processes on this machine, for trials.")},
 )
 _PRIVACY = _LazyGroup(
     "privacy",
-    "What left a site, what can leave one, and what could be made of it.",
+    "Show what left a site, what may leave one, and what it reveals.",
     {
-        "ledger": ("privacy", "ledger", "Every message that left a site."),
-        "schemas": ("privacy", "schemas", "Everything that can leave a site."),
+        "ledger": ("privacy", "ledger", "List every message that left a site."),
+        "schemas": ("privacy", "schemas", "List everything that may leave a site."),
         "audit": ("privacy", "audit", "Attack runs as their coordinator could."),
     },
 )
@@ -103,23 +110,31 @@ cli = _LazyGroup(
     "clap",
     "Learn to spot anomalies in surveillance video together, without labels and without any video leaving a site.",
     {
-        "demo": ("demo", "demo", "The whole chain on videos it renders itself."),
+        "demo": ("demo", "demo", "Run the whole chain on rendered videos."),
         "features": ("main", "_FEATURES", "Segment features: extract, import, info."),
         "dataset": ("main", "_DATASET", "Datasets: prepare, create, partition."),
-        "label": ("label", "label", "Pseudo-labels of a dataset, for researchers."),
+        "label": ("label", "label", "Write pseudo-labels of a dataset, for researchers."),
         "train": ("train", "train", "Train a model: centralized, local or collaborative."),
-        "evaluate": ("evaluate", "evaluate", "Frame-level metrics of a run."),
-        "alarms": ("alarms", "alarms", "False alarms per hour, events found and how late."),
-        "compare": ("compare", "compare", "A table of methods and settings over seeds."),
-        "reproduce": ("reproduce", "reproduce", "Every table of the CLAP paper on a benchmark."),
+        "evaluate": ("evaluate", "evaluate", "Compute frame-level metrics of a run."),
+        "alarms": ("alarms", "alarms", "Report false alarms per hour, detected events and their delay."),
+        "compare": ("compare", "compare", "Compare methods and settings over seeds in one table."),
+        "reproduce": ("reproduce", "reproduce", "Reproduce the tables of the CLAP paper on a benchmark."),
         "score": ("score", "score", "Score video files and find events."),
-        "export": ("export", "export", "A model as ONNX graphs."),
-        "watch": ("watch", "watch", "Watch a camera or stream and tell of events as they happen."),
-        "report": ("report", "report", "One self-contained HTML page about a run."),
+        "export": ("export", "export", "Export a model as ONNX graphs."),
+        "watch": ("watch", "watch", "Monitor a camera or stream and report events as they happen."),
+        "report": ("report", "report", "Write one self-contained HTML page about a run."),
         "coordinator": ("main", "_COORDINATOR", "Run a federation: init, approve, revoke, forget, start, status."),
         "site": ("main", "_SITE", "Take part in a federation: request, join, start, status."),
-        "federation": ("main", "_FEDERATION", "A federation on this machine, for trying out: local."),
-        "privacy": ("main", "_PRIVACY", "What left a site and what it gives away: ledger, schemas, audit."),
+        "federation": ("main", "_FEDERATION", "Run a federation on this machine, for trials: local."),
+        "privacy": ("main", "_PRIVACY", "Show what left a site and what it reveals: ledger, schemas, audit."),
+    },
+    {
+        "Start": ["demo"],
+        "Data": ["features", "dataset"],
+        "Training and evaluation": ["train", "evaluate", "alarms", "report", "export"],
+        "Videos and cameras": ["score", "watch"],
+        "Research": ["label", "compare", "reproduce"],
+        "Federation": ["coordinator", "site", "federation", "privacy"],
     },
 )
 cli = click.version_option(package_name="clap-vad", prog_name="clap")(cli)

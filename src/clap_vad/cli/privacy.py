@@ -18,10 +18,12 @@ from .command import Output, command
 __all__ = ["audit", "ledger", "schemas"]
 
 
-@command("ledger", help="Every message that left a site. RUN: a run folder (with --site), or a site's own home.")
+@command(
+    "ledger", help="List every message that left a site. RUN is a run folder (with --site) or the folder of a site."
+)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--site", help="Which site of a run.")
-@click.option("--run", "run_id", help="Which run of a site's home.")
+@click.option("--site", help="Site of the run.")
+@click.option("--run", "run_id", help="Run of the site.")
 def ledger(run: Path, site: str | None, run_id: str | None) -> Output:
     """Read and show a ledger."""
     from ..workflows.ledger import privacy_ledger
@@ -31,7 +33,7 @@ def ledger(run: Path, site: str | None, run_id: str | None) -> Output:
     return Output(found, _ledger_text(found), warning)
 
 
-@command("schemas", help="Everything that can leave a site, and whether any of it could grow with its videos.")
+@command("schemas", help="List everything that may leave a site, and whether any of it could grow with its videos.")
 def schemas() -> Output:
     """Show the schemas."""
     from ..workflows.schemas import privacy_schemas
@@ -41,15 +43,15 @@ def schemas() -> Output:
     return Output(found, _schemas_text(found), warning)
 
 
-@command("audit", help="Attack finished or unfinished collaborative RUNs as their coordinator could; side by side.")
+@command("audit", help="Attack collaborative RUNs, finished or not, as their coordinator could, and compare them.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--rounds", type=int, default=3, show_default=True, help="Rounds to replay at most.")
+@click.option("--rounds", type=int, default=3, show_default=True, help="Largest number of rounds to replay.")
 @click.option(
     "--shadow-models",
     type=int,
     default=4,
     show_default=True,
-    help="Models trained to infer membership, each as long as the run on half of its videos; 0 for none.",
+    help="Shadow models for membership inference, each trained like the run on half of its videos. 0: none.",
 )
 def audit(runs: tuple[Path, ...], rounds: int, shadow_models: int) -> Output:
     """Mount the attacks and show their figures."""

@@ -16,10 +16,10 @@ __all__ = ["report"]
 @click.option(
     "--dataset",
     type=click.Path(path_type=Path),
-    help="Dataset of the test videos, where it is not at the place the run remembers.",
+    help="Dataset of the test videos, if it has moved since the run.",
 )
 @click.option(
-    "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Folder for its plots: PNG (300 dpi) and SVG."
+    "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the plots: PNG (300 dpi) and SVG."
 )
 def report(run: Path, dataset: Path | None, plots: Path | None) -> Output:
     """Write the page and say where it is."""

@@ -25,7 +25,7 @@ _PATH = click.Path(path_type=Path)
 _PROTOCOL = "for the main table: five equal shares as officially drawn, else scenes, else random"
 
 
-@command("reproduce", help="Train every cell of the CLAP paper's tables on a benchmark; repeat it to resume.")
+@command("reproduce", help="Train every cell of the CLAP paper's tables on a benchmark. Repeat the command to resume.")
 @click.argument("benchmark", type=click.Choice(DATASETS.names()))
 @click.option("--features", required=True, type=_PATH, help="Folder of the published files, or a prepared dataset.")
 @click.option(
@@ -35,7 +35,7 @@ _PROTOCOL = "for the main table: five equal shares as officially drawn, else sce
 @list_option("--tables", ",".join(TABLES), "Which tables.", group="Data")
 @list_options(run_reproduction)
 @run_options("reproduce", words={"protocol": _PROTOCOL}, defaults={"rounds": 20})
-@click.option("--jobs", type=int, help="Runs at once. [default: as many as there are cores for their threads]")
+@click.option("--jobs", type=int, help="Parallel runs. [default: as many as there are cores for their threads]")
 @setting_options
 def reproduce(benchmark: str, features: Path, out: Path, **choices: Any) -> Output:
     """Parse, call, print."""

@@ -24,34 +24,36 @@ _FILE = click.Path(path_type=Path)
 @command("score", help="Score video files with the model of RUN and find events in them.")
 @click.argument("run", type=_FILE)
 @click.argument("videos", type=click.Path(path_type=Path, readable=False), nargs=-1, required=True, metavar="VIDEO...")
-@click.option("--scene", help="The camera they come from, where its site has adapted the model to it.")
-@click.option("--onnx", type=_FILE, help="Folder of 'clap export': its graph scores, in onnxruntime.")
-@click.option("--report", type=_FILE, help="HTML page to write: curves, events, pictures of their peaks.")
+@click.option("--scene", help="Use the model personalised for this camera.")
+@click.option("--onnx", type=_FILE, help="Score with the graph in this folder of 'clap export', in onnxruntime.")
+@click.option("--report", type=_FILE, help="HTML page to write: score curves, events, pictures of their peaks.")
 @click.option("--scores", type=_FILE, help="NPZ file to write: video -> one score per segment.")
 @click.option(
-    "--annotate", type=_FILE, metavar="DIR", help="Folder for each video again, its score and events drawn on (MP4)."
+    "--annotate",
+    type=_FILE,
+    metavar="DIR",
+    help="Folder for annotated copies of the videos (MP4) that show score and events.",
 )
 @click.option(
     "--annotate-side",
     type=int,
     default=DEFAULT_SIDE,
     show_default=True,
-    help="Longer side of annotated pictures, in pixels, at most.",
+    help="Largest side of annotated pictures, in pixels.",
 )
 @click.option("--plots", type=_FILE, metavar="DIR", help="Folder for the plots of the report: PNG (300 dpi) and SVG.")
-@click.option("--threshold", type=float, help="Score from which a segment belongs to an event.")
+@click.option("--threshold", type=float, help="Segments with this score or a higher one belong to an event.")
 @click.option(
     "--quantile",
     type=float,
-    help="Instead: threshold at this quantile of the scores of the unlabelled training segments "
-    "[default: the model's own, 0.99].",
+    help="Instead: use this quantile of the training scores as the threshold. [default: the model's own, 0.99]",
 )
 @click.option(
     "--max-gap",
     type=float,
     default=EventPolicy.max_gap,
     show_default=True,
-    help="Events at most this many seconds apart become one.",
+    help="Events at most this many seconds apart become one event.",
 )
 @click.option(
     "--min-length",
@@ -60,8 +62,10 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="Events shorter than this many seconds are dropped.",
 )
-@click.option("--no-images", "images", is_flag=True, flag_value=False, default=True, help="No pictures in the report.")
-@click.option("--blur", is_flag=True, help="Pictures so coarse that nobody can be recognised.")
+@click.option(
+    "--no-images", "images", is_flag=True, flag_value=False, default=True, help="Leave pictures out of the report."
+)
+@click.option("--blur", is_flag=True, help="Blur pictures so that nobody can be recognised.")
 @machine_options
 def score(run: Path, videos: tuple[Path, ...], **options: Any) -> Output:
     """Score, and print a table of events."""

@@ -19,15 +19,19 @@ __all__ = ["join", "request", "start", "status"]
 
 _PATH = click.Path(path_type=Path)
 _home_option = click.option(
-    "--home", type=_PATH, default="clap-site", show_default=True, help="The site's folder; its key never leaves it."
+    "--home",
+    type=_PATH,
+    default="clap-site",
+    show_default=True,
+    help="Folder of this site. Its private key never leaves it.",
 )
 
 
-@command("request", help="Ask to join a federation: makes this site's key, and a small file to send.")
+@command("request", help="Ask to join a federation: make this site's key and a small file to send.")
 @_home_option
-@click.option("--name", required=True, help="Of the site: letters, digits, hyphens.")
-@click.option("--organisation", default="", help="Whose site it is  [default: as before, else its name].")
-@click.option("--out", type=_PATH, help="The file to send to the coordinator  [default: NAME.request.json].")
+@click.option("--name", required=True, help="Name of the site: letters, digits, hyphens.")
+@click.option("--organisation", default="", help="Organisation of the site. [default: as before, else the site's name]")
+@click.option("--out", type=_PATH, help="File to send to the coordinator. [default: NAME.request.json]")
 def request(home: Path, name: str, organisation: str, out: Path | None) -> Output:
     """Parse, call, print."""
     file, fingerprint = request_site(home, name, organisation, out)
@@ -35,9 +39,11 @@ def request(home: Path, name: str, organisation: str, out: Path | None) -> Outpu
     return Output({"site": name, "request": str(file), "fingerprint": fingerprint}, text)
 
 
-@command("join", help="Join with the BUNDLE that the coordinator sent back, and this site's dataset.")
+@command("join", help="Join with the coordinator's BUNDLE and this site's dataset.")
 @click.argument("bundle", type=_PATH)
-@click.option("--dataset", type=_PATH, required=True, help="Its training videos are this site's.")
+@click.option(
+    "--dataset", type=_PATH, required=True, help="Dataset of this site. Its training videos are used for training."
+)
 @_home_option
 def join(bundle: Path, dataset: Path, home: Path) -> Output:
     """Parse, call, print."""
@@ -59,7 +65,7 @@ def start(home: Path) -> Output:
     return Output({"home": str(home), "stopped": True}, "stopped")
 
 
-@command("status", help="Whether the site is connected, what it refused, what has left it.")
+@command("status", help="Show whether the site is connected, what it refused and what has left it.")
 @_home_option
 def status(home: Path) -> Output:
     """Parse, call, print."""

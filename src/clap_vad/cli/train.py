@@ -25,18 +25,23 @@ __all__ = ["train"]
 _COORDINATOR = "clap-coordinator"
 
 
-@command("train", help="Train a model on DATASET and evaluate it; killed runs go on with --resume RUN.")
+@command("train", help="Train a model on DATASET and evaluate it. --resume RUN continues a run that was stopped.")
 @click.argument("dataset", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to make.")
-@click.option("--resume", "run", type=click.Path(path_type=Path), help="Go on with this run; no other arguments.")
-@click.option("--like", type=click.Path(path_type=Path), help="Train anew as this run, with --without and --out alone.")
+@click.option("--resume", "run", type=click.Path(path_type=Path), help="Continue this run. Takes no other arguments.")
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    help="Train again with the choices of this run. Takes only --without and --out.",
+)
 @click.option(
     "--engine",
     type=click.Choice(ENGINES),
     default=ENGINES[0],
     cls=RunOption,
     group="Federation",
-    help=f"flare: over sites of other organisations, through this machine's coordinator. [default: {ENGINES[0]}]",
+    help=f"inprocess: simulate all participants here. flare: train over real sites, through the "
+    f"coordinator on this machine. [default: {ENGINES[0]}]",
 )
 @click.option(
     "--coordinator",
@@ -45,7 +50,7 @@ _COORDINATOR = "clap-coordinator"
     cls=RunOption,
     group="Federation",
     engines=("flare",),
-    help=f"flare: the coordinator's folder. [default: {_COORDINATOR}]",
+    help=f"flare: folder of the coordinator. [default: {_COORDINATOR}]",
 )
 @run_options("train")
 @setting_options
