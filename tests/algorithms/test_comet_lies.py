@@ -39,7 +39,7 @@ def dataset(tmp_path_factory) -> Dataset:
     return Dataset(make_dataset(tmp_path_factory.mktemp("comet") / "data", videos=4, dim=6))
 
 
-@pytest.mark.parametrize("step", ["_moments", "_expect", "_settle", "_calibrate"])
+@pytest.mark.parametrize("step", ["_moments", "_expect", "_personalise", "_calibrate"])
 def test_a_masked_sum_that_cannot_be_true_ends_no_run(tmp_path, monkeypatch, dataset, step):
     """Nobody can be named: something that no site has said takes its place, and homes judge as well as before."""
     held, honest = by_scene(dataset), getattr(CometSite, step)

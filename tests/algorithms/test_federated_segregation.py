@@ -214,7 +214,7 @@ def test_a_mixture_that_is_none_is_not_answered(dataset, tmp_path, change):
         question |= {name: question[name][:1] for name in ("weights", "means", "covariances")}
     else:
         question[change] = question[change] * (np.nan if change == "means" else -1)
-    with pytest.raises(ClapError, match="impossible shapes or values; refused"):
+    with pytest.raises(ClapError, match="refused the received mixture: invalid shapes or values"):
         program.steps["mixture"][0](question, own)
 
 

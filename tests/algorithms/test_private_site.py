@@ -178,7 +178,9 @@ def test_refinement_changes_a_videos_labels_by_that_video_alone(stores, options)
     "options", [{"segregation": "local"}, {"refine_model": "local"}, {"refine_mode": "training"}], ids=str
 )
 def test_a_site_refuses_settings_under_which_videos_depend_on_each_other(stores, options):
-    with pytest.raises(RefusalError, match="one video moves another's labels; refused"):
+    with pytest.raises(
+        RefusalError, match="refused a private run: with its settings one video's labels depend on other videos"
+    ):
         site(stores["whole"], **options)
 
 

@@ -208,17 +208,17 @@ def without_scores(folder: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no folder": (lambda f: f.rename(f.with_name("elsewhere")), "no export there .*'clap export'"),
-    "no description": (lambda f: (f / "export.json").unlink(), "no export there"),
+    "no folder": (lambda f: f.rename(f.with_name("elsewhere")), "no export found .*'clap export'"),
+    "no description": (lambda f: (f / "export.json").unlink(), "no export found"),
     "a broken description": (lambda f: (f / "export.json").write_text("{"), "not valid JSON"),
     "a list": (lambda f: (f / "export.json").write_text("[]"), "export again"),
     "an empty description": (lambda f: (f / "export.json").write_text("{}"), "export again"),
     "no graph": (lambda f: (f / "model.onnx").unlink(), "SHA-256"),
     "a graph cut short": (lambda f: (f / "model.onnx").write_bytes((f / "model.onnx").read_bytes()[:-9]), "SHA-256"),
     "the other graph": (lambda f: (f / "detector.onnx").replace(f / "model.onnx"), "SHA-256"),
-    "no graph at all": (lambda f: rewritten(f, b"\x08\x08garbage"), "not a graph that can be run"),
-    "an empty graph": (lambda f: rewritten(f, b""), "not a graph that can be run"),
-    "a graph without scores": (without_scores, "not a graph that can be run"),
+    "no graph at all": (lambda f: rewritten(f, b"\x08\x08garbage"), "the graph cannot be run"),
+    "an empty graph": (lambda f: rewritten(f, b""), "the graph cannot be run"),
+    "a graph without scores": (without_scores, "the graph cannot be run"),
 }
 
 
@@ -234,7 +234,7 @@ def test_what_is_no_export_of_the_model_is_told_with_its_place(tmp_path, damage,
 def test_an_export_of_another_model_or_one_that_looks_back_only_is_told(tmp_path):
     one, graph = exported(make("mixture"), tmp_path / "one", causal=True)
     other, _ = exported(make("network"), tmp_path / "other")
-    with pytest.raises(ClapError, match="made of another model than the run's"):
+    with pytest.raises(ClapError, match="exported from another model than the run's"):
         exported_model(tmp_path / "one" / "onnx", other)
     with pytest.raises(ClapError, match=r"looks back only, .*; export without --causal"):
         exported_model(tmp_path / "one" / "onnx", one)
@@ -254,7 +254,7 @@ def test_export_of_a_run_and_of_its_homes(tmp_path):
     np.testing.assert_allclose(found, home.score(x, valid, 25.0), rtol=0, atol=LIMIT)
     with pytest.raises(ClapError, match=r"no home of scene 'gate'.*known: yard"):
         export(tmp_path / "run", tmp_path / "2", scene="gate")
-    with pytest.raises(ClapError, match="no model there"):
+    with pytest.raises(ClapError, match="no model found"):
         export(tmp_path / "nothing", tmp_path / "2")
     with pytest.raises(ClapError, match="--format tflite: known: onnx"):
         export(tmp_path / "run", tmp_path / "2", format="tflite")

@@ -269,7 +269,7 @@ def test_scores_of_extreme_features_are_finite_and_at_most_1():
 def test_features_of_another_shape_are_told(kind):
     model = make(kind)
     for shape in ((4, model.dim), (4, 3, model.dim + 1)):
-        with pytest.raises(ClapError, match=f"do not fit this model; \\(T, C, {model.dim}\\) is needed"):
+        with pytest.raises(ClapError, match=f"do not match this model; give \\(T, C, {model.dim}\\)"):
             model.score(np.zeros(shape, np.float32))
 
 
@@ -337,13 +337,13 @@ def test_a_home_that_is_gone_or_damaged_or_for_other_features_is_told_with_its_f
     personalised = PersonalisedModels(mixture_model(), {"gate": mixture_model(1)})
     personalised.save(tmp_path)
     personalised.own["gate"].described({**INFO, "dim": 50}).save(tmp_path / "homes" / "gate")
-    with pytest.raises(ClapError, match="homes/gate: a model for other features"):
+    with pytest.raises(ClapError, match="homes/gate: its features differ"):
         PersonalisedModels.load(tmp_path)
     (tmp_path / "homes" / "gate" / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ClapError, match=r"homes/gate/model.safetensors: damaged"):
         PersonalisedModels.load(tmp_path)
     (tmp_path / "homes" / "gate" / "model.json").unlink()
-    with pytest.raises(ClapError, match="homes/gate: no model there"):
+    with pytest.raises(ClapError, match="homes/gate: no model found"):
         PersonalisedModels.load(tmp_path)
 
 

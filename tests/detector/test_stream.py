@@ -77,5 +77,5 @@ def test_segments_of_another_shape_are_told():
     scorer, (x, valid) = StreamScorer(mixture_model(), 25.0), video()
     scorer.add(x[0], valid[0])
     for features, mask in ((x[1, :, :4], valid[1]), (x[1, :2], valid[1, :2]), (x[1], None)):
-        with pytest.raises(ClapError, match=r"do not fit this model|differ in their crops"):
+        with pytest.raises(ClapError, match=r"do not match this model|differ in their number of regions"):
             scorer.add(features, mask)

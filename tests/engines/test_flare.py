@@ -80,8 +80,8 @@ LIES = {
     "of another type": (count(1.0), "'count' is float64"),
     "no message": (shareable(REPLIED, **{PAYLOAD: b"\x00" * 40}), "not a readable message"),
     "too long": (shareable(REPLIED, **{PAYLOAD: b"\x00" * 10**6}), "refused unread"),
-    "no bytes": (shareable(REPLIED, **{PAYLOAD: "text"}), "no reply"),
-    "held back": (shareable(IMPOSSIBLE, **{WHY: "'loss' holds NaN"}), "held back there: 'loss' holds NaN"),
+    "no bytes": (shareable(REPLIED, **{PAYLOAD: "text"}), "sent an invalid reply"),
+    "held back": (shareable(IMPOSSIBLE, **{WHY: "'loss' holds NaN"}), "withheld by the site: 'loss' holds NaN"),
 }
 
 
@@ -96,7 +96,7 @@ def test_a_reply_that_cannot_be_true_leaves_its_site_out_and_nobody_waits_for_it
 
 
 def test_who_says_nothing_has_not_lied(tmp_path):
-    with pytest.raises(ClapError, match="needs 4 sites, and too few can answer it"):
+    with pytest.raises(ClapError, match="needs 4 sites, but too few can answer it"):
         asked(tmp_path, lambda name: shareable(FAILED) if name == "cyd" else count(5))
     got, state, whom = asked(tmp_path / "two", lambda name: shareable(FAILED) if name == "cyd" else count(5), Quorum(2))
     assert left_out(state) == {} and whom == [NAMES, NAMES] and len(got[1]) == 3

@@ -92,7 +92,7 @@ def test_fewer_than_the_threshold_end_the_session(simulate, phase):
     few = run.session.participants[: run.session.threshold - 1]
     if number:
         run.up_to(PHASES[number - 1])
-    with pytest.raises(ClapError, match=r"3 participants .*, where 4 are needed"):
+    with pytest.raises(ClapError, match=r"3 participants .*, but 4 are needed"):
         getattr(run, phase)(few)
     everybody = getattr(run, phase)(run.session.participants)  # as if the refused replies had never come
     if phase == "unmask":
@@ -123,12 +123,12 @@ def test_the_same_question_again_has_the_same_reply(simulate):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"participants": ("ada", "bob", "ada", "cyd")}, "each its own"),
-        ({"participants": ("ada", "", "bob", "cyd")}, "need names"),
-        ({"participants": ("ada", "bob"), "threshold": 2}, "2 participants, where a sum over at least 3"),
+        ({"participants": ("ada", "bob", "ada", "cyd")}, "every participant needs a unique name"),
+        ({"participants": ("ada", "", "bob", "cyd")}, "every participant needs a unique name"),
+        ({"participants": ("ada", "bob"), "threshold": 2}, "2 participants, but a sum over at least 3"),
         ({"participants": ("ada", "\ud800", "bob", "cyd")}, "Unicode"),
-        ({"cohort": 2}, "hides nobody"),
-        ({"cohort": 5}, "at least 5 is asked"),
+        ({"cohort": 2}, "protects no site"),
+        ({"cohort": 5}, "at least 5 is required"),
         ({"threshold": 2}, "more than half"),
         ({"threshold": 5}, "more than half"),
         ({"cohort": 4}, "fewer than 4"),

@@ -135,8 +135,8 @@ def test_numbers_out_of_range_are_refused_by_the_name_of_their_option(changes, s
 
 
 @pytest.mark.parametrize("noise", [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (1.0, math.nan), (math.inf, 1.0)])
-def test_noise_that_promises_nothing_is_refused_where_something_is_promised(noise):
-    with pytest.raises(ClapError, match="cannot keep a promise"):
+def test_noise_without_a_guarantee_is_refused_if_epsilon_is_finite(noise):
+    with pytest.raises(ClapError, match="ensure no guarantee"):
         Terms(1.0, DELTA, 1.0, 0.5, 0.1, 9, 5, 0, *noise)
 
 
