@@ -118,7 +118,7 @@ def test_training_mode_scores_differ_and_come_back_with_the_same_key(tmp_path):
     np.testing.assert_array_equal(noisy, again)
 
 
-def test_refinement_looks_at_as_many_crops_as_training_does(tmp_path):
+def test_refinement_uses_as_many_regions_as_training(tmp_path):
     site, state = make_site(tmp_path, crops=1)
     weights = initial_weights(16, seed=5)
     rows = np.concatenate([np.arange(entry.start, entry.stop) for entry in site.data.entries])

@@ -1,4 +1,4 @@
-"""COMET's promise against a coordinator that lies: what it may send, and what no answer may tell."""
+"""COMET's guarantee against a malicious coordinator: allowed questions, and what no answer may reveal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize("sizes, most", BOUNDS.values(), ids=BOUNDS.keys())
-def test_bounds_under_which_moments_would_tell_of_one_crop_are_refused(dataset, sizes, most):
+def test_bounds_with_which_moments_would_reveal_one_region_are_refused(dataset, sizes, most):
     here, state = begun(dataset)
     with pytest.raises(RefusalError, match="refused the received sizes: out of the range"):
         here.steps["moments"][0]({"sizes": sizes, "most": np.array(most), "cap": np.array(1e9)}, state)

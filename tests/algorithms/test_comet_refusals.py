@@ -155,7 +155,7 @@ def test_what_no_honest_run_sends_is_refused_in_one_sentence(dataset, step, chan
 
 
 @pytest.mark.parametrize("value", [1e9, 1e10])
-def test_constants_that_would_set_crops_far_apart_set_none_apart(dataset, value):
+def test_constants_that_would_separate_regions_separate_none(dataset, value):
     """A huge scale is taken: cut at 15 and shortened, no crop counts for more than 1, which noise covers."""
     site, state, honest = ready(dataset, by_scene(dataset)["north"], "normalise")
     site.steps["normalise"][0]({**honest["normalise"], "scale": np.full(6, value, np.float32)}, state)

@@ -260,7 +260,7 @@ HIDDEN_REFUSALS = {
 
 
 @pytest.mark.parametrize("trick", HIDDEN_REFUSALS)
-def test_whether_a_site_answers_tells_nothing_of_a_video(stores, trick):
+def test_the_existence_of_an_answer_reveals_nothing_about_a_video(stores, trick):
     """A refusal, or numbers that the exit refuses, are an answer without noise."""
 
     def answered(without: str) -> bool:

@@ -19,7 +19,7 @@ from clap_vad.core.statistics.moments import Moments, Normaliser, SpreadAccumula
 RNG = np.random.default_rng(0)
 
 
-def test_magnitude_and_crop_mean_by_loops():
+def test_magnitude_and_region_mean_by_loops():
     x = RNG.normal(size=(5, 3, 4)).astype(np.float32)
     valid = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 1, 1], [1, 1, 0]], dtype=bool)
     for mask in (None, valid):

@@ -12,7 +12,7 @@ from clap_vad.detector.scoring import score_crops
 
 
 @pytest.mark.parametrize("dim", [4, 34, 300])
-def test_what_lies_far_scores_higher_and_what_does_not_is_rare(dim):
+def test_far_vectors_score_higher_and_others_rarely_do(dim):
     weights = initial_weights(dim, seed=1)
     made = far_is_suspicious(weights, seed=1, rare=0.05)
     assert {name: value.shape for name, value in made.items()} == {"layer3.weight": (1, 32), "layer3.bias": (1,)}

@@ -67,7 +67,7 @@ def test_matches_autograd_without_dropout(momentum, decay):
         np.testing.assert_allclose(ours.weights[name], value, rtol=2e-4, atol=2e-6)
 
 
-def test_absent_crops_neither_count_nor_train_and_features_are_standardised():
+def test_invalid_regions_neither_count_nor_train_and_features_are_standardised():
     rng = np.random.default_rng(1)
     valid = rng.random((37, 3)) < 0.5
     valid[3] = False

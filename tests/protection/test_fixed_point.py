@@ -187,7 +187,7 @@ def test_a_layout_that_could_overflow_is_never_made(entries, sentence):
         Layout(entries, 5)
 
 
-def test_the_digest_tells_layouts_apart():
+def test_different_layouts_have_different_digests():
     first = Entry("a", (2,), "float32", 1.0)
     others = [
         Layout([first], 6),

@@ -1,4 +1,4 @@
-"""Two numbers to a word: sums of words tell the sums of both, whoever they are and however many."""
+"""Two numbers per word: sums of words give the sums of both numbers, for any number of participants."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_masked_zeros_look_like_noise_and_are_other_noise_in_another_session(sim
     assert uniformity(wide.view(np.uint32) - narrow) > 0.001
 
 
-def test_a_masked_vector_says_nothing_about_the_values(simulate):
+def test_a_masked_vector_reveals_nothing_about_the_values(simulate):
     size = 1 << 17
     values = np.linspace(0, 2**31, size).astype(np.uint32), np.linspace(0, 2.0**62, size).astype(np.uint64)
     for value, sent in zip(values, masked(simulate, values), strict=True):
@@ -176,7 +176,7 @@ def test_a_masked_vector_says_nothing_about_the_values(simulate):
         assert abs(stats.spearmanr(value, share).statistic) < 4 / np.sqrt(size)
 
 
-def test_sums_of_masked_vectors_are_noise_until_the_coordinator_is_told_shares(simulate):
+def test_sums_of_masked_vectors_are_random_until_the_coordinator_gets_shares(simulate):
     run = simulate(3, sizes=(1 << 16, 0), seed=7)
     run.vectors = dict.fromkeys(run.session.participants, (np.zeros(1 << 16, np.uint32), np.zeros(0, np.uint64)))
     run.up_to("mask")

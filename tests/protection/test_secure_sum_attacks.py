@@ -32,7 +32,7 @@ def flipped(array: np.ndarray, *index: int) -> np.ndarray:
 # A coordinator that lies about who dropped out
 
 
-def test_a_site_tells_shares_about_one_set_only(simulate):
+def test_a_site_sends_shares_for_one_set_only(simulate):
     run = simulate(6).up_to("mask")
     site = run.sites["ada"]
     first = site.unmask(present(run, "ada", "bob", "cyd", "dee", "eve"))
@@ -120,7 +120,7 @@ def isolate_ada(run) -> np.ndarray:
     return narrow
 
 
-def test_a_threshold_with_which_a_liar_could_isolate_a_site_is_refused(simulate, monkeypatch):
+def test_a_threshold_with_which_a_malicious_coordinator_could_isolate_a_site_is_refused(simulate, monkeypatch):
     with pytest.raises(ClapError, match="a malicious coordinator can sum over fewer than 3"):
         simulate(5, threshold=3)
     assert session.least_sum(5, 3) == 1
@@ -354,7 +354,7 @@ def test_who_delivers_late_stays_hidden(simulate):
     assert ((counts - counts.mean()) ** 2).sum() / counts.mean() < 340  # chi-square, 255 degrees of freedom
 
 
-def test_sites_that_were_told_different_sessions_do_not_work_together(simulate):
+def test_sites_with_different_sessions_refuse_each_other(simulate):
     base = simulate(4).session
     names = base.participants
     others = [

@@ -273,7 +273,7 @@ def check(folder: Path, name: str = "north", now: datetime = NOW) -> float:
     return check_identity(folder / "client.crt", folder / "client.key", folder / "authority.crt", name, now)
 
 
-def test_an_identity_in_order_tells_the_days_left(folder: Path) -> None:
+def test_a_valid_identity_returns_the_days_left(folder: Path) -> None:
     assert check(folder) == pytest.approx(365)
     assert check(folder, now=NOW + 340.5 * DAY) == pytest.approx(24.5)
 
@@ -335,7 +335,7 @@ def test_time_is_up_or_has_not_come(folder: Path, now: datetime, sentence: str) 
         check(folder, now=now)
 
 
-def test_a_certificate_that_starts_later_than_its_authority_is_told_by_its_own_date(
+def test_a_certificate_that_starts_after_its_authority_is_reported_with_its_own_date(
     folder: Path, authority: Authority, request_: x509.CertificateSigningRequest
 ) -> None:
     later = issue_site(authority, request_, "north", "Town", now=NOW + 10 * DAY)

@@ -76,7 +76,7 @@ def mode(file: Path) -> int:
     return stat.S_IMODE(file.stat().st_mode)
 
 
-def test_a_coordinators_home_says_what_it_was_made_with(home: CoordinatorHome, place: Path) -> None:
+def test_a_coordinators_folder_keeps_its_settings(home: CoordinatorHome, place: Path) -> None:
     opened = CoordinatorHome.open(home.path)
     assert (opened.name, opened.host, opened.port, opened.admin_port) == ("cameras", "gate.example.org", 8002, 8003)
     assert json.loads((home.path / "coordinator.json").read_text()) == {
@@ -97,7 +97,7 @@ def test_server_and_operator_are_certified_as_long_as_the_authority(home: Coordi
     assert [str(a) for a in names.value.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
 
 
-def test_a_home_is_never_made_over_something_else(home: CoordinatorHome, place: Path) -> None:
+def test_a_coordinators_folder_never_overwrites_anything(home: CoordinatorHome, place: Path) -> None:
     arguments = ("cameras", "gate.example.org", 8002, 8003)
     with pytest.raises(ClapError, match="already the folder of a coordinator"):
         CoordinatorHome.init(home.path, *arguments)
@@ -127,7 +127,7 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(place: Path, change: dict[
     assert not (place / "new").exists()
 
 
-def test_a_home_that_is_not_there_or_not_whole_says_the_remedy(home: CoordinatorHome, place: Path) -> None:
+def test_a_missing_or_incomplete_folder_is_reported_with_the_remedy(home: CoordinatorHome, place: Path) -> None:
     with pytest.raises(ClapError, match="not the folder of a coordinator; create one with 'clap coordinator init'"):
         CoordinatorHome.open(place / "nowhere")
     home.server_key.unlink()
@@ -213,7 +213,7 @@ def test_a_revoked_site_comes_back_only_by_replace(home: CoordinatorHome, place:
         home.revoke("south")
 
 
-def test_sites_are_listed_by_name_and_a_misplaced_record_is_told(home: CoordinatorHome, place: Path) -> None:
+def test_sites_are_listed_by_name_and_a_misplaced_record_is_refused(home: CoordinatorHome, place: Path) -> None:
     for name in ("south", "east"):
         joined(home, place / name, name)
     assert [site.name for site in home.sites()] == ["east", "south"]
@@ -282,7 +282,7 @@ def test_entries_of_a_bundle_are_checked(place: Path, key: str, value: Any) -> N
         read_bundle(place / "b.json")
 
 
-def test_damage_in_a_bundle_is_told_with_its_place(home: CoordinatorHome, place: Path) -> None:
+def test_damage_in_a_bundle_is_reported_with_its_place(home: CoordinatorHome, place: Path) -> None:
     site = joined(home, place / "site")
     for key, value in (("certificate", "x"), ("authority", "\ud800"), ("certificate", "")):
         home.approve(Path("north.request.json"))
@@ -307,7 +307,7 @@ def test_each_step_names_the_one_before(home: CoordinatorHome, place: Path) -> N
         SiteHome.open(place / "site")
 
 
-def test_a_homes_name_stays(home: CoordinatorHome, place: Path) -> None:
+def test_the_name_of_a_sites_folder_stays(home: CoordinatorHome, place: Path) -> None:
     site = SiteHome.request(place / "site", "north", "Town")
     key = site.key.read_bytes()
     with pytest.raises(ClapError, match="this is the folder of site 'north'; give another --home for 'south'"):
@@ -429,7 +429,7 @@ def test_a_bundle_goes_where_it_is_wanted(home: CoordinatorHome, place: Path) ->
     assert not list(place.glob("*.json"))
 
 
-def test_a_damaged_key_of_the_authority_is_told(home: CoordinatorHome, place: Path) -> None:
+def test_a_damaged_key_of_the_authority_is_reported(home: CoordinatorHome, place: Path) -> None:
     SiteHome.request(place / "site", "north", "Town")
     home.authority_key.write_text("nothing")
     with pytest.raises(ClapError, match=r"authority\.key: not a readable private key"):

@@ -155,7 +155,7 @@ def test_a_coordinator_that_answers(papers: Papers, host: str, version: ssl.TLSV
         assert check(papers, port, host) == pytest.approx(365, abs=0.1)
 
 
-def test_it_says_what_an_http2_client_says_first(papers: Papers) -> None:
+def test_it_sends_the_first_bytes_of_an_http2_client(papers: Papers) -> None:
     heard = []
 
     def listen(secured: socket.socket) -> None:
@@ -256,7 +256,7 @@ def test_a_refusal_is_heard_where_the_connection_is_closed_before_we_speak(
     assert lasting(caught)
 
 
-def test_our_own_expired_certificate_is_told_without_a_connection(papers: Papers) -> None:
+def test_our_own_expired_certificate_is_reported_without_a_connection(papers: Papers) -> None:
     connected = []
     with listening(connected.append) as port, pytest.raises(ClapError, match=r"expired-site\.crt: .* expired on"):
         check(papers, port, site="expired-site")
@@ -372,7 +372,7 @@ def test_a_network_that_does_not_carry(
 
 
 @pytest.mark.parametrize(("host", "port"), [("https://gate", 8002), ("gate", 0), ("0.0.0.0", 8002)])
-def test_what_is_no_address_is_told_before_any_connection(papers: Papers, host: str, port: int) -> None:
+def test_an_invalid_address_is_reported_before_any_connection(papers: Papers, host: str, port: int) -> None:
     with pytest.raises(ClapError) as caught:
         check(papers, port, host)
     assert lasting(caught)

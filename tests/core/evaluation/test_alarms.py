@@ -1,4 +1,4 @@
-"""Alarms against the rule told segment by segment, and thresholds against trying them one by one."""
+"""Alarm metrics compared with a loop over segments, and thresholds with trying each of them."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_alarms_are_those_of_a_machine_that_sees_segment_after_segment(given, ho
 
 @few
 @given(st.lists(truths(), min_size=1, max_size=4), holds, st.sampled_from(LEVELS))
-def test_judgements_are_those_of_looking_at_every_frame(given, hold, threshold):
+def test_alarm_metrics_equal_a_loop_over_every_frame(given, hold, threshold):
     footage = Footage.of([stream for stream, _ in given], hold)
     found = judge_alarms(footage, Events.of(footage, [labels for _, labels in given]), threshold)
     slow = [slow_judgement(stream, labels.tolist(), threshold, hold) for stream, labels in given]

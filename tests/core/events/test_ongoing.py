@@ -126,7 +126,7 @@ def test_numbers_out_of_range_are_refused(change, text):
         EventPolicy(**{"threshold": 0.5, **change})
 
 
-def test_segments_that_are_none_are_told():
+def test_invalid_segments_are_refused():
     events = OngoingEvents(EventPolicy(threshold=0.5))
     events.add(10, 11, 0.7)
     for start, stop, score, text in (

@@ -60,7 +60,7 @@ def test_statistics_and_rounds_add_up_as_one_composition():
 
 
 @pytest.mark.parametrize(("noise", "sampling", "rounds"), [(1.0, 0.05, 50), (4.0, 0.3, 100), (2.0, 0.5, 10)])
-def test_sampled_rounds_cost_no_more_than_renyi_accounting_says_nor_than_unsampled_ones(noise, sampling, rounds):
+def test_sampled_rounds_cost_no_more_than_by_renyi_accounting_or_unsampled(noise, sampling, rounds):
     found = epsilon_of(replace(NOISELESS, sampling=sampling, noise_training=noise), 0, rounds)
     plain = gaussian_epsilon(noise / math.sqrt(rounds), DELTA)
     bound = rdp_epsilon(noise, sampling, rounds)
