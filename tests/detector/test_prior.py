@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from clap_vad.detector.network import initial_weights
 from clap_vad.detector.prior import far_is_suspicious
-from clap_vad.detector.scoring import score_crops
+from clap_vad.detector.scoring import score_regions
 
 
 @pytest.mark.parametrize("dim", [4, 34, 300])
@@ -19,7 +19,7 @@ def test_far_vectors_score_higher_and_others_rarely_do(dim):
     assert all(value.dtype == np.float32 for value in made.values())
     z = np.random.default_rng(7).standard_normal((4000, 1, dim)).astype(np.float32)
     z[2000:] *= 2
-    scores = score_crops({**weights, **made}, z).ravel().astype(np.float64)
+    scores = score_regions({**weights, **made}, z).ravel().astype(np.float64)
     assert roc_auc_score(np.repeat([0, 1], 2000), scores) > 0.85
     logits = np.log(scores[:2000] / (1 - scores[:2000]))
     assert logits.mean() == pytest.approx(np.log(0.05 / 0.95), abs=0.15)

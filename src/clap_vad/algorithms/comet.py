@@ -56,7 +56,7 @@ class Comet(Method):
 
     trains_by_sgd = False
     aggregates_updates = False
-    judges_each_round = False
+    scores_each_round = False
     labels_by_training = True
     personalises = True
     private_units: ClassVar[tuple[str, ...]] = ("crop", "video")

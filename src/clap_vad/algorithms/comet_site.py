@@ -14,7 +14,7 @@ from ..core.density.bounded_rows import PEAK_BINS, moment_sums, peak_sums, possi
 from ..core.density.gaussian_mixture import COMPONENTS, Mixture, adapted
 from ..core.density.memory import NEIGHBOURS, Memory, most_remembered, usual_distance_ratio
 from ..core.density.projection import Projection
-from ..core.density.score_aggregation import over_crops, squashed
+from ..core.density.score_aggregation import over_regions, squashed
 from ..core.density.surprise import SURPRISE_BINS, histogram_quantile, value_histogram
 from ..core.statistics.histogram import score_bins, score_histogram
 from ..core.statistics.moments import Normaliser
@@ -244,7 +244,7 @@ class CometSite(MethodSite):
         for entry in self._learned():
             largest = [np.zeros(0)]
             for _, x, valid in blocks(store, entry):
-                peaks = over_crops(model.evidence(x, valid), valid)
+                peaks = over_regions(model.evidence(x, valid), valid)
                 largest.append(peaks if valid is None else peaks[valid.any(axis=1)])
             left = _LEFT_OF_FOLLOWED if self.plan.roles.followed else 1.0
             bins = score_bins(squashed(left * np.concatenate(largest)))

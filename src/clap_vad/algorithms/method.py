@@ -31,7 +31,7 @@ class Method(ABC):
     aggregates_updates: ClassVar[bool] = True
     """True if a strategy aggregates the sites' updates; methods based on sums use no strategy."""
 
-    judges_each_round: ClassVar[bool] = True
+    scores_each_round: ClassVar[bool] = True
     """True if every round gives a model that can score videos."""
 
     labels_by_training: ClassVar[bool] = False

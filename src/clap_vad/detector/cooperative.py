@@ -74,7 +74,7 @@ def cooperative_training(
     drop = Dropout(DROPOUT, rng)
 
     def step(x: torch.Tensor, share: torch.Tensor, segments: np.ndarray) -> float:
-        average = _crop_average(x, share)
+        average = _region_average(x, share)
         known_normal = torch.from_numpy(normal[segments])
         made = reconstruct(trainer.w, average)  # once: the detector's step does not change the generator
         error = (made.detach() - average).square().mean(dim=1)
@@ -106,7 +106,7 @@ def generator_training(
     trainer = _Trainer(weights, settings, None)
 
     def step(x: torch.Tensor, share: torch.Tensor, segments: np.ndarray) -> float:
-        average = _crop_average(x, share)
+        average = _region_average(x, share)
         loss = (reconstruct(trainer.w, average) - average).square().mean()
         trainer.descend(loss, "generator")
         return loss.item()
@@ -122,7 +122,7 @@ def reconstruction_errors(weights: Mapping[str, np.ndarray], source: SegmentSour
         for start in range(0, len(source), _BATCH):
             segments = np.arange(start, min(start + _BATCH, len(source)))
             x, share = _read(source, segments, None)
-            average = _crop_average(x, share)
+            average = _region_average(x, share)
             error = (reconstruct(w, average) - average).square().mean(dim=1)
             errors[segments] = torch.where(share.sum(dim=1) > 0, error, torch.zeros(())).numpy()
     return errors
@@ -200,7 +200,7 @@ def _read(source: SegmentSource, segments: np.ndarray, crops: np.ndarray | None)
     return x, torch.full(x.shape[:2], 1 / x.shape[1]) if share is None else torch.from_numpy(share)
 
 
-def _crop_average(x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+def _region_average(x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     return torch.einsum("nk,nkd->nd", share, x)
 
 
@@ -211,8 +211,8 @@ def _scores(w: Mapping[str, torch.Tensor], x: torch.Tensor, share: torch.Tensor,
         h = torch.relu(torch.addmm(w[f"{layer}.bias"], h, w[f"{layer}.weight"].t()))
         if drop is not None:
             h = h * drop.keep(h) * drop.scale
-    crop_scores = torch.addmm(w["layer3.bias"], h, w["layer3.weight"].t()).sigmoid().view(share.shape)
-    return (crop_scores * share).sum(dim=1)
+    region_scores = torch.addmm(w["layer3.bias"], h, w["layer3.weight"].t()).sigmoid().view(share.shape)
+    return (region_scores * share).sum(dim=1)
 
 
 def _above(values: torch.Tensor, deviations: float) -> torch.Tensor:

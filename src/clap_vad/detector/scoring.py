@@ -13,12 +13,12 @@ from .dropout import DROPOUT, Dropout
 from .source import SegmentSource, video_slices
 from .threads import torch_threads
 
-__all__ = ["pooled_scores", "score_crops", "score_segments", "score_videos"]
+__all__ = ["pooled_scores", "score_regions", "score_segments", "score_videos"]
 
 _BATCH_ROWS = 4096  # regions scored at once
 
 
-def score_crops(
+def score_regions(
     weights: Mapping[str, np.ndarray], x: np.ndarray, dropout: np.random.Generator | None = None
 ) -> np.ndarray:
     """Score of each region, (T, C, D) float32 (already standardised if needed) -> (T, C) float32 in [0, 1].
@@ -26,7 +26,7 @@ def score_crops(
     ``dropout``: a random generator enables dropout (training mode).
 
     >>> from clap_vad.detector.network import initial_weights
-    >>> score_crops(initial_weights(4, seed=0), np.zeros((3, 2, 4), np.float32)).tolist()
+    >>> score_regions(initial_weights(4, seed=0), np.zeros((3, 2, 4), np.float32)).tolist()
     [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
     h = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).flatten(0, 1)
@@ -50,10 +50,10 @@ def score_segments(
     """s[t], the mean score over valid regions, (T,) float32; 0 if no region is valid.
 
     Args:
-        weights, x, dropout: as for :func:`score_crops`.
+        weights, x, dropout: as for :func:`score_regions`.
         share: (T, C) float32 weight of each region in the mean; None if all are valid.
     """
-    return pooled_scores(score_crops(weights, x, dropout), share)
+    return pooled_scores(score_regions(weights, x, dropout), share)
 
 
 def pooled_scores(scores: np.ndarray, share: np.ndarray | None) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..core.pseudo_labels.magnitude import crop_weights
+from ..core.pseudo_labels.magnitude import region_weights
 from ..core.statistics.moments import Normaliser
 from ..features.store.reader import FeatureStore, VideoIndex
 
@@ -78,7 +78,7 @@ class SegmentSource:
         if self.store.valid is None:
             return None
         valid = self.store.valid[rows]
-        return crop_weights(valid if crops is None else np.take_along_axis(valid, crops, axis=1))
+        return region_weights(valid if crops is None else np.take_along_axis(valid, crops, axis=1))
 
 
 def _take(features: np.ndarray, float32: torch.Tensor | None, rows: np.ndarray, out: torch.Tensor) -> None:

@@ -106,8 +106,8 @@ def local_sgd(
         for lr, batches in epochs(source, segments, settings, rng):
             loss, visited = 0.0, 0
             for batch, drawn in batches:
-                crop_weights = source.gather(batch, step.inputs(len(batch)), drawn)
-                loss += step(crop_weights, labels[batch], lr) * len(batch)
+                region_weights = source.gather(batch, step.inputs(len(batch)), drawn)
+                loss += step(region_weights, labels[batch], lr) * len(batch)
                 visited += len(batch)
                 steps += 1
                 speed = settings.momentum * speed + 1
@@ -196,7 +196,7 @@ class _Step:
         """The current weights."""
         return {name: value.numpy().copy() for name, value in self._w.items()}
 
-    def __call__(self, crop_weights: np.ndarray | None, labels: np.ndarray, lr: float) -> float:
+    def __call__(self, region_weights: np.ndarray | None, labels: np.ndarray, lr: float) -> float:
         """Forward, backward and update on the segments now in the input buffer; returns the mean loss."""
         n = len(labels)
         x = self._x[:n].flatten(0, 1)
@@ -206,16 +206,16 @@ class _Step:
         h2 = torch.addmm(w["layer2.bias"], h1, w["layer2.weight"].t(), alpha=scale, out=self._h2[:rows])
         self._dropout(h2.relu_())
         logit = torch.addmm(w["layer3.bias"], h2, w["layer3.weight"].t(), alpha=scale)
-        crop_scores = torch.sigmoid(logit).view(n, self._crops)
+        region_scores = torch.sigmoid(logit).view(n, self._crops)
 
-        share = torch.full((1, 1), 1 / self._crops) if crop_weights is None else torch.from_numpy(crop_weights)
+        share = torch.full((1, 1), 1 / self._crops) if region_weights is None else torch.from_numpy(region_weights)
         y = torch.from_numpy(labels)
-        s = (crop_scores * share).sum(dim=1)
+        s = (region_scores * share).sum(dim=1)
         loss = -(y * s.log().clamp_min(_LOG_FLOOR) + (1 - y) * (-s).log1p().clamp_min(_LOG_FLOOR)).mean()
 
         # d loss / d s of the mean binary cross-entropy; the denominator has PyTorch's lower limit.
         d_s = (s - y) / (s * (1 - s)).clamp_min(1e-12) / n
-        d3 = (d_s.unsqueeze(1) * share * crop_scores * (1 - crop_scores)).reshape(rows, 1)
+        d3 = (d_s.unsqueeze(1) * share * region_scores * (1 - region_scores)).reshape(rows, 1)
         d2 = torch.ops.aten.threshold_backward(torch.mm(d3, w["layer3.weight"]).mul_(scale), h2, 0.0)
         d1 = torch.ops.aten.threshold_backward(torch.mm(d2, w["layer2.weight"]).mul_(scale), h1, 0.0)
         self._update("layer3", d3, h2, scale, lr)

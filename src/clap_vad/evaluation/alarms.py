@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.evaluation.alarm_truth import Events, judge_alarms
+from ..core.evaluation.alarm_truth import Events, match_alarms
 from ..core.evaluation.alarms import Footage, Stream
 from ..core.statistics.histogram import logit
 from ..datasets.dataset import Dataset
@@ -100,7 +100,7 @@ def _result(videos: Sequence[_Video], thresholds: Mapping[str, float]) -> dict[s
     footage = Footage.of([video.stream for video in videos])
     events = Events.of(footage, [video.labels for video in videos])
     limits = np.array([thresholds[video.scene] for video in videos])
-    found = judge_alarms(footage, events, limits)
+    found = match_alarms(footage, events, limits)
     hours, total = footage.hours, len(events.first)
     curve = _curve(footage, events, limits)
     return {
@@ -128,7 +128,7 @@ def _curve(footage: Footage, events: Events, limits: np.ndarray) -> dict[str, li
     levels = np.unique(footage.scores)[::-1]
     places = np.unique(np.geomspace(1, len(levels), _POINTS).astype(np.int64)) - 1
     points = levels[places]
-    found = [judge_alarms(footage, events, point) for point in points.tolist()]
+    found = [match_alarms(footage, events, point) for point in points.tolist()]
     total = len(events.first)
     return {
         "threshold" if shared else "step": points.tolist(),

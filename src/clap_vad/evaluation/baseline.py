@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..core.pseudo_labels.magnitude import crop_mean
+from ..core.pseudo_labels.magnitude import region_mean
 from ..core.statistics.moments import Moments, Normaliser
 from ..datasets.dataset import Dataset
 from ..features.store.reader import FeatureStore, VideoIndex
@@ -126,7 +126,7 @@ def sample_training(dataset: Dataset) -> TrainingSample:
         first, last = np.searchsorted(chosen, [start, start + len(rows)])
         for raw, valid in _read_blocks(store, rows[chosen[first:last] - start]):
             moments = moments + _moments(raw.reshape(-1, store.dim) if valid is None else raw[valid])
-            averages.append(crop_mean(raw, valid).copy())
+            averages.append(region_mean(raw, valid).copy())
             absent.append(np.zeros(len(raw), bool) if valid is None else ~valid.any(axis=1))
         start += len(rows)
     normaliser = Normaliser.from_moments(moments)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 
-from clap_vad.core.density.score_aggregation import along_objects, over_crops, over_time, squashed
+from clap_vad.core.density.score_aggregation import along_objects, over_regions, over_time, squashed
 
 
 def slow_along(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: bool) -> np.ndarray:
@@ -80,9 +80,9 @@ def test_what_comes_later_does_not_change_causal_evidence(seed, now, gap):
 def test_a_segment_has_the_score_of_its_largest_valid_region():
     surprise = np.array([[1.0, 5.0], [2.0, 3.0], [4.0, 7.0]])
     valid = np.array([[True, False], [True, True], [False, False]])
-    assert over_crops(surprise, valid).tolist() == [1, 3, 0]
-    assert over_crops(surprise, None).tolist() == [5, 3, 7]
-    assert over_crops(np.where(valid, surprise, np.nan), valid).tolist() == [1, 3, 0]
+    assert over_regions(surprise, valid).tolist() == [1, 3, 0]
+    assert over_regions(surprise, None).tolist() == [5, 3, 7]
+    assert over_regions(np.where(valid, surprise, np.nan), valid).tolist() == [1, 3, 0]
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.083, 5.0])
@@ -117,9 +117,9 @@ def test_a_constant_stays_what_it_is_and_millions_of_frames_per_second_do_no_har
 def test_videos_without_segments_and_segments_without_regions():
     none = np.zeros((0, 3))
     assert along_objects(none, none.astype(bool), 3).shape == (0, 3)
-    assert over_crops(none, none.astype(bool)).shape == over_crops(none, None).shape == (0,)
+    assert over_regions(none, none.astype(bool)).shape == over_regions(none, None).shape == (0,)
     assert over_time(np.zeros(0), 2.0).shape == over_time(np.zeros(0), 0.0, True).shape == (0,)
-    assert over_crops(np.zeros((4, 0)), None).tolist() == [0] * 4
+    assert over_regions(np.zeros((4, 0)), None).tolist() == [0] * 4
     assert along_objects(np.zeros((4, 0)), np.zeros((4, 0), bool), 3).shape == (4, 0)
 
 

@@ -131,8 +131,8 @@ def test_invalid_segments_are_refused():
     events.add(10, 11, 0.7)
     for start, stop, score, text in (
         (11, 12, float("nan"), "finite"),
-        (9, 10, 0.7, "before the end of the last segment"),
-        (11, 11, 0.7, "before the end of the last segment"),
+        (9, 10, 0.7, "before the last segment ends"),
+        (11, 11, 0.7, "before the last segment ends"),
     ):
         with pytest.raises(ClapError, match=text):
             events.add(start, stop, score)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-__all__ = ["KEPT", "REACH", "WITHIN", "along_objects", "over_crops", "over_time", "reach_of", "squashed"]
+__all__ = ["KEPT", "REACH", "WITHIN", "along_objects", "over_regions", "over_time", "reach_of", "squashed"]
 
 WITHIN = 12
 """Half-width, in segments, of the window over one object's surprise."""
@@ -49,7 +49,7 @@ def along_objects(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: boo
     return result
 
 
-def over_crops(surprise: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+def over_regions(surprise: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     """Largest surprise of the valid regions, (T, C) -> (T,); 0 if no region is valid."""
     shown = surprise if valid is None else np.where(valid, surprise, 0.0)
     return np.asarray(shown.max(axis=1, initial=0.0))

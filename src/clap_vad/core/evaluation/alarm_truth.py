@@ -16,7 +16,7 @@ import numpy as np
 from ..events.intervals import intervals
 from .alarms import Footage, alarm_spans
 
-__all__ = ["EVENT_GAP", "Events", "Judgement", "judge_alarms", "truth_events"]
+__all__ = ["EVENT_GAP", "AlarmMetrics", "Events", "match_alarms", "truth_events"]
 
 EVENT_GAP = 1.0  # seconds
 _ROUNDING = 1e-6  # frames
@@ -74,7 +74,7 @@ class Events:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class AlarmMetrics:
     """Alarm metrics at one threshold.
 
     Attributes:
@@ -90,12 +90,12 @@ class Judgement:
     active: float
 
 
-def judge_alarms(footage: Footage, events: Events, threshold: float | np.ndarray) -> Judgement:
+def match_alarms(footage: Footage, events: Events, threshold: float | np.ndarray) -> AlarmMetrics:
     """Compare the alarms at a threshold (one for all, or (V,) one per video) with the events.
 
     >>> from clap_vad.core.evaluation.alarms import Stream
     >>> day = Footage.of([Stream(np.array([0.9, 0.1, 0.1, 0.1, 0.8]), 10, fps=1.0, segment_frames=2)], hold=1)
-    >>> found = judge_alarms(day, Events.of(day, [np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1])]), 0.5)
+    >>> found = match_alarms(day, Events.of(day, [np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1])]), 0.5)
     >>> found.alarms, found.false, found.latencies.tolist(), found.active
     (2, 1, [4.0], 4.0)
     """
@@ -108,4 +108,4 @@ def judge_alarms(footage: Footage, events: Events, threshold: float | np.ndarray
     latencies = footage.ends[within[detected]] - events.starts[detected]
     starts = np.where(np.isin(first, footage.bounds), 0.0, footage.ends[first - 1])
     active = float((footage.ends[last] - starts).sum())
-    return Judgement(len(first), int(false.sum()), latencies, active)
+    return AlarmMetrics(len(first), int(false.sum()), latencies, active)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LARGEST", "crop_mean", "crop_weights", "magnitudes", "unusable_segment"]
+__all__ = ["LARGEST", "magnitudes", "region_mean", "region_weights", "unusable_segment"]
 
 LARGEST = 1e7
 """Largest absolute value of a feature, a thousand times what networks output. Variances of squared norms then stay
@@ -33,7 +33,7 @@ def unusable_segment(x: np.ndarray, valid: np.ndarray | None = None) -> int | No
     return int(np.argmax(broken)) if broken.any() else None
 
 
-def crop_weights(valid: np.ndarray) -> np.ndarray:
+def region_weights(valid: np.ndarray) -> np.ndarray:
     """Weight of each region in an average over valid regions.
 
     Args:
@@ -42,7 +42,7 @@ def crop_weights(valid: np.ndarray) -> np.ndarray:
     Returns:
         (T, C) float32; rows add up to 1, or to 0 if the segment has no valid region.
 
-    >>> crop_weights(np.array([[True, True], [True, False], [False, False]])).tolist()
+    >>> region_weights(np.array([[True, True], [True, False], [False, False]])).tolist()
     [[0.5, 0.5], [1.0, 0.0], [0.0, 0.0]]
     """
     present = valid.sum(axis=1, keepdims=True)
@@ -67,14 +67,14 @@ def magnitudes(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
         flat = x.reshape(len(x), -1)
         with np.errstate(over="ignore"):  # callers check for infinity
             return np.vecdot(flat, flat).astype(np.float64) / x.shape[1]
-    weights: np.ndarray = crop_weights(valid).astype(np.float64)
+    weights: np.ndarray = region_weights(valid).astype(np.float64)
     return np.vecdot(np.vecdot(x, x).astype(np.float64), weights)
 
 
-def crop_mean(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+def region_mean(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """Average over valid regions, (T, C, D) -> (T, D) float32; zeros if no region is valid."""
     if valid is None:
         if x.shape[1] == 1:
             return x[:, 0]
         return np.add.reduce(x, axis=1) / np.float32(x.shape[1])
-    return np.einsum("tc,tcd->td", crop_weights(valid), x)
+    return np.einsum("tc,tcd->td", region_weights(valid), x)

@@ -16,7 +16,7 @@ import numpy as np
 from ...core.density.gaussian_mixture import Mixture
 from ...core.density.memory import NEIGHBOURS, Memory
 from ...core.density.projection import Projection
-from ...core.density.score_aggregation import WITHIN, along_objects, over_crops, over_time, reach_of, squashed
+from ...core.density.score_aggregation import WITHIN, along_objects, over_regions, over_time, reach_of, squashed
 from ...core.density.surprise import SURPRISE_BINS, Surprise
 from ...core.events.detection import ASSUMED_FPS
 from ...core.statistics.moments import Normaliser
@@ -132,7 +132,7 @@ class MixtureModel(Model):
         self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
     ) -> np.ndarray:
         along = self._along(evidence, valid, causal)
-        return squashed(over_time(over_crops(along, valid), self._sigma(fps), causal))
+        return squashed(over_time(over_regions(along, valid), self._sigma(fps), causal))
 
     def look_back(self, fps: float | None) -> int:
         """Reach of the smoothing over time plus the window along objects.

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ...core.pseudo_labels.magnitude import crop_weights
+from ...core.pseudo_labels.magnitude import region_weights
 from ...core.statistics.moments import Normaliser
 from ...errors import ClapError
 from ...features.store.reader import FeatureStore, VideoIndex
 from ..model import MODELS, Model
 from ..network import Weights, input_dim, weight_shapes
-from ..scoring import pooled_scores, score_crops, score_videos
+from ..scoring import pooled_scores, score_regions, score_videos
 
 __all__ = ["NetworkModel"]
 
@@ -43,13 +43,13 @@ class NetworkModel(Model):
 
     def evidence(self, x: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         standardised = x if self.normaliser is None else self.normaliser.apply(np.array(x, dtype=np.float32))
-        return score_crops(self.weights, standardised)
+        return score_regions(self.weights, standardised)
 
     def scores(
         self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
     ) -> np.ndarray:
         """The mean over valid regions; segments are independent."""
-        return pooled_scores(evidence, None if valid is None else crop_weights(valid))
+        return pooled_scores(evidence, None if valid is None else region_weights(valid))
 
     def look_back(self, fps: float | None) -> int:
         return 0

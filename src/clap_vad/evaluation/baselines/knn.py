@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.pseudo_labels.magnitude import crop_mean
+from ...core.pseudo_labels.magnitude import region_mean
 from ..baseline import BASELINES, Block, SegmentScorer, TrainingSample
 
 __all__ = ["knn"]
@@ -35,7 +35,7 @@ def knn(sample: TrainingSample) -> SegmentScorer:
         return np.partition(exact, neighbours - 1, axis=1)[:, :neighbours].mean(axis=1)
 
     def score(block: Block) -> np.ndarray:
-        queries = crop_mean(block.standardised, block.valid)
+        queries = region_mean(block.standardised, block.valid)
         return np.concatenate([distances(queries[i : i + _ROWS]) for i in range(0, len(queries), _ROWS)])
 
     return score
