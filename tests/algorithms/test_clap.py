@@ -15,7 +15,7 @@ from clap_vad.algorithms.method import make_method
 from clap_vad.core.pseudo_labels.windows import refine, window_labels
 from clap_vad.datasets.dataset import Dataset
 from clap_vad.detector.network import initial_weights
-from clap_vad.detector.scoring import score_crops
+from clap_vad.detector.scoring import score_regions
 from clap_vad.errors import ClapError
 from clap_vad.workflows.federate import Federation, site_data
 from clap_vad.workflows.label import label
@@ -118,11 +118,11 @@ def test_training_mode_scores_differ_and_come_back_with_the_same_key(tmp_path):
     np.testing.assert_array_equal(noisy, again)
 
 
-def test_refinement_looks_at_as_many_crops_as_training_does(tmp_path):
+def test_refinement_uses_as_many_regions_as_training(tmp_path):
     site, state = make_site(tmp_path, crops=1)
     weights = initial_weights(16, seed=5)
     rows = np.concatenate([np.arange(entry.start, entry.stop) for entry in site.data.entries])
-    by_crop = score_crops(weights, np.asarray(site.data.store.features)[rows])
+    by_crop = score_regions(weights, np.asarray(site.data.store.features)[rows])
     drawn, again, other = (np.concatenate(site.scores(weights, state, number)) for number in (4, 4, 5))
     assert np.isclose(drawn[:, None], by_crop, rtol=1e-5).any(axis=1).all()  # each is the score of one of its crops
     assert not np.allclose(drawn, by_crop[:, 0], rtol=1e-5)

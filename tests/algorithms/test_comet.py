@@ -172,7 +172,7 @@ def test_without_noise_every_step_is_one_of_plain_em_on_all_rows_together(tmp_pa
     assert likelihoods[-1] > multivariate_normal(rows.mean(axis=0), np.cov(rows.T)).logpdf(rows).mean() + 0.5
 
 
-def test_the_noise_of_the_default_hardly_moves_the_density_of_many_crops(tmp_path):
+def test_default_noise_hardly_changes_the_density_of_many_regions(tmp_path):
     """Of 3 sites with 20,000 crops each; what is compared is how likely it makes crops that nobody has trained on."""
 
     def crowd(count: int, seed: int) -> np.ndarray:
@@ -242,7 +242,7 @@ def test_an_odd_site_has_a_model_that_scores(tmp_path, odd, roles, company):
 
 
 @pytest.mark.parametrize("crops", [4, 5, 6])
-def test_a_home_remembers_once_it_holds_more_than_10_crops(tmp_path, crops):
+def test_a_personalised_model_has_a_memory_above_10_regions(tmp_path, crops):
     made = store_of(tmp_path / "d", {"v": (noise(2, crops), None)}, ["gate"])
     found = run(tmp_path / "run", made, {"p": ["v"]})
     model = homes_of(*found).own["gate"]
@@ -251,7 +251,7 @@ def test_a_home_remembers_once_it_holds_more_than_10_crops(tmp_path, crops):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_features_that_are_no_numbers_are_told_with_file_video_and_segment(tmp_path, value):
+def test_features_that_are_not_numbers_are_reported_with_file_video_and_segment(tmp_path, value):
     made = store_of(tmp_path / "d", lonely(), ["gate"] * 3)
     features = np.load(made.path / "store" / "features.npy", mmap_mode="r+")
     valid = np.load(made.path / "store" / "valid.npy")
@@ -280,7 +280,7 @@ def test_wide_features_are_projected_alike_at_all_sites_and_in_the_model(tmp_pat
         assert model.score(x)[2] > model.score(noise(5, dim=2048))[2]
 
 
-def test_of_more_crops_than_a_site_works_on_a_sample_is_drawn_and_the_same_again(tmp_path, monkeypatch):
+def test_too_many_regions_are_sampled_reproducibly(tmp_path, monkeypatch):
     made = store_of(tmp_path / "d", {f"v{k}": (noise(60, seed=k), None) for k in range(3)}, list("aab"))
     whole = run(tmp_path / "whole", made, {"p": ["v0", "v1", "v2"]})
     monkeypatch.setattr("clap_vad.algorithms.comet_site._MOST_ROWS", 100)
@@ -302,7 +302,7 @@ def test_of_more_crops_than_a_site_works_on_a_sample_is_drawn_and_the_same_again
 # Homes.
 
 
-def test_a_scene_of_two_sites_is_nobodys_home_and_judged_by_the_common_model(tmp_path, dataset):
+def test_a_scene_of_two_sites_is_scored_by_the_common_model(tmp_path, dataset):
     held = by_scene(dataset)
     shared = {"one": [*held["north"], *held["south"][:2]], "two": [*held["east"], *held["south"][2:]]}
     found = run(tmp_path, dataset, shared)
@@ -315,7 +315,7 @@ def test_a_scene_of_two_sites_is_nobodys_home_and_judged_by_the_common_model(tmp
         assert np.array_equal(found_scores, common[video]) != own
 
 
-def test_a_home_is_made_of_its_own_videos_alone(tmp_path, dataset):
+def test_a_personalised_model_uses_its_own_videos_only(tmp_path, dataset):
     """Whatever the common density and scale came to be."""
     federation, state, _ = run(tmp_path, dataset, by_scene(dataset))
     north = federation.personalised(state)["north"].arrays()
@@ -328,7 +328,7 @@ def test_a_home_is_made_of_its_own_videos_alone(tmp_path, dataset):
     np.testing.assert_allclose(rows, np.clip(expected, -15, 15), rtol=1e-5, atol=1e-5)
 
 
-def test_pseudo_labels_are_the_scores_by_the_sites_own_homes(tmp_path, dataset):
+def test_pseudo_labels_are_the_scores_of_the_personalised_models(tmp_path, dataset):
     federation, state, _ = run(tmp_path / "run", dataset, by_scene(dataset))
     site = federation.sites()[0]
     program = federation.program(site.participant)

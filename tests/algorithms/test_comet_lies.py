@@ -1,4 +1,4 @@
-"""COMET where sites lie, are away, are killed: who is left out, who is not, and what nobody else moves."""
+"""COMET with malicious, absent or killed sites: who is excluded, who is not, and that others are unaffected."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def dataset(tmp_path_factory) -> Dataset:
     return Dataset(make_dataset(tmp_path_factory.mktemp("comet") / "data", videos=4, dim=6))
 
 
-@pytest.mark.parametrize("step", ["_moments", "_expect", "_settle", "_calibrate"])
-def test_a_masked_sum_that_cannot_be_true_ends_no_run(tmp_path, monkeypatch, dataset, step):
+@pytest.mark.parametrize("step", ["_moments", "_expect", "_personalise", "_calibrate"])
+def test_an_implausible_masked_sum_ends_no_run(tmp_path, monkeypatch, dataset, step):
     """Nobody can be named: something that no site has said takes its place, and homes judge as well as before."""
     held, honest = by_scene(dataset), getattr(CometSite, step)
 
@@ -57,7 +57,7 @@ def test_a_masked_sum_that_cannot_be_true_ends_no_run(tmp_path, monkeypatch, dat
 
 @pytest.mark.parametrize("unit", ["crop", "video"])
 @pytest.mark.parametrize("secure", [False, True], ids=["bare", "masked"])
-def test_an_honest_site_is_not_taken_for_a_liar_however_much_it_holds(tmp_path, unit, secure):
+def test_an_honest_site_is_plausible_with_any_amount_of_data(tmp_path, unit, secure):
     """One far larger than the others, one with hardly a crop, one in whose pictures there is mostly nobody."""
     seldom = np.zeros((400, 3), bool)
     seldom[::40, 0] = True
@@ -88,7 +88,7 @@ class Away(InProcessEngine):
 
 @pytest.mark.parametrize("steps", [["sizes"], ["sizes", "moments", "normalise"], ["settle"]])
 @pytest.mark.parametrize("epsilon", [8.0, math.inf])
-def test_a_site_that_was_away_for_a_while_is_no_liar(tmp_path, dataset, steps, epsilon):
+def test_a_site_that_was_absent_for_a_while_is_plausible(tmp_path, dataset, steps, epsilon):
     """What it missed it is asked again, without an answer; it counts from then on."""
     held = by_scene(dataset)
     plan = make_plan(participants=tuple(held), dim=6, privacy=comet_terms(2, epsilon=epsilon))
@@ -154,7 +154,7 @@ STEP_LIES: dict[str, dict[str, Callable[[Message], Message]]] = {
 
 
 @pytest.mark.parametrize("step", ["sizes", "expect", "calibrate"])
-def test_whose_sums_cannot_be_true_is_told_at_once_and_once(tmp_path, dataset, step):
+def test_implausible_sums_are_reported_immediately_and_once(tmp_path, dataset, step):
     held = by_scene(dataset)
     plan = make_plan(participants=tuple(held), dim=6, privacy=comet_terms(2))
     made, told = Federation(tmp_path, dataset, held, plan, COMET), []
@@ -168,7 +168,7 @@ def test_whose_sums_cannot_be_true_is_told_at_once_and_once(tmp_path, dataset, s
 
 
 @pytest.mark.parametrize("lie", STEP_LIES)
-def test_thresholds_of_homes_are_by_their_own_sites_scores_whatever_another_says(tmp_path, dataset, lie):
+def test_thresholds_of_personalised_models_depend_on_their_own_site_only(tmp_path, dataset, lie):
     held = by_scene(dataset)
     plan = make_plan(participants=tuple(held), dim=6, privacy=comet_terms(2))
     honest = Federation(tmp_path / "honest", dataset, held, plan, COMET)

@@ -1,4 +1,4 @@
-"""COMET's promise against a coordinator that lies: what it may send, and what no answer may tell."""
+"""COMET's guarantee against a malicious coordinator: allowed questions, and what no answer may reveal."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize("sizes, most", BOUNDS.values(), ids=BOUNDS.keys())
-def test_bounds_under_which_moments_would_tell_of_one_crop_are_refused(dataset, sizes, most):
+def test_bounds_with_which_moments_would_reveal_one_region_are_refused(dataset, sizes, most):
     here, state = begun(dataset)
-    with pytest.raises(RefusalError, match="the sizes sent to this site are none that follow"):
+    with pytest.raises(RefusalError, match="refused the received sizes: out of the range"):
         here.steps["moments"][0]({"sizes": sizes, "most": np.array(most), "cap": np.array(1e9)}, state)
     usual = {"sizes": np.ones(DIM), "most": np.array(3.0), "cap": np.array(1e9)}
     assert np.isfinite(here.steps["moments"][0](usual, state)["mean"]).all()
@@ -71,7 +71,7 @@ def test_a_scale_of_surprise_that_no_sum_gives_is_refused(dataset, counts):
     scale = np.eye(SURPRISE_BINS, dtype=np.int64)[600] * 1000
     for name in ("counts.common", "counts.whole"):
         payload = {"counts.common": scale, "counts.whole": scale, "usual_rows": np.array(10.0), name: counts}
-        with pytest.raises(RefusalError, match="the scale of surprise sent to this site is not one of this release"):
+        with pytest.raises(RefusalError, match="refused the received scale of surprise: not a valid histogram"):
             here.steps["calibrate"][0](payload, dict(state))
 
 

@@ -88,9 +88,12 @@ DENSITIES: dict[str, dict[str, np.ndarray]] = {
     "complex": {"means": np.zeros((COMPONENTS, 6), complex)},
 }  # fmt: skip
 
-_SIZES, _CAP = "the sizes sent to this site are", "the most that a site may count in this run is not a number above 0"
-_SCALE, _USUAL = "the scale of surprise sent to this site is", "the usual number of crops sent to this site is"
-_CONSTANTS = "the normalisation sent to this site is"
+_SIZES, _CAP = (
+    "refused the received sizes: ",
+    "refused the received limit of what a site may count: not a number above 0",
+)
+_SCALE, _USUAL = "refused the received scale of surprise: ", "refused the received usual number of regions: "
+_CONSTANTS = "refused the received normalisation: "
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "sizes of other features": ("moments", {"sizes": np.ones(5)}, _SIZES),
     "sizes of two dimensions": ("moments", {"sizes": np.ones((6, 1))}, _SIZES),
@@ -124,7 +127,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "scale infinite": ("normalise", {"scale": np.full(6, np.inf, np.float32)}, _CONSTANTS),
     "scale negative": ("normalise", {"scale": np.array([1, 1, 1, 1, 1, -1], np.float32)}, _CONSTANTS),
     **{
-        f"{step}: a density {name}": (step, changes, "the density sent to this site is not one that a step of EM gives")
+        f"{step}: a density {name}": (step, changes, "refused the received density: ")
         for step in ("expect", "settle")
         for name, changes in DENSITIES.items()
     },
@@ -147,12 +150,12 @@ def test_what_no_honest_run_sends_is_refused_in_one_sentence(dataset, step, chan
     site, state, honest = ready(dataset, by_scene(dataset)["north"], step)
     with pytest.raises(RefusalError, match=says) as refusal:
         site.steps[step][0]({**honest[step], **changes, **QUESTION}, dict(state))
-    assert "\n" not in str(refusal.value) and str(refusal.value).endswith("; refused")
+    assert "\n" not in str(refusal.value) and str(refusal.value).startswith("refused the received ")
     site.steps[step][0]({**honest[step], **QUESTION}, state)
 
 
 @pytest.mark.parametrize("value", [1e9, 1e10])
-def test_constants_that_would_set_crops_far_apart_set_none_apart(dataset, value):
+def test_constants_that_would_separate_regions_separate_none(dataset, value):
     """A huge scale is taken: cut at 15 and shortened, no crop counts for more than 1, which noise covers."""
     site, state, honest = ready(dataset, by_scene(dataset)["north"], "normalise")
     site.steps["normalise"][0]({**honest["normalise"], "scale": np.full(6, value, np.float32)}, state)

@@ -1,4 +1,4 @@
-"""``--segregation federated`` of CLAP: who judges by what, what leaves a site, what a stop or an absence does."""
+"""``--segregation federated`` of CLAP: the common mixture, what leaves a site, and the effect of stops and absences."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def bursts(videos: Sequence[str]) -> set[str]:
     return {video for video in videos if video.endswith(("-1", "-4"))}
 
 
-def test_odd_participants_judge_by_common_knowledge(dataset, tmp_path):
+def test_participants_with_few_or_odd_videos_use_the_common_mixture(dataset, tmp_path):
     """One video, only anomalous ones, mostly anomalous ones: alone such a site cannot know."""
     made = federation(tmp_path / "federated", dataset, ODD, **FEDERATED)
     assert judged(made, made.run()) == bursts(dataset.train_videos)
@@ -214,7 +214,7 @@ def test_a_mixture_that_is_none_is_not_answered(dataset, tmp_path, change):
         question |= {name: question[name][:1] for name in ("weights", "means", "covariances")}
     else:
         question[change] = question[change] * (np.nan if change == "means" else -1)
-    with pytest.raises(ClapError, match="impossible shapes or values; refused"):
+    with pytest.raises(ClapError, match="refused the received mixture: invalid shapes or values"):
         program.steps["mixture"][0](question, own)
 
 
@@ -268,7 +268,7 @@ def test_stopped_again_and_again_it_comes_to_the_same_bits(dataset, tmp_path, re
 
 
 @pytest.mark.parametrize("missed", ["summarise", "mixture"])
-def test_who_misses_steps_of_the_fit_judges_by_what_the_others_found(dataset, tmp_path, missed):
+def test_a_participant_that_misses_steps_uses_the_mixture_of_the_others(dataset, tmp_path, missed):
     """Its own videos are then in none of the sums, and it is not asked for them later."""
 
     def fates(moment: Moment, ask: Ask, participant: str) -> Fate:

@@ -346,7 +346,7 @@ def test_a_mixture_that_is_none_is_refused(run_of, entry, lie, step):
         refused(site, replace(ask, payload={**ask.payload, entry: MIXTURES[lie]}), "refused")
 
 
-def test_what_was_asked_tells_nothing_of_what_was_answered(run_of):
+def test_the_record_of_questions_reveals_no_reply(run_of):
     """The file at the site has digests that nobody else can make: a count could be found by trying all."""
     federation, heard = run_of("c2fpl")
     notes = []

@@ -178,7 +178,9 @@ def test_refinement_changes_a_videos_labels_by_that_video_alone(stores, options)
     "options", [{"segregation": "local"}, {"refine_model": "local"}, {"refine_mode": "training"}], ids=str
 )
 def test_a_site_refuses_settings_under_which_videos_depend_on_each_other(stores, options):
-    with pytest.raises(RefusalError, match="one video moves another's labels; refused"):
+    with pytest.raises(
+        RefusalError, match="refused a private run: with its settings one video's labels depend on other videos"
+    ):
         site(stores["whole"], **options)
 
 
@@ -258,7 +260,7 @@ HIDDEN_REFUSALS = {
 
 
 @pytest.mark.parametrize("trick", HIDDEN_REFUSALS)
-def test_whether_a_site_answers_tells_nothing_of_a_video(stores, trick):
+def test_the_existence_of_an_answer_reveals_nothing_about_a_video(stores, trick):
     """A refusal, or numbers that the exit refuses, are an answer without noise."""
 
     def answered(without: str) -> bool:

@@ -1,4 +1,4 @@
-"""A coordinator that lies, against the sites of a COMET run: it wins where nothing protects, and not under noise."""
+"""A malicious coordinator against the sites of a COMET run: it succeeds without protection, and not with noise."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from clap_vad.audit.attacks.isolation import (
 from clap_vad.audit.attacks.membership import auc_interval, halves, likelihood_ratio, threshold_signals
 
 
-def test_the_area_is_scikit_learns_mean_over_models_and_lies_in_its_interval():
+def test_the_auc_is_scikit_learns_mean_over_models_and_lies_in_its_interval():
     rng = np.random.default_rng(0)
     members = np.stack([rng.permutation(100) < 60 for _ in range(3)])
     signals = rng.normal(size=members.shape) + 0.5 * members

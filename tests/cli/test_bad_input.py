@@ -165,7 +165,7 @@ RUNS: list[tuple[Change, tuple[str, ...], str]] = [
     (lambda run: (run / "metrics.json").unlink(), ("evaluate", "{run}"), "has not finished"),
     (overwrite("scores.npz", "hello"), ("evaluate", "{run}"), "not a readable .npz of scores"),
     (overwrite("scores.npz", "hello"), ("report", "{run}"), "not a readable .npz of scores"),
-    (lambda run: save_npz(run / "scores.npz", {"north-0": np.zeros(2)}), ("evaluate", "{run}"), "holds 12 segments"),
+    (lambda run: save_npz(run / "scores.npz", {"north-0": np.zeros(2)}), ("evaluate", "{run}"), "has 12 segments"),
     (flip_bits("model.safetensors"), ("evaluate", "{run}", "--dataset", "{ds}"), "SHA-256"),
     (cut_short("model.safetensors"), ("evaluate", "{run}", "--dataset", "{ds}"), "damaged"),
     (overwrite("model.json", "[]"), ("evaluate", "{run}", "--dataset", "{ds}"), "schema version None"),

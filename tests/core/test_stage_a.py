@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from clap_vad.core.pseudo_labels.magnitude import crop_mean, magnitudes
+from clap_vad.core.pseudo_labels.magnitude import magnitudes, region_mean
 from clap_vad.core.pseudo_labels.mixture import anomalous_videos, common_density, normal_gaussian, pooled_gaussian
 from clap_vad.core.pseudo_labels.summary import diagonal_entropy, largest_rise, von_neumann_entropy
 from clap_vad.core.pseudo_labels.windows import refine, variation_window, window_labels
@@ -19,7 +19,7 @@ from clap_vad.core.statistics.moments import Moments, Normaliser, SpreadAccumula
 RNG = np.random.default_rng(0)
 
 
-def test_magnitude_and_crop_mean_by_loops():
+def test_magnitude_and_region_mean_by_loops():
     x = RNG.normal(size=(5, 3, 4)).astype(np.float32)
     valid = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0], [0, 1, 1], [1, 1, 0]], dtype=bool)
     for mask in (None, valid):
@@ -28,7 +28,7 @@ def test_magnitude_and_crop_mean_by_loops():
             energy = [sum(float(v) ** 2 for v in x[t, c]) for c in crops]
             assert magnitudes(x, mask)[t] == pytest.approx(sum(energy) / len(crops) if crops else 0, rel=1e-5)
             mean = sum(x[t, c] for c in crops) / len(crops) if crops else np.zeros(4)
-            np.testing.assert_allclose(crop_mean(x, mask)[t], mean, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(region_mean(x, mask)[t], mean, rtol=1e-5, atol=1e-6)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.floats(0, 1e4))

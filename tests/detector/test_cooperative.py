@@ -200,7 +200,7 @@ def test_steps_are_those_of_section_three(make_source, weights, cooperation, cha
     assert_same_way(ours.weights, expected, weights)
 
 
-def test_absent_crops_and_standardised_features(make_source, weights):
+def test_invalid_regions_and_standardised_features(make_source, weights):
     valid = np.random.default_rng(2).random((37, 3)) < 0.6
     valid[[3, 8]] = False
     normaliser = Normaliser.from_moments(Moments.of(np.random.default_rng(3).normal(1, 2, (50, DIM))))

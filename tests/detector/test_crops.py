@@ -1,4 +1,4 @@
-"""Training on some crops of each segment: which are drawn, what is gathered, and what the steps then aim at."""
+"""Training on some regions of each segment: sampling, gathering, and the expected steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def labels_of(source) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_every_choice_of_different_crops_is_as_likely(make_source, count):
+def test_every_choice_of_distinct_regions_is_equally_likely(make_source, count):
     source = make_source(crops=5)
     # Pooled over many generators: a single one's counts may be as unlikely as 1 in 1000.
     drawn = np.concatenate([source.draw_crops(np.arange(37), count, generator(seed)) for seed in range(1000)])
@@ -37,7 +37,7 @@ def test_every_choice_of_different_crops_is_as_likely(make_source, count):
     assert chisquare([found[choice] for choice in choices]).pvalue > 0.01
 
 
-def test_absent_crops_are_drawn_only_where_too_few_are_present(make_source):
+def test_invalid_regions_are_drawn_only_if_too_few_are_valid(make_source):
     valid = np.random.default_rng(2).random((37, 5)) < 0.6
     valid[:3] = [[True] * 5, [False] * 5, [False, True, False, False, False]]
     source = make_source(crops=5, valid=valid)
@@ -59,7 +59,7 @@ def test_absent_crops_are_drawn_only_where_too_few_are_present(make_source):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("normalised", [False, True])
 @pytest.mark.parametrize("absent", [False, True])
-def test_chosen_crops_are_gathered_as_by_fancy_indexing(make_source, dtype, normalised, absent):
+def test_chosen_regions_are_gathered_as_by_fancy_indexing(make_source, dtype, normalised, absent):
     moments = Moments.of(np.random.default_rng(3).normal(2, 3, (50, DIM)))
     valid = np.random.default_rng(2).random((37, 5)) < 0.5 if absent else None
     source = make_source(
@@ -87,7 +87,7 @@ def test_chosen_crops_are_gathered_as_by_fancy_indexing(make_source, dtype, norm
 
 @pytest.mark.parametrize("crops", [3, 99])
 @pytest.mark.parametrize("absent", [False, True])
-def test_as_many_crops_as_there_are_is_all_of_them(make_source, crops, absent):
+def test_drawing_as_many_regions_as_there_are_takes_all(make_source, crops, absent):
     valid = np.random.default_rng(2).random((37, 3)) < 0.7 if absent else None
     source = make_source(valid=valid)
     weights = initial_weights(DIM, seed=1)
@@ -103,7 +103,7 @@ def test_as_many_crops_as_there_are_is_all_of_them(make_source, crops, absent):
         assert not np.array_equal(ends[0].weights[name], ends[2].weights[name])
 
 
-def test_absent_crops_do_not_train_when_they_are_drawn(make_source):
+def test_drawn_invalid_regions_do_not_train(make_source):
     """Where one crop of three is present, two drawn ones train as that one alone."""
     valid = np.zeros((37, 3), bool)
     valid[np.arange(37), np.arange(37) % 3] = True
@@ -127,7 +127,7 @@ def step_of(source, crops: int, rng: np.random.Generator) -> tuple[np.ndarray, f
     return np.concatenate([(weights[name] - result.weights[name]).ravel() for name in weights]), result.loss
 
 
-def test_single_crops_train_on_average_as_all_crops_do(make_source):
+def test_single_regions_train_on_average_like_all_regions(make_source):
     """The expectation is the gradient of the crops' mean loss, which lies near that of the loss of their mean score."""
     source = make_source()
     draws, rng = 400, generator()

@@ -99,7 +99,7 @@ def test_smoothing_is_the_cores(fps, T, causal):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257])  # blocks hold 256
-def test_the_detector_alone_judges_prepared_crops(tmp_path, kind, count):
+def test_the_detector_graph_scores_prepared_regions(tmp_path, kind, count):
     model, _ = exported(make(kind), tmp_path)
     x = video(T=count, C=1, dim=model.dim)[0]
     if isinstance(model, MixtureModel):
@@ -111,7 +111,7 @@ def test_the_detector_alone_judges_prepared_crops(tmp_path, kind, count):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_runtime_says_the_same(tmp_path, kind):
+def test_another_runtime_gives_the_same_scores(tmp_path, kind):
     """So it is standard ONNX, and the checker's full inference of types and shapes agrees."""
     model, graph = exported(make(kind), tmp_path)
     x, valid = video(T=20, dim=model.dim)
@@ -137,7 +137,7 @@ def test_far_values_a_memorys_own_rows_and_an_expert_that_knows_nothing(tmp_path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_stands_for_an_absent_crop_is_not_looked_at(tmp_path, kind):
+def test_features_of_invalid_regions_are_ignored(tmp_path, kind):
     model, graph = exported(make(kind), tmp_path)
     x, valid = video(dim=model.dim)
     other = np.where(valid[:, :, None], x, np.float32(np.nan))
@@ -146,7 +146,7 @@ def test_whatever_stands_for_an_absent_crop_is_not_looked_at(tmp_path, kind):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_crop_whose_features_are_not_finite_is_never_a_low_score(tmp_path, value, kind):
+def test_a_region_with_features_that_are_not_finite_never_has_a_low_score(tmp_path, value, kind):
     model, graph = exported(make(kind), tmp_path)
     x, _ = video(dim=model.dim)
     valid = np.ones(x.shape[:2], bool)
@@ -208,22 +208,22 @@ def without_scores(folder: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no folder": (lambda f: f.rename(f.with_name("elsewhere")), "no export there .*'clap export'"),
-    "no description": (lambda f: (f / "export.json").unlink(), "no export there"),
+    "no folder": (lambda f: f.rename(f.with_name("elsewhere")), "no export found .*'clap export'"),
+    "no description": (lambda f: (f / "export.json").unlink(), "no export found"),
     "a broken description": (lambda f: (f / "export.json").write_text("{"), "not valid JSON"),
     "a list": (lambda f: (f / "export.json").write_text("[]"), "export again"),
     "an empty description": (lambda f: (f / "export.json").write_text("{}"), "export again"),
     "no graph": (lambda f: (f / "model.onnx").unlink(), "SHA-256"),
     "a graph cut short": (lambda f: (f / "model.onnx").write_bytes((f / "model.onnx").read_bytes()[:-9]), "SHA-256"),
     "the other graph": (lambda f: (f / "detector.onnx").replace(f / "model.onnx"), "SHA-256"),
-    "no graph at all": (lambda f: rewritten(f, b"\x08\x08garbage"), "not a graph that can be run"),
-    "an empty graph": (lambda f: rewritten(f, b""), "not a graph that can be run"),
-    "a graph without scores": (without_scores, "not a graph that can be run"),
+    "no graph at all": (lambda f: rewritten(f, b"\x08\x08garbage"), "the graph cannot be run"),
+    "an empty graph": (lambda f: rewritten(f, b""), "the graph cannot be run"),
+    "a graph without scores": (without_scores, "the graph cannot be run"),
 }
 
 
 @pytest.mark.parametrize(("damage", "told"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_is_no_export_of_the_model_is_told_with_its_place(tmp_path, damage, told):
+def test_an_invalid_export_is_reported_with_its_path(tmp_path, damage, told):
     model, _ = exported(make("mixture"), tmp_path)
     damage(tmp_path / "onnx")
     with pytest.raises(ClapError, match=told) as error:
@@ -231,10 +231,10 @@ def test_what_is_no_export_of_the_model_is_told_with_its_place(tmp_path, damage,
     assert str(tmp_path / "onnx") in str(error.value)
 
 
-def test_an_export_of_another_model_or_one_that_looks_back_only_is_told(tmp_path):
+def test_an_export_of_another_model_or_a_causal_one_is_refused(tmp_path):
     one, graph = exported(make("mixture"), tmp_path / "one", causal=True)
     other, _ = exported(make("network"), tmp_path / "other")
-    with pytest.raises(ClapError, match="made of another model than the run's"):
+    with pytest.raises(ClapError, match="exported from another model than the run's"):
         exported_model(tmp_path / "one" / "onnx", other)
     with pytest.raises(ClapError, match=r"looks back only, .*; export without --causal"):
         exported_model(tmp_path / "one" / "onnx", one)
@@ -242,7 +242,7 @@ def test_an_export_of_another_model_or_one_that_looks_back_only_is_told(tmp_path
         graph.score(*video(), 25.0)
 
 
-def test_export_of_a_run_and_of_its_homes(tmp_path):
+def test_export_of_a_run_and_of_its_personalised_models(tmp_path):
     common, home = mixture_model(0), mixture_model(1)
     PersonalisedModels(common, {"yard": home}).save(tmp_path / "run")
     hashes = [
@@ -254,7 +254,7 @@ def test_export_of_a_run_and_of_its_homes(tmp_path):
     np.testing.assert_allclose(found, home.score(x, valid, 25.0), rtol=0, atol=LIMIT)
     with pytest.raises(ClapError, match=r"no home of scene 'gate'.*known: yard"):
         export(tmp_path / "run", tmp_path / "2", scene="gate")
-    with pytest.raises(ClapError, match="no model there"):
+    with pytest.raises(ClapError, match="no model found"):
         export(tmp_path / "nothing", tmp_path / "2")
     with pytest.raises(ClapError, match="--format tflite: known: onnx"):
         export(tmp_path / "run", tmp_path / "2", format="tflite")
@@ -264,7 +264,7 @@ def test_export_of_a_run_and_of_its_homes(tmp_path):
     assert not (tmp_path / "2").exists()
 
 
-def test_without_the_extra_the_command_that_installs_it_is_told(tmp_path, monkeypatch):
+def test_without_the_extra_the_install_command_is_reported(tmp_path, monkeypatch):
     make("network").save(tmp_path / "run")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # an install without it cannot be had here
     with pytest.raises(ClapError, match=r"onnx is not installed; pip install 'clap-vad\[export\]'"):

@@ -1,4 +1,4 @@
-"""The kinds of saved model: what comes back is what was saved, whatever else there is is told, and how they judge."""
+"""The kinds of saved model: they are restored as saved, invalid files are reported, and their scores."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("damage", HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_is_no_model_is_told_with_its_file(tmp_path, damage):
+def test_an_invalid_model_is_reported_with_its_file(tmp_path, damage):
     mixture_model().save(tmp_path / "model")
     damage(tmp_path / "model")
     with pytest.raises(ClapError, match=str(tmp_path / "model")):
@@ -143,7 +143,7 @@ def test_what_is_no_model_is_told_with_its_file(tmp_path, damage):
     kind=st.sampled_from(["f2", "f4", "f8", "i8", "u1", "?"]),
     value=st.sampled_from([0, 1, np.nan, -1]),
 )
-def test_arrays_of_any_shape_and_type_make_a_model_that_scores_or_are_told(tmp_path, name, shape, kind, value):
+def test_arrays_of_any_shape_and_type_give_a_model_that_scores_or_are_refused(tmp_path, name, shape, kind, value):
     mixture_model().save(tmp_path)
     with np.errstate(invalid="ignore"):
         changed(tmp_path, {name: np.full(shape, value).astype(kind)})
@@ -192,7 +192,7 @@ def test_evidence_does_not_depend_on_how_a_video_is_cut_into_blocks(kind):
 
 
 @pytest.mark.parametrize("kind", ["mixture", "wide mixture"])
-def test_whatever_stands_for_an_absent_crop_is_not_looked_at(kind):
+def test_features_of_invalid_regions_are_ignored(kind):
     model = make(kind)
     x, valid = video(dim=model.dim)
     for value in (np.nan, np.inf, 1e38):
@@ -205,7 +205,7 @@ def test_whatever_stands_for_an_absent_crop_is_not_looked_at(kind):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("followed", [True, False])
-def test_a_crop_whose_features_are_not_finite_is_never_a_low_score(value, followed):
+def test_a_region_with_features_that_are_not_finite_never_has_a_low_score(value, followed):
     model, (x, _) = mixture_model(followed=followed), video()
     valid = np.ones(x.shape[:2], bool)
     x[20, 1, 3] = value
@@ -215,7 +215,7 @@ def test_a_crop_whose_features_are_not_finite_is_never_a_low_score(value, follow
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_features_that_are_not_finite_are_told_with_file_video_and_segment(tmp_path, value):
+def test_features_that_are_not_finite_are_reported_with_file_video_and_segment(tmp_path, value):
     path = tmp_path / "store"
     with StoreWriter(path, extractor="synthetic", settings={}, crops=3, dim=DIM) as writer:
         for name in ("gate", "yard"):
@@ -246,7 +246,7 @@ def test_what_comes_later_does_not_change_causal_scores(now, seed, followed, fps
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_videos_of_one_segment_or_none_and_without_any_crop_present_have_scores(kind, causal):
+def test_videos_with_one_segment_or_none_or_without_valid_regions_have_scores(kind, causal):
     model = make(kind)
     for T in (0, 1):
         x, _ = video(T=T, dim=model.dim)
@@ -266,10 +266,10 @@ def test_scores_of_extreme_features_are_finite_and_at_most_1():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_features_of_another_shape_are_told(kind):
+def test_features_of_another_shape_are_refused(kind):
     model = make(kind)
     for shape in ((4, model.dim), (4, 3, model.dim + 1)):
-        with pytest.raises(ClapError, match=f"do not fit this model; \\(T, C, {model.dim}\\) is needed"):
+        with pytest.raises(ClapError, match=f"do not match this model; give \\(T, C, {model.dim}\\)"):
             model.score(np.zeros(shape, np.float32))
 
 
@@ -291,7 +291,7 @@ SCENES = (
 )
 
 
-def test_homes_come_back_by_their_scenes_whatever_these_are_called(tmp_path):
+def test_personalised_models_are_restored_for_any_scene_name(tmp_path):
     personalised = PersonalisedModels(
         mixture_model(), {scene: mixture_model(seed) for seed, scene in enumerate(SCENES, start=1)}
     )
@@ -309,7 +309,7 @@ def test_homes_come_back_by_their_scenes_whatever_these_are_called(tmp_path):
     assert all(p.parent.parent == tmp_path / "run" / "homes" for p in (tmp_path / "run" / "homes").rglob("*.json"))
 
 
-def test_a_run_without_homes_has_no_list_of_them(tmp_path):
+def test_a_run_without_personalised_models_has_no_list_of_them(tmp_path):
     PersonalisedModels(make("network")).save(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
     assert PersonalisedModels.load(tmp_path).own == {}
@@ -326,24 +326,24 @@ BROKEN_LISTS = {
 
 
 @pytest.mark.parametrize("damage", BROKEN_LISTS.values(), ids=BROKEN_LISTS.keys())
-def test_a_broken_list_of_homes_is_told_with_its_file(tmp_path, damage):
+def test_a_damaged_list_of_personalised_models_is_reported_with_its_file(tmp_path, damage):
     PersonalisedModels(mixture_model(), {"gate": mixture_model(1)}).save(tmp_path)
     damage(tmp_path / "homes.json")
     with pytest.raises(ClapError, match=str(tmp_path / "homes.json")):
         PersonalisedModels.load(tmp_path)
 
 
-def test_a_home_that_is_gone_or_damaged_or_for_other_features_is_told_with_its_folder(tmp_path):
+def test_a_missing_or_wrong_personalised_model_is_reported_with_its_folder(tmp_path):
     personalised = PersonalisedModels(mixture_model(), {"gate": mixture_model(1)})
     personalised.save(tmp_path)
     personalised.own["gate"].described({**INFO, "dim": 50}).save(tmp_path / "homes" / "gate")
-    with pytest.raises(ClapError, match="homes/gate: a model for other features"):
+    with pytest.raises(ClapError, match="homes/gate: its features differ"):
         PersonalisedModels.load(tmp_path)
     (tmp_path / "homes" / "gate" / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ClapError, match=r"homes/gate/model.safetensors: damaged"):
         PersonalisedModels.load(tmp_path)
     (tmp_path / "homes" / "gate" / "model.json").unlink()
-    with pytest.raises(ClapError, match="homes/gate: no model there"):
+    with pytest.raises(ClapError, match="homes/gate: no model found"):
         PersonalisedModels.load(tmp_path)
 
 

@@ -44,7 +44,7 @@ def test_a_stream_is_scored_as_the_whole_video(kind, fps, masked):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fps", RATES)
-def test_a_score_looks_back_as_far_as_told_and_no_further(kind, fps):
+def test_a_score_depends_on_look_back_segments_and_no_more(kind, fps):
     model, now = make(kind), 80
     valid = np.ones((81, 3), bool)
     evidence = np.abs(np.random.default_rng(0).normal(size=(81, 3)))
@@ -73,9 +73,9 @@ def test_memory_does_not_grow():
     tracemalloc.stop()
 
 
-def test_segments_of_another_shape_are_told():
+def test_segments_of_another_shape_are_refused():
     scorer, (x, valid) = StreamScorer(mixture_model(), 25.0), video()
     scorer.add(x[0], valid[0])
     for features, mask in ((x[1, :, :4], valid[1]), (x[1, :2], valid[1, :2]), (x[1], None)):
-        with pytest.raises(ClapError, match=r"do not fit this model|differ in their crops"):
+        with pytest.raises(ClapError, match=r"do not match this model|differ in their number of regions"):
             scorer.add(features, mask)

@@ -27,7 +27,7 @@ def make_source(rng, segments=37, crops=3, dim=12, dtype=np.float32, valid=None,
     return SegmentSource(store, entries, normaliser)
 
 
-def autograd_sgd(weights, x, crop_weights, labels, settings, orders):
+def autograd_sgd(weights, x, region_weights, labels, settings, orders):
     """The plain PyTorch loop, without dropout."""
     w = {k: torch.tensor(v, requires_grad=True) for k, v in weights.items()}
     optimiser = torch.optim.SGD(
@@ -40,7 +40,7 @@ def autograd_sgd(weights, x, crop_weights, labels, settings, orders):
             for layer in (1, 2, 3):
                 h = torch.nn.functional.linear(h, w[f"layer{layer}.weight"], w[f"layer{layer}.bias"])
                 h = torch.relu(h) if layer < 3 else torch.sigmoid(h)
-            s = (h.squeeze(2) * torch.tensor(crop_weights[b])).sum(1)
+            s = (h.squeeze(2) * torch.tensor(region_weights[b])).sum(1)
             loss = torch.nn.functional.binary_cross_entropy(s, torch.tensor(labels[b]))
             optimiser.zero_grad()
             loss.backward()
@@ -67,7 +67,7 @@ def test_matches_autograd_without_dropout(momentum, decay):
         np.testing.assert_allclose(ours.weights[name], value, rtol=2e-4, atol=2e-6)
 
 
-def test_absent_crops_neither_count_nor_train_and_features_are_standardised():
+def test_invalid_regions_neither_count_nor_train_and_features_are_standardised():
     rng = np.random.default_rng(1)
     valid = rng.random((37, 3)) < 0.5
     valid[3] = False
@@ -82,10 +82,10 @@ def test_absent_crops_neither_count_nor_train_and_features_are_standardised():
     rows = np.concatenate([np.arange(e.start, e.stop) for e in source.entries])
     x = (source.store.features[rows].astype(np.float32) - moments.mean.astype(np.float32)) / moments.std
     present = valid[rows].sum(1, keepdims=True)
-    crop_weights = (valid[rows] / np.maximum(present, 1)).astype(np.float32)
+    region_weights = (valid[rows] / np.maximum(present, 1)).astype(np.float32)
     order = np.flatnonzero(present[:, 0] > 0)
     assert len(order) < len(rows)
-    oracle = autograd_sgd(weights, x.astype(np.float32), crop_weights, labels, settings, [order])
+    oracle = autograd_sgd(weights, x.astype(np.float32), region_weights, labels, settings, [order])
     for name, value in oracle.items():
         np.testing.assert_allclose(ours.weights[name], value, rtol=1e-3, atol=1e-5)
 

@@ -80,14 +80,14 @@ LIES = {
     "of another type": (count(1.0), "'count' is float64"),
     "no message": (shareable(REPLIED, **{PAYLOAD: b"\x00" * 40}), "not a readable message"),
     "too long": (shareable(REPLIED, **{PAYLOAD: b"\x00" * 10**6}), "refused unread"),
-    "no bytes": (shareable(REPLIED, **{PAYLOAD: "text"}), "no reply"),
-    "held back": (shareable(IMPOSSIBLE, **{WHY: "'loss' holds NaN"}), "held back there: 'loss' holds NaN"),
+    "no bytes": (shareable(REPLIED, **{PAYLOAD: "text"}), "sent an invalid reply"),
+    "held back": (shareable(IMPOSSIBLE, **{WHY: "'loss' holds NaN"}), "withheld by the site: 'loss' holds NaN"),
 }
 
 
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("quorum", [Quorum(), Quorum(4), Quorum(2)])
-def test_a_reply_that_cannot_be_true_leaves_its_site_out_and_nobody_waits_for_it(tmp_path, lie, quorum):
+def test_an_implausible_reply_excludes_its_site_and_nobody_waits_for_it(tmp_path, lie, quorum):
     result, why = LIES[lie]
     got, state, whom = asked(tmp_path, lambda name: result if name == "cyd" else count(5), quorum)
     assert got == [dict.fromkeys(("ada", "bob", "dee"), 5)] * 2
@@ -95,8 +95,8 @@ def test_a_reply_that_cannot_be_true_leaves_its_site_out_and_nobody_waits_for_it
     assert whom == [NAMES, ("ada", "bob", "dee")]
 
 
-def test_who_says_nothing_has_not_lied(tmp_path):
-    with pytest.raises(ClapError, match="needs 4 sites, and too few can answer it"):
+def test_a_silent_site_is_not_malicious(tmp_path):
+    with pytest.raises(ClapError, match="needs 4 sites, but too few can answer it"):
         asked(tmp_path, lambda name: shareable(FAILED) if name == "cyd" else count(5))
     got, state, whom = asked(tmp_path / "two", lambda name: shareable(FAILED) if name == "cyd" else count(5), Quorum(2))
     assert left_out(state) == {} and whom == [NAMES, NAMES] and len(got[1]) == 3
@@ -117,7 +117,7 @@ class Worker(FlareWorker):
         self.noted = str(error)
 
 
-def test_a_worker_tells_what_its_sites_exit_held_back():
+def test_a_worker_reports_what_its_site_withheld():
     question, worker = Shareable(), Worker()
     question[QUESTION], question[PAYLOAD] = ask_to_wire(Ask("train", "model_update", accepted={}))
     out = worker.execute("ask", question, None, None)

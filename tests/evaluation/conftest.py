@@ -1,4 +1,4 @@
-"""A small dataset on disk, written through the real writer: two scenes, some truth missing, absent crops on request."""
+"""A small dataset on disk, made with the real writer: two scenes, some truth missing, invalid regions on request."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_scores_equal_slow_loops(make_dataset: MakeDataset, crops: int) -> None:
         assert set(found["knn"]) == {"t", "u"}
 
 
-def test_absent_crops_do_not_count(make_dataset: MakeDataset) -> None:
+def test_invalid_regions_do_not_count(make_dataset: MakeDataset) -> None:
     x = features(3)
     valid = {video: np.random.default_rng(len(own)).random(own.shape[:2]) < 0.6 for video, own in x.items()}
     for video in ("a", "t"):

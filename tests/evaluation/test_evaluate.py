@@ -133,7 +133,7 @@ def test_pooled_folds_are_one_test_set(dataset: Dataset) -> None:
         ([VideoRecord("v", "test")], {"v": np.ones(32, np.uint8)}, "abnormal frames only"),
     ],
 )
-def test_undefined_metrics_are_null_and_say_why(
+def test_undefined_metrics_are_null_with_a_reason(
     make_dataset: MakeDataset, records: list[VideoRecord], labels: dict[str, np.ndarray] | None, reason: str
 ) -> None:
     dataset = make_dataset(records, {"v": np.ones((2, 1, 1), np.float32)}, truth=labels)
@@ -147,7 +147,7 @@ def test_undefined_metrics_are_null_and_say_why(
     ("change", "message"),
     [
         ({"cut": None}, "run.npz: test video 'cut' has no scores"),
-        ({"cut": np.zeros(3, np.float32)}, r"'cut' are float32 \(3,\), the dataset's store holds 4"),
+        ({"cut": np.zeros(3, np.float32)}, r"'cut' are float32 \(3,\), but the dataset's store has 4"),
         ({"cut": np.zeros((4, 1), np.float32)}, r"\(4, 1\)"),
         ({"cut": np.array(["a"] * 4)}, "<U1"),
         ({"held": np.array([0.5, np.nan], np.float32)}, "'held', segment 1, is nan"),

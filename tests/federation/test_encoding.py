@@ -302,7 +302,7 @@ def test_sites_that_were_told_other_steps_refuse_each_others_keys(tmp_path, monk
         return handle(self, ask)
 
     monkeypatch.setattr(Site, "handle", other)
-    with pytest.raises(ClapError, match="got from 'bob' a ciphertext that was altered, or is for somebody"):
+    with pytest.raises(ClapError, match="received from 'bob' a ciphertext that was altered, or is for another"):
         rounds(tmp_path, 2, secure=True)
 
 

@@ -100,7 +100,7 @@ def test_halves_are_rounded_to_even():
         (("int64", 2.5, 3), "whole number"),
         (("int64", 0, 3), "whole number"),
         (("int64", 2**62, 2), "can overflow 64 bits"),
-        (("uint8", 1, 2), "no fixed point"),
+        (("uint8", 1, 2), "no fixed-point encoding"),
     ],
 )
 def test_what_could_overflow_is_refused_before_any_value(arguments, sentence):
@@ -110,9 +110,9 @@ def test_what_could_overflow_is_refused_before_any_value(arguments, sentence):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_are_refused(bad):
-    with pytest.raises(ClapError, match="no place in a sum"):
+    with pytest.raises(ClapError, match="cannot be summed"):
         FixedPoint("float32", 1.0, 3).encode(np.array([0.0, bad]))
-    with pytest.raises(ClapError, match="float64 values where int64"):
+    with pytest.raises(ClapError, match="float64 values, but int64"):
         FixedPoint("int64", 1, 3).encode(np.array([0.5]))
 
 
@@ -170,7 +170,7 @@ def test_a_layout_takes_its_own_messages_only():
             layout.encode({**good, **change}, "participant 'ada'")
     with pytest.raises(ClapError, match="7, 6"):
         layout.decode(np.zeros(6, np.uint32), np.zeros(6, np.uint64))
-    with pytest.raises(ClapError, match="uint64 sums where uint32"):
+    with pytest.raises(ClapError, match="uint64 sums, but uint32"):
         layout.decode(np.zeros(7, np.uint64), np.zeros(6, np.uint64))
 
 
@@ -187,7 +187,7 @@ def test_a_layout_that_could_overflow_is_never_made(entries, sentence):
         Layout(entries, 5)
 
 
-def test_the_digest_tells_layouts_apart():
+def test_different_layouts_have_different_digests():
     first = Entry("a", (2,), "float32", 1.0)
     others = [
         Layout([first], 6),

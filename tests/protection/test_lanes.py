@@ -1,4 +1,4 @@
-"""Two numbers to a word: sums of words tell the sums of both, whoever they are and however many."""
+"""Two numbers per word: sums of words give the sums of both numbers, for any number of participants."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def test_as_many_as_the_room_allows_and_no_more():
 def test_what_is_out_of_bounds_is_clipped_and_what_is_of_another_kind_refused():
     words, clipped = Lanes(100, 3).encode(np.array([-128, 101, 100, 0], np.int8))
     assert (Lanes(100, 3).decode(words).tolist(), clipped) == ([-100, 100, 100, 0], 2)
-    with pytest.raises(ClapError, match="int64 values where int8 is declared"):
+    with pytest.raises(ClapError, match="int64 values, but int8 is declared"):
         Lanes(127, 3).encode(np.array([1]))
-    with pytest.raises(ClapError, match="uint64 sums where uint32"):
+    with pytest.raises(ClapError, match="uint64 sums, but uint32"):
         Lanes(127, 3).decode(np.zeros(1, np.uint64))
 
 

@@ -62,7 +62,7 @@ def test_the_same_key_gives_the_same_noise_whatever_it_hides_and_however_large()
 
 @settings(max_examples=40, deadline=None)
 @given(arrays(np.float64, st.integers(1, 20), elements=finite), st.sampled_from([1.0, 0.1, 3.7, 1e-3, 812.5]))
-def test_what_comes_out_lies_on_the_grid_whatever_went_in(values, deviation):
+def test_noisy_values_lie_on_the_grid(values, deviation):
     steps = gaussian_noise(key(6), values, deviation) / (deviation * GRID)
     np.testing.assert_allclose(steps, np.rint(steps), rtol=1e-15, atol=1e-9)
 

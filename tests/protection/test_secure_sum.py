@@ -92,7 +92,7 @@ def test_fewer_than_the_threshold_end_the_session(simulate, phase):
     few = run.session.participants[: run.session.threshold - 1]
     if number:
         run.up_to(PHASES[number - 1])
-    with pytest.raises(ClapError, match=r"3 participants .*, where 4 are needed"):
+    with pytest.raises(ClapError, match=r"3 participants .*, but 4 are needed"):
         getattr(run, phase)(few)
     everybody = getattr(run, phase)(run.session.participants)  # as if the refused replies had never come
     if phase == "unmask":
@@ -123,12 +123,12 @@ def test_the_same_question_again_has_the_same_reply(simulate):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"participants": ("ada", "bob", "ada", "cyd")}, "each its own"),
-        ({"participants": ("ada", "", "bob", "cyd")}, "need names"),
-        ({"participants": ("ada", "bob"), "threshold": 2}, "2 participants, where a sum over at least 3"),
+        ({"participants": ("ada", "bob", "ada", "cyd")}, "every participant needs a unique name"),
+        ({"participants": ("ada", "", "bob", "cyd")}, "every participant needs a unique name"),
+        ({"participants": ("ada", "bob"), "threshold": 2}, "2 participants, but a sum over at least 3"),
         ({"participants": ("ada", "\ud800", "bob", "cyd")}, "Unicode"),
-        ({"cohort": 2}, "hides nobody"),
-        ({"cohort": 5}, "at least 5 is asked"),
+        ({"cohort": 2}, "protects no site"),
+        ({"cohort": 5}, "at least 5 is required"),
         ({"threshold": 2}, "more than half"),
         ({"threshold": 5}, "more than half"),
         ({"cohort": 4}, "fewer than 4"),
@@ -166,7 +166,7 @@ def test_masked_zeros_look_like_noise_and_are_other_noise_in_another_session(sim
     assert uniformity(wide.view(np.uint32) - narrow) > 0.001
 
 
-def test_a_masked_vector_says_nothing_about_the_values(simulate):
+def test_a_masked_vector_reveals_nothing_about_the_values(simulate):
     size = 1 << 17
     values = np.linspace(0, 2**31, size).astype(np.uint32), np.linspace(0, 2.0**62, size).astype(np.uint64)
     for value, sent in zip(values, masked(simulate, values), strict=True):
@@ -176,7 +176,7 @@ def test_a_masked_vector_says_nothing_about_the_values(simulate):
         assert abs(stats.spearmanr(value, share).statistic) < 4 / np.sqrt(size)
 
 
-def test_sums_of_masked_vectors_are_noise_until_the_coordinator_is_told_shares(simulate):
+def test_sums_of_masked_vectors_are_random_until_the_coordinator_gets_shares(simulate):
     run = simulate(3, sizes=(1 << 16, 0), seed=7)
     run.vectors = dict.fromkeys(run.session.participants, (np.zeros(1 << 16, np.uint32), np.zeros(0, np.uint64)))
     run.up_to("mask")

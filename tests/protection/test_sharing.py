@@ -31,7 +31,7 @@ def test_too_few_shares_are_refused_and_tell_nothing():
     shares = dict(enumerate(split(secret, 3, 5), 1))
     for pair in combinations(shares, 2):
         few = {n: shares[n] for n in pair}
-        with pytest.raises(ClapError, match="2 shares, where 3"):
+        with pytest.raises(ClapError, match="2 shares, but 3"):
             combine(few, 3)
         assert combine(few, 2) != secret
 

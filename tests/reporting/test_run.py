@@ -172,10 +172,10 @@ def test_ranks_are_distinct_and_reach_both_ends(total):
 
 
 def test_a_run_without_truth_dataset_or_rounds_still_gives_a_page(tmp_path):
-    run = make_run(tmp_path / "run", None, ["a"], frame_auc=None, undefined="the truth holds normal frames only")
+    run = make_run(tmp_path / "run", None, ["a"], frame_auc=None, undefined="the ground truth has normal frames only")
     (run / "rounds.jsonl").unlink()
     html = report(run).read_text(encoding="utf-8")
-    assert "There is no frame AUC: the truth holds normal frames only." in html
+    assert "There is no frame AUC: the ground truth has normal frames only." in html
     (run / "metrics.json").unlink()
     (run / "scores.npz").unlink()
     assert "No frame-level result" in titles(run_sections(read_run(run)))

@@ -76,7 +76,7 @@ def mode(file: Path) -> int:
     return stat.S_IMODE(file.stat().st_mode)
 
 
-def test_a_coordinators_home_says_what_it_was_made_with(home: CoordinatorHome, place: Path) -> None:
+def test_a_coordinators_folder_keeps_its_settings(home: CoordinatorHome, place: Path) -> None:
     opened = CoordinatorHome.open(home.path)
     assert (opened.name, opened.host, opened.port, opened.admin_port) == ("cameras", "gate.example.org", 8002, 8003)
     assert json.loads((home.path / "coordinator.json").read_text()) == {
@@ -97,9 +97,9 @@ def test_server_and_operator_are_certified_as_long_as_the_authority(home: Coordi
     assert [str(a) for a in names.value.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
 
 
-def test_a_home_is_never_made_over_something_else(home: CoordinatorHome, place: Path) -> None:
+def test_a_coordinators_folder_never_overwrites_anything(home: CoordinatorHome, place: Path) -> None:
     arguments = ("cameras", "gate.example.org", 8002, 8003)
-    with pytest.raises(ClapError, match="a coordinator's home already"):
+    with pytest.raises(ClapError, match="already the folder of a coordinator"):
         CoordinatorHome.init(home.path, *arguments)
     for used in (place / "dataset", place / "dataset" / "videos.csv"):
         with pytest.raises(ClapError, match="not an empty folder"):
@@ -114,9 +114,9 @@ def test_a_home_is_never_made_over_something_else(home: CoordinatorHome, place: 
         ({"name": "Cameras"}, "federation name: 'Cameras' cannot be used"),
         ({"name": "server"}, "federation name: 'server' is reserved"),
         ({"host": "https://gate"}, "neither a DNS name nor an IP address"),
-        ({"port": 0}, "ports: 0 is no port"),
-        ({"admin_port": 65536}, "ports: 65536 is no port"),
-        ({"admin_port": 8002}, "ports: 8002 cannot serve both"),
+        ({"port": 0}, "ports: 0 is not a valid port"),
+        ({"admin_port": 65536}, "ports: 65536 is not a valid port"),
+        ({"admin_port": 8002}, "ports: sites and the administrator cannot share port 8002"),
         ({"days": 0}, "days: a certificate cannot be valid for 0"),
     ],
 )
@@ -127,11 +127,11 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(place: Path, change: dict[
     assert not (place / "new").exists()
 
 
-def test_a_home_that_is_not_there_or_not_whole_says_the_remedy(home: CoordinatorHome, place: Path) -> None:
-    with pytest.raises(ClapError, match="no coordinator's home; make one with 'clap coordinator init'"):
+def test_a_missing_or_incomplete_folder_is_reported_with_the_remedy(home: CoordinatorHome, place: Path) -> None:
+    with pytest.raises(ClapError, match="not the folder of a coordinator; create one with 'clap coordinator init'"):
         CoordinatorHome.open(place / "nowhere")
     home.server_key.unlink()
-    with pytest.raises(ClapError, match=r"server\.key: missing in this coordinator's home"):
+    with pytest.raises(ClapError, match=r"server\.key: missing in the coordinator's folder"):
         CoordinatorHome.open(home.path)
     for damage in ({"port": "8002"}, {"port": True}, {"port": 8003}, {"host": None}, {"format": 2}, {"name": "A"}):
         kept = (home.path / "coordinator.json").read_text()
@@ -189,7 +189,7 @@ def test_another_key_for_an_approved_name_needs_replace(home: CoordinatorHome, p
     assert [site.fingerprint for site in home.sites()] == [old.fingerprint]
     home.approve(Path("north.request.json"), allow_replace=True)
     assert [site.fingerprint for site in home.sites()] == [new.fingerprint]
-    with pytest.raises(ClapError, match=r"made for another key .*'clap site request' again"):
+    with pytest.raises(ClapError, match=r"issued for another key .*'clap site request' again"):
         old.join(Path("north.bundle.json"), Path("dataset"))
 
 
@@ -198,7 +198,7 @@ def test_a_key_belongs_to_one_site(home: CoordinatorHome, place: Path) -> None:
     SiteHome.request(place / "south", "south", "Town").key.write_bytes(north.key.read_bytes())
     SiteHome.request(place / "south", "south", "Town")
     for allow_replace in (False, True):
-        with pytest.raises(ClapError, match="its key is the one of site 'north'"):
+        with pytest.raises(ClapError, match="its key is that of site 'north'"):
             home.approve(Path("south.request.json"), allow_replace=allow_replace)
 
 
@@ -213,12 +213,12 @@ def test_a_revoked_site_comes_back_only_by_replace(home: CoordinatorHome, place:
         home.revoke("south")
 
 
-def test_sites_are_listed_by_name_and_a_misplaced_record_is_told(home: CoordinatorHome, place: Path) -> None:
+def test_sites_are_listed_by_name_and_a_misplaced_record_is_refused(home: CoordinatorHome, place: Path) -> None:
     for name in ("south", "east"):
         joined(home, place / name, name)
     assert [site.name for site in home.sites()] == ["east", "south"]
     (home.path / "sites" / "east.json").rename(home.path / "sites" / "west.json")
-    with pytest.raises(ClapError, match=r"west\.json: it is about site 'east'"):
+    with pytest.raises(ClapError, match=r"west\.json: this is the record of site 'east'"):
         home.sites()
 
 
@@ -227,11 +227,13 @@ def test_a_request_edited_on_its_way_is_refused(home: CoordinatorHome, place: Pa
     file = Path("north.request.json")
     kept = file.read_text()
     edit(file, site="south")
-    with pytest.raises(ClapError, match="it names 'south' of 'Town', but the certificate request in it 'north'"):
+    with pytest.raises(
+        ClapError, match="it is for 'south' of 'Town', but the certificate request in it is for 'north'"
+    ):
         home.approve(file)
     file.write_text(kept)
     edit(file, organisation="Elsewhere")
-    with pytest.raises(ClapError, match="it names 'north' of 'Elsewhere'"):
+    with pytest.raises(ClapError, match="it is for 'north' of 'Elsewhere'"):
         home.approve(file)
     assert home.sites() == []
 
@@ -247,8 +249,8 @@ def test_a_request_edited_on_its_way_is_refused(home: CoordinatorHome, place: Pa
             '{"format": "clap-site-bundle-1"}',
             "this is a site's bundle, made by 'clap coordinator approve'; give a site's",
         ),
-        ('{"format": "clap-site-request-12"}', "its format is 'clap-site-request-12', and this release reads"),
-        ('{"format": "clap-site-request-1", "site": 7}', "'site' is missing in it or damaged"),
+        ('{"format": "clap-site-request-12"}', "its format is 'clap-site-request-12', but this release reads"),
+        ('{"format": "clap-site-request-1", "site": 7}', "'site' is missing or damaged"),
         ('{"format": "clap-site-request-1", "site": "a", "organisation": "b"}', "'certificate_request' is missing"),
         ("[" * 100_000, "JSON"),
         (" " * 1_000_001, "larger than 1000000 bytes"),
@@ -280,7 +282,7 @@ def test_entries_of_a_bundle_are_checked(place: Path, key: str, value: Any) -> N
         read_bundle(place / "b.json")
 
 
-def test_damage_in_a_bundle_is_told_with_its_place(home: CoordinatorHome, place: Path) -> None:
+def test_damage_in_a_bundle_is_reported_with_its_place(home: CoordinatorHome, place: Path) -> None:
     site = joined(home, place / "site")
     for key, value in (("certificate", "x"), ("authority", "\ud800"), ("certificate", "")):
         home.approve(Path("north.request.json"))
@@ -296,19 +298,19 @@ def test_a_request_is_no_bundle(home: CoordinatorHome, place: Path) -> None:
 
 
 def test_each_step_names_the_one_before(home: CoordinatorHome, place: Path) -> None:
-    with pytest.raises(ClapError, match="no site's home; begin with 'clap site request'"):
+    with pytest.raises(ClapError, match="not the folder of a site; start with 'clap site request'"):
         SiteHome.open(place / "site")
-    with pytest.raises(ClapError, match="no site has asked here; begin with 'clap site request'"):
+    with pytest.raises(ClapError, match="not the folder of a site; start with 'clap site request'"):
         SiteHome(place / "site").join(place / "b.json", Path("dataset"))
     SiteHome.request(place / "site", "north", "Town")
-    with pytest.raises(ClapError, match=r"site 'north' has asked but not joined; .* 'clap site join'"):
+    with pytest.raises(ClapError, match=r"site 'north' has not joined yet; .* 'clap site join'"):
         SiteHome.open(place / "site")
 
 
-def test_a_homes_name_stays(home: CoordinatorHome, place: Path) -> None:
+def test_the_name_of_a_sites_folder_stays(home: CoordinatorHome, place: Path) -> None:
     site = SiteHome.request(place / "site", "north", "Town")
     key = site.key.read_bytes()
-    with pytest.raises(ClapError, match="the home of site 'north', whose name stays; give another --home for 'south'"):
+    with pytest.raises(ClapError, match="this is the folder of site 'north'; give another --home for 'south'"):
         SiteHome.request(place / "site", "south", "Town")
     assert site.key.read_bytes() == key
     assert not Path("south.request.json").exists()
@@ -316,13 +318,15 @@ def test_a_homes_name_stays(home: CoordinatorHome, place: Path) -> None:
 
 def test_a_bundle_of_another_site_or_federation_is_refused(home: CoordinatorHome, place: Path) -> None:
     north, south = joined(home, place / "north"), joined(home, place / "south", "south")
-    with pytest.raises(ClapError, match="made for site 'south', and this is the home of 'north'"):
+    with pytest.raises(ClapError, match="made for site 'south', but this is the folder of 'north'"):
         north.join(Path("south.bundle.json"), Path("dataset"))
     other = CoordinatorHome.init(place / "other", "doors", "doors.example.org", 1, 2)
     again = CoordinatorHome.init(place / "again", "cameras", "gate.example.org", 1, 2)
     kept = (south.certificate.read_bytes(), south.authority.read_bytes(), (south.path / "site.json").read_bytes())
     other.approve(Path("south.request.json"))
-    with pytest.raises(ClapError, match=r"of federation 'doors', but this site has joined 'cameras'; .*another --home"):
+    with pytest.raises(
+        ClapError, match=r"for federation 'doors', but this site has joined 'cameras'; .*another --home"
+    ):
         south.join(Path("south.bundle.json"), Path("dataset"))
     again.approve(Path("south.request.json"))
     with pytest.raises(ClapError, match=r"'cameras' had another authority when this site joined"):
@@ -343,7 +347,7 @@ def test_a_bundle_put_together_from_two_is_refused(home: CoordinatorHome, place:
         site.join(Path("north.bundle.json"), Path("dataset"))
     home.approve(Path("north.request.json"))
     edit(Path("north.bundle.json"), federation="doors")
-    with pytest.raises(ClapError, match="names federation 'doors', but its authority is 'cameras'"):
+    with pytest.raises(ClapError, match="it is for federation 'doors', but its authority is 'cameras'"):
         site.join(Path("north.bundle.json"), Path("dataset"))
 
 
@@ -358,9 +362,7 @@ def test_a_bundle_whose_address_was_changed_on_its_way_is_refused(
     home.approve(Path("north.request.json"))
     kept = Path("north.bundle.json").read_text()
     edit(Path("north.bundle.json"), **{key: value})
-    with pytest.raises(
-        ClapError, match=r"north\.bundle\.json: an entry of it .* was changed after the coordinator signed"
-    ):
+    with pytest.raises(ClapError, match=r"north\.bundle\.json: an entry .* was changed after the coordinator signed"):
         site.join(Path("north.bundle.json"), Path("dataset"))
     assert not site.certificate.exists() and not site.authority.exists()
     Path("north.bundle.json").write_text(kept)
@@ -389,10 +391,12 @@ def test_a_bundle_of_a_release_that_signed_none_is_refused_and_asked_for_anew(
     site = SiteHome.request(place / "site", "north", "Town")
     home.approve(Path("north.request.json"))
     edit(Path("north.bundle.json"), signature=None)  # leaves the entry out
-    with pytest.raises(ClapError, match=r"it has no signature, .*earlier release: ask the coordinator to approve"):
+    with pytest.raises(
+        ClapError, match=r"it has no signature, .*earlier release created it: ask the coordinator to approve"
+    ):
         site.join(Path("north.bundle.json"), Path("dataset"))
     edit(Path("north.bundle.json"), signature=7)
-    with pytest.raises(ClapError, match="'signature' is missing in it or damaged"):
+    with pytest.raises(ClapError, match="'signature' is missing or damaged"):
         site.join(Path("north.bundle.json"), Path("dataset"))
 
 
@@ -411,9 +415,9 @@ def test_the_signature_is_one_that_any_library_can_check(home: CoordinatorHome, 
 def test_there_must_be_a_dataset(home: CoordinatorHome, place: Path) -> None:
     site = SiteHome.request(place / "site", "north", "Town")
     home.approve(Path("north.request.json"))
-    with pytest.raises(ClapError, match=r"^nowhere: no dataset there"):
+    with pytest.raises(ClapError, match=r"^nowhere: no dataset found"):
         site.join(Path("north.bundle.json"), Path("nowhere"))
-    with pytest.raises(ClapError, match=r"^coordinator/videos\.csv: missing, so coordinator is no dataset"):
+    with pytest.raises(ClapError, match=r"^coordinator/videos\.csv: missing, so coordinator is not a dataset"):
         site.join(Path("north.bundle.json"), Path("coordinator"))
     assert not site.certificate.exists()
 
@@ -425,7 +429,7 @@ def test_a_bundle_goes_where_it_is_wanted(home: CoordinatorHome, place: Path) ->
     assert not list(place.glob("*.json"))
 
 
-def test_a_damaged_key_of_the_authority_is_told(home: CoordinatorHome, place: Path) -> None:
+def test_a_damaged_key_of_the_authority_is_reported(home: CoordinatorHome, place: Path) -> None:
     SiteHome.request(place / "site", "north", "Town")
     home.authority_key.write_text("nothing")
     with pytest.raises(ClapError, match=r"authority\.key: not a readable private key"):

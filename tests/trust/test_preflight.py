@@ -155,7 +155,7 @@ def test_a_coordinator_that_answers(papers: Papers, host: str, version: ssl.TLSV
         assert check(papers, port, host) == pytest.approx(365, abs=0.1)
 
 
-def test_it_says_what_an_http2_client_says_first(papers: Papers) -> None:
+def test_it_sends_the_first_bytes_of_an_http2_client(papers: Papers) -> None:
     heard = []
 
     def listen(secured: socket.socket) -> None:
@@ -173,7 +173,7 @@ def test_it_says_what_an_http2_client_says_first(papers: Papers) -> None:
         (
             "strange-server",
             HOST,
-            r"not certified by this federation's authority .*wrong coordinator or somebody in betw",
+            r"not certified by this federation's authority .*wrong coordinator, or the connection is inter",
         ),
         ("impostor", "localhost", r"not certified by this federation's authority .*purpose"),
         (
@@ -205,7 +205,7 @@ def test_a_coordinator_that_does_not_know_our_authority(papers: Papers, version:
     with listening(serve) as port, pytest.raises(ClapError, match="refuses the certificate of 'north'") as caught:
         check(papers, port)
     assert lasting(caught)
-    assert "it knows no such authority" in str(caught.value)
+    assert "it does not know its authority" in str(caught.value)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -230,7 +230,7 @@ def test_a_coordinator_that_has_revoked_our_certificate(papers: Papers, tmp_path
     signed = builder.add_revoked_certificate(entry).sign(papers.authority.key, hashes.SHA256())
     (tmp_path / "revoked.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     serve = speaks_tls(papers, revoked=tmp_path / "revoked.pem")
-    with listening(serve) as port, pytest.raises(ClapError, match="it says the certificate was revoked") as caught:
+    with listening(serve) as port, pytest.raises(ClapError, match="the certificate was revoked") as caught:
         check(papers, port)
     assert lasting(caught)
 
@@ -251,12 +251,12 @@ def test_a_refusal_is_heard_where_the_connection_is_closed_before_we_speak(
         closed.set()
 
     monkeypatch.setattr(ssl.SSLSocket, "sendall", late)
-    with listening(refuse) as port, pytest.raises(ClapError, match="it knows no such authority") as caught:
+    with listening(refuse) as port, pytest.raises(ClapError, match="it does not know its authority") as caught:
         check(papers, port)
     assert lasting(caught)
 
 
-def test_our_own_expired_certificate_is_told_without_a_connection(papers: Papers) -> None:
+def test_our_own_expired_certificate_is_reported_without_a_connection(papers: Papers) -> None:
     connected = []
     with listening(connected.append) as port, pytest.raises(ClapError, match=r"expired-site\.crt: .* expired on"):
         check(papers, port, site="expired-site")
@@ -268,7 +268,10 @@ def test_a_coordinator_that_hangs_up_twice_refuses_us(papers: Papers, version: s
     """FLARE's server sends no alert when it turns a certificate down: it closes the connection."""
     talks = []
     serve = speaks_tls(papers, talk=talks.append, version=version)
-    with listening(serve) as port, pytest.raises(ClapError, match=r"refuses .* hangs up without a word") as caught:
+    with (
+        listening(serve) as port,
+        pytest.raises(ClapError, match=r"refuses .* it disconnects without an answer") as caught,
+    ):
         check(papers, port)
     assert lasting(caught)
     assert len(talks) == 2
@@ -295,7 +298,10 @@ def test_a_coordinator_that_stops_just_now_is_unreachable(papers: Papers, monkey
 @pytest.mark.parametrize("alpn", [(), ("http/1.1",)])
 def test_another_service_of_the_coordinators_machine(papers: Papers, alpn: tuple[str, ...]) -> None:
     serve = speaks_tls(papers, alpn=alpn)
-    with listening(serve) as port, pytest.raises(ClapError, match="but not FLARE's server; compare the port") as caught:
+    with (
+        listening(serve) as port,
+        pytest.raises(ClapError, match="but not with FLARE's server; compare the port") as caught,
+    ):
         check(papers, port)
     assert lasting(caught)
 
@@ -312,7 +318,7 @@ def web(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("talk", [echo, web])
 def test_what_speaks_no_tls(papers: Papers, talk: Talk) -> None:
-    with listening(talk) as port, pytest.raises(ClapError, match=r"does not speak TLS .*; compare the port") as caught:
+    with listening(talk) as port, pytest.raises(ClapError, match=r"does not use TLS .*; compare the port") as caught:
         check(papers, port)
     assert lasting(caught)
 
@@ -320,7 +326,7 @@ def test_what_speaks_no_tls(papers: Papers, talk: Talk) -> None:
 def test_a_port_that_hangs_up_before_tls(papers: Papers) -> None:
     with (
         listening(lambda _: None) as port,
-        pytest.raises(Unreachable, match="closed the connection before it said who"),
+        pytest.raises(Unreachable, match="closed the connection before it identified itself"),
     ):
         check(papers, port)
 
@@ -342,7 +348,7 @@ def test_a_coordinator_that_is_silent_after_the_handshake(papers: Papers) -> Non
 def test_a_closed_port(papers: Papers) -> None:
     with socket.create_server((HOST, 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(Unreachable, match=rf"{HOST}:{port}: connection refused; .*firewall keeps port {port} closed"):
+    with pytest.raises(Unreachable, match=rf"{HOST}:{port}: connection refused; .*firewall blocks port {port}"):
         check(papers, port)
 
 
@@ -366,7 +372,7 @@ def test_a_network_that_does_not_carry(
 
 
 @pytest.mark.parametrize(("host", "port"), [("https://gate", 8002), ("gate", 0), ("0.0.0.0", 8002)])
-def test_what_is_no_address_is_told_before_any_connection(papers: Papers, host: str, port: int) -> None:
+def test_an_invalid_address_is_reported_before_any_connection(papers: Papers, host: str, port: int) -> None:
     with pytest.raises(ClapError) as caught:
         check(papers, port, host)
     assert lasting(caught)

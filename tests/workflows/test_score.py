@@ -102,7 +102,7 @@ def test_an_exported_graph_finds_the_same_events_in_the_same_places(kind, tmp_pa
     assert own == other
     (out / "model.onnx").write_bytes(b"")
     told = CliRunner().invoke(score_command, [str(tmp_path / "run"), str(film), "--onnx", str(out)])
-    assert told.exit_code == 2 and "its SHA-256 is not the one in export.json" in told.stderr
+    assert told.exit_code == 2 and "its SHA-256 differs from export.json" in told.stderr
 
 
 def scores_of(run: Path, film: Path) -> np.ndarray:

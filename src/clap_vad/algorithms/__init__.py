@@ -1,1 +1,1 @@
-"""Methods: what a site does and what the coordinator does with the sum, one short file each."""
+"""Methods: the steps of a site and of the coordinator, one short file per method."""

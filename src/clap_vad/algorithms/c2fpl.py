@@ -1,8 +1,8 @@
-"""C2FPL: coarse-to-fine pseudo-labels (Al-lahham et al., WACV 2024), each site for itself.
+"""C2FPL: coarse-to-fine pseudo-labels (Al-lahham et al., WACV 2024), computed at each site separately.
 
-The coarse stage splits a site's videos by mean and variance of their magnitudes; the fine stage labels in each
-anomalous video the window in which the likelihood under its normal segments varies most. The common detector is
-trained on these labels. ``docs/methods/c2fpl.md`` tells where paper and release differ.
+The coarse stage splits a site's videos by mean and variance of their magnitudes. The fine stage labels, in each
+anomalous video, the window in which the likelihood under normal segments varies most. The common detector is trained on
+these labels. ``docs/methods/c2fpl.md`` lists the differences between paper and released code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["C2fpl", "C2fplSite"]
 @METHODS.register("c2fpl")
 @dataclass(frozen=True)
 class C2fpl(SgdMethod):
-    """Settings of C2FPL; defaults are the paper's unless its docs page says otherwise."""
+    """Settings of C2FPL; defaults are the paper's unless its documentation page states otherwise."""
 
     momentum: float = option(0.9, "Momentum of local SGD.")
     nesterov: str = option("on", "Use Nesterov momentum.", ("on", "off"))
@@ -56,10 +56,10 @@ class C2fpl(SgdMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.eta < 0:
-            raise ClapError(f"--eta is {self.eta}; a number from 0 is needed")
+            raise ClapError(f"--eta is {self.eta}; give a number of at least 0")
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
-        """Labels at the sites, rounds, then the alarm threshold."""
+        """Labelling at the sites, training rounds, then the alarm threshold."""
         yield from normalisation(plan, state)
         yield from labelling(state)
         yield from training_rounds(plan, state, log)
@@ -72,7 +72,7 @@ class C2fpl(SgdMethod):
 
 
 class C2fplSite(DetectorSite):
-    """Labels from this site's own videos alone; what leaves is how many segments it trains on, then model updates."""
+    """Makes labels from this site's own videos only; it sends its number of training segments, then model updates."""
 
     def __init__(self, settings: C2fpl, plan: Plan, data: SiteData) -> None:
         super().__init__(plan, data, settings.sgd(), settings.milestones())
@@ -80,7 +80,7 @@ class C2fplSite(DetectorSite):
         self.steps["label"] = (self._label, "segment_count")
 
     def _label(self, payload: Message, state: State) -> Message:
-        """Both stages: which videos, then which of their segments."""
+        """Both stages: anomalous videos, then their anomalous segments."""
         settings = self._settings
         magnitudes = all_video_magnitudes(self.data.store, self.data.entries, self.normaliser(state))
         anomalous = np.zeros(len(magnitudes), dtype=bool)

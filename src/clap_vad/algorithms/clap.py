@@ -1,8 +1,8 @@
 """CLAP: collaborative learning of anomalies with privacy (Al-lahham et al., CVPR 2024).
 
-Stage A gives each site pseudo-labels by common knowledge, stage B trains one detector on them in rounds, stage C
-refines the labels at the site by what the detector says. ``docs/methods/clap.md`` tells where paper and release
-differ and which of the settings below is which.
+Stage A makes pseudo-labels at each site with a common density, stage B trains one detector on them in rounds, stage C
+refines the labels at the site with the detector's scores. ``docs/methods/clap.md`` lists the differences between paper
+and released code and the settings for both.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from ..federation.messages import Message
 from ..federation.policy import RefusalError
 from .federated_segregation import (
     MIXTURE_FIT,
+    anomalous_by_mixture,
     common_mixture,
-    judged_anomalous,
     mixture_fit,
     mixture_statistics,
     summary_moments,
@@ -51,7 +51,7 @@ _REFINE_SHARE = 0.1
 @METHODS.register("clap")
 @dataclass(frozen=True)
 class Clap(SgdMethod):
-    """Settings of CLAP; defaults are the release's unless its docs page says otherwise."""
+    """Settings of CLAP; defaults are the released code's unless its documentation page states otherwise."""
 
     momentum: float = option(0.9, "Momentum of local SGD. The release has 0.")
     local_epochs: int = option(2, "Passes over a site's segments per round.")
@@ -84,41 +84,41 @@ class Clap(SgdMethod):
 
     @property
     def federated(self) -> bool:
-        """Whether the sites split their videos by a common mixture."""
+        """True if the sites split their videos by a common mixture."""
         return self.segregation == "federated"
 
     @property
     def pooled(self) -> bool:
-        """Whether the common density is one Gaussian from sums; no site's own is then sent."""
+        """True if the common density is one Gaussian from sums; sites then send no Gaussian of their own."""
         return self.federated or self.density == "pooled"
 
     @property
     def gaussian(self) -> str:
-        """Schema of what a site tells of its normal magnitudes."""
+        """Schema of a site's statistics of its normal magnitudes."""
         return "normal_moments" if self.pooled else "normal_gaussian"
 
     def sums_only(self) -> bool:
-        """All but the paper's own form, whose sites send a Gaussian each."""
+        """True unless each site sends its own Gaussian, as in the paper."""
         return self.pooled
 
     def private_statistics(self) -> int:
-        """Only where a video's labels depend on no other: by the common mixture, refined without draws for all."""
+        """Supported only if a video's labels depend on no other video: common mixture, refined without dropout."""
         apart = self.federated and self.refine_model == "aggregated" and self.refine_mode == "evaluation"
         return STATISTICS if apart else 0
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
-        """Common knowledge, then rounds, then the alarm threshold."""
+        """Common density, training rounds, then the alarm threshold."""
         if plan.spec.privacy is not None:
             yield from private_steps(plan, plan.spec.privacy, state, log, self.normal_cluster, self.momentum)
             return
         yield from normalisation(plan, state)
-        yield from self._common_knowledge(state)
+        yield from self._common_density(state)
         yield from labelling(state, {"gaussians": state["gaussians"]})
         yield from training_rounds(plan, state, log)
         if plan.spec.rounds:
             yield from calibration(state)
 
-    def _common_knowledge(self, state: State) -> Steps:
+    def _common_density(self, state: State) -> Steps:
         if "gaussians" in state:
             return
         question: Message = {}
@@ -131,7 +131,7 @@ class Clap(SgdMethod):
             total = [float(sum(np.asarray(m[key]) for m in messages)) for key in ("count", "sum", "sumsq")]
             rows = [pooled_gaussian(*total)]
         else:
-            # Sorted, so that the rows sent to every site do not say whose they are by their place.
+            # Sorted, so that the order of the rows does not reveal their sites.
             rows = sorted((float(m["count"]), float(m["mean"]), float(m["variance"])) for m in messages)
         state["gaussians"] = np.array(rows)
 
@@ -141,7 +141,7 @@ class Clap(SgdMethod):
 
 
 class ClapSite(DetectorSite):
-    """Labels made and refined at home; what leaves is a Gaussian of magnitudes, then model updates."""
+    """Makes and refines labels at the site; it sends a Gaussian of magnitudes, then model updates."""
 
     def __init__(self, settings: Clap, plan: Plan, data: SiteData) -> None:
         fit = MIXTURE_FIT if settings.federated else ()
@@ -155,12 +155,12 @@ class ClapSite(DetectorSite):
             self.steps["mixture"] = (self._mixture, "mixture_statistics")
         if plan.spec.privacy is not None:
             if not settings.private_statistics():
-                raise RefusalError("a private run with settings under which one video moves another's labels; refused")
+                raise RefusalError("refused a private run: with its settings one video's labels depend on other videos")
             private = PrivateSite(self, plan.spec.privacy, settings.sgd())
             self.steps, self.order = private.steps, private.order
 
     def summaries(self, state: State) -> np.ndarray:
-        """(V, 2), kept beside the magnitudes: features are read once, whichever question comes first."""
+        """Summaries (V, 2), cached with the magnitudes, so that features are read only once."""
         if "summaries" not in state:
             statistics = all_video_statistics(
                 self.data.store, self.data.entries, self.normaliser(state), self._settings.entropy
@@ -176,11 +176,11 @@ class ClapSite(DetectorSite):
         return mixture_statistics(self.summaries(state), payload)
 
     def _segregate(self, payload: Message, state: State) -> Message:
-        """Stage A, steps 1 to 3: which videos look normal, and the Gaussian of their magnitudes."""
+        """Stage A, steps 1 to 3: the normal videos, and the Gaussian of their magnitudes."""
         summaries = self.summaries(state)
         anomalous = np.zeros(len(summaries), dtype=bool)
         if self._settings.federated:
-            anomalous = judged_anomalous(summaries, payload)
+            anomalous = anomalous_by_mixture(summaries, payload)
         elif None in self.data.labels:
             anomalous = anomalous_videos(summaries, self._settings.normal_cluster)
         anomalous = state["anomalous"] = self.with_known_labels(anomalous)
@@ -198,7 +198,7 @@ class ClapSite(DetectorSite):
         return {"count": len(self.source(state).present())}
 
     def make_labels(self, gaussians: np.ndarray, state: State) -> None:
-        """In each anomalous video the window where the common density of these rows (P, 3) varies most."""
+        """Label in each anomalous video the window where the common density of these rows (P, 3) varies most."""
         q = common_density(state["magnitude"], gaussians)
         labels = np.zeros(len(q), dtype=np.float32)
         for part, anomalous in zip(self.slices, state["anomalous"], strict=True):
@@ -207,12 +207,12 @@ class ClapSite(DetectorSite):
         state["labels"] = state["original_labels"] = labels
 
     def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
-        """Stage C by the aggregated model, as rounds begin."""
+        """Stage C with the aggregated model, at the start of a round."""
         if self._settings.refine_model == "aggregated" and round >= self._settings.refine_from:
             self._refine(weights, round, state)
 
     def after_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
-        """Stage C by the site's own model before aggregation (release), for the next round."""
+        """Stage C with the site's own model before aggregation (released code), for the next round."""
         if self._settings.refine_model == "local" and round + 1 >= self._settings.refine_from:
             self._refine(weights, round, state)
 

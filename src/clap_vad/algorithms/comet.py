@@ -1,9 +1,9 @@
-"""COMET: a common mixture exchanged by noisy sums and adapted at home.
+"""COMET: a common mixture density, fitted on noisy sums and personalised for each camera.
 
-What people usually do is common knowledge: sites fit one density of it by expectation-maximisation on sums, each with
-noise that hides any one crop (or, under ``--dp video``, any one video). Each site then adapts it to its own cameras,
-sets a memory of its own beside it, and judges its videos by both; these models never leave it. No label is read.
-``docs/methods/comet.md`` derives it and says how every constant was chosen.
+Sites fit one density of normal behaviour by EM on sums, with noise that protects any single region (or, with ``--dp
+video``, any single video). Each site then adapts the density to its own cameras, adds a memory of their regions, and
+scores its videos with both; these models never leave the site. No labels are used. ``docs/methods/comet.md`` derives
+the method and explains the choice of every constant.
 """
 
 from __future__ import annotations
@@ -37,40 +37,40 @@ from .rounds import RoundMeter
 __all__ = ["Comet"]
 
 _SETTLING = 8
-"""Last rounds, or half of all where these are fewer, in which no component is moved and noisy steps are averaged."""
+"""Number of last rounds (at most half of all) in which no component is moved and noisy steps are averaged."""
 
 _STATISTICS = 4
 """Noisy statistics of a run: sizes, moments, scales, peaks."""
 
 _DRAWN = 50_000
-"""Rows drawn from the density where the sites' own counts cannot be true."""
+"""Rows drawn from the density if the sites' counts are implausible."""
 
 _RESOLUTION = 1000
-"""What a unit counts in the whole numbers of a histogram that is read from noisy sums."""
+"""Count of one unit in an integer histogram that is estimated from noisy sums."""
 
 
 @METHODS.register("comet")
 @dataclass(frozen=True)
 class Comet(Method):
-    """COMET has no settings: its constants are the same on every dataset, or follow from the noise."""
+    """COMET has no settings: its constants are fixed for all datasets or follow from the noise."""
 
     trains_by_sgd = False
     aggregates_updates = False
-    judges_each_round = False
+    scores_each_round = False
     labels_by_training = True
     personalises = True
     private_units: ClassVar[tuple[str, ...]] = ("crop", "video")
 
     def private_statistics(self) -> int:
-        """Sizes, moments, scales, peaks."""
+        """Four: sizes, moments, scales, peaks."""
         return _STATISTICS
 
     def private_rounds(self, rounds: int) -> int:
-        """The first step of EM, about all crops as one component, comes before the rounds."""
+        """One more than the rounds: the first EM step, with all regions in one component, precedes them."""
         return rounds + 1
 
     def usual_rounds(self, unit: str | None) -> int:
-        """Fewer under the noise that hides a whole video."""
+        """Fewer rounds with the larger noise that protects whole videos."""
         return 8 if unit == "video" else 20
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
@@ -87,7 +87,7 @@ class Comet(Method):
             replies = yield Ask("settle", reply="row_scales", payload=_question(mixture))
             try:
                 state |= _scales(plan, sums, replies)
-            except ImpossibleSumError:  # what the density itself makes of what usually happens
+            except ImpossibleSumError:  # estimate the scales from rows drawn from the density
                 kept = position_free_columns(projection, plan.roles)
                 rows = mixture.drawn(_DRAWN, keyed_generator(plan.spec.seed, 0, "", "drawn crops"))
                 for name, part in (("common", mixture.marginal(kept)), ("whole", mixture)):
@@ -99,7 +99,7 @@ class Comet(Method):
             replies = yield Ask("calibrate", reply="segment_peaks", payload=question)
             try:
                 state["score_histogram"] = _peaks(plan, sums, replies)
-            except ImpossibleSumError:  # cameras without a home have no threshold then; homes have their own
+            except ImpossibleSumError:  # then the common model has no threshold; personalised models have their own
                 state["score_histogram"] = np.zeros(BINS, np.int64)
 
     def site(self, plan: Plan, data: SiteData) -> CometSite:
@@ -107,40 +107,41 @@ class Comet(Method):
         return CometSite(plan, data)
 
     def model(self, plan: Plan, state: State, info: dict[str, Any]) -> Model:
-        """What judges the videos of a camera that nobody has adapted to: the density, without any position."""
+        """The model for cameras without a personalised model: the position-free density."""
         return common_model(plan, state, info)
 
     def final_question(self, state: State) -> Message:
-        """Nothing: a site keeps the density and the scales."""
+        """Empty: sites keep the density and the scales."""
         return {}
 
 
 def _scales(plan: Plan, sums: NoisySums, replies: list[Reply]) -> State:
-    """The common scales of surprise, entries of the state; raises :class:`ImpossibleSumError`."""
-    replies = sums.middle(sums.believed(replies, _scales_wrong), _largest_scale)
+    """The common scales of surprise, as entries of the state; raises :class:`ImpossibleSumError`."""
+    replies = sums.without_extremes(sums.plausible(replies, _check_scales), _largest_scale)
     deviation = sums.deviation(participants=None if plan.spec.secure_aggregation else len(replies))
     totals = sums.total(replies).items()
     return {f"counts.{name}": bounded_rows.read_scale(total, deviation, _RESOLUTION) for name, total in totals}
 
 
 def _peaks(plan: Plan, sums: NoisySums, replies: list[Reply]) -> np.ndarray:
-    """Segments by their peaks in the fixed bins of scores; raises :class:`ImpossibleSumError`."""
-    # Under masks nobody is evened out, so the length of the sum is all that there is to look at.
-    replies = sums.believed(replies, _peaks_wrong) if plan.spec.secure_aggregation else sums.true(replies, _peaks_wrong)
-    replies = sums.middle(sums.evened(replies, "bins"), _largest_peak)
-    deviation = sums.deviation(participants=None if plan.spec.secure_aggregation else len(replies)) / unit_share(plan)
+    """Histogram of the segments' peaks in the fixed score bins; raises :class:`ImpossibleSumError`."""
+    # With masks single sites cannot be capped, so only the norm of the sum can be checked.
+    masked = plan.spec.secure_aggregation
+    replies = sums.plausible(replies, _check_peaks) if masked else sums.consistent(replies, _check_peaks)
+    replies = sums.without_extremes(sums.capped(replies, "bins"), _largest_peak)
+    deviation = sums.deviation(participants=None if masked else len(replies)) / unit_share(plan)
     return bounded_rows.read_peaks(sums.total(replies)["bins"] / unit_share(plan), deviation, BINS, _RESOLUTION)
 
 
 def _normalisation(state: State, sums: NoisySums, masked: bool) -> Steps:
-    """How large each number is, then mean and deviation in that unit."""
+    """The size of each dimension, then mean and standard deviation in that unit."""
     if "sizes" not in state:
         replies = yield Ask("sizes", reply="row_sizes")
-        replies = sums.true(replies, _sizes_wrong)
+        replies = sums.consistent(replies, _check_sizes)
         state["units.cap"], deviation = np.array(sums.cap(replies, _units)), sums.deviation()
         parts = np.array([np.asarray(reply.message["bins"]) for reply in replies])
         total = bounded_tails(parts * sums.shares(replies)[:, None, None], sums.deviation(participants=1))
-        if masked:  # nobody sees the parts, of which one may be a liar's
+        if masked:  # nobody sees the parts, and one site may be malicious
             total = bounded_rows.near_the_rest(total, deviation, min(max(1.5 / sums.answered(), 0.1), 0.4))
         state["sizes"] = bounded_rows.read_sizes(total, deviation)
         most = bounded_rows.most_lengths(bounded_rows.units_in(total), deviation, len(total))
@@ -150,8 +151,8 @@ def _normalisation(state: State, sums: NoisySums, masked: bool) -> Steps:
         question: Message = {"sizes": sizes, "most": most, "cap": float(state["units.cap"])}
         replies = yield Ask("moments", "row_moments", question, lasting=False)
         try:
-            moments = sums.total(sums.near(sums.believed(replies, noisy_truth.moments), most))
-        except ImpossibleSumError:  # the sizes alone then set the scale
+            moments = sums.total(sums.near(sums.plausible(replies, noisy_truth.moments), most))
+        except ImpossibleSumError:  # then the sizes alone set the scale
             found = Normaliser(np.zeros(len(sizes), np.float32), (1 / sizes).astype(np.float32))
         else:
             found = bounded_rows.read_normaliser(**moments, deviation=sums.deviation(), sizes=sizes, most=most)
@@ -165,16 +166,16 @@ def _normalisation(state: State, sums: NoisySums, masked: bool) -> Steps:
 
 
 def _start(dim: int, plan: Plan, state: State, sums: NoisySums) -> Steps:
-    """A step with one component in use gives the mean and covariance of all rows, about which centres are drawn."""
+    """Start of EM: a step with one component gives mean and covariance of all rows, from which centres are drawn."""
     if "mixture.weights" in state:
         return
     unit = Mixture(np.eye(COMPONENTS)[0], np.zeros((COMPONENTS, dim)), np.tile(np.eye(dim), (COMPONENTS, 1, 1)))
     replies = yield Ask("expect", "row_density", {"round": 0, **_question(unit)}, lasting=False)
     deviation = sums.deviation("training")
     radius = radius_for(dim, deviation > 0)
-    pooled = unit  # of standardised rows, where the sum cannot be true
+    pooled = unit  # that of standardised rows, if the sum is implausible
     with contextlib.suppress(ImpossibleSumError):
-        total = BoundedSums(**sums.total(sums.believed(replies, noisy_truth.steps, "training")))
+        total = BoundedSums(**sums.total(sums.plausible(replies, noisy_truth.steps, "training")))
         pooled = next_fit(Fit.begun(unit), total, radius, deviation, average=False).mixture
     asked = sums.deviation("training", plan.spec.per_round(len(plan.participants)))
     count = components_for(float(state["units"]), asked, dim, COMPONENTS)
@@ -190,10 +191,10 @@ def _round(plan: Plan, state: State, sums: NoisySums, log: Callable[[dict[str, A
     payload: Message = {"round": number, **_question(fit.mixture)}
     targets = plan.drawn(number)
     replies = yield Ask("expect", "row_density", payload, targets=targets, lasting=False, optional=True)
-    with contextlib.suppress(ImpossibleSumError):  # the density stays as it is in this round
+    with contextlib.suppress(ImpossibleSumError):  # then this round does not change the density
         if replies:
-            believed = sums.believed(replies, noisy_truth.steps, "training")
-            _keep(_stepped(plan, number, fit, sums, believed), state)
+            used = sums.plausible(replies, noisy_truth.steps, "training")
+            _keep(_stepped(plan, number, fit, sums, used), state)
     state["round"] = np.array(number)
     log(meter.record(number, len(replies)))
 
@@ -204,7 +205,7 @@ def _stepped(plan: Plan, number: int, fit: Fit, sums: NoisySums, replies: list[R
     deviation = sums.deviation("training")
     total = BoundedSums(**{name: entry[:used] for name, entry in sums.total(replies).items()})
     settling = number > plan.spec.rounds - min(_SETTLING, plan.spec.rounds // 2)
-    # Noise falls where steps are averaged; without noise each step says all.
+    # Averaging steps reduces noise; without noise it is not needed.
     fit = next_fit(fit, total, radius_for(dim, deviation > 0), deviation, average=settling and deviation > 0)
     if settling:
         return fit
@@ -212,20 +213,20 @@ def _stepped(plan: Plan, number: int, fit: Fit, sums: NoisySums, replies: list[R
     return replace(fit, mixture=reseeded(fit.mixture, fit.mass, least_mass(deviation), rng))
 
 
-def _sizes_wrong(bins: np.ndarray, noise: float) -> str | None:
+def _check_sizes(bins: np.ndarray, noise: float) -> str | None:
     return noisy_truth.histograms(bins, noise)
 
 
-def _scales_wrong(common: np.ndarray, whole: np.ndarray, noise: float) -> str | None:
+def _check_scales(common: np.ndarray, whole: np.ndarray, noise: float) -> str | None:
     return noisy_truth.histograms(np.stack([common, whole]), noise)
 
 
-def _peaks_wrong(bins: np.ndarray, noise: float) -> str | None:
+def _check_peaks(bins: np.ndarray, noise: float) -> str | None:
     return noisy_truth.histograms(bins[None], noise)
 
 
 def _largest_scale(message: Message, deviation: float) -> int:
-    """The bin of a site's 99 % quantile, as well as it shows."""
+    """Estimated bin of a site's 99 % quantile."""
     return _quantile_bin(bounded_rows.read_scale(np.asarray(message["common"]), deviation, _RESOLUTION))
 
 
@@ -239,12 +240,12 @@ def _quantile_bin(counts: np.ndarray) -> int:
 
 
 def _units(message: Message) -> float:
-    """How many units a site has, from what it first sends."""
+    """Number of a site's units, from its first message."""
     return bounded_rows.units_in(np.asarray(message["bins"]) / SIZE_SHARE)
 
 
 def _question(mixture: Mixture) -> Message:
-    """The mixture as a question; components that are not in use have no weight."""
+    """The mixture as a question; unused components have weight 0."""
     used, dim = mixture.means.shape
     weights, means = np.zeros(COMPONENTS), np.zeros((COMPONENTS, dim))
     covariances = np.tile(np.eye(dim), (COMPONENTS, 1, 1))

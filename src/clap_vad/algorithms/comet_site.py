@@ -1,4 +1,4 @@
-"""The site's side of COMET: sums over its crops, and the models of its homes, which it keeps."""
+"""The site's side of COMET: sums over its regions, and personalised models, which stay at the site."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..core.density.bounded_rows import PEAK_BINS, moment_sums, peak_sums, possi
 from ..core.density.gaussian_mixture import COMPONENTS, Mixture, adapted
 from ..core.density.memory import NEIGHBOURS, Memory, most_remembered, usual_distance_ratio
 from ..core.density.projection import Projection
-from ..core.density.score_aggregation import over_crops, squashed
+from ..core.density.score_aggregation import over_regions, squashed
 from ..core.density.surprise import SURPRISE_BINS, histogram_quantile, value_histogram
 from ..core.statistics.histogram import score_bins, score_histogram
 from ..core.statistics.moments import Normaliser
@@ -39,24 +39,24 @@ from .rounds import turn_of_rounds
 __all__ = ["SIZE_SHARE", "CometSite", "common_model", "mixture_of", "position_free_columns", "unit_share"]
 
 _MOST_ROWS = 1 << 17
-"""Crops that a site's statistics are over, about, at most: bounds memory and time however much it holds."""
+"""Approximate limit of the regions in a site's statistics; it bounds memory and time for any amount of data."""
 
 _MOST_OF_VIDEO = 2048
-"""Crops of one video that count, where the unit of privacy is the video."""
+"""Most regions of one video that count, if the privacy unit is the video."""
 
 _COUNT_SHARE = 0.4
 SIZE_SHARE = math.sqrt(1 - _COUNT_SHARE**2)
-"""Parts of the norm of the first release: the site's own noisy counts, which it keeps, and the sizes that it sends."""
+"""Shares of the norm of the first release: the site's noisy counts, which it keeps, and the sizes, which it sends."""
 
 _ENOUGH = 1000.0
-"""Crops of a home at which its own say has half the weight that it has at most."""
+"""Number of regions of a camera at which its own data has half of its largest weight."""
 
 _PRIOR, _WEIGHT_PRIOR, _STEPS = 50.0, 500.0, 2
 _MANY, _HUGE = 1e15, 1e10
 
 _LEFT_OF_FOLLOWED = 0.5
-"""What smoothing leaves of a segment's largest surprise at the 99 % quantile, where crops are followed: 0.41 to 0.50 on
-unlabelled ShanghaiTech tracks; of cells that are not followed about all, 0.94 to 0.98 on UCSD Ped2."""
+"""Share of a segment's largest surprise that remains after smoothing, at the 99 % quantile, for tracked regions: 0.41
+to 0.50 on unlabelled ShanghaiTech tracks. For untracked grid cells it is near 1: 0.94 to 0.98 on UCSD Ped2."""
 
 
 def mixture_of(state: Mapping[str, np.ndarray | int | float]) -> Mixture:
@@ -65,18 +65,18 @@ def mixture_of(state: Mapping[str, np.ndarray | int | float]) -> Mixture:
 
 
 def position_free_columns(projection: Projection, roles: Roles) -> np.ndarray:
-    """Those of the d dimensions that mean the same at every camera."""
+    """Position-free dimensions: those of the d dimensions that have the same meaning at every camera."""
     if projection.matrix is not None:
         return np.arange(projection.dim)
     return np.flatnonzero(~np.isin(projection.columns, roles.position))
 
 
 def common_model(plan: Plan, state: Mapping[str, np.ndarray], info: dict[str, Any]) -> MixtureModel:
-    """What judges the videos of a camera that nobody has adapted to: the density, without any position.
+    """The model for cameras without a personalised model: the position-free density.
 
     Args:
-        plan: of the run.
-        state: the coordinator's or a site's own; both hold the normalisation, the density and its scale.
+        plan: plan of the run.
+        state: state of the coordinator or of a site; both contain the normalisation, the density and its scale.
         info: description of the model.
     """
     projection = Projection.of(plan.dim, plan.roles.behaviour, plan.spec.seed)
@@ -87,12 +87,12 @@ def common_model(plan: Plan, state: Mapping[str, np.ndarray], info: dict[str, An
 
 
 def unit_share(plan: Plan) -> float:
-    """What a segment's peak counts in a sum: one crop may move its segment to another bin, a change of sqrt(2)."""
+    """Weight of a segment's peak in a sum: one region may move its segment to another bin, a change of sqrt(2)."""
     return 1 / math.sqrt(2) if plan.spec.privacy is None or plan.spec.privacy.unit == "crop" else 1.0
 
 
 class CometSite(MethodSite):
-    """A home is a scene of the site's training videos; the site is one where they name none."""
+    """Each scene of the site's training videos gets a personalised model; videos without a scene share one."""
 
     completed_by = "score_histogram"
 
@@ -109,7 +109,7 @@ class CometSite(MethodSite):
             "moments": (self._moments, "row_moments"),
             "normalise": (self._normalise, ACKNOWLEDGEMENT),
             "expect": (self._expect, "row_density"),
-            "settle": (self._settle, "row_scales"),
+            "settle": (self._personalise, "row_scales"),
             "calibrate": (self._calibrate, "segment_peaks"),
         }
         self.order = (
@@ -130,21 +130,20 @@ class CometSite(MethodSite):
     def _moments(self, payload: Message, state: State) -> Message:
         sizes, most = np.asarray(payload.get("sizes")), np.asarray(payload.get("most"))
         if sizes.shape != (self.dim,) or sizes.dtype != np.float64 or most.shape != () or most.dtype != np.float64:
-            raise RefusalError("the sizes sent to this site are of another shape or type than its features; refused")
+            raise RefusalError("refused the received sizes: their shape or type does not match this site's features")
         if not possible_bounds(sizes, float(most)):
-            raise RefusalError("the sizes sent to this site are none that follow from sums of this release; refused")
+            raise RefusalError("refused the received sizes: out of the range that this release can give")
         rows = self._rows(self._projection, state)
         return dict(moment_sums(rows.rows, rows.weights * self._part(payload, state), sizes, float(most)))
 
     def _normalise(self, payload: Message, state: State) -> Message:
         mean, scale = (np.asarray(payload.get(name)) for name in ("mean", "scale"))
         if not all(value.shape == (self.dim,) and value.dtype == np.float32 for value in (mean, scale)):
-            raise RefusalError("the normalisation sent to this site is not for its features; refused")
-        if not ((np.abs(mean) <= _HUGE).all() and (scale >= 0).all() and (scale <= _HUGE).all()):  # NaN is not either
             raise RefusalError(
-                "the normalisation sent to this site is not finite, above what any sums give, or has a negative scale; "
-                "refused"
+                "refused the received normalisation: its shape or type does not match this site's features"
             )
+        if not ((np.abs(mean) <= _HUGE).all() and (scale >= 0).all() and (scale <= _HUGE).all()):  # NaN is refused too
+            raise RefusalError("refused the received normalisation: not finite, too large, or with a negative scale")
         state["normaliser.mean"], state["normaliser.scale"] = mean, scale
         rows = self._rows(self._projection.standardised_by(Normaliser(mean, scale)), state)
         state["rows"], state["rows.home"] = rows.rows, rows.scenes
@@ -158,8 +157,11 @@ class CometSite(MethodSite):
             sums = bounded_sums(self._asked(payload), state["rows"], state["rows.weight"], radius)
         return {"mass": sums.mass, "first": sums.first, "second": sums.second}
 
-    def _settle(self, payload: Message, state: State) -> Message:
-        """How surprising the site's crops are to the common density; nothing of the homes' own models leaves it."""
+    def _personalise(self, payload: Message, state: State) -> Message:
+        """Personalisation (step ``settle``): store the density, and reply with histograms of its log-likelihood ratio.
+
+        Nothing of the personalised models leaves the site.
+        """
         mixture = self._asked(payload).in_use()
         state["mixture.weights"], state["mixture.means"] = mixture.weights, mixture.means
         state["mixture.covariances"] = mixture.covariances
@@ -179,11 +181,11 @@ class CometSite(MethodSite):
                 or counts.dtype != np.int64
                 or not ((counts >= 0) & (counts <= _MANY)).all()
             ):
-                raise RefusalError("the scale of surprise sent to this site is not one of this release; refused")
+                raise RefusalError("refused the received scale of surprise: not a valid histogram of this release")
             state[f"counts.{name}"] = counts
         usual = np.asarray(payload.get("usual_rows"))
         if usual.shape != () or usual.dtype != np.float64 or not 1 <= usual < _MANY:
-            raise RefusalError("the usual number of crops sent to this site is not a number from 1; refused")
+            raise RefusalError("refused the received usual number of regions: not a number of at least 1")
         state["rows.usual"] = usual
         state["score_histogram"] = score_histogram(np.concatenate(self._scores(state)))  # stays at the site
         return {"bins": self._peaks(state) * (unit_share(self.plan) * float(state["rows.part"]))}
@@ -191,7 +193,7 @@ class CometSite(MethodSite):
     def personalised(
         self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]
     ) -> PersonalisedModels:
-        """The common density, and one adapted to each home with the home's memory."""
+        """The common model, and a personalised model for each scene: adapted densities and a memory."""
         known = {"dim": self.plan.dim, "segment_frames": self.data.store.segment_frames, **info}
         common = common_model(self.plan, state, known)
         mixture, kept, own = mixture_of(state), self._position_free, {}
@@ -212,7 +214,7 @@ class CometSite(MethodSite):
         return PersonalisedModels(common, own)
 
     def _distances(self, state: Mapping[str, np.ndarray], mixture: Mixture, rows: np.ndarray) -> np.ndarray:
-        """Histogram of a memory's distances, on a scale common to all homes; that of all together stays unknown."""
+        """Histogram of a memory's distances, scaled to be comparable between cameras, although none are shared."""
         usual = float(state["rows.usual"]) if self._unit == "crop" else len(rows)
         known = (float(np.median(log_likelihood_ratio(mixture, rows))), histogram_quantile(state["counts.whole"], 0.5))
         larger = usual_distance_ratio(*known, len(rows), usual, self.dim)
@@ -230,11 +232,11 @@ class CometSite(MethodSite):
         ]
 
     def _peaks(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """How many segments have their largest surprise under the common density in each bin, (PEAK_BINS,).
+        """Histogram of the segments' largest surprise under the common density, (PEAK_BINS,).
 
-        Each segment by itself: so one crop moves one segment from one bin to another. What smoothing along objects and
-        over time leaves of a peak is a constant. Segments without a crop are not counted: a site counts no more
-        segments than it has said it has crops.
+        Segments are counted without smoothing, so one region moves only one segment to another bin; a constant factor
+        approximates the smoothing. Segments without a valid region are not counted, so a site counts at most as many
+        segments as it has regions.
         """
         store = self.data.store
         model = common_model(self.plan, state, {"dim": self.plan.dim, "segment_frames": store.segment_frames})
@@ -242,7 +244,7 @@ class CometSite(MethodSite):
         for entry in self._learned():
             largest = [np.zeros(0)]
             for _, x, valid in blocks(store, entry):
-                peaks = over_crops(model.evidence(x, valid), valid)
+                peaks = over_regions(model.evidence(x, valid), valid)
                 largest.append(peaks if valid is None else peaks[valid.any(axis=1)])
             left = _LEFT_OF_FOLLOWED if self.plan.roles.followed else 1.0
             bins = score_bins(squashed(left * np.concatenate(largest)))
@@ -251,13 +253,13 @@ class CometSite(MethodSite):
         return total
 
     def _learned(self) -> list[VideoIndex]:
-        """The videos that are learned from: of one that is known to hold an anomaly nothing is taken for usual."""
+        """The videos used for training: videos with a known anomaly are excluded."""
         return [entry for entry, label in zip(self.data.entries, self.data.labels, strict=True) if label != 1]
 
     def _counted(self, key: bytes) -> tuple[float, float]:
-        """The site's units and crops with noise, at least 1: what it decides by for all must have noise too."""
+        """Noisy numbers of the site's units and regions, at least 1; decisions that affect all units need noise too."""
         lengths = np.array([len(at) for at in self._present(1.0)])
-        # One unit more or less is at most 1 of each of these numbers.
+        # Adding or removing a unit changes each of these numbers by at most 1, after scaling.
         counts, scales = np.array([lengths.sum()]), np.ones(1)
         if self._unit == "video":
             counts, scales = np.array([(lengths > 0).sum(), lengths.sum()]), np.array([1.0, _MOST_OF_VIDEO])
@@ -267,19 +269,19 @@ class CometSite(MethodSite):
         return float(noisy[0]), float(noisy[-1])
 
     def _rate(self, state: Mapping[str, np.ndarray]) -> float:
-        """With which probability a crop is drawn: 1, or a power of two below it where there are too many."""
+        """Sampling probability of a region: 1, or a smaller power of two if there are too many."""
         return 2.0 ** -max(0, math.ceil(math.log2(float(state["crops"]) / _MOST_ROWS)))
 
     def _part(self, payload: Message, state: Mapping[str, np.ndarray]) -> float:
-        """What each unit counts, at most 1, so that the site counts no more than the run allows any."""
+        """Weight of each unit, at most 1, so that the site counts at most the run's limit for one site."""
         cap = np.asarray(payload.get("cap"))
         if cap.shape != () or cap.dtype != np.float64 or not 0 < cap < math.inf:
-            raise RefusalError("the most that a site may count in this run is not a number above 0; refused")
+            raise RefusalError("refused the received limit of what a site may count: not a number above 0")
         held = float(state["units"]) * (self._rate(state) if self._unit == "crop" else 1)
         return min(1.0, float(cap) / held)
 
     def _present(self, rate: float) -> list[np.ndarray]:
-        """Of each video that is learned from, positions of the crops that count, ascending."""
+        """Ascending positions of the sampled valid regions, for each training video."""
         found = []
         for entry in self._learned():
             rng = keyed_generator(self.plan.spec.seed, 0, self.data.participant, f"crops of {entry.video}")
@@ -288,7 +290,7 @@ class CometSite(MethodSite):
         return found
 
     def _rows(self, projection: Projection, state: Mapping[str, np.ndarray]) -> _Rows:
-        """The crops that the site works on."""
+        """The rows of the sampled regions."""
         scenes = [scene for scene, label in zip(self.data.scenes, self.data.labels, strict=True) if label != 1]
         at = self._present(self._rate(state))
         rows = crop_rows(self.data.store, self._learned(), at, projection.rows)
@@ -297,14 +299,14 @@ class CometSite(MethodSite):
         return _Rows(rows, scene_of.astype(np.int64), np.concatenate([np.zeros(0), *each]))
 
     def _adapted(self, mixture: Mixture, rows: np.ndarray) -> tuple[Mixture, Mixture]:
-        """The density of all numbers and of those without position, adapted to a home."""
+        """The density of all dimensions and the position-free one, adapted to a camera."""
         kept = self._position_free
         both = ((mixture, rows), (mixture.marginal(kept), rows[:, kept]))
         first, second = (adapted(m, x, prior=_PRIOR, weight_prior=_WEIGHT_PRIOR, steps=_STEPS) for m, x in both)
         return first, second
 
     def _remembered(self, rows: np.ndarray) -> np.ndarray | None:
-        """What a home remembers of its rows; None where that is too little."""
+        """The rows for a camera's memory; None if there are too few."""
         if len(rows) <= NEIGHBOURS:
             return None
         most = most_remembered(self.dim)
@@ -314,19 +316,19 @@ class CometSite(MethodSite):
         return rows
 
     def _asked(self, payload: Message) -> Mixture:
-        """The density in a question; raises :class:`RefusalError` for one that no M-step gives."""
+        """The density in a question; raises :class:`RefusalError` if no M-step can give it."""
         mixture = Mixture(*(np.asarray(payload.get(name)) for name in ("weights", "means", "covariances")))
         if mixture.means.shape != (COMPONENTS, self.dim) or not mixture.possible():
             raise RefusalError(
-                "the density sent to this site is not one that a step of EM gives for its features: of another shape, "
-                "not finite, or too narrow, too wide or too far out; refused"
+                "refused the received density: invalid, of the wrong dimension, or too narrow, too wide or too distant "
+                "to come from an EM step"
             )
         return mixture
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Crops: (n, d) float32, the home of each, how much each counts."""
+    """Regions: rows (n, d) float32, index of each one's scene, weight of each."""
 
     rows: np.ndarray
     scenes: np.ndarray

@@ -1,7 +1,7 @@
-"""Segregation by a mixture that all participants fit together: the coordinator's questions, a site's answers.
+"""Federated segregation by a common mixture: the coordinator's questions and a site's replies.
 
-Sums of the videos' summaries go up, then one exchange a step of EM for all its starts, until the mixture is known to
-all; each site splits its own videos by it. ``docs/methods/clap.md`` tells why, and what the sums tell.
+Sites send sums of their videos' summaries, then sums for each EM step (all starts at once). When the fit is finished,
+each site splits its own videos by the mixture. ``docs/methods/clap.md`` explains why, and what the sums reveal.
 """
 
 from __future__ import annotations
@@ -33,20 +33,27 @@ from ..federation.messages import Message
 from ..federation.policy import RefusalError
 from .sent import sent_array, sent_flag, sent_mixtures
 
-__all__ = ["MIXTURE_FIT", "common_mixture", "judged_anomalous", "mixture_fit", "mixture_statistics", "summary_moments"]
+__all__ = [
+    "MIXTURE_FIT",
+    "anomalous_by_mixture",
+    "common_mixture",
+    "mixture_fit",
+    "mixture_statistics",
+    "summary_moments",
+]
 
 MIXTURE_FIT = (Turn(("summarise",)), Turn(("mixture",), MAX_STEPS))
-"""What a site is asked."""
+"""The questions to a site."""
 
 _OURS = "mixture."
-"""Entries of the coordinator's state begin with it."""
+"""Prefix of the entries in the coordinator's state."""
 
 
 def mixture_fit(state: State) -> Steps:
-    """The coordinator's questions; each goes on from what the state holds, where the fit stands afterwards.
+    """The coordinator's questions; the fit is kept in the state and continues from there.
 
-    A participant may miss any of them: the sums of a step are then those of the others. Where no video of those that
-    replied is without a label there is nothing to judge and no step is taken.
+    A participant may miss any question; the sums are then those of the others. If all videos are labelled, there is
+    nothing to split and no step is taken.
     """
     if _OURS + "step" not in state:
         replies = yield Ask("summarise", reply="summary_moments", lasting=False)
@@ -65,19 +72,19 @@ def mixture_fit(state: State) -> Steps:
 
 
 def common_mixture(state: Mapping[str, np.ndarray], rule: str) -> Message:
-    """What every site judges its videos by: the best start's mixture, and which component is normal by this rule."""
+    """The final question: the mixture of the best start, and its normal component by this rule."""
     mixture = best(_kept(state))
     return {**_question(state, mixture), "normal": normal_component(mixture, int(state[_OURS + "count"]), rule)}
 
 
 def summary_moments(summaries: np.ndarray, unlabelled: int) -> Message:
-    """A site's reply from its videos' (V, 2) summaries, so many of which are of a video without a label."""
+    """A site's reply: moments of its videos' summaries (V, 2), and the number of unlabelled videos."""
     moments = PairMoments.of(summaries)
     return {"count": moments.count, "unlabelled": unlabelled, "sum": moments.sum, "outer": moments.outer}
 
 
 def mixture_statistics(summaries: np.ndarray, question: Message) -> Message:
-    """A site's reply to a step of EM."""
+    """A site's reply to an EM step."""
     sums = expectation(*_asked(summaries, question, STARTS))
     return {
         "responsibility": sums.responsibility,
@@ -87,8 +94,8 @@ def mixture_statistics(summaries: np.ndarray, question: Message) -> Message:
     }
 
 
-def judged_anomalous(summaries: np.ndarray, question: Message) -> np.ndarray:
-    """(V,) bool, a site's own videos by the common mixture."""
+def anomalous_by_mixture(summaries: np.ndarray, question: Message) -> np.ndarray:
+    """(V,) bool: the site's videos that are anomalous under the common mixture."""
     return in_anomalous_component(*_asked(summaries, question, 1), sent_flag(question, "normal"))
 
 
@@ -103,11 +110,11 @@ def _question(state: Mapping[str, np.ndarray], mixtures: Mixtures) -> Message:
 
 
 def _asked(summaries: np.ndarray, question: Message, restarts: int) -> tuple[np.ndarray, Mixtures]:
-    """The site's summaries as the federation standardises them, and the mixtures it is asked about."""
+    """The site's summaries, standardised by the question, and the mixtures in the question."""
     mixtures = sent_mixtures(question, restarts)
     mean, scale = (sent_array(question, name, (2,), "float64") for name in ("mean", "scale"))
     if (scale < 0).any() or not within_reach(Moments.of(summaries), Normaliser(mean, scale)):
-        raise RefusalError("a standardisation that is far from what this site's own videos are; refused")
+        raise RefusalError("refused the received standardisation: it is far from this site's own videos")
     return (summaries - mean) * scale, mixtures
 
 

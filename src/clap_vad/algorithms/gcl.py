@@ -1,8 +1,8 @@
 """GCL: generative cooperative learning (Zaheer et al., CVPR 2022), in rounds.
 
-An auto-encoder and the detector label every batch for one another. With pre-training (GCL_PT) the auto-encoder first
-learns alone from segments that change little; without (GCL_B, ``pretrain_rounds`` 0) both begin together. The constants
-are the paper's as remembered, each a setting. ``docs/methods/gcl.md`` tells our choices.
+An auto-encoder (generator) and the detector label every batch for each other. With pre-training (GCL_PT) the
+auto-encoder is first trained alone on segments that change little; without (GCL_B, ``pretrain_rounds`` 0) both start
+together. All constants are settings. ``docs/methods/gcl.md`` explains our choices.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = ["Gcl", "GclSite"]
 @METHODS.register("gcl")
 @dataclass(frozen=True)
 class Gcl(SgdMethod):
-    """Settings of GCL; both networks are trained by RMSprop."""
+    """Settings of GCL; both networks are trained with RMSprop."""
 
     trains_by_sgd = False
 
@@ -76,10 +76,10 @@ class Gcl(SgdMethod):
         if self.pretrain_rounds < 0 or not 0 < self.pretrain_share <= 1:
             raise ClapError("--pretrain-rounds must be at least 0, --pretrain-share above 0 and at most 1")
         if self.nesterov == "on":
-            raise ClapError("--nesterov on: RMSprop, which trains gcl, has no such form; leave it out")
+            raise ClapError("--nesterov on: gcl trains with RMSprop, which has no Nesterov momentum; remove the option")
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
-        """Pre-training of the generator, cooperation in rounds, then the alarm threshold."""
+        """Pre-training of the generator, cooperative rounds, then the alarm threshold."""
         yield from normalisation(plan, state)
         yield from labelling(state)
         if not global_weights(state):
@@ -112,7 +112,7 @@ class Gcl(SgdMethod):
 
 
 class GclSite(DetectorSite):
-    """No label outlives its batch; what leaves is a count, then updates of both networks."""
+    """Labels exist only within a batch; the site sends a count, then updates of both networks."""
 
     update = "cooperative_update"
 
@@ -128,7 +128,7 @@ class GclSite(DetectorSite):
         return {"count": len(self.source(state).present())}
 
     def _pretrain(self, payload: Message, state: State) -> Message:
-        """The generator alone, on the segments whose features change least to the next one."""
+        """Train only the generator, on the segments whose features change least."""
         weights, number = self.global_weights(payload, generator_shapes(self.dim)), int(payload["pretrain"])
         source, plan = self.source(state), self.plan
         present = source.present()
@@ -142,7 +142,7 @@ class GclSite(DetectorSite):
     def local_training(
         self, weights: Weights, number: int, state: Mapping[str, np.ndarray], correction: Correction | None
     ) -> TrainingResult:
-        """A round's local steps of both networks."""
+        """Local training of both networks in one round."""
         rng = keyed_generator(self.plan.spec.seed, number, self.data.participant, "training")
         settings = self._settings
         cooperation = Cooperation(
@@ -154,7 +154,7 @@ class GclSite(DetectorSite):
         return cooperative_training(weights, self.source(state), self._normal(), *arguments)
 
     def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """What the generator labels anomalous when all of the site's segments are one batch."""
+        """The generator's labels with all of the site's segments as one batch."""
         weights = self.global_weights(question)
         source = self.source(state)
         errors, present = reconstruction_errors(weights, source, self.plan.spec.threads), source.present()
@@ -164,5 +164,5 @@ class GclSite(DetectorSite):
         return ((errors > limit) & ~self._normal()).astype(np.float32)
 
     def _normal(self) -> np.ndarray:
-        """(N,) bool, segments of videos that are labelled normal."""
+        """(N,) bool: segments of videos labelled normal."""
         return np.repeat([label == 0 for label in self.data.labels], [entry.segments for entry in self.data.entries])

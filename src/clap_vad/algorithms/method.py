@@ -1,4 +1,4 @@
-"""What every method is made of: its settings, its coordinator's steps, its site's steps, its model."""
+"""The interface of a method: settings, steps of coordinator and site, model."""
 
 from __future__ import annotations
 
@@ -22,57 +22,57 @@ __all__ = ["DEFAULT_METHOD", "METHODS", "Method", "make_method", "option"]
 class Method(ABC):
     """A method: subclass it as a frozen dataclass in one file of this package and register it.
 
-    The fields are its settings, with its own defaults.
+    The fields are its settings, with defaults.
     """
 
     trains_by_sgd: ClassVar[bool] = True
-    """Whether its sites train by SGD; some strategies can work with nothing else."""
+    """True if sites train by SGD; some strategies require it."""
 
     aggregates_updates: ClassVar[bool] = True
-    """Whether a strategy aggregates what its sites train; others add up sums and have no use for one."""
+    """True if a strategy aggregates the sites' updates; methods based on sums use no strategy."""
 
-    judges_each_round: ClassVar[bool] = True
-    """Whether there is a model to judge videos by after every round."""
+    scores_each_round: ClassVar[bool] = True
+    """True if every round gives a model that can score videos."""
 
     labels_by_training: ClassVar[bool] = False
-    """Whether what it takes its segments for comes of its rounds, and not before them."""
+    """True if pseudo-labels are produced during training, not before it."""
 
     personalises: ClassVar[bool] = False
-    """Whether a site adapts the model to what it holds itself."""
+    """True if sites personalise the model with their own data."""
 
     follows_segments: ClassVar[bool] = False
-    """Whether it judges by how a video's segments change. It learns little from single persons or objects."""
+    """True if it scores changes between a video's segments; it then learns little from single persons or objects."""
 
     private_units: ClassVar[tuple[str, ...]] = ("video",)
-    """What its form under differential privacy, if it has one, can hide one of."""
+    """Privacy units that it supports under differential privacy, if any."""
 
     @property
     def epochs_per_round(self) -> int:
-        """Passes over a site's segments in a round."""
+        """Local epochs per round."""
         return 1
 
     def sums_only(self) -> bool:
-        """Whether its coordinator needs nothing of a site but sums over all, as secure aggregation demands."""
+        """True if the coordinator needs only sums over sites, as secure aggregation requires."""
         return True
 
     def private_statistics(self) -> int:
-        """How many noisy statistics its sites release under differential privacy, beside training; 0 for no such form.
+        """Number of noisy statistics that sites release besides training; 0 if differential privacy is unsupported.
 
-        Under ``plan.spec.privacy`` its sites' steps then reply with schemas that are noised or bare, and nothing else.
+        With ``plan.spec.privacy`` all replies of its sites then have schemas with noise or without data.
         """
         return 0
 
     def private_rounds(self, rounds: int) -> int:
-        """How many noisy releases its training makes in so many rounds."""
+        """Number of noisy releases of its training in so many rounds."""
         return rounds
 
     def usual_rounds(self, unit: str | None) -> int:
-        """Rounds where nobody says how many, under differential privacy of this unit, or without."""
+        """Default number of rounds, with this privacy unit or (None) without differential privacy."""
         return 20 if unit is None else 100
 
     @abstractmethod
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
-        """The coordinator's side. Must go on from whatever ``state`` it is given; ``log`` takes one record a round."""
+        """The coordinator's side. It must resume from any ``state``; ``log`` takes one record per round."""
 
     @abstractmethod
     def site(self, plan: Plan, data: SiteData) -> MethodSite:
@@ -80,21 +80,21 @@ class Method(ABC):
 
     @abstractmethod
     def model(self, plan: Plan, state: State, info: dict[str, Any]) -> Model:
-        """The model of all sites that the coordinator's state holds, with this description."""
+        """The common model in the coordinator's state, with this description."""
 
     @abstractmethod
     def final_question(self, state: State) -> Message:
-        """What a site must be told, beside what it knows, to judge videos by the final model."""
+        """What a site needs, in addition to its own state, to score videos with the final model."""
 
 
 DEFAULT_METHOD = "comet"
-"""What is taken where nobody chooses: the best without labels of those measured, see ``docs/methods/comet.md``."""
+"""Default: the best of the measured methods without labels, see ``docs/methods/comet.md``."""
 
 METHODS: Registry[type[Method]] = Registry("method", "clap_vad.algorithms")
 
 
 def make_method(name: str, options: Mapping[str, Any]) -> Method:
-    """The method ``name`` with these settings; raises :class:`ClapError` for one it does not have.
+    """The method ``name`` with these settings; raises :class:`ClapError` for an unknown setting.
 
     >>> make_method("clap", {"lr": 0.1}).lr
     0.1

@@ -1,4 +1,4 @@
-"""The site's side of a method, as the rest of the project sees it."""
+"""The interface of a method's site side."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["MethodSite"]
 
 
 class MethodSite(ABC):
-    """Answers the questions of its method's coordinator, and judges videos at home.
+    """Answers the questions of its method's coordinator, and scores the site's videos.
 
     Args:
         plan: the run.
-        data: what the participant holds.
+        data: the participant's data.
 
     Attributes:
-        steps: what it is willing to do: step name -> (handler, schema of its reply).
-        order: in which order and how often its coordinator asks for them; it answers nothing that is not in it.
-        dim: the size that its messages call D.
-        slices: each video's segments among all, in order.
+        steps: supported steps: step name -> (handler, schema of its reply).
+        order: order and number of the coordinator's questions; any other question is refused.
+        dim: the size D in its messages.
+        slices: slice of each video's segments among all segments, in order.
     """
 
     completed_by: ClassVar[str | None] = None
-    """The entry of its state with which the site's own models are complete and worth keeping; None for none."""
+    """State entry that is set when the site's personalised models are complete; None if it has none."""
 
     def __init__(self, plan: Plan, data: SiteData) -> None:
         self.plan, self.data, self.dim = plan, data, plan.dim
@@ -45,14 +45,14 @@ class MethodSite(ABC):
     def personalised(
         self, question: Message, state: Mapping[str, np.ndarray], info: dict[str, Any]
     ) -> PersonalisedModels:
-        """The models by which the site judges videos.
+        """The models with which the site scores videos.
 
         Args:
             question: :meth:`~clap_vad.algorithms.method.Method.final_question`.
-            state: the site's own.
+            state: the site's state.
             info: description of the models.
         """
 
     @abstractmethod
     def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """What the site takes its segments for, float32 per segment; arguments as above. Never leaves it."""
+        """The site's pseudo-labels, float32 per segment; arguments as above. They never leave the site."""

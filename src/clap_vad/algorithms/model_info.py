@@ -1,4 +1,4 @@
-"""What stands in ``model.json``: which features a model takes, and where its scores lie."""
+"""Contents of ``model.json``: the features of a model, and the distribution of its scores."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def model_info(features: Mapping[str, Any], state: State) -> dict[str, Any]:
     """The description of a model.
 
     Args:
-        features: as :func:`~clap_vad.features.store.description.describe` tells.
-        state: holds the histogram of scores by which thresholds are chosen, ``score_histogram``.
+        features: as returned by :func:`~clap_vad.features.store.description.describe`.
+        state: contains ``score_histogram``, the histogram of scores from which thresholds are chosen.
     """
     return {
         "extractor": {"name": features["extractor"], "settings": features["settings"]},
@@ -34,10 +34,11 @@ def model_info(features: Mapping[str, Any], state: State) -> dict[str, Any]:
 
 
 def calibration_of(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Where scores lie: the threshold at the default quantile, and those at others.
+    """Thresholds of scores: at the default quantile and at others.
 
     Args:
-        state: holds ``score_histogram``: the coordinator's for a common model, a site's own for those of its homes.
+        state: contains ``score_histogram``: the coordinator's state for the common model, a site's state for its
+            personalised models.
     """
     levels = quantiles(state, _QUANTILES)
     threshold = levels.get(str(DEFAULT_QUANTILE))

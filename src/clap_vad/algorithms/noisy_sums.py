@@ -1,4 +1,4 @@
-"""What a coordinator reads from noisy replies, and knows of their noise."""
+"""Checks and limits of noisy replies at the coordinator, and the noise of their sums."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .plan import Plan
 
 __all__ = ["ImpossibleSumError", "NoisySums"]
 
-Wrong = Callable[..., str | None]
+Problem = Callable[..., str | None]
 
 _MEDIANS, _MEANS = 4.0, 3.0
-"""How many units a site may count at most: so many times the sites' median; under masks, which hide it, their mean."""
+"""Largest number of units of one site, as a multiple of the sites' median; with masks, which hide it, of their mean."""
 
 _FEW = 3
-"""Sites of which no majority can be formed."""
+"""Least number of sites that can form a majority."""
 
 _SLACK = 6.0
-"""Deviations of its noise that a message may be longer than its units allow."""
+"""Tolerance of a message's norm, in standard deviations of its noise."""
 
 
 class ImpossibleSumError(ClapError):
-    """No answer to a question can be true."""
+    """All replies to a question are implausible."""
 
 
 def _arrays(message: Message) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def _arrays(message: Message) -> dict[str, Any]:
 
 
 class NoisySums:
-    """Of a run whose plan has terms of differential privacy.
+    """Sums of a run with differential privacy.
 
     Args:
-        plan: of the run.
-        state: of the coordinator.
+        plan: plan of the run.
+        state: state of the coordinator.
     """
 
     def __init__(self, plan: Plan, state: State) -> None:
@@ -53,31 +53,31 @@ class NoisySums:
         self._plan, self._terms, self._state = plan, plan.spec.privacy, state
 
     def total(self, replies: Sequence[Reply]) -> dict[str, np.ndarray]:
-        """Sum of the replies in their order, by entry."""
+        """Sum of the replies, in their order, per entry."""
         names = replies[0].message
         return {name: np.sum([np.asarray(reply.message[name]) for reply in replies], axis=0) for name in names}
 
     def cap(self, replies: Sequence[Reply], units: Callable[[Message], float]) -> float:
-        """How many units one site may count in this run, from the first release; keeps what each said it has.
+        """Largest number of units of one site in this run, from the first release; stores each site's number.
 
-        No site has more than four times the median, nor more than all others together. Under masks, which hide the
-        parts, it is three times the mean; a site then shortens its own sums, and nobody can see whether it does.
+        The limit is four times the median, but at most the total of all other sites. With masks, which hide the parts,
+        it is three times the mean; each site then limits its own sums, which nobody can verify.
 
         Args:
-            replies: to the first question.
-            units: reads the number of units from one.
+            replies: replies to the first question.
+            units: reads the number of units from a reply.
         """
         counts = np.array([units(reply.message) for reply in replies])
         if self._plan.spec.secure_aggregation:
             return max(_MEANS * float(counts.sum()) / max(self.answered(), 1), 1.0)
-        # Who says so later, or never, is bounded by what any site may count.
+        # Sites that reply later or never have the general limit.
         self._state["units.each"] = np.full(len(self._plan.participants), math.inf)
         for reply, count in zip(replies, counts, strict=True):
             self._state["units.each"][self._at(reply)] = count
         return _most(counts)
 
-    def evened(self, replies: Sequence[Reply], name: str) -> list[Reply]:
-        """The replies, of whose histogram of this name none counts more than the cap on these counts would be."""
+    def capped(self, replies: Sequence[Reply], name: str) -> list[Reply]:
+        """The replies, with each histogram of this name scaled down to the limit for one site."""
         if self._plan.spec.secure_aggregation:
             return list(replies)
         counts = np.array([float(np.asarray(reply.message[name]).sum()) for reply in replies])
@@ -87,86 +87,87 @@ class NoisySums:
             for reply, share in zip(replies, shares, strict=True)
         ]
 
-    def true(self, replies: Sequence[Reply], wrong: Wrong, kind: str = "statistics") -> list[Reply]:
-        """The replies whose numbers can be true together; see :meth:`believed`.
+    def consistent(self, replies: Sequence[Reply], problem: Problem, kind: str = "statistics") -> list[Reply]:
+        """The replies whose numbers are consistent; see :meth:`plausible`.
 
         Args:
-            replies: to one question.
-            wrong: of the entries of a reply and the standard deviation of their noise, why they cannot be true.
-            kind: of the noise.
+            replies: replies to one question.
+            problem: takes the entries of a reply and the standard deviation of their noise, and returns why they are
+                implausible, or None.
+            kind: kind of the noise.
         """
         noise = self.deviation(kind, None if self._plan.spec.secure_aggregation else 1)
-        found = {reply.participant: wrong(noise=noise, **_arrays(reply.message)) for reply in replies}
+        found = {reply.participant: problem(noise=noise, **_arrays(reply.message)) for reply in replies}
         return self._without(replies, {name: why for name, why in found.items() if why})
 
-    def believed(self, replies: Sequence[Reply], wrong: Wrong, kind: str = "statistics") -> list[Reply]:
-        """The replies that can be true; who sent another is left out of the rest of the run, with the reason.
+    def plausible(self, replies: Sequence[Reply], problem: Problem, kind: str = "statistics") -> list[Reply]:
+        """The plausible replies; the senders of others are excluded from the rest of the run, with the reason.
 
-        A site's sum is over its units, each of norm 1 at most: what is longer than the units that it first said it
-        has, and the cap, with room for noise, is a lie. So is what cannot be true together. Under masks only the sum
-        of all can be held against the sum of all units.
+        Each unit adds a norm of at most 1 to a site's sum. A sum is implausible if its norm exceeds the number of units
+        that the site first reported, or the limit for one site, beyond the tolerance for noise, or if its numbers are
+        inconsistent. With masks only the total can be compared with the total number of units.
 
         Args:
-            replies, wrong, kind: as in :meth:`true`.
+            replies, problem, kind: as in :meth:`consistent`.
 
         Raises:
-            ClapError: a sum under masks cannot be true, or no reply.
+            ImpossibleSumError: a masked sum or all replies are implausible.
         """
-        replies, lies = self.true(replies, wrong, kind), {}
+        replies, malicious = self.consistent(replies, problem, kind), {}
         noise = self.deviation(kind, None if self._plan.spec.secure_aggregation else 1)
         for reply in replies:
             entries = np.concatenate([np.ravel(value).astype(np.float64) for value in reply.message.values()])
-            # The count itself had noise, and what is at home was sampled by it.
+            # 5 % more: the count was noisy, and the site sampled its regions by it.
             most = 1.05 * self._most_units(reply) + noise * (math.sqrt(len(entries)) + _SLACK * 4)
             length = float(np.linalg.norm(entries))
             if length > most:
-                lies[reply.participant] = f"sums of length {length:.4g}, where its crops allow {most:.4g} at most"
-        return self._without(replies, lies)
+                malicious[reply.participant] = f"sums of norm {length:.4g}; its number of regions allows {most:.4g}"
+        return self._without(replies, malicious)
 
-    def _without(self, replies: Sequence[Reply], lies: Mapping[str, str]) -> list[Reply]:
-        kept = [reply for reply in replies if reply.participant not in lies]
-        if lies and not self._plan.spec.secure_aggregation:
-            leave_out(self._state, lies)
-        if lies and not kept:
-            whose = "; ".join(f"'{name}': {why}" for name, why in lies.items())
+    def _without(self, replies: Sequence[Reply], malicious: Mapping[str, str]) -> list[Reply]:
+        kept = [reply for reply in replies if reply.participant not in malicious]
+        if malicious and not self._plan.spec.secure_aggregation:
+            leave_out(self._state, malicious)
+        if malicious and not kept:
+            reasons = "; ".join(f"'{name}': {why}" for name, why in malicious.items())
             raise ImpossibleSumError(
-                f"what the participants sent for a common statistic cannot be true ({whose}); leave out who lies "
-                "(--without), and where masks hide who it is, run without --secure-aggregation once to have it named"
+                f"the participants' replies for a common statistic are implausible ({reasons}); exclude the malicious "
+                "site (--without); if masks hide it, run once without --secure-aggregation to find it"
             )
         return kept
 
     def shares(self, replies: Sequence[Reply]) -> np.ndarray:
-        """By what each reply to the first question is multiplied, so that none counts more units than the cap."""
+        """Factor of each reply to the first question, so that no site counts more units than the limit."""
         if self._plan.spec.secure_aggregation:
             return np.ones(len(replies))
         each = np.array([self._state["units.each"][self._at(reply)] for reply in replies])
         return np.minimum(1.0, float(self._state["units.cap"]) / np.maximum(each, 1.0))
 
     def near(self, replies: Sequence[Reply], most: float) -> list[Reply]:
-        """Moments, brought near those of most; as they are under masks.
+        """Moments, clipped near the sites' median; unchanged with masks.
 
         Args:
-            replies: believed.
-            most: of the question.
+            replies: plausible replies.
+            most: ``most`` of the question.
         """
         if self._plan.spec.secure_aggregation:
             return list(replies)
         units = np.array([max(self._most_units(reply), 1.0) for reply in replies])
-        told = {name: np.array([np.asarray(reply.message[name]) for reply in replies]) for name in ("mean", "square")}
-        mean, square = near_others(**told, units=units, noise=self.deviation(participants=1), most=most)
+        sums = {name: np.array([np.asarray(reply.message[name]) for reply in replies]) for name in ("mean", "square")}
+        mean, square = near_others(**sums, units=units, noise=self.deviation(participants=1), most=most)
         return [
             replace(reply, message={**reply.message, "mean": mean[at], "square": square[at]})
             for at, reply in enumerate(replies)
         ]
 
-    def middle(self, replies: list[Reply], value: Callable[[Message, float], float]) -> list[Reply]:
-        """The replies without the one of the largest and the one of the smallest value: so no one site sets it.
+    def without_extremes(self, replies: list[Reply], value: Callable[[Message, float], float]) -> list[Reply]:
+        """The replies without the largest and the smallest value, so that no single site determines the result.
 
-        All of them where they are fewer than three, or hidden in a sum.
+        All replies if there are fewer than three, or if masks hide them.
 
         Args:
-            replies: believed.
-            value: of a reply and the standard deviation of its noise.
+            replies: plausible replies.
+            value: takes a reply and the standard deviation of its noise.
         """
         if self._plan.spec.secure_aggregation or len(replies) < _FEW:
             return replies
@@ -184,15 +185,15 @@ class NoisySums:
         return self._plan.participants.index(reply.participant)
 
     def answered(self) -> int:
-        """Participants that are in the last sum."""
+        """Number of participants in the last sum."""
         return int(self._state.get(ANSWERED, np.ones(len(self._plan.participants))).sum())
 
     def deviation(self, kind: str = "statistics", participants: int | None = None) -> float:
-        """Standard deviation of the noise on each entry of a sum, as it is when nobody has dropped out.
+        """Standard deviation of the noise on each entry of a sum, if no participant dropped out.
 
         Args:
             kind: ``statistics`` or ``training``.
-            participants: of the sum, and asked for it; by default those of the last one, and those whom a round asks.
+            participants: number of participants in the sum; by default those in the last sum, out of those asked.
         """
         noise = self._terms.noise_training if kind == "training" else self._terms.noise_statistics
         asked = len(self._plan.participants)
@@ -205,7 +206,7 @@ class NoisySums:
 
 
 def _most(counts: np.ndarray) -> float:
-    """How many one site may count: four times the median, and no more than all others together."""
+    """Limit for one site's count: four times the median, but at most the total of all others."""
     if len(counts) < _FEW:
         return max(float(counts.sum()), 1.0)
     return max(min(_MEDIANS * float(np.median(counts)), float(counts.sum() - counts.max())), 1.0)

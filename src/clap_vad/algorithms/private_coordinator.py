@@ -1,8 +1,8 @@
-"""A run under differential privacy with the video as its unit: the coordinator's questions.
+"""CLAP under differential privacy with the video as the privacy unit: the coordinator's questions.
 
-What the usual form of a method sends as it is, this form sends as a noisy sum over videos of contributions bounded one
-by one (:mod:`clap_vad.core.pseudo_labels.private_statistics`). Every answer depends on each video by itself and on what
-was released before. ``docs/privacy.md`` says what is promised and what accuracy it costs.
+Every statistic is sent as a noisy sum of per-video contributions with bounded norm
+(:mod:`clap_vad.core.pseudo_labels.private_statistics`). A contribution depends only on its video and on earlier
+releases. ``docs/privacy.md`` states the guarantee and its cost in accuracy.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from .rounds import RoundMeter, aggregated, begin_training, global_weights, set_
 __all__ = ["STATISTICS", "private_steps"]
 
 STATISTICS = 5 + MIXTURE_STEPS
-"""Noisy statistics of a run: scales, moments, centre, steps of EM, Gaussian, scores."""
+"""Noisy statistics of a run: scales, moments, centre, EM steps, Gaussian, scores."""
 _OURS = "private."
-"""Entries of the coordinator's state begin with it."""
+"""Prefix of the entries in the coordinator's state."""
 
 
 def private_steps(
@@ -45,15 +45,15 @@ def private_steps(
     normal_cluster: str,
     momentum: float,
 ) -> Steps:
-    """Normalisation, segregation, rounds of one step each, the alarm threshold: each goes on from the state.
+    """Normalisation, segregation, rounds of one step each, alarm threshold; all resume from the state.
 
     Args:
-        plan: the run; always normalised, since all bounds are in standardised units.
-        terms: of its privacy.
-        state: of the coordinator.
-        log: takes one record a round.
-        normal_cluster: which component of the mixture is normal.
-        momentum: of the steps that rounds make.
+        plan: the run; always normalised, because all bounds are in standardised units.
+        terms: privacy terms.
+        state: state of the coordinator.
+        log: takes one record per round.
+        normal_cluster: rule for the normal component of the mixture.
+        momentum: momentum of the rounds' steps.
     """
     sums = _Sums(plan, state)
     yield from _normalisation(state, sums)
@@ -65,21 +65,21 @@ def private_steps(
 
 
 class _Sums(NoisySums):
-    """With what is known of the number of videos."""
+    """Noisy sums, with an estimate of the number of videos."""
 
     def read(self, replies: Sequence[Reply], name: str) -> np.ndarray:
-        """Sum of the replies in their order, one vector in the order of the schema's entries."""
+        """Sum of the replies, in their order, as one vector in the order of the schema's entries."""
         total = self.total(replies)
         return np.concatenate([np.ravel(total[field]) for field in schema(name).fields])
 
     def count(self, videos: float) -> float:
-        """Take in a noisy number of all videos; returns the mean of all there were, at least 1."""
+        """Add a noisy number of all videos; returns the mean of all such numbers, at least 1."""
         known = self._state.get(_OURS + "counts", np.zeros(2)) + np.array([1.0, videos])
         self._state[_OURS + "counts"] = known
         return self.videos()
 
     def videos(self) -> float:
-        """Videos of all participants, as well as it is known."""
+        """Estimated number of videos of all participants."""
         number, total = self._state[_OURS + "counts"]
         return max(float(total / number), 1.0)
 
@@ -113,7 +113,7 @@ def _segregation(state: State, sums: _Sums, dim: int, normal_cluster: str) -> St
         state[_OURS + "sums"] = private.expected_sums(private.first_mixture(), videos)
     while (step := int(state[_OURS + "step"])) < MIXTURE_STEPS:
         replies = yield Ask("mixture", "private_mixture", _mixture(state), lasting=False)
-        # Online EM (Cappe and Moulines 2009): sums are the mean of all so far, and noise that of none by itself.
+        # Online EM (Cappe and Moulines 2009): sums are averaged over all steps so far, which reduces their noise.
         before = state[_OURS + "sums"]
         total = before + (sums.read(replies, "private_mixture") - before) / (step + 2)
         state[_OURS + "sums"] = total
@@ -137,15 +137,15 @@ def _rounds(
     log: Callable[[dict[str, Any]], None],
     momentum: float,
 ) -> Steps:
-    """Each round one step of SGD with momentum on the noisy mean of clipped gradients, by way of the strategy.
+    """One SGD step with momentum per round, on the noisy mean of clipped gradients, through the strategy.
 
-    Only the last layers learn where noise would drown the rest: as many as leave the norm of the noise, which grows
-    with the square root of what is trained, below that of the gradients of all videos of a round at one. Steps are
-    shortened until the noise of all rounds together moves the weights by no more than their own length.
+    Only as many last layers are trained as keep the noise below the signal: the norm of the noise grows with the square
+    root of the number of weights, the largest signal is the sum of all clipped gradients of a round. The learning rate
+    is limited so that the noise of all rounds moves the weights by at most their own norm.
     """
     if "round" not in state:
         begin_training(plan, state)
-        # How rare labels of 1 are is known: no noisy step need be spent on it (Lin et al. 2017, section 4.1).
+        # The rate of labels 1 is known, so no noisy step is needed to learn it (Lin et al. 2017, section 4.1).
         rare = LABEL_SHARE * float(state[_OURS + "weights"][0, 1])
         set_weights(state, far_is_suspicious(global_weights(state), plan.spec.seed, rare))
         layers, lr = _planned(plan, terms, sums.videos(), momentum, global_weights(state))
@@ -158,7 +158,7 @@ def _rounds(
         question = {"round": number, **_weights(state)}
         reply = f"private_gradient_{layers}"
         replies = yield Ask(f"train_{layers}", reply, question, targets=targets, lasting=False, optional=True)
-        # Videos that are expected in the sum: their number is known by noisy counts alone, spread over all sites.
+        # Expected number of videos in the sum, from noisy counts, assumed equal at all sites.
         expected = max(terms.sampling * sums.videos() * sums.answered() / len(plan.participants), 1.0)
         weights = global_weights(state)
         update = {name: np.zeros_like(value) for name, value in weights.items()}
@@ -177,14 +177,14 @@ def _rounds(
 def _planned(
     plan: Plan, terms: Terms, videos: float, momentum: float, weights: Mapping[str, np.ndarray]
 ) -> tuple[int, float]:
-    """How many layers learn, and at which rate, from what is known before training."""
+    """Number of trained layers and learning rate, from what is known before training."""
     asked = plan.spec.per_round(len(plan.participants))
     noise = terms.noise_training * math.sqrt(asked / (least_members(asked) if plan.spec.secure_aggregation else 1))
     signal = terms.sampling * videos * asked / len(plan.participants)
     sizes = [sum(weights[name].size for name in last_layers(weights, count)) for count in range(1, LAYERS + 1)]
     layers = max([count for count, size in enumerate(sizes, start=1) if noise * math.sqrt(size) <= signal], default=1)
     length = math.sqrt(sum(float(np.square(weights[name]).sum()) for name in last_layers(weights, layers)))
-    # Momentum repeats a step 1 / (1 - momentum) times; steps of noise add up as the square root of their number.
+    # Momentum repeats a step 1 / (1 - momentum) times; noise adds up as the square root of the number of steps.
     moved = noise * math.sqrt(sizes[layers - 1] * plan.spec.rounds) * terms.clip / max(signal, 1.0) / (1 - momentum)
     return layers, terms.lr if moved == 0 else min(terms.lr, length / moved)
 

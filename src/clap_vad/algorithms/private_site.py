@@ -1,4 +1,4 @@
-"""A run under differential privacy with the video as its unit: what a site answers, before its exit adds the noise."""
+"""CLAP under differential privacy with the video as the privacy unit: a site's replies before noise is added."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .sent import sent_array, sent_flag, sent_gaussians, sent_mixtures
 __all__ = ["MIXTURE_STEPS", "LabellingSite", "PrivateSite"]
 
 MIXTURE_STEPS = 4
-"""Of EM, from a fixed start."""
+"""Number of EM steps, from a fixed start."""
 
 _MOST_WEIGHT = 1e6
 
 
 class LabellingSite(Protocol):
-    """What a method's site must offer: it labels each video by itself, from what all sites know."""
+    """Interface of a method's site that labels each video independently, with common statistics."""
 
     plan: Plan
     data: SiteData
@@ -49,19 +49,19 @@ class LabellingSite(Protocol):
         """The site's segments, standardised."""
 
     def summaries(self, state: State) -> np.ndarray:
-        """(V, 2) largest rise and entropy; leaves ``state["magnitude"]`` per segment too."""
+        """(V, 2) largest rise and entropy; also sets ``state["magnitude"]`` per segment."""
 
-    def with_known_labels(self, judged: np.ndarray) -> np.ndarray:
-        """(V,) bool, known labels over judged ones."""
+    def with_known_labels(self, predicted: np.ndarray) -> np.ndarray:
+        """(V,) bool: known labels, otherwise predicted ones."""
 
     def make_labels(self, gaussians: np.ndarray, state: State) -> None:
-        """Pseudo-labels by the common density, into ``state["labels"]``."""
+        """Write pseudo-labels from the common density to ``state["labels"]``."""
 
     def scores_apart(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """s[t] of each video by itself."""
+        """s[t] of each video, computed separately."""
 
     def before_training(self, weights: Mapping[str, np.ndarray], round: int, state: State) -> None:
-        """May change the labels."""
+        """Called before training; may change the labels."""
 
     def global_weights(self, payload: Message) -> Weights:
         """The model in a question."""
@@ -71,15 +71,17 @@ class PrivateSite:
     """The steps of a site under differential privacy.
 
     Args:
-        site: of the method.
-        terms: of the run.
-        sgd: of the method; a step looks at ``batch_size`` segments of a video at most, and labels are refined as often
-            as rounds of its epochs would.
+        site: site of the method.
+        terms: privacy terms of the run.
+        sgd: settings of the method; a step uses at most ``batch_size`` segments per video, and labels are refined as
+            often as in rounds of ``len(sgd.lr)`` epochs.
     """
 
     def __init__(self, site: LabellingSite, terms: Terms, sgd: SgdSettings) -> None:
         self._site, self._terms, self._sgd = site, terms, sgd
-        self._found: tuple[np.ndarray, np.ndarray] | None = None  # from one question to the next: all features are read
+        self._found: tuple[np.ndarray, np.ndarray] | None = (
+            None  # cached for the next question: computing it reads all features
+        )
         self._passes = max(1, round(len(sgd.lr) / terms.sampling))
         self.steps: dict[str, tuple[Handler, str]] = {
             "scales": (self._scales, "private_scales"),
@@ -107,13 +109,13 @@ class PrivateSite:
             self.steps[f"train_{layers}"] = (partial(self._train, layers), f"private_gradient_{layers}")
 
     def _means(self) -> tuple[np.ndarray, np.ndarray]:
-        """(V, D) mean and mean square of each video's crops; zeros for one without a crop."""
+        """(V, D) mean and mean square over each video's regions; zeros for a video without a region."""
         data = self._site.data
         found = all_video_moments(data.store, data.entries)
         for entry, moments in zip(data.entries, found, strict=True):
             if not (np.isfinite(moments.sum).all() and np.isfinite(moments.sumsq).all()):
                 raise ClapError(
-                    f"{data.store.path / 'features.npy'}: video '{entry.video}' holds NaN or infinite features; "
+                    f"{data.store.path / 'features.npy'}: video '{entry.video}' has NaN or infinite features; "
                     "extract or import it again"
                 )
         count = np.array([max(moments.count, 1) for moments in found])[:, None]
@@ -133,7 +135,7 @@ class PrivateSite:
         shape, limits = (self._site.plan.dim,), {"mean": MOST_MEAN, "scale": MOST_SCALE}
         mean, scale = (sent_array(payload, name, shape, most=most) for name, most in limits.items())
         if (scale < 0).any():
-            raise RefusalError("a question whose 'scale' has numbers below 0; refused")
+            raise RefusalError("refused a question: its 'scale' has numbers below 0")
         state["normaliser.mean"], state["normaliser.scale"] = mean, scale
         return {}
 
@@ -149,11 +151,11 @@ class PrivateSite:
         return _message("private_mixture", private.mixture_contributions(z, responsibilities(z, mixture)))
 
     def _segregate(self, payload: Message, state: State) -> Message:
-        """Which videos look normal by the common mixture, and their magnitudes."""
+        """The normal videos under the common mixture, and statistics of their magnitudes."""
         mixture, normal = sent_mixtures(payload, 1, MOST_SIZE), sent_flag(payload, "normal")
         z = self._pairs(state) - sent_array(payload, "centre", (2,), "float64", MOST_SIZE)
-        judged = in_anomalous_component(z, mixture, normal)
-        anomalous = state["anomalous"] = self._site.with_known_labels(judged)
+        predicted = in_anomalous_component(z, mixture, normal)
+        anomalous = state["anomalous"] = self._site.with_known_labels(predicted)
         present = _present(self._site.source(state))
         parts = [part for part, odd in zip(self._site.slices, anomalous, strict=True) if not odd]
         m = [state["magnitude"][part][present[part]] / self._site.plan.dim for part in parts]
@@ -166,12 +168,12 @@ class PrivateSite:
         return {}
 
     def _train(self, layers: int, payload: Message, state: State) -> Message:
-        """One gradient of each video that is drawn, each by itself and with the same probability.
+        """One gradient of each sampled video; videos are sampled independently with the same probability.
 
-        What is drawn for a video depends on the site's secret and the video alone, so another one changes none of it.
+        A video's random numbers depend only on the site's secret and the video, so other videos do not affect them.
         """
         weights, number = self._weights(payload), int(payload["round"])
-        if number % self._passes == 0:  # as many passes as a round has in the usual form
+        if number % self._passes == 0:  # as often as in rounds without differential privacy
             self._site.before_training(weights, number // self._passes, state)
         source, key = self._site.source(state), np.asarray(payload[KEY]).tobytes()
         present = _present(source)
@@ -198,22 +200,22 @@ class PrivateSite:
         return _message("private_scores", private.score_contributions(scores))
 
     def _weights(self, payload: Message) -> Weights:
-        """The model in a question, none of whose weights is so large that some video could make a step overflow."""
+        """The model in a question; weights so large that a video could cause an overflow are refused."""
         weights = self._site.global_weights(payload)
         if not all(np.abs(value).max() <= _MOST_WEIGHT for value in weights.values()):  # NaN is refused too
-            raise RefusalError(f"a model with weights that are not finite, or above {_MOST_WEIGHT:g}; refused")
+            raise RefusalError(f"refused the received model: its weights are not finite, or above {_MOST_WEIGHT:g}")
         return weights
 
 
 def _present(source: SegmentSource) -> np.ndarray:
-    """(N,) bool, which segments have a crop that is present."""
+    """(N,) bool: segments with a valid region."""
     present = np.zeros(len(source), dtype=bool)
     present[source.present()] = True
     return present
 
 
 def _message(name: str, contributions: np.ndarray, dim: int = 0) -> Message:
-    """The sum of contributions (V, k) as a message of this schema, whose entries follow each other in the vector."""
+    """The sum of contributions (V, k) as a message of this schema; the vector holds its entries in order."""
     total, message, start = contributions.sum(axis=0), Message(), 0
     for field, declared in schema(name).fields.items():
         shape = tuple(dim if isinstance(size, str) else size for size in declared.shape)

@@ -1,4 +1,4 @@
-"""What methods have in common whose sites train the detector by gradient descent."""
+"""Base of the methods whose sites train the detector by gradient descent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["SgdMethod"]
 
 @dataclass(frozen=True)
 class SgdMethod(Method):
-    """A method whose global model is the detector; its settings are common to all of them."""
+    """A method whose global model is the detector; these settings are common to all such methods."""
 
     follows_segments = True
 
@@ -38,7 +38,7 @@ class SgdMethod(Method):
     lr_milestones: str = option("", "Epochs, comma-separated, at which the learning rate is divided by 10.")
 
     def __post_init__(self) -> None:
-        """Raise :class:`ClapError` for a setting outside its range."""
+        """Raise :class:`ClapError` for a setting out of range."""
         check_settings(self)
         if not self.lr > 0 or not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise ClapError("--lr must be above 0, --momentum in [0, 1), --weight-decay at least 0")
@@ -52,7 +52,7 @@ class SgdMethod(Method):
         """``lr_milestones`` as numbers."""
         texts = [text.strip() for text in self.lr_milestones.split(",") if text.strip()]
         if not all(text.isascii() and text.isdigit() for text in texts):
-            raise ClapError(f"--lr-milestones is {self.lr_milestones!r}; whole numbers like '15,25' are needed")
+            raise ClapError(f"--lr-milestones is {self.lr_milestones!r}; give whole numbers like '15,25'")
         return tuple(map(int, texts))
 
     def sgd(self) -> SgdSettings:

@@ -1,4 +1,4 @@
-"""The site's steps that all methods with a detector share."""
+"""The site's steps that are common to all methods with a detector."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ from .sent import sent_array, sent_normaliser
 __all__ = ["LABELLING", "DetectorSite"]
 
 LABELLING = Turn(("label",), lasting=True)
-"""Every site makes its labels, once."""
+"""Every site makes its labels once."""
 
 
 class DetectorSite(MethodSite):
-    """A site that trains the common detector on labels it makes itself.
+    """A site that trains the common detector on its own pseudo-labels.
 
-    A method adds the steps that make ``state["labels"]``, float32 per segment in the order of the site's videos; one
-    that trains in another way replaces :meth:`local_training`.
+    A method adds the steps that make ``state["labels"]``, float32 per segment in the order of the site's videos. A
+    method with another kind of training overrides :meth:`local_training`.
 
     Args:
         plan: the run.
-        data: what the participant holds.
+        data: the participant's data.
         sgd: optimiser settings of a round before any milestone.
-        milestones: epochs, counted over the whole run, at which the learning rate falls to a tenth.
-        labelling: what is asked between normalisation and rounds.
+        milestones: epochs, counted over the whole run, at which the learning rate is divided by 10.
+        labelling: questions between normalisation and training rounds.
     """
 
     update: ClassVar[str] = "model_update"
-    """Schema of the update of all that the method trains, where the strategy does not ask for more."""
+    """Schema of the update, unless the strategy requires another."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class DetectorSite(MethodSite):
         super().__init__(plan, data)
         self._sgd, self._milestones = sgd, milestones
         self.shapes = weight_shapes(plan.dim)
-        self._own: Moments | None = None  # from one question to the next: all features are read
+        self._own: Moments | None = None  # cached for the next question: computing it reads all features
         self.steps |= {
             "moments": (self._moments, "feature_moments"),
             "normalise": (self._normalise, "segment_count"),
@@ -79,19 +79,19 @@ class DetectorSite(MethodSite):
         )
 
     def source(self, state: Mapping[str, np.ndarray]) -> SegmentSource:
-        """The site's segments, standardised as the federation agreed."""
+        """The site's segments, standardised with the common constants."""
         return SegmentSource(self.data.store, self.data.entries, self.normaliser(state))
 
     def normaliser(self, state: Mapping[str, np.ndarray]) -> Normaliser | None:
-        """The common normaliser as this site knows it."""
+        """The common normaliser in this site's state."""
         return normaliser_of(state)
 
     def scores(
         self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray], number: int, dropout: bool = False
     ) -> list[np.ndarray]:
-        """s[t] of each of the site's videos in a round, by as many crops as its training looks at.
+        """s[t] of each of the site's videos in a round, from as many regions as training uses.
 
-        ``dropout`` switches training mode on.
+        ``dropout`` enables dropout (training mode).
         """
         if self.plan.spec.privacy is not None:
             return self.scores_apart(weights, state)
@@ -107,12 +107,12 @@ class DetectorSite(MethodSite):
         )
 
     def scores_apart(self, weights: Mapping[str, np.ndarray], state: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """s[t] of each video by itself: where several share a matrix product, one changes the last digits of others."""
+        """s[t] of each video, computed separately: in a shared batch one video can change others' last digits."""
         store, normaliser, threads = self.data.store, self.normaliser(state), self.plan.spec.threads
         return [score_videos(weights, store, [entry], normaliser, threads)[0] for entry in self.data.entries]
 
     def pseudo_labels(self, question: Message, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Labels that training under this model would begin with."""
+        """The labels with which training under this model would start."""
         return state["labels"]
 
     def personalised(
@@ -123,15 +123,15 @@ class DetectorSite(MethodSite):
         weights = self.global_weights({WEIGHTS + name: value for name, value in sent.items()}, weight_shapes(self.dim))
         return PersonalisedModels(NetworkModel(weights, self.normaliser(state), info))
 
-    def with_known_labels(self, judged: np.ndarray) -> np.ndarray:
-        """Which videos are anomalous, (V,) bool: by their label where there is one, else as ``judged``."""
+    def with_known_labels(self, predicted: np.ndarray) -> np.ndarray:
+        """Anomalous videos, (V,) bool: by their label if there is one, otherwise as ``predicted``."""
         known = self.data.labels
-        return np.array([bool(own if label is None else label) for own, label in zip(judged, known, strict=True)])
+        return np.array([bool(own if label is None else label) for own, label in zip(predicted, known, strict=True)])
 
     def local_training(
         self, weights: Weights, number: int, state: Mapping[str, np.ndarray], correction: Correction | None
     ) -> TrainingResult:
-        """A round's local steps from the global weights."""
+        """Local training in one round, from the global weights."""
         rng = keyed_generator(self.plan.spec.seed, number, self.data.participant, "training")
         settings = self.schedule(number)
         source = self.source(state)
@@ -149,8 +149,8 @@ class DetectorSite(MethodSite):
         moments = feature_moments(self.data.store, self.data.entries)
         if not (np.isfinite(moments.sum).all() and np.isfinite(moments.sumsq).all()):
             raise ClapError(
-                f"{self.data.store.path / 'features.npy'}: participant '{self.data.participant}' holds NaN or infinite "
-                "features; 'clap features info' tells where, extract or import those videos again"
+                f"{self.data.store.path / 'features.npy'}: participant '{self.data.participant}' has NaN or infinite "
+                "features; 'clap features info' lists them; extract or import those videos again"
             )
         self._own = moments
         return moments
@@ -175,7 +175,7 @@ class DetectorSite(MethodSite):
         return {**{f"update.{name}": u for name, u in update.items()}, **extra, "count": count, "loss": result.loss}
 
     def schedule(self, number: int) -> SgdSettings:
-        """Optimiser settings of a round: its milestones, and fewer epochs where the site is a straggler in it."""
+        """Optimiser settings of a round: learning rates by milestones, and fewer epochs if the site is a straggler."""
         done = (number - 1) * len(self._sgd.lr)
         lr = tuple(
             rate * 0.1 ** sum(milestone <= done + epoch for milestone in self._milestones)
@@ -189,14 +189,14 @@ class DetectorSite(MethodSite):
         return {"counts": score_histogram(np.concatenate(scores))}
 
     def global_weights(self, payload: Message, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Weights:
-        """The model in a question, which must be one of these shapes (by default all that the method trains)."""
+        """The model in a question, checked against these shapes (by default all weights that the method trains)."""
         weights = global_weights({name: np.asarray(value) for name, value in payload.items()})
         if {name: value.shape for name, value in weights.items()} != (shapes or self.shapes):
             raise RefusalError(
-                f"participant '{self.data.participant}': the model sent to it is not one for features of {self.dim} "
-                "dimensions; refused"
+                f"participant '{self.data.participant}': refused the received model: it does not match features of "
+                f"{self.dim} dimensions"
             )
-        for entry in payload:  # of the model, and what a strategy sends beside each of its arrays
+        for entry in payload:  # arrays of the model, and the strategy's arrays of the same shapes
             if (shape := self.shapes.get(entry.partition(".")[2])) is not None:
                 sent_array(payload, entry, shape)
         return weights

@@ -2,6 +2,6 @@
 
 import os
 
-# Read when torch loads its OpenMP runtime. Its default lets a waiting thread spin, which on a machine that others use
-# too costs more than half of the training rate; on a free one both are alike (benchmarks/training.py).
+# Read when torch loads its OpenMP runtime. By default waiting threads spin, which costs more than half of the training
+# rate on a shared machine; on an idle machine both settings are equally fast (benchmarks/training.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,7 +1,7 @@
 """GCL's generator: the auto-encoder D-1024-512-256-512-1024-D on a segment's features (CVPR 2022, section 3.2).
 
-ReLU behind every layer but the last. Its input is the segment's average over crops: the paper has one feature vector
-per segment.
+ReLU after every layer except the last. The input is the segment's average over regions: the paper has one feature
+vector per segment.
 """
 
 from __future__ import annotations
@@ -31,5 +31,5 @@ def generator_shapes(dim: int) -> dict[str, tuple[int, ...]]:
 
 
 def initial_generator(dim: int, seed: int) -> Weights:
-    """Xavier-uniform weights and zero biases, as the detector's."""
+    """Xavier-uniform weights and zero biases, as in the detector."""
     return xavier_uniform(generator_shapes(dim), keyed_generator(seed, 0, "", "initial generator"))

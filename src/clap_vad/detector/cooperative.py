@@ -1,7 +1,7 @@
-"""Generative cooperative learning at one site: generator and detector label each batch for one another.
+"""Generative cooperative learning at one site: generator and detector label each batch for each other.
 
-Zaheer et al., CVPR 2022, section 3. PyTorch's autograd and RMSprop do the work here; randomness comes from the given
-generator alone. The optimisers start anew in every round, as momentum does in :mod:`clap_vad.detector.training`.
+Zaheer et al., CVPR 2022, section 3. Uses PyTorch's autograd and RMSprop; the given generator is the only source of
+randomness. The optimisers are reset in every round, as momentum is in :mod:`clap_vad.detector.training`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ class Cooperation:
     """The thresholds by which each network labels a batch for the other.
 
     Attributes:
-        generator_threshold: an error above mean + this many deviations of the batch is labelled 1 for the detector.
-        detector_threshold: a score above mean + this many deviations is anomalous to the generator; infinity for none.
-        negative: such segments are to be reconstructed as a vector of ones; otherwise the generator leaves them out.
+        generator_threshold: segments with an error above the batch's mean + this many standard deviations are labelled
+            1 for the detector.
+        detector_threshold: segments with a score above the batch's mean + this many standard deviations are anomalous
+            for the generator; infinity means none.
+        negative: the generator learns to reconstruct anomalous segments as a vector of ones; otherwise it skips them.
     """
 
     generator_threshold: float = 1.0
@@ -56,14 +58,14 @@ def cooperative_training(
     """A round of local steps of both networks.
 
     Args:
-        weights: of detector and generator.
+        weights: weights of detector and generator.
         source: the participant's segments.
-        normal: (N,) bool, segments known to be normal: never labelled 1 (weak supervision).
+        normal: (N,) bool, segments known to be normal, which are never labelled 1 (weak supervision).
         cooperation: the thresholds.
         settings: learning rates, momentum, batches; the optimiser is RMSprop.
-        rng: shuffling, crops and dropout draw from it.
-        threads: processor threads; part of the result's identity.
-        correction: what the strategy adds; only its proximal part can be.
+        rng: draws shuffling, regions and dropout.
+        threads: CPU threads; changing it may change the last bits of the result.
+        correction: the strategy's correction; only its proximal part is used.
 
     Returns:
         All weights, and the detector's mean loss over the last epoch.
@@ -72,12 +74,12 @@ def cooperative_training(
     drop = Dropout(DROPOUT, rng)
 
     def step(x: torch.Tensor, share: torch.Tensor, segments: np.ndarray) -> float:
-        average = _crop_average(x, share)
+        average = _region_average(x, share)
         known_normal = torch.from_numpy(normal[segments])
-        made = reconstruct(trainer.w, average)  # once: the detector's step leaves the generator as it is
+        made = reconstruct(trainer.w, average)  # once: the detector's step does not change the generator
         error = (made.detach() - average).square().mean(dim=1)
         y = _above(error, cooperation.generator_threshold) & ~known_normal
-        scores = _scores(trainer.w, x, share, drop).clamp(0.0, 1.0)  # a sum of shares can pass 1 by a rounding
+        scores = _scores(trainer.w, x, share, drop).clamp(0.0, 1.0)  # rounding can lift a sum of shares above 1
         loss = torch.nn.functional.binary_cross_entropy(scores, y.float())
         trainer.descend(loss, "detector")
         with torch.no_grad():
@@ -100,11 +102,11 @@ def generator_training(
     rng: np.random.Generator,
     threads: int,
 ) -> TrainingResult:
-    """The generator alone on these segments, as it is trained before the cooperation begins (GCL_PT)."""
+    """Train only the generator on these segments, before the cooperation begins (GCL_PT)."""
     trainer = _Trainer(weights, settings, None)
 
     def step(x: torch.Tensor, share: torch.Tensor, segments: np.ndarray) -> float:
-        average = _crop_average(x, share)
+        average = _region_average(x, share)
         loss = (reconstruct(trainer.w, average) - average).square().mean()
         trainer.descend(loss, "generator")
         return loss.item()
@@ -113,21 +115,21 @@ def generator_training(
 
 
 def reconstruction_errors(weights: Mapping[str, np.ndarray], source: SegmentSource, threads: int) -> np.ndarray:
-    """Mean squared error of the generator on each segment's crop average, (N,) float32; 0 where no crop is present."""
+    """Mean squared error of the generator on each segment's average, (N,) float32; 0 if no region is valid."""
     w = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
     errors = np.empty(len(source), dtype=np.float32)
     with torch_threads(threads), torch.no_grad():
         for start in range(0, len(source), _BATCH):
             segments = np.arange(start, min(start + _BATCH, len(source)))
             x, share = _read(source, segments, None)
-            average = _crop_average(x, share)
+            average = _region_average(x, share)
             error = (reconstruct(w, average) - average).square().mean(dim=1)
             errors[segments] = torch.where(share.sum(dim=1) > 0, error, torch.zeros(())).numpy()
     return errors
 
 
 class _Trainer:
-    """Weights, their optimisers and the walk over batches that both trainings share."""
+    """Weights, optimisers and the loop over batches, shared by both trainings."""
 
     def __init__(self, weights: Mapping[str, np.ndarray], settings: SgdSettings, correction: Correction | None) -> None:
         self.w: Tensors = {
@@ -152,7 +154,7 @@ class _Trainer:
         }
 
     def descend(self, loss: torch.Tensor, part: str) -> None:
-        """One step of RMSprop on one network, the strategy's proximal term in its gradient."""
+        """One RMSprop step on one network, including the strategy's proximal term."""
         optimiser, mu = self._optimisers[part], self._correction.proximal
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -171,7 +173,7 @@ class _Trainer:
         threads: int,
         step: Callable[[torch.Tensor, torch.Tensor, np.ndarray], float],
     ) -> TrainingResult:
-        """Every epoch's batches through ``step``."""
+        """Call ``step`` on the batches of every epoch."""
         settings, loss, steps = self._settings, 0.0, 0
         if len(segments) == 0:
             return TrainingResult(self._weights(), 0.0, 0, 0.0)
@@ -192,29 +194,29 @@ class _Trainer:
 
 
 def _read(source: SegmentSource, segments: np.ndarray, crops: np.ndarray | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (n, K, D) and the weight of each crop in an average (n, K)."""
+    """Features (n, K, D) and the weight of each region in an average (n, K)."""
     x = torch.empty(len(segments), source.crops if crops is None else crops.shape[1], source.dim)
     share = source.gather(segments, x, crops)
     return x, torch.full(x.shape[:2], 1 / x.shape[1]) if share is None else torch.from_numpy(share)
 
 
-def _crop_average(x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+def _region_average(x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     return torch.einsum("nk,nkd->nd", share, x)
 
 
 def _scores(w: Mapping[str, torch.Tensor], x: torch.Tensor, share: torch.Tensor, drop: Dropout | None) -> torch.Tensor:
-    """s of each segment, (n,): the mean over crops of the detector's scores."""
+    """s of each segment, (n,): the mean over regions of the detector's scores."""
     h = x.flatten(0, 1)
     for layer in ("layer1", "layer2"):
         h = torch.relu(torch.addmm(w[f"{layer}.bias"], h, w[f"{layer}.weight"].t()))
         if drop is not None:
             h = h * drop.keep(h) * drop.scale
-    crop_scores = torch.addmm(w["layer3.bias"], h, w["layer3.weight"].t()).sigmoid().view(share.shape)
-    return (crop_scores * share).sum(dim=1)
+    region_scores = torch.addmm(w["layer3.bias"], h, w["layer3.weight"].t()).sigmoid().view(share.shape)
+    return (region_scores * share).sum(dim=1)
 
 
 def _above(values: torch.Tensor, deviations: float) -> torch.Tensor:
-    """Values above their mean + so many deviations, (n,) bool."""
+    """Values above their mean + this many standard deviations, (n,) bool."""
     if deviations == math.inf:
         return torch.zeros_like(values, dtype=torch.bool)
     return values > values.mean() + deviations * values.std(correction=0)

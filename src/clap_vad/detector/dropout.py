@@ -1,4 +1,4 @@
-"""Inverted dropout from raw random words: a Bernoulli call would cost a quarter of a training step."""
+"""Inverted dropout from raw random bits: Bernoulli draws would cost a quarter of a training step."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _WORD = 1 << 16
 
 
 class Dropout:
-    """Sets units to zero with a given probability, to the precision of 16 random bits a unit.
+    """Sets units to zero with a given probability, from 16 random bits per unit.
 
     Args:
         probability: of dropping a unit, 0 <= p < 1.
         rng: the only source of randomness.
 
     Attributes:
-        scale: what kept units are to be multiplied by, 1 / (1 - p); left to the caller's next product.
+        scale: factor of kept units, 1 / (1 - p); the caller applies it in its next product.
     """
 
     def __init__(self, probability: float, rng: np.random.Generator) -> None:
@@ -28,11 +28,11 @@ class Dropout:
         self.scale = _WORD / self._keep_below
 
     def keep(self, h: torch.Tensor) -> torch.Tensor:
-        """Which units of ``h`` are kept this time, a bool of its shape."""
+        """A new mask of kept units, bool of the shape of ``h``."""
         words = self._rng.bit_generator.random_raw(-(-h.numel() // 4))
         if self._keep_below == _WORD:  # does not fit the comparison below
             return torch.ones(h.shape, dtype=torch.bool)
-        # Shifting the word's range to int16 keeps the comparison in the type the bits come in.
+        # Comparing as int16 avoids a conversion of the bits.
         bits = torch.from_numpy(words.view(np.int16)[: h.numel()]).view(h.shape)
         return bits < self._keep_below - _WORD // 2
 

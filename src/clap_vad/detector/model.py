@@ -1,6 +1,6 @@
-"""The saved model: arrays without code, and beside them everything that is needed to use them.
+"""The saved model: arrays without code, and a description with everything needed to use them.
 
-A kind of model is one file in ``detector/models/``.
+Each kind of model is one file in ``detector/models/``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ __all__ = ["MODELS", "SCHEMA_VERSION", "Model"]
 
 SCHEMA_VERSION = 1
 _NETWORK = "network"
-"""What a ``model.json`` without a kind describes."""
+"""Kind of a ``model.json`` that states none."""
 
 
 class Model(Scorer):
     """A model with its description.
 
     Attributes:
-        kind: under which it is registered.
-        info: contents of ``model.json`` but for what the kind adds itself: ``extractor`` {name, settings},
+        kind: name under which it is registered.
+        info: contents of ``model.json`` except for the entries of its kind: ``extractor`` {name, settings},
             ``segment_frames``, ``dim``, ``calibration`` {quantile, threshold, quantiles}, provenance.
     """
 
@@ -38,20 +38,24 @@ class Model(Scorer):
 
     @abstractmethod
     def look_back(self, fps: float | None) -> int:
-        """How many segments before a segment its causal score, or what is shown of it, can depend on."""
+        """Number of earlier segments on which a segment's causal score and contributions can depend."""
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """What goes to ``model.safetensors``."""
+        """Arrays for ``model.safetensors``."""
 
     @abstractmethod
     def description(self) -> dict[str, Any]:
-        """What goes to ``model.json`` beside ``info``, fit for JSON."""
+        """Entries for ``model.json`` in addition to ``info``, ready for JSON."""
 
     @classmethod
     @abstractmethod
     def restored(cls, arrays: dict[str, np.ndarray], info: dict[str, Any], folder: Path) -> Model:
-        """The model of these arrays and this ``model.json``; raises :class:`ClapError` for what is none."""
+        """The model from these arrays and this ``model.json``.
+
+        Raises:
+            ClapError: they do not describe a valid model.
+        """
 
     def described(self, info: dict[str, Any]) -> Model:
         """The same model with another ``info``."""
@@ -68,20 +72,24 @@ class Model(Scorer):
 
     @staticmethod
     def load(folder: Path) -> Model:
-        """Read a model; raises :class:`ClapError` when files are missing, damaged or do not belong together."""
+        """Read a model.
+
+        Raises:
+            ClapError: files are missing, damaged or do not belong together.
+        """
         if not (folder / "model.json").exists():
-            raise ClapError(f"{folder}: no model there (model.json is missing); give the folder of a finished run")
+            raise ClapError(f"{folder}: no model found (model.json is missing); give the folder of a finished run")
         info = read_json(folder / "model.json")
         version = info.get("schema_version") if isinstance(info, dict) else None
         if version != SCHEMA_VERSION:
             raise ClapError(f"{folder / 'model.json'}: schema version {version}; this release reads {SCHEMA_VERSION}")
         kind = info.pop("kind", _NETWORK)
         if kind not in MODELS.names():
-            raise ClapError(f"{folder / 'model.json'}: a model of kind {kind!r}, which this release does not know")
+            raise ClapError(f"{folder / 'model.json'}: this release does not know models of kind {kind!r}")
         file = folder / "model.safetensors"
         arrays = load_arrays(file)
         if info.get("model_sha256") != file_sha256(file):
-            raise ClapError(f"{file}: its SHA-256 is not the one in model.json; the files do not belong together")
+            raise ClapError(f"{file}: its SHA-256 differs from model.json; the files do not belong together")
         return MODELS[kind].restored(arrays, info, folder)
 
 

@@ -1,7 +1,7 @@
-"""The segment detector all methods share: D -> 512 -> 32 -> 1, applied to each crop.
+"""The segment detector, shared by the methods: D -> 512 -> 32 -> 1, applied to each region.
 
-ReLU and dropout 0.6 behind the first two layers, a sigmoid at the end (Sultani et al. 2018; CLAP, CVPR 2024). The
-released module carries two attention layers that its ``forward`` never uses; they double the upload and are left out.
+ReLU and dropout 0.6 after the first two layers, a sigmoid at the end (Sultani et al. 2018; CLAP, CVPR 2024). The two
+attention layers of the released code are left out: its ``forward`` never uses them, and they double the upload.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def initial_weights(dim: int, seed: int) -> Weights:
 
 
 def xavier_uniform(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> Weights:
-    """Weights of these shapes (Glorot and Bengio 2010, eq. 16), drawn in their order; biases, of one axis, are zero."""
+    """Weights of these shapes (Glorot and Bengio 2010, eq. 16), drawn in this order; biases (one axis) are zero."""
     weights: Weights = {}
     for name, shape in shapes.items():
         if len(shape) == 1:
@@ -68,12 +68,12 @@ def xavier_uniform(shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generat
 
 
 def detector_weights(weights: Mapping[str, np.ndarray]) -> Weights:
-    """The detector's part of what a method trains together, by name."""
+    """The detector's weights among all weights of a method, by name."""
     return {name: weights[name] for name in weight_shapes(0) if name in weights}
 
 
 def last_layers(names: Iterable[str], count: int) -> list[str]:
-    """Of the detector's weights those of its last layers, in their order.
+    """Names of the weights of the detector's last layers, in order.
 
     >>> last_layers(weight_shapes(4), 1)
     ['layer3.weight', 'layer3.bias']
@@ -83,5 +83,5 @@ def last_layers(names: Iterable[str], count: int) -> list[str]:
 
 
 def input_dim(weights: Mapping[str, np.ndarray]) -> int:
-    """D, the features per crop that these weights take."""
+    """D, the number of features per region."""
     return int(weights["layer1.weight"].shape[1])

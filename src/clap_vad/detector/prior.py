@@ -1,4 +1,4 @@
-"""A detector that knows of no data: what lies far from the mean of standardised features is suspicious."""
+"""A data-free prior for the detector: features far from the mean of standardised features are suspicious."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _DRAWN, _FAR, _RIDGE = 4096, 2.0, 1e-3
 
 
 def far_is_suspicious(weights: Mapping[str, np.ndarray], seed: int, rare: float) -> Weights:
-    """The output layer, over the hidden layers as they are, that tells far vectors from others.
+    """An output layer, on the given hidden layers, that separates far vectors from others.
 
-    Half of the vectors it is fitted to are drawn from a standard normal distribution, the other half from one twice as
-    wide; no feature of anybody is looked at. It is what CLAP's first stage assumes, magnitude as a sign of anomaly, and
-    where training can add nothing but noise it is what remains.
+    It is fitted to random vectors, half from a standard normal distribution and half from one twice as wide; no real
+    feature is used. It encodes the assumption of CLAP's first stage, that a large magnitude indicates an anomaly, and
+    is the fallback if training adds only noise.
 
     Args:
-        weights: of the detector; its hidden layers are kept.
-        seed: of the run.
-        rare: score of a vector that is not far, on average; 0 < rare < 1.
+        weights: weights of the detector; its hidden layers are kept.
+        seed: seed of the run.
+        rare: mean score of vectors that are not far; 0 < rare < 1.
 
     Returns:
         ``layer3.weight`` and ``layer3.bias``; logits of vectors that are not far have a standard deviation of 1.

@@ -1,4 +1,4 @@
-"""Gradients of the detector with the video as unit: one a video, each clipped (Abadi et al. 2016, algorithm 1)."""
+"""Per-video gradients of the detector, each clipped (DP-SGD; Abadi et al. 2016, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def clipped_gradients(
     threads: int,
     dropout: float = DROPOUT,
 ) -> Weights:
-    """Sum over videos of their gradients, each of an L2 norm of at most 1.
+    """Sum of the gradients of videos, each clipped to an L2 norm of at most 1.
 
     Args:
         weights: the global model.
         source: the participant's segments.
         labels: (N,) float32 in [0, 1], one per segment of ``source``.
-        videos: of each video that takes part the numbers of its segments, and what draws for it; one without segments
-            adds nothing.
-        clip: C; a gradient is divided by it, and shortened where it is then longer than 1.
-        layers: with respect to the weights of so many layers, the last ones.
-        segments: a longer video is looked at through so many of its segments, drawn anew.
-        crops: as many crops of each, drawn anew; 0 for all.
-        threads: processor threads.
+        videos: for each video that takes part, the indices of its segments and its random generator; a video without
+            segments adds nothing.
+        clip: C; a gradient is divided by it and then clipped to a norm of 1.
+        layers: number of last layers whose weights are trained.
+        segments: most segments per video; longer videos are sampled anew at random.
+        crops: regions per segment, sampled anew at random; 0 for all.
+        threads: CPU threads.
         dropout: probability of dropping a hidden unit.
 
     Returns:
@@ -59,7 +59,7 @@ def clipped_gradients(
             share = source.gather(chosen, x, drawn)
             gradient = video_gradient(weights, x, share, labels[chosen], Dropout(dropout, rng), layers)
             norm = np.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradient.values()))
-            if np.isfinite(norm):  # else nothing: whether a site can answer must not depend on a video either
+            if np.isfinite(norm):  # skipped otherwise: an error would depend on one video
                 for name, value in gradient.items():
                     total[name] += value / max(clip, norm)
     return total
@@ -76,12 +76,12 @@ def video_gradient(
     """Gradient of the mean binary cross-entropy of a video's segments, float32 per weight of the last layers.
 
     Args:
-        weights: of the detector.
+        weights: weights of the detector.
         x: (n, C, D) float32.
-        share: (n, C) weight of each crop in the segment's score; None where all are present.
+        share: (n, C) weight of each region in the segment's score; None if all are valid.
         labels: (n,) float32 in [0, 1].
-        drop: decides which hidden units are left out.
-        layers: how many of the last ones.
+        drop: dropout of hidden units.
+        layers: number of last layers.
     """
     w = {name: torch.from_numpy(np.array(value, np.float32)) for name, value in weights.items()}
     wanted = {name: w[name].requires_grad_() for name in last_layers(w, layers)}

@@ -1,4 +1,4 @@
-"""What the generator of GCL makes of features."""
+"""Reconstruction of features by GCL's generator."""
 
 from __future__ import annotations
 

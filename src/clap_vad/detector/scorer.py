@@ -1,4 +1,4 @@
-"""What turns a video's features into scores, whatever computes them."""
+"""The interface that turns a video's features into scores, for models and exported graphs."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ __all__ = ["Scorer"]
 
 
 class Scorer(ABC):
-    """Every crop of a segment is judged for itself, block by block; the evidence of all of them then becomes scores."""
+    """Scores each region independently, block by block (``evidence``), then aggregates them (``scores``)."""
 
     @property
     @abstractmethod
     def dim(self) -> int:
-        """D, floats per crop that it takes."""
+        """D, features per region."""
 
     @abstractmethod
     def evidence(self, x: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """What the crops of some segments say for themselves, raw features (T, C, D) float32 -> (T, C).
+        """Region scores: raw features (T, C, D) float32 -> (T, C).
 
-        ``valid`` (T, C) bool marks the crops present; whatever stands for an absent one is not looked at.
+        ``valid`` (T, C) bool marks the valid regions; the features of others are ignored.
         """
 
     @abstractmethod
     def scores(
         self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
     ) -> np.ndarray:
-        """s[t] in [0, 1] of a whole video, (T,) float32, from the evidence of all its segments.
+        """s[t] in [0, 1] of a whole video, (T,) float32, from the region scores of all its segments.
 
         Args:
-            evidence: (T, C) of :meth:`evidence`.
-            valid: (T, C) bool, or None where all crops are present.
-            fps: frames per second; None where unknown.
-            causal: let no segment's score depend on a later one, as a live stream demands.
+            evidence: (T, C) region scores from :meth:`evidence`.
+            valid: (T, C) bool, or None if all regions are valid.
+            fps: frames per second; None if unknown.
+            causal: use past segments only, as for a live stream.
         """
 
     def contributions(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """(T, C) how much each crop has to do with its segment's score, larger for more; tells where it happens."""
+        """(T, C) contribution of each region to its segment's score; larger values locate the anomaly."""
         return evidence if valid is None else np.where(valid, evidence, 0.0)
 
     def score(
@@ -52,13 +52,13 @@ class Scorer(ABC):
     ) -> np.ndarray:
         """s[t] of a video's raw features, (T, C, D) float32 -> (T,) float32; arguments as above."""
         if x.ndim != 3 or x.shape[2] != self.dim:
-            raise ClapError(f"features of shape {x.shape} do not fit this model; (T, C, {self.dim}) is needed")
+            raise ClapError(f"features of shape {x.shape} do not match this model; give (T, C, {self.dim})")
         return self.scores(self.evidence(x, valid), valid, fps, causal)
 
     def score_videos(
         self, store: FeatureStore, entries: Sequence[VideoIndex], threads: int, causal: bool = False
     ) -> list[np.ndarray]:
-        """s[t] of each of these videos, in order, block by block."""
+        """s[t] of each of these videos, in order, computed block by block."""
         found = []
         with fixed_threads(threads):
             for entry in entries:

@@ -1,4 +1,4 @@
-"""Scores of the detector in evaluation mode: no dropout, bounded memory."""
+"""Scores of the detector, by default in evaluation mode (no dropout), in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .dropout import DROPOUT, Dropout
 from .source import SegmentSource, video_slices
 from .threads import torch_threads
 
-__all__ = ["pooled_scores", "score_crops", "score_segments", "score_videos"]
+__all__ = ["pooled_scores", "score_regions", "score_segments", "score_videos"]
 
-_BATCH_ROWS = 4096  # crops scored at once
+_BATCH_ROWS = 4096  # regions scored at once
 
 
-def score_crops(
+def score_regions(
     weights: Mapping[str, np.ndarray], x: np.ndarray, dropout: np.random.Generator | None = None
 ) -> np.ndarray:
-    """Score of each crop, (T, C, D) float32 (standardised already where needed) -> (T, C) float32 in [0, 1].
+    """Score of each region, (T, C, D) float32 (already standardised if needed) -> (T, C) float32 in [0, 1].
 
-    ``dropout``: a generator switches training mode on.
+    ``dropout``: a random generator enables dropout (training mode).
 
     >>> from clap_vad.detector.network import initial_weights
-    >>> score_crops(initial_weights(4, seed=0), np.zeros((3, 2, 4), np.float32)).tolist()
+    >>> score_regions(initial_weights(4, seed=0), np.zeros((3, 2, 4), np.float32)).tolist()
     [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]
     """
     h = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).flatten(0, 1)
@@ -47,17 +47,17 @@ def score_segments(
     share: np.ndarray | None,
     dropout: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """s[t], the mean score over the crops present, (T,) float32; 0 where no crop is present (nothing is there).
+    """s[t], the mean score over valid regions, (T,) float32; 0 if no region is valid.
 
     Args:
-        weights, x, dropout: as for :func:`score_crops`.
-        share: (T, C) float32 weight of each crop in the mean; None where all are present.
+        weights, x, dropout: as for :func:`score_regions`.
+        share: (T, C) float32 weight of each region in the mean; None if all are valid.
     """
-    return pooled_scores(score_crops(weights, x, dropout), share)
+    return pooled_scores(score_regions(weights, x, dropout), share)
 
 
 def pooled_scores(scores: np.ndarray, share: np.ndarray | None) -> np.ndarray:
-    """The mean over crops of (T, C) scores, (T,) float32; ``share`` as for :func:`score_segments`."""
+    """The mean over regions of (T, C) scores, (T,) float32; ``share`` as for :func:`score_segments`."""
     if share is None:
         return scores.mean(axis=1, dtype=np.float32)
     return (scores * share).sum(axis=1, dtype=np.float32)
@@ -75,8 +75,8 @@ def score_videos(
     """s[t] of each video, in order; segments of many short videos share a batch.
 
     Args:
-        dropout: a generator switches training mode on.
-        crops: look at so many crops of each segment, drawn by the generator; None for all.
+        dropout: a random generator enables dropout (training mode).
+        crops: number of regions to sample per segment, and the random generator; None for all.
     """
     source = SegmentSource(store, entries, normaliser)
     looked_at = store.crops if crops is None else min(crops[0], store.crops)

@@ -1,4 +1,4 @@
-"""Segments of one participant as the detector's training sees them: gathered a batch at a time from the store."""
+"""Segments of one participant for training, read from the store batch by batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..core.pseudo_labels.magnitude import crop_weights
+from ..core.pseudo_labels.magnitude import region_weights
 from ..core.statistics.moments import Normaliser
 from ..features.store.reader import FeatureStore, VideoIndex
 
@@ -15,10 +15,10 @@ __all__ = ["SegmentSource", "video_slices"]
 
 
 class SegmentSource:
-    """The segments of some videos, numbered in the videos' order; nothing is kept in memory.
+    """The segments of some videos, numbered in the videos' order; features are not kept in memory.
 
     Args:
-        store: where the features lie.
+        store: the feature store.
         entries: the videos, in order.
         normaliser: standardisation, or None.
     """
@@ -29,24 +29,24 @@ class SegmentSource:
         self.crops, self.dim = store.crops, store.dim
         self._rows = np.concatenate([np.arange(entry.start, entry.stop) for entry in entries])
         self._normaliser = normaliser
-        # One native-order float32 view serves gathers without a copy; torch's parallel gather is the fastest there is.
+        # A native-order float32 view allows gathers without a copy; torch's parallel gather is the fastest.
         self._float32 = _as_tensor(store.features) if store.features.dtype == np.float32 else None
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def rows(self, segments: np.ndarray) -> np.ndarray:
-        """Rows of the store that hold these segments."""
+        """Rows of the store with these segments."""
         return self._rows[segments]
 
     def present(self) -> np.ndarray:
-        """Numbers of the segments with at least one crop present; only these can be trained on."""
+        """Indices of the segments with at least one valid region; only these are used for training."""
         if self.store.valid is None:
             return np.arange(len(self))
         return np.flatnonzero(self.store.valid[self._rows].any(axis=1))
 
     def draw_crops(self, segments: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-        """``count`` different crops for each segment, drawn alike from those present; absent ones fill up.
+        """Sample ``count`` distinct regions per segment uniformly from the valid ones; invalid ones fill up.
 
         Returns:
             (n, count) int64, each row ascending.
@@ -60,12 +60,12 @@ class SegmentSource:
         """Copy segments into ``out`` (n, C, D) float32, standardised.
 
         Args:
-            segments: (n,) numbers in this source.
-            out: contiguous; its own memory, so that results do not depend on how the file happens to be aligned.
-            crops: (n, K) which crops to take, ``out`` is then (n, K, D); None for all.
+            segments: (n,) indices in this source.
+            out: contiguous, with its own memory, so that results do not depend on the alignment of the file.
+            crops: (n, K) regions to take, ``out`` is then (n, K, D); None for all.
 
         Returns:
-            (n, C) or (n, K) float32 weights of the crops in an average, None where all crops are present.
+            (n, C) or (n, K) float32 weights of the regions in an average, None if all regions are valid.
         """
         rows = self._rows[segments]
         if crops is None:
@@ -78,7 +78,7 @@ class SegmentSource:
         if self.store.valid is None:
             return None
         valid = self.store.valid[rows]
-        return crop_weights(valid if crops is None else np.take_along_axis(valid, crops, axis=1))
+        return region_weights(valid if crops is None else np.take_along_axis(valid, crops, axis=1))
 
 
 def _take(features: np.ndarray, float32: torch.Tensor | None, rows: np.ndarray, out: torch.Tensor) -> None:
@@ -90,7 +90,7 @@ def _take(features: np.ndarray, float32: torch.Tensor | None, rows: np.ndarray, 
 
 
 def video_slices(entries: Sequence[VideoIndex]) -> list[slice]:
-    """Each video's segments in the numbering of a :class:`SegmentSource` of these videos."""
+    """Slice of each video's segments in a :class:`SegmentSource` of these videos."""
     stops = np.cumsum([entry.segments for entry in entries])
     return [slice(int(stop) - entry.segments, int(stop)) for entry, stop in zip(entries, stops, strict=True)]
 
@@ -99,5 +99,5 @@ def _as_tensor(features: np.ndarray) -> torch.Tensor:
     import warnings
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")  # it is only ever read
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")  # it is only read
         return torch.from_numpy(features)

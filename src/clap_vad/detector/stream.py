@@ -13,15 +13,15 @@ __all__ = ["StreamScorer"]
 
 
 class StreamScorer:
-    """Scores what ``model.score(x, valid, fps, causal=True)`` would, without ever holding the whole.
+    """Gives the same scores as ``model.score(x, valid, fps, causal=True)``, segment by segment.
 
-    What it keeps is the evidence of as many segments as a score depends on. After a hole in the stream take a new
-    one: what was before it is no longer just before. Work within
-    :func:`~clap_vad.detector.threads.fixed_threads`, as all scoring does.
+    It keeps the region scores of only as many segments as a score depends on. Create a new scorer after a hole in the
+    stream, because earlier segments are no longer adjacent. Call it within
+    :func:`~clap_vad.detector.threads.fixed_threads`, like all scoring.
 
     Args:
-        model: judges.
-        fps: frames per second of the stream; None where unknown.
+        model: the model.
+        fps: frames per second of the stream; None if unknown.
     """
 
     def __init__(self, model: Model, fps: float | None) -> None:
@@ -31,27 +31,25 @@ class StreamScorer:
         self._valid: deque[np.ndarray | None] = deque(maxlen=kept)
 
     def add(self, features: np.ndarray, valid: np.ndarray | None = None) -> tuple[float, np.ndarray]:
-        """Judge the next segment.
+        """Score the next segment.
 
         Args:
             features: (C, D) float32.
-            valid: (C,) bool, which crops are present; None, then with every segment, where all are.
+            valid: (C,) bool, the valid regions; None if all are valid, in every segment of the stream.
 
         Returns:
-            s[t] in [0, 1], NaN where a feature that counts is not finite, and (C,) how much each crop has to do with
-            it, as :meth:`~clap_vad.detector.scorer.Scorer.contributions`.
+            s[t] in [0, 1], NaN if a feature of a valid region is not finite, and the (C,) contributions of the regions,
+            see :meth:`~clap_vad.detector.scorer.Scorer.contributions`.
 
         Raises:
-            ClapError: features of another shape than the model or the stream so far.
+            ClapError: the shape of the features does not match the model or the stream so far.
         """
         if features.ndim != 2 or features.shape[1] != self._model.dim:
-            raise ClapError(
-                f"features of shape {features.shape} do not fit this model; (C, {self._model.dim}) is needed"
-            )
+            raise ClapError(f"features of shape {features.shape} do not match this model; give (C, {self._model.dim})")
         if self._evidence and (
             features.shape[0] != len(self._evidence[0]) or (valid is None) != (self._valid[0] is None)
         ):
-            raise ClapError("the segments of a stream differ in their crops; begin a new stream")
+            raise ClapError("the segments of a stream differ in their number of regions; begin a new stream")
         mask = None if valid is None else np.array(valid, bool)
         self._evidence.append(self._model.evidence(features[None], None if mask is None else mask[None])[0])
         self._valid.append(mask)

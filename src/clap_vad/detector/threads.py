@@ -1,4 +1,4 @@
-"""A fixed number of processor threads for a piece of work: it orders sums, so it is part of a result's identity."""
+"""A fixed number of CPU threads. Changing it may change the last bits of results, because it orders sums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["fixed_threads", "one_thread_each", "torch_threads"]
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch work with ``count`` threads inside the block, and with as many as before behind it."""
+    """Use ``count`` torch threads inside the block, and restore the number after it."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -25,7 +25,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def fixed_threads(count: int) -> Iterator[None]:
-    """The same for torch and for the linear algebra under numpy."""
+    """The same for torch and for numpy's linear algebra."""
     with torch_threads(count), threadpool_limits(count):
         yield
 

@@ -1,8 +1,7 @@
-"""Local SGD of the detector, written out by hand.
+"""Local SGD of the detector, with a hand-written backward pass.
 
-The backward pass of three layers is short, and writing it out keeps training near the speed of its matrix products:
-buffers are made once, ReLU and dropout share one mask, and no gradient is taken with respect to the input.
-The result is tested against PyTorch's autograd.
+This keeps training near the speed of its matrix products: buffers are allocated once, ReLU and dropout share one mask,
+and the gradient with respect to the input is not computed. Tested against PyTorch's autograd.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ from .threads import torch_threads
 __all__ = ["SgdSettings", "TrainingResult", "epochs", "local_sgd", "steps_per_epoch"]
 
 _SMALLEST_BATCH = 8
-_LOG_FLOOR = -100.0  # binary cross-entropy clamps its logarithms there, as PyTorch's does
+_LOG_FLOOR = -100.0  # lower limit of logarithms in the binary cross-entropy, as in PyTorch
 
 
 @dataclass(frozen=True)
 class SgdSettings:
-    """How a participant trains in one round.
+    """Settings of local training in one round.
 
     Attributes:
-        lr: learning rate of each local epoch, so as many epochs as entries.
+        lr: learning rate of each local epoch; one entry per epoch.
         momentum: 0 for plain SGD; the velocity starts at zero in every round.
         weight_decay: L2 coefficient.
-        batch_size: segments a step.
-        min_steps: steps an epoch has at least, by smaller batches (never under 8 segments); 0 for no such rule.
-        crops: crops of a segment that a step looks at, drawn anew each time; 0 for all.
-        epoch_share: part of the segments that an epoch visits, drawn anew each epoch.
-        shuffle: a fresh order each epoch.
-        nesterov: Nesterov's form of momentum, as PyTorch has it: a step of ``g + momentum v``.
+        batch_size: segments per step.
+        min_steps: least number of steps per epoch, reached by smaller batches (at least 8 segments); 0 for no limit.
+        crops: regions per segment that a step uses, sampled anew each time; 0 for all.
+        epoch_share: share of the segments that an epoch uses, sampled anew each epoch.
+        shuffle: shuffle the segments each epoch.
+        nesterov: Nesterov momentum as in PyTorch: a step of ``g + momentum v``.
     """
 
     lr: tuple[float, ...]
@@ -54,14 +53,14 @@ class SgdSettings:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What local training gave.
+    """Result of local training.
 
     Attributes:
-        weights: after it.
-        loss: mean of the last epoch.
-        steps: taken.
-        travel: sum of the steps' learning rates with momentum in them: how far a constant gradient of one would have
-            gone; ``steps * lr`` for plain SGD.
+        weights: weights after training.
+        loss: mean loss of the last epoch.
+        steps: number of steps.
+        travel: sum of the effective learning rates, momentum included: the distance for a constant gradient of one;
+            ``steps * lr`` for plain SGD.
     """
 
     weights: Weights
@@ -82,20 +81,20 @@ def local_sgd(
 ) -> TrainingResult:
     """Train on a participant's segments and pseudo-labels, starting from the global weights.
 
-    Loss: binary cross-entropy between the mean over crops of the scores and the label.
+    Loss: binary cross-entropy between the label and the mean score over regions.
 
     Args:
         weights: the global model.
         source: the participant's segments.
         labels: (N,) float32 in [0, 1], one per segment of ``source``.
         settings: optimiser settings.
-        rng: shuffling and dropout draw from it and from nothing else.
-        threads: processor threads; part of the result's identity, since it orders sums.
-        correction: what the strategy adds to every step.
+        rng: the only source of randomness, for shuffling and dropout.
+        threads: CPU threads; changing it may change the last bits of the result.
+        correction: the strategy's correction of every step.
         dropout: probability of dropping a hidden unit.
 
     Returns:
-        The result; with no trainable segment the weights come back unchanged, loss 0, no steps.
+        The result; without trainable segments the weights are unchanged, loss and steps are 0.
     """
     segments = source.present()
     if len(segments) == 0:
@@ -107,8 +106,8 @@ def local_sgd(
         for lr, batches in epochs(source, segments, settings, rng):
             loss, visited = 0.0, 0
             for batch, drawn in batches:
-                crop_weights = source.gather(batch, step.inputs(len(batch)), drawn)
-                loss += step(crop_weights, labels[batch], lr) * len(batch)
+                region_weights = source.gather(batch, step.inputs(len(batch)), drawn)
+                loss += step(region_weights, labels[batch], lr) * len(batch)
                 visited += len(batch)
                 steps += 1
                 speed = settings.momentum * speed + 1
@@ -123,11 +122,10 @@ Batch = tuple[np.ndarray, np.ndarray | None]
 def epochs(
     source: SegmentSource, segments: np.ndarray, settings: SgdSettings, rng: np.random.Generator
 ) -> Iterator[tuple[float, Iterator[Batch]]]:
-    """A round's epochs: each one's learning rate and its batches, drawn as they are asked for.
+    """A round's epochs, with lazily drawn batches.
 
     Yields:
-        (learning rate, batches), a batch being numbers of segments (n,) and which of their crops to look at (n, K),
-        None for all.
+        (learning rate, batches); a batch is the indices of segments (n,) and the regions to use (n, K), None for all.
     """
     visited, crops = _visited(settings, len(segments)), _crops(source, settings)
     size = _batch_size(settings, visited)
@@ -157,7 +155,7 @@ def _batch_size(settings: SgdSettings, visited: int) -> int:
 
 
 def steps_per_epoch(settings: SgdSettings, segments: int) -> int:
-    """Steps of an epoch over so many segments.
+    """Number of steps of an epoch over so many segments.
 
     >>> steps_per_epoch(SgdSettings((0.1,), batch_size=128, min_steps=16), 300)
     17
@@ -191,14 +189,14 @@ class _Step:
         self._h2 = torch.empty(rows, self._w["layer2.bias"].shape[0])
 
     def inputs(self, n: int) -> torch.Tensor:
-        """The buffer that the next batch of n segments is to be copied into, (n, C, D)."""
+        """The buffer for the next batch of n segments, (n, C, D)."""
         return self._x[:n]
 
     def weights(self) -> Weights:
-        """The present weights."""
+        """The current weights."""
         return {name: value.numpy().copy() for name, value in self._w.items()}
 
-    def __call__(self, crop_weights: np.ndarray | None, labels: np.ndarray, lr: float) -> float:
+    def __call__(self, region_weights: np.ndarray | None, labels: np.ndarray, lr: float) -> float:
         """Forward, backward and update on the segments now in the input buffer; returns the mean loss."""
         n = len(labels)
         x = self._x[:n].flatten(0, 1)
@@ -208,16 +206,16 @@ class _Step:
         h2 = torch.addmm(w["layer2.bias"], h1, w["layer2.weight"].t(), alpha=scale, out=self._h2[:rows])
         self._dropout(h2.relu_())
         logit = torch.addmm(w["layer3.bias"], h2, w["layer3.weight"].t(), alpha=scale)
-        crop_scores = torch.sigmoid(logit).view(n, self._crops)
+        region_scores = torch.sigmoid(logit).view(n, self._crops)
 
-        share = torch.full((1, 1), 1 / self._crops) if crop_weights is None else torch.from_numpy(crop_weights)
+        share = torch.full((1, 1), 1 / self._crops) if region_weights is None else torch.from_numpy(region_weights)
         y = torch.from_numpy(labels)
-        s = (crop_scores * share).sum(dim=1)
+        s = (region_scores * share).sum(dim=1)
         loss = -(y * s.log().clamp_min(_LOG_FLOOR) + (1 - y) * (-s).log1p().clamp_min(_LOG_FLOOR)).mean()
 
-        # d loss / d s of the mean binary cross-entropy, its denominator floored as PyTorch does.
+        # d loss / d s of the mean binary cross-entropy; the denominator has PyTorch's lower limit.
         d_s = (s - y) / (s * (1 - s)).clamp_min(1e-12) / n
-        d3 = (d_s.unsqueeze(1) * share * crop_scores * (1 - crop_scores)).reshape(rows, 1)
+        d3 = (d_s.unsqueeze(1) * share * region_scores * (1 - region_scores)).reshape(rows, 1)
         d2 = torch.ops.aten.threshold_backward(torch.mm(d3, w["layer3.weight"]).mul_(scale), h2, 0.0)
         d1 = torch.ops.aten.threshold_backward(torch.mm(d2, w["layer2.weight"]).mul_(scale), h1, 0.0)
         self._update("layer3", d3, h2, scale, lr)
@@ -226,9 +224,9 @@ class _Step:
         return float(loss)
 
     def _update(self, layer: str, delta: torch.Tensor, inputs: torch.Tensor, scale: float, lr: float) -> None:
-        # Velocity v <- momentum v + gradient, formed inside the product itself; then w <- w - lr v.
+        # Velocity v <- momentum v + gradient, computed inside the matrix product; then w <- w - lr v.
         momentum, decay = self._settings.momentum, self._settings.weight_decay
-        # Momentum repeats each gradient 1 / (1 - momentum) times; the proximal term must weigh as much.
+        # Momentum repeats each gradient 1 / (1 - momentum) times; the proximal term needs the same weight.
         pull = self._correction.pull(lr / (1 - momentum))
         ahead = lr * momentum if self._settings.nesterov else 0.0
         names = (f"{layer}.weight", f"{layer}.bias")
@@ -242,7 +240,7 @@ class _Step:
             if name in self._offsets:
                 v.add_(self._offsets[name])
             w.add_(v, alpha=-(lr + ahead))
-            if ahead:  # Nesterov's g + m v is (1 + m) v - m v_before: the gradient is never needed apart
+            if ahead:  # Nesterov's g + m v equals (1 + m) v - m v_before, so the gradient is not needed separately
                 w.add_(before[name], alpha=ahead)
             if pull:
                 w.lerp_(self._start[name], pull)

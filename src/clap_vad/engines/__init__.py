@@ -1,1 +1,1 @@
-"""What carries messages between the coordinator and the sites."""
+"""Engines: they carry messages between the coordinator and the sites."""

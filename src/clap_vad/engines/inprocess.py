@@ -1,4 +1,4 @@
-"""The default engine: every site in this process, one after the other, no server."""
+"""The default engine: all sites in this process, one after the other, without a server."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["InProcessEngine"]
 
 
 class InProcessEngine:
-    """Hands questions to site objects directly.
+    """Passes questions to site objects directly.
 
     Args:
         sites: in participant order.
-        on_reply: called with (ask, participant) after each reply, for progress.
+        on_reply: called with (ask, participant) after each reply, to show progress.
     """
 
     def __init__(self, sites: Sequence[Site], on_reply: Callable[[Ask, str], None] = lambda ask, participant: None):
@@ -26,7 +26,7 @@ class InProcessEngine:
         self._on_reply = on_reply
 
     def deliver(self, ask: Ask, check: Check) -> list[Reply]:
-        """Ask each target in participant order; what one cannot do ends the run, what cannot be true leaves it out."""
+        """Ask each target in participant order. A site's error ends the run; an implausible reply excludes the site."""
         replies = []
         for participant in self.participants:
             if ask.targets is None or participant in ask.targets:
@@ -38,6 +38,6 @@ class InProcessEngine:
         try:
             message = self._sites[participant].handle(ask)
             check(participant, message)
-        except ImpossibleMessageError as error:  # of the site's own exit, or here: the same check
+        except ImpossibleMessageError as error:  # raised by the site before sending, or by the same check here
             return Reply(participant, {}, str(error))
         return Reply(participant, message)

@@ -1,1 +1,1 @@
-"""Metrics of a run, baselines beside it, tables over seeds."""
+"""Metrics of runs, baselines, and tables over seeds."""

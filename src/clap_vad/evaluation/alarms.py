@@ -1,9 +1,8 @@
-"""What an operator would have had of a detector on a dataset's test videos: false alarms, events found, how late.
+"""Alarm metrics of a detector on a dataset's test videos: false alarms, detected events, latency.
 
-Everything is told for all test videos together (*pooled*) and scene by scene. A *curve* moves the threshold: where
-every scene has one of its own, all are moved by the same step in the logit. It is read at a number of false alarms per
-hour by lowering the threshold from above every score until the next point would exceed that number. Nothing is
-interpolated.
+Results are reported for all test videos together (*pooled*) and per scene. A *curve* varies the threshold; if every
+scene has its own, all are moved by the same step in the logit. To read the curve at a rate of false alarms per hour,
+the threshold is lowered from above every score until the next point would exceed the rate. There is no interpolation.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.evaluation.alarm_truth import Events, judge_alarms
+from ..core.evaluation.alarm_truth import Events, match_alarms
 from ..core.evaluation.alarms import Footage, Stream
 from ..core.statistics.histogram import logit
 from ..datasets.dataset import Dataset
@@ -29,13 +28,13 @@ RATES = (1, 2, 5, 10)
 Threshold = float | Mapping[str, float]
 """One for all videos, or one per scene."""
 
-_POINTS = 400  # of a curve: the highest scores one by one, where false alarms are few, then ever larger steps
+_POINTS = 400  # of a curve: every score at the top, where false alarms are few, then growing steps
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class _Video:
-    """A test video that is judged: its scene, its segments within the truth, its labels per frame."""
+    """A test video with ground truth: scene, segments covered by the truth, labels per frame."""
 
     scene: str
     stream: Stream
@@ -47,29 +46,29 @@ def evaluate_alarms(
 ) -> dict[str, Any]:
     """Alarms of one detector.
 
-    Segments beyond a video's truth are dropped; where truth is the longer one, the last segment lasts to its end.
+    Segments beyond a video's ground truth are dropped; if the ground truth is longer, the last segment is extended.
 
     Args:
-        dataset: its test videos and frame truth; those without truth are left out, by name.
-        scores: video -> (T,) one finite score per segment, each from its own and earlier segments only.
-        threshold: one for all, or scene -> threshold for every scene that has test videos ('' for those without one).
-        origin: where the scores come from, for error messages.
+        dataset: provides test videos and frame truth; videos without truth are excluded and listed by name.
+        scores: video -> (T,) one finite score per segment, computed from this and earlier segments only.
+        threshold: one for all, or scene -> threshold for every scene with test videos ('' for videos without a scene).
+        origin: source of the scores, for error messages.
 
     Returns:
         A JSON-able dict of the pooled result, ``per_scene`` {scene: the same} and ``videos_without_truth`` by name. A
-        result holds ``videos``, ``hours``, ``alarms``, ``false_alarms``, ``false_alarms_per_hour``, ``events``,
-        ``detected``, ``recall``, ``latency_median`` and ``latency_p90`` in seconds over the events detected,
-        ``active_share`` (of the time, from the first segment over the threshold of an alarm to its last), ``at``
+        result has ``videos``, ``hours``, ``alarms``, ``false_alarms``, ``false_alarms_per_hour``, ``events``,
+        ``detected``, ``recall``, ``latency_median`` and ``latency_p90`` in seconds over the detected events,
+        ``active_share`` (share of the time between the first and last high segment of alarms), ``at``
         {rate: the curve's point} and the ``curve`` {threshold, false_alarms_per_hour, recall, latency_median,
-        active_share}, lists from the highest threshold down. Instead of ``threshold`` the pooled ones have ``step``
-        where every scene has its own. What truth does not define is None.
+        active_share}, lists from the highest threshold down. If every scene has its own threshold, the pooled result
+        has ``step`` instead of ``threshold``. Values that the ground truth does not define are None.
 
     Raises:
-        ClapError: for scores that do not fit the dataset, a scene without a threshold, no test video with truth.
+        ClapError: scores that do not match the dataset, a scene without a threshold, no test video with truth.
     """
-    videos, without_truth = _judged(dataset, scores, origin)
+    videos, without_truth = _videos(dataset, scores, origin)
     if not videos:
-        raise ClapError(f"{dataset.path}: no test video has frame truth; without it no alarm can be judged")
+        raise ClapError(f"{dataset.path}: no test video has frame truth, which alarm metrics need; add frame labels")
     scenes = sorted({video.scene for video in videos})
     own = threshold if isinstance(threshold, Mapping) else dict.fromkeys(scenes, threshold)
     if missing := [scene for scene in scenes if scene not in own]:
@@ -82,7 +81,7 @@ def evaluate_alarms(
     }
 
 
-def _judged(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: str) -> tuple[list[_Video], list[str]]:
+def _videos(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: str) -> tuple[list[_Video], list[str]]:
     videos, without_truth = [], []
     for video in dataset.test_videos:
         store, entry = dataset.locate(video)
@@ -97,11 +96,11 @@ def _judged(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: str) -> 
 
 
 def _result(videos: Sequence[_Video], thresholds: Mapping[str, float]) -> dict[str, Any]:
-    """The result of some videos; ``thresholds`` may name further scenes."""
+    """The result of some videos; ``thresholds`` may contain further scenes."""
     footage = Footage.of([video.stream for video in videos])
     events = Events.of(footage, [video.labels for video in videos])
     limits = np.array([thresholds[video.scene] for video in videos])
-    found = judge_alarms(footage, events, limits)
+    found = match_alarms(footage, events, limits)
     hours, total = footage.hours, len(events.first)
     curve = _curve(footage, events, limits)
     return {
@@ -124,12 +123,12 @@ def _result(videos: Sequence[_Video], thresholds: Mapping[str, float]) -> dict[s
 def _curve(footage: Footage, events: Events, limits: np.ndarray) -> dict[str, list[Any]]:
     """The curve of :func:`evaluate_alarms`."""
     shared = bool((limits == limits[0]).all())
-    if not shared:  # a score's distance from its scene's threshold is what the same step moves over
+    if not shared:  # one step then moves the thresholds of all scenes
         footage = replace(footage, scores=logit(footage.scores) - logit(limits)[footage.videos])
     levels = np.unique(footage.scores)[::-1]
     places = np.unique(np.geomspace(1, len(levels), _POINTS).astype(np.int64)) - 1
     points = levels[places]
-    found = [judge_alarms(footage, events, point) for point in points.tolist()]
+    found = [match_alarms(footage, events, point) for point in points.tolist()]
     total = len(events.first)
     return {
         "threshold" if shared else "step": points.tolist(),
@@ -141,7 +140,7 @@ def _curve(footage: Footage, events: Events, limits: np.ndarray) -> dict[str, li
 
 
 def _reading(curve: Mapping[str, Sequence[Any]], rate: float) -> dict[str, Any]:
-    """The last point of a curve before false alarms exceed a rate; none may be left, where only silence keeps it."""
+    """The last point of a curve before false alarms exceed a rate; if there is none, the result without any alarm."""
     over = np.flatnonzero(np.array(curve["false_alarms_per_hour"]) > rate + _ROUNDING)
     place = (int(over[0]) if len(over) else len(curve["recall"])) - 1
     if place < 0:

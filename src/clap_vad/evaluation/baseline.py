@@ -1,12 +1,11 @@
-"""The simplest detectors there are, label-free, shown beside every result.
+"""Simple label-free baselines, reported with every result.
 
-A number means something only next to what one gets without learning to detect. The set is fixed, and was fixed before
-any result was looked at: the segment's magnitude, its largest single feature, and its distance to the nearest
-unlabelled training segments. Each is one file in ``evaluation/baselines/``.
+They show what is possible without learning to detect. The set was fixed before any result was known: the segment's
+magnitude, its largest single feature, and its distance to the nearest unlabelled training segments. Each is one file in
+``evaluation/baselines/``.
 
-What a baseline knows of the training set comes from one sample of at most 20,000 of its segments (all of them on small
-sets), so that the cost is bounded however large the store is; the test set is streamed once for all baselines together.
-They are central: they pool segments of all participants, so they are a yardstick, not a method that sites could run.
+Baselines use one sample of at most 20,000 training segments, so their cost is bounded; the test set is streamed once
+for all baselines. They are central: they pool segments of all participants, so sites could not run them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..core.pseudo_labels.magnitude import crop_mean
+from ..core.pseudo_labels.magnitude import region_mean
 from ..core.statistics.moments import Moments, Normaliser
 from ..datasets.dataset import Dataset
 from ..features.store.reader import FeatureStore, VideoIndex
@@ -35,13 +34,13 @@ _CACHED_FLOATS = 1 << 17
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """What baselines may know of the unlabelled training set.
+    """Sample of the unlabelled training set for baselines.
 
     Attributes:
-        normaliser: mean and deviation per dimension over the sample's (present) crops.
-        rows: (n, D) float32, standardised crop averages of the sampled segments; a segment without any crop is the
-            training mean, zeros.
-        standardise: whether the features need standardising before use (``normalise`` of the store is ``federated``).
+        normaliser: mean and standard deviation per dimension over the sample's valid regions.
+        rows: (n, D) float32, standardised averages over regions of the sampled segments; zeros, the training mean, for
+            a segment without a valid region.
+        standardise: whether the features need standardisation (``normalise`` of the store is ``federated``).
     """
 
     normaliser: Normaliser
@@ -55,8 +54,8 @@ class Block:
 
     Attributes:
         raw: (n, C, D) float32.
-        valid: (n, C) bool, which crops are present, or None where all are.
-        normaliser: of the training sample.
+        valid: (n, C) bool, the valid regions, or None if all are valid.
+        normaliser: constants of the training sample.
     """
 
     raw: np.ndarray
@@ -78,7 +77,7 @@ BASELINES = Registry[Baseline]("baseline", "clap_vad.evaluation.baselines")
 def baseline_table(dataset: Dataset) -> dict[str, dict[str, float | None]]:
     """Frame-level results of every baseline: ``{name: {frame_auc, frame_ap}}``.
 
-    Empty where the dataset has no training videos or no test video with truth: there is nothing to tell then.
+    Empty if the dataset has no training videos or no test video with ground truth.
     """
     if not dataset.train_videos or not any(_has_truth(dataset, video) for video in dataset.test_videos):
         return {}
@@ -94,10 +93,10 @@ def baseline_scores(dataset: Dataset, names: Sequence[str] | None = None) -> dic
 
     Args:
         dataset: training videos are sampled, test videos streamed once in bounded blocks.
-        names: which baselines; all of them by default.
+        names: names of the baselines; all by default.
 
     Raises:
-        ClapError: for a name that is not registered, or a video that no store holds.
+        ClapError: a name that is not registered, or a video that is in no store.
     """
     sample = sample_training(dataset)
     scorers = {name: BASELINES[name](sample) for name in (BASELINES.names() if names is None else names)}
@@ -116,7 +115,7 @@ def baseline_scores(dataset: Dataset, names: Sequence[str] | None = None) -> dic
 
 
 def sample_training(dataset: Dataset) -> TrainingSample:
-    """Read the sample: training segments drawn without replacement under a fixed seed, in the order of the lists."""
+    """Read the sample: training segments drawn without replacement with a fixed seed, in their original order."""
     located = [(store, _rows(entries)) for store, entries in dataset.by_store(dataset.train_videos)]
     total = sum(len(rows) for _, rows in located)
     chosen = np.arange(total)
@@ -127,7 +126,7 @@ def sample_training(dataset: Dataset) -> TrainingSample:
         first, last = np.searchsorted(chosen, [start, start + len(rows)])
         for raw, valid in _read_blocks(store, rows[chosen[first:last] - start]):
             moments = moments + _moments(raw.reshape(-1, store.dim) if valid is None else raw[valid])
-            averages.append(crop_mean(raw, valid).copy())
+            averages.append(region_mean(raw, valid).copy())
             absent.append(np.zeros(len(raw), bool) if valid is None else ~valid.any(axis=1))
         start += len(rows)
     normaliser = Normaliser.from_moments(moments)
@@ -141,7 +140,7 @@ def _rows(entries: Sequence[VideoIndex]) -> np.ndarray:
 
 
 def _read_blocks(store: FeatureStore, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Features and crop mask of these rows in float32 blocks of bounded size, across the borders of videos."""
+    """Features and region mask of these rows in float32 blocks of bounded size, across video boundaries."""
     step = max(1, _BLOCK_BYTES // (store.crops * store.dim * 4))
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
@@ -150,7 +149,7 @@ def _read_blocks(store: FeatureStore, rows: np.ndarray) -> Iterator[tuple[np.nda
 
 
 def _moments(rows: np.ndarray) -> Moments:
-    """Moments of (n, D) rows, in pieces whose float64 copy stays in the processor's cache: four times as fast."""
+    """Moments of (n, D) rows, in pieces whose float64 copy fits the CPU cache: four times faster."""
     step = max(1, _CACHED_FLOATS // rows.shape[1])
     return Moments.total((Moments.of(rows[i : i + step]) for i in range(0, len(rows), step)), rows.shape[1])
 

@@ -1,4 +1,4 @@
-"""The round that is best on the test labels, as the releases select it: reported for comparison, never the result."""
+"""The best round on the test labels, as released code selects it: for comparison only, never the result."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["best_round"]
 
 
 def best_round(logs: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
-    """The best of every model's rounds.
+    """The best round of every model.
 
     Args:
-        logs: per model (one, or in setting local one a participant) the records of its rounds.
+        logs: records of the rounds of each model (one model, or one per participant in setting local).
 
     Returns:
-        ``frame_auc_best_round`` (in setting local the mean over the participants' own best rounds) and ``best_round``
-        (its number, None for several models); both None where a round has no AUC.
+        ``frame_auc_best_round`` (in setting local the mean over the participants' best rounds) and ``best_round``
+        (its number, None for several models); both None if no round has an AUC.
 
     >>> best_round([[{"round": 1, "frame_auc": 0.8}, {"round": 2, "frame_auc": 0.7}]])
     {'frame_auc_best_round': 0.8, 'best_round': 1}

@@ -1,4 +1,4 @@
-"""The comparison table: a row per method and setting over seeds, baselines and published values beside."""
+"""The comparison table: one row per method and setting over seeds, with baselines and published values."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. Metrics are 0..1, None where truth does not define them.
+    """One row of the table. Metrics are 0..1, None if the ground truth does not define them.
 
     Attributes:
         method: method, or "baseline: NAME".
-        setting, supervision, strategy, protocol: "" where they do not apply.
-        seeds: of the runs; empty for a baseline, which has none.
+        setting, supervision, strategy, protocol: "" if not applicable.
+        seeds: seeds of the runs; empty for a baseline.
         frame_auc, frame_ap: means over seeds of the last round's results.
         frame_auc_std, frame_ap_std: sample standard deviations, None for a single seed.
-        best_round_auc: mean over seeds of the AUC of the round that is best on the test labels, as releases select it;
-            never the result, None where rounds were not evaluated.
+        best_round_auc: mean over seeds of the AUC of the best round on the test labels, as released code selects it;
+            never the result; None if rounds were not evaluated.
         seconds: mean over seeds of a run's wall time.
-        published: the number of a paper to stand beside ``frame_auc``.
+        published: a paper's number to compare with ``frame_auc``.
     """
 
     method: str
@@ -81,7 +81,7 @@ class Row:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Row:
-        """The row that :meth:`as_json` told."""
+        """The row from :meth:`as_json`."""
         published = values["published"] and PublishedResult(**values["published"])
         return cls(**{**values, "seeds": tuple(values["seeds"]), "published": published})
 
@@ -93,7 +93,7 @@ def summarise_runs(
 
     Args:
         runs: seed -> the run's metrics.
-        published: value to stand beside it.
+        published: published value to compare with.
         names: method, setting, supervision, strategy, protocol.
 
     >>> runs = {0: {"frame_auc": 0.7, "frame_ap": 0.4}, 1: {"frame_auc": 0.8, "frame_ap": 0.4}}
@@ -127,7 +127,7 @@ def baseline_rows(baselines: Mapping[str, Mapping[str, float | None]]) -> list[R
 
 
 def row_texts(row: Row) -> tuple[str, ...]:
-    """The row as a person reads it, in percent, one text per entry of :data:`COLUMNS`."""
+    """The row for display, in percent, one text per entry of :data:`COLUMNS`."""
     return (
         row.method,
         *(text or NOTHING for text in (row.setting, row.supervision, row.strategy, row.protocol)),
@@ -147,7 +147,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Texts as a Markdown table, the columns behind the fifth set as numbers.
+    """Texts as a Markdown table; columns after the fifth are right-aligned as numbers.
 
     >>> print(text_table(("a", "b"), [("1", "x|y")]), end="")
     | a | b |
@@ -163,11 +163,11 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def csv_table(rows: Sequence[Row], **columns: Sequence[str]) -> str:
-    """The table as CSV for further computation: shares instead of percent, nothing rounded, empty where undefined.
+    """The table as CSV for further processing: fractions instead of percent, not rounded, empty if undefined.
 
     Args:
-        rows: of the table.
-        columns: further columns, name -> a text for each row.
+        rows: rows of the table.
+        columns: further columns, name -> one text per row.
     """
     text = io.StringIO()
     fields = [name for name in Row.__dataclass_fields__ if name != "published"]

@@ -1,7 +1,7 @@
-"""Scores set against frame truth, video by video: what every metric is computed from.
+"""Scores matched with frame truth, video by video: the input of every metric.
 
-Nothing is expanded to frames: a segment is its score and the abnormal and normal frames it speaks for, so a whole
-test set is a few numbers per segment however long its videos are.
+Segments are not expanded to frames: a segment has a score and its numbers of abnormal and normal frames, so a test set
+needs only a few numbers per segment.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class VideoCounts:
         video, scene: as in ``videos.csv``.
         scores: (T,) one per segment.
         positives, negatives: (T,) int64, abnormal and normal frames of each segment (none beyond the truth).
-        cut: frames of the video beyond its truth, whose scores were dropped.
-        held: frames of truth beyond the video, which were given the last segment's score.
+        cut: frames of the video beyond its truth; their scores are dropped.
+        held: frames of truth beyond the video; they get the last segment's score.
     """
 
     video: str
@@ -58,24 +58,24 @@ class FrameCounts:
         )
 
     def scenes(self) -> dict[str, FrameCounts]:
-        """The videos of each named scene, scenes sorted; empty where no video names one."""
+        """The videos of each scene, sorted by scene; empty if no video has a scene."""
         names = sorted({v.scene for v in self.videos if v.scene})
         return {name: FrameCounts(tuple(v for v in self.videos if v.scene == name)) for name in names}
 
 
 def count_frames(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: str = "scores") -> FrameCounts:
-    """Set the scores of a dataset's test videos against its frame truth.
+    """Match the scores of a dataset's test videos with its frame truth.
 
-    A test video that ``frame_labels.npz`` does not list is normal throughout if its label in ``videos.csv`` is 0;
-    otherwise nothing is known of its frames and it is left out, by name.
+    A test video that is not in ``frame_labels.npz`` is entirely normal if its label in ``videos.csv`` is 0; otherwise
+    its frames are unknown, and it is excluded and listed by name.
 
     Args:
         dataset: the dataset whose test videos were scored.
         scores: video -> (T,) finite scores; may be lazy (an open ``.npz``), each video is read once.
-        origin: where the scores come from, for error messages.
+        origin: source of the scores, for error messages.
 
     Raises:
-        ClapError: where a test video has no scores, or not one finite score per segment of the store.
+        ClapError: a test video has no scores, or not one finite score per segment of the store.
     """
     counted, without_truth = [], []
     for video in dataset.test_videos:
@@ -93,7 +93,7 @@ def count_frames(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: str
 
 
 def pool_counts(parts: Iterable[FrameCounts]) -> FrameCounts:
-    """The frames of several test sets as one (folds of a benchmark, each scored by the model that did not see it)."""
+    """The frames of several test sets as one (folds of a benchmark, each scored by a model not trained on it)."""
     parts = list(parts)
     return FrameCounts(
         tuple(video for part in parts for video in part.videos),
@@ -102,7 +102,7 @@ def pool_counts(parts: Iterable[FrameCounts]) -> FrameCounts:
 
 
 def frame_truth(dataset: Dataset, video: str, frames: int) -> np.ndarray | None:
-    """Labels per frame of a test video; zeros, one a frame, where it is known to be normal; None where nothing is."""
+    """Labels per frame of a test video; zeros if it is known to be normal; None if unknown."""
     labels = dataset.frame_labels(video)
     if labels is None and dataset.videos[video].label == 0:
         return np.zeros(frames, dtype=np.uint8)
@@ -110,28 +110,28 @@ def frame_truth(dataset: Dataset, video: str, frames: int) -> np.ndarray | None:
 
 
 def read_scores(scores: Mapping[str, np.ndarray], video: str, segments: int, origin: str) -> np.ndarray:
-    """A video's scores, (segments,) finite; :class:`ClapError` in the words of ``origin`` where they are not that."""
+    """A video's scores, (segments,) finite; otherwise raises :class:`ClapError`, starting with ``origin``."""
     try:
-        # of a file the header alone is looked at first: no memory is taken for what does not fit
+        # read only the header of a file first, so that no memory is allocated for a wrong array
         stated = scores.header(video) if isinstance(scores, NpzArrays) else np.asarray(scores[video])
         fits = stated.shape == (segments,) and stated.dtype.kind in "fiu"
         found = np.asarray(scores[video]) if fits else np.zeros(0)
     except KeyError:
         raise ClapError(
-            f"{origin}: test video '{video}' has no scores; they belong to another dataset, "
+            f"{origin}: test video '{video}' has no scores; they belong to another dataset; "
             "score this one with 'clap evaluate RUN --dataset DATASET'"
         ) from None
     except UNREADABLE as error:
         raise ClapError(f"{origin}: scores of '{video}' cannot be read ({error}); train or score again") from None
     if not fits:
         raise ClapError(
-            f"{origin}: scores of '{video}' are {stated.dtype} {stated.shape}, the dataset's store holds {segments} "
+            f"{origin}: scores of '{video}' are {stated.dtype} {stated.shape}, but the dataset's store has {segments} "
             "segments of it; score the dataset again"
         )
     if not np.isfinite(found).all():
         segment = int(np.flatnonzero(~np.isfinite(found))[0])
         raise ClapError(
             f"{origin}: the score of '{video}', segment {segment}, is {found[segment]}; "
-            "its features are not finite, or the model has diverged: train it with a smaller --lr"
+            "its features are not finite, or the model has diverged; extract again, or train with a smaller --lr"
         )
     return found

@@ -1,4 +1,4 @@
-"""Frame-level results of scores on a dataset's test videos, over all frames (micro) and scene by scene."""
+"""Frame-level results of scores on a dataset's test videos, over all frames (micro) and per scene."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def evaluate_scores(dataset: Dataset, scores: Mapping[str, np.ndarray], origin: 
     """Frame-level ROC-AUC and average precision of one model.
 
     Args:
-        dataset: its test videos and frame truth; labels of test videos serve as truth for normal videos only.
+        dataset: provides test videos and frame truth; labels of test videos are used as truth for normal videos only.
         scores: video -> (T,) one finite score per segment; an open ``.npz`` is read video by video.
-        origin: where the scores come from, for error messages.
+        origin: source of the scores, for error messages.
 
     Returns:
         As :func:`evaluate_counts`.
@@ -39,11 +39,11 @@ def evaluate_counts(counts: FrameCounts) -> dict[str, Any]:
     """The metrics of a test set.
 
     Returns:
-        A JSON-able dict: ``frame_auc``, ``frame_ap`` (step-wise), ``frame_ap_trapezoid`` (as the releases compute
-        it), each 0..1 or None where truth does not define it, with the reason in ``undefined`` (None otherwise);
-        ``videos``, ``frames``, ``abnormal_frames`` that were judged; ``cut_frames`` and ``held_frames`` where
-        features and truth differ in length; ``videos_without_truth`` by name; ``per_scene`` {scene: {videos, frames,
-        abnormal_frames, frame_auc, frame_ap}}.
+        A JSON-able dict: ``frame_auc``, ``frame_ap`` (step-wise), ``frame_ap_trapezoid`` (as in released code), each
+        0..1 or None if the ground truth does not define it, with the reason in ``undefined`` (None otherwise);
+        evaluated ``videos``, ``frames``, ``abnormal_frames``; ``cut_frames`` and ``held_frames`` if features and truth
+        differ in length; ``videos_without_truth`` by name; ``per_scene`` {scene: {videos, frames, abnormal_frames,
+        frame_auc, frame_ap}}.
     """
     sample = counts.arrays()
     per_scene = {}
@@ -65,7 +65,7 @@ def evaluate_counts(counts: FrameCounts) -> dict[str, Any]:
 
 
 def evaluate_participants(dataset: Dataset, scores: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
-    """Setting local: every participant's own model on the common test set, and the mean over participants.
+    """Results in setting local: every participant's own model on the common test set, and their mean.
 
     Args:
         dataset: the common test set.
@@ -80,14 +80,14 @@ def evaluate_participants(dataset: Dataset, scores: Mapping[str, Mapping[str, np
 
 
 def mean_over_participants(results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Mean of what :func:`evaluate_counts` gave for each participant's model on the same test set.
+    """Mean over participants of the results of :func:`evaluate_counts` on the same test set.
 
     Returns:
-        The same keys, metrics averaged over participants, with ``frame_auc_std`` and ``frame_ap_std`` (n - 1 in the
+        The same keys, with metrics averaged over participants, and ``frame_auc_std``, ``frame_ap_std`` (n - 1 in the
         denominator, None for a single participant) and ``per_participant`` {id: {frame_auc, frame_ap}}.
 
     Raises:
-        ClapError: for no participants.
+        ClapError: there are no participants.
     """
     if not results:
         raise ClapError("no participants to average over; train with --setting local first")
@@ -117,14 +117,14 @@ def _sizes(counts: FrameCounts) -> dict[str, int]:
 
 
 def _undefined(counts: FrameCounts) -> str | None:
-    """Why a metric is None, as a sentence; None where all are defined."""
+    """The reason why a metric is None; None if all are defined."""
     if not counts.videos and not counts.without_truth:
         return "the dataset has no test videos"
     if not counts.videos:
         return "no test video has frame truth (frame_labels.npz, or label 0 for a normal video)"
     sizes = _sizes(counts)
     if not sizes["abnormal_frames"]:
-        return "the truth holds normal frames only"
+        return "the ground truth has normal frames only"
     if sizes["abnormal_frames"] == sizes["frames"]:
-        return "the truth holds abnormal frames only, so there is no ROC curve"
+        return "the ground truth has abnormal frames only, so there is no ROC curve"
     return None

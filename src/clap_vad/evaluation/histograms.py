@@ -1,4 +1,4 @@
-"""Federated evaluation: metrics from summed histograms of frames, without a score leaving its site."""
+"""Federated evaluation: metrics from summed histograms of frames; no single score leaves its site."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["evaluate_histograms"]
 
 
 def evaluate_histograms(normal: np.ndarray, abnormal: np.ndarray) -> dict[str, Any]:
-    """Frame-level metrics of a model, scores within a bin counting as equal.
+    """Frame-level metrics of a model; scores within a bin count as equal.
 
     Args:
         normal, abnormal: (BINS,) int64, frames of each kind per bin of
             :func:`~clap_vad.core.statistics.histogram.score_histogram`.
 
     Returns:
-        ``frame_auc`` and ``frame_ap``, 0..1 or None where no site has frames of one kind, with the reason in
+        ``frame_auc`` and ``frame_ap``, 0..1 or None if no site has frames of one kind, with the reason in
         ``undefined``; ``frames``, ``abnormal_frames``.
 
     >>> found = evaluate_histograms(np.array([3, 1, 0]), np.array([0, 1, 1]))
@@ -32,7 +32,7 @@ def evaluate_histograms(normal: np.ndarray, abnormal: np.ndarray) -> dict[str, A
     return {
         "frame_auc": roc_auc(bins, abnormal, normal),
         "frame_ap": average_precision(bins, abnormal, normal),
-        "undefined": f"the sites hold no {' and no '.join(kinds)} test frames of known truth" if kinds else None,
+        "undefined": f"the sites have no {' and no '.join(kinds)} test frames with ground truth" if kinds else None,
         "frames": frames,
         "abnormal_frames": positives,
         "evaluation": "summed histograms of the sites",

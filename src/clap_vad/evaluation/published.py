@@ -1,4 +1,4 @@
-"""Results as published, in percent, with their sources: data to stand beside our own, never mixed into them."""
+"""Published results, in percent, with their sources: for comparison with our results, never mixed with them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class PublishedResult:
     """One number of a paper.
 
     Attributes:
-        dataset, method, setting, supervision: our names for them.
+        dataset, method, setting, supervision: in our names.
         percent: as printed.
-        source: the paper it was printed in.
-        strategy: aggregation strategy where the number is of a particular one, else "".
-        protocol: partition protocol where the number is of a particular one, else "".
+        source: the paper.
+        strategy: aggregation strategy, if the number is for a particular one, else "".
+        protocol: partition protocol, if the number is for a particular one, else "".
     """
 
     dataset: str
@@ -68,10 +68,10 @@ PUBLISHED: tuple[PublishedResult, ...] = (
 
 
 def published_metric(dataset: str) -> str | None:
-    """Which of our metrics a dataset's published numbers are, None where none are published.
+    """The metric of a dataset's published numbers; None if there are none.
 
-    Frame AUC for both: the paper gives AUC for UCF-Crime, and as far as the released code tells its XD-Violence column
-    is AUC too, although average precision is the usual metric there.
+    Frame AUC for both: the paper gives AUC for UCF-Crime, and according to the released code its XD-Violence column is
+    AUC too, although average precision is the usual metric there.
     """
     return "frame_auc" if any(entry.dataset == dataset for entry in PUBLISHED) else None
 
@@ -84,11 +84,11 @@ def published_results(dataset: str) -> list[PublishedResult]:
 def published_value(
     dataset: str, method: str, setting: str, supervision: str, *, strategy: str = "fedavg", protocol: str | None = None
 ) -> PublishedResult | None:
-    """The number to stand beside a result, None where there is none.
+    """The published number to compare with a result; None if there is none.
 
-    A collaborative run under the scene protocol is compared with the numbers of that protocol, by strategy. The main
-    table's collaborative numbers are FedAvg's, and by our reading of equal shares among five; they stand beside nothing
-    else.
+    A collaborative run with the scene protocol is compared with the numbers of that protocol, by strategy. The main
+    table's collaborative numbers are for FedAvg with, as we understand it, equal shares among five participants; they
+    are compared with such runs only.
 
     >>> published_value("ucf-crime", "clap", "collaborative", "us").percent
     78.02

@@ -1,4 +1,4 @@
-"""A model's scores of a dataset's videos."""
+"""Scores of a dataset's videos."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["score_dataset", "score_test_videos"]
 
 
 def score_test_videos(dataset: Dataset, personalised: PersonalisedModels, threads: int) -> dict[str, np.ndarray]:
-    """:func:`score_dataset` of the test videos."""
+    """:func:`score_dataset` for the test videos."""
     return score_dataset(dataset, dataset.test_videos, personalised, threads)
 
 
 def score_dataset(
     dataset: Dataset, videos: Sequence[str], personalised: PersonalisedModels, threads: int, causal: bool = False
 ) -> dict[str, np.ndarray]:
-    """Video -> (T,) float32 scores of its segments, each video by the model of its scene.
+    """Video -> (T,) float32 scores of its segments, each video scored by the model for its scene.
 
     Args:
-        dataset: where the videos are.
-        videos: their names.
-        homes: the models.
-        threads: processor threads.
-        causal: let no segment's score depend on a later one.
+        dataset: the dataset.
+        videos: names of the videos.
+        personalised: the models.
+        threads: CPU threads.
+        causal: use past segments only.
     """
     scores: dict[str, np.ndarray] = {}
     for store, entries in dataset.by_store(videos):

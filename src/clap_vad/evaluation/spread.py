@@ -1,4 +1,4 @@
-"""Mean and standard deviation of results over seeds or participants, and how a result is written."""
+"""Mean and standard deviation of results over seeds or participants, and their format."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 __all__ = ["NOTHING", "mean_and_std", "percent"]
 
 NOTHING = "–"
-"""Stands where there is no value."""
+"""Shown if there is no value."""
 
 
 def mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | None]:
     """Mean and sample standard deviation (n - 1 in the denominator).
 
-    The mean is None where any value is None (a mean over some of the seeds would not be comparable), the deviation
-    also where there is one value only.
+    The mean is None if any value is None (a mean over some seeds would not be comparable). The standard deviation is
+    also None if there is only one value.
 
     >>> mean_and_std([0.7, 0.8])
     (0.75, 0.0707...)
@@ -30,7 +30,7 @@ def mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | 
 
 
 def percent(value: Any, spread: Any = None, nothing: str = NOTHING) -> str:
-    """A share as percent with two decimals, with its deviation where there is one; ``nothing`` for what is no number.
+    """A fraction as percent with two decimals and its standard deviation, if given; ``nothing`` if it is not a number.
 
     >>> percent(0.78018), percent(None), percent(0.5, 0.0123)
     ('78.02', '–', '50.00 ± 1.23')

@@ -1,1 +1,1 @@
-"""What hides one site's numbers: fixed point in a ring, and the secure sum over sites."""
+"""Protection of a site's numbers: noise, fixed-point encoding, and secure aggregation."""

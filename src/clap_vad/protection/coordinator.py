@@ -1,7 +1,7 @@
-"""The coordinator's side of one secure sum: it passes on what sites say, and sees nothing but the sum.
+"""The coordinator's side of one secure sum: it forwards the sites' messages and learns only the sum.
 
-What it cannot notice: a site that gives wrong shares of a seed when no more than the threshold answer, or that masks
-something else than it should. The sum is then wrong, as it is when a site sends wrong values; nobody's values show.
+It cannot detect a site that gives wrong shares of a seed when only as many sites as the threshold answer, or that masks
+wrong values. The sum is then wrong, as with any wrong values, but no site's values are revealed.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from .signing import Verifier
 __all__ = ["SecureCoordinator"]
 
 Replies = Mapping[str, Mapping[str, np.ndarray]]
-"""By participant, of those who replied."""
+"""Replies by participant."""
 
 
 class SecureCoordinator:
-    """Collects the replies of each phase, in order, and makes the next question of them.
+    """Collects the replies of each phase, in order, and makes the next question from them.
 
-    Everything that a method raises is a :class:`ClapError`: replies that are not the declared arrays, of participants
-    who had no part in the phase before, of too few. It names the participant. The session is then as it was: the
-    method can be called again without that reply, as if it had not come.
+    Methods raise only :class:`ClapError`, which names the participant: for replies with undeclared arrays, from
+    participants without part in the phase before, or from too few participants. The session is then unchanged, and the
+    method can be called again without that reply.
 
     Args:
-        session: what is agreed.
-        verifier: looks at signatures, so that a bad one is met here and not by all the sites; None leaves it to them.
+        session: the agreed session.
+        verifier: checks signatures early; None leaves this to the sites.
     """
 
     def __init__(self, session: Session, verifier: Verifier | None = None) -> None:
@@ -56,7 +56,7 @@ class SecureCoordinator:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Those who replied in the last phase that was collected: after ``mask``, those whose vectors are summed."""
+        """Participants that replied in the last collected phase; after ``mask``, those whose vectors are summed."""
         return tuple(self._session.participants[row] for row in self._members)
 
     def advertised(self, replies: Replies) -> Arrays:
@@ -99,11 +99,11 @@ class SecureCoordinator:
         """Collect phase 4; returns the sums over those who delivered: (p,) uint32 and (q,) uint64.
 
         Raises:
-            ClapError: also where shares do not give a secret: those of a mask key give the key that was advertised,
-                or are refused; those of a seed can be told to be wrong only where more than the threshold are there.
+            ClapError: also if shares do not give a secret. Wrong shares of a mask key are always detected; wrong shares
+                of a seed only if more than the threshold are present.
         """
         delivered = self._members
-        answering = self._collect("unmask", replies, "told shares")
+        answering = self._collect("unmask", replies, "sent shares")
         session = self._session
         narrow, wide = self._narrow.copy(), self._wide.copy()
         for owner in self._sharers:
@@ -114,11 +114,11 @@ class SecureCoordinator:
                 continue
             key = X25519PrivateKey.from_private_bytes(secret)
             if public_half(key) != self._keys[owner, 1].tobytes():
-                raise ClapError(f"participant '{name}' dropped out, and the shares told of its key do not give it")
+                raise ClapError(f"participant '{name}' dropped out, and the shares of its key do not give this key")
             for row in delivered:
                 other = session.participants[row]
                 pair, sign = pair_key(session, name, key, other, self._keys[row, 1].tobytes())
-                add_mask(pair, narrow, wide, sign)  # it would have added this, and so would have cancelled the other's
+                add_mask(pair, narrow, wide, sign)  # cancels the mask of the other site
         self._phase += 1
         return narrow, wide
 
@@ -129,7 +129,7 @@ class SecureCoordinator:
         try:
             return combine(shares, session.threshold)
         except ClapError as error:
-            raise ClapError(f"participant '{name}': the secret that unmasks its vectors is lost: {error}") from None
+            raise ClapError(f"participant '{name}': the secret to unmask its vectors is lost: {error}") from None
 
     def _collect(self, phase: str, replies: Replies, what: str) -> list[int]:
         session = self._session
@@ -154,7 +154,7 @@ class SecureCoordinator:
 
 
 class _Trusting:
-    """Takes every signature: the sites will look at them."""
+    """Accepts every signature: the sites will check them."""
 
     def verify(self, name: str, data: bytes, signature: bytes) -> None:
-        """Nothing."""
+        """Accept."""

@@ -1,8 +1,8 @@
 """Numbers as integers modulo 2^32 or 2^64, so that masks can hide them and their sum is exact.
 
-A value x with declared bound B becomes round(2^s x) modulo 2^w. s is the largest whole number for which
-P (2^s B + 1) < 2^(w-1): the sum of P values, each rounded, stays inside the signed range, so it never wraps round.
-Integers keep s = 0 and have to fit: P B < 2^(w-1).
+A value x with declared bound B becomes round(2^s x) modulo 2^w. s is the largest integer with
+P (2^s B + 1) < 2^(w-1): the sum of P rounded values stays in the signed range, so it never overflows. For integers s is
+0, and P B < 2^(w-1) is required.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ __all__ = ["WIDTHS", "FixedPoint", "largest_exponent"]
 WIDTHS = {"float32": 32, "float64": 64, "int64": 64}
 """Bits of the ring per kind of number."""
 _EXTREMES = (1e-100, 1e100)
-"""Bounds of floating-point values lie between these, so that no scale leaves the range of normal numbers."""
+"""Limits of the bounds of floating-point values, so that all scales are normal numbers."""
 
 
 def largest_exponent(bound: float, participants: int, width: int) -> int:
-    """The largest whole s with ``participants * (bound * 2**s + 1) < 2**(width - 1)``, in exact arithmetic.
+    """The largest integer s with ``participants * (bound * 2**s + 1) < 2**(width - 1)``, in exact arithmetic.
 
     Args:
         bound: B > 0.
-        participants: P, how many values may be summed at most.
+        participants: P, largest number of summed values.
         width: w, bits of the ring.
 
     >>> largest_exponent(1.0, 4, 32)
@@ -44,15 +44,15 @@ def largest_exponent(bound: float, participants: int, width: int) -> int:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """How one kind of number is written in the ring.
+    """Encoding of one kind of number in the ring.
 
     Attributes:
         dtype: ``float32`` (32 bits), ``float64`` or ``int64`` (64 bits).
         bound: B: values are clipped to [-B, B]; a whole number for ``int64``.
-        participants: P: how many encoded values may be added at most.
+        participants: P: largest number of encoded values that may be added.
 
     Raises:
-        ClapError: a bound that is not positive, or cannot be held without overflow.
+        ClapError: a bound that is not positive, or with which a sum could overflow.
     """
 
     dtype: str
@@ -61,12 +61,12 @@ class FixedPoint:
 
     def __post_init__(self) -> None:
         if self.dtype not in WIDTHS:
-            raise ClapError(f"'{self.dtype}' has no fixed point; use one of {', '.join(WIDTHS)}")
+            raise ClapError(f"'{self.dtype}' has no fixed-point encoding; use one of {', '.join(WIDTHS)}")
         if self.participants < 1:
             raise ClapError(f"a sum over {self.participants} participants; give at least 1")
         if self.dtype == "int64":
             if not isinstance(self.bound, int) or self.bound < 1:
-                raise ClapError(f"the bound of an int64 is a whole number of at least 1, not {self.bound!r}")
+                raise ClapError(f"the bound of an int64 must be a whole number of at least 1, not {self.bound!r}")
             if self.participants * self.bound >= 1 << (self.width - 1):
                 raise ClapError(
                     f"the sum of {self.participants} integers up to {self.bound} can overflow {self.width} bits; "
@@ -74,10 +74,10 @@ class FixedPoint:
                 )
         elif not _EXTREMES[0] <= self.bound <= _EXTREMES[1]:  # NaN is refused too
             low, high = _EXTREMES
-            raise ClapError(f"the bound of a {self.dtype} lies between {low:g} and {high:g}; {self.bound!r} does not")
+            raise ClapError(f"the bound of a {self.dtype} must be between {low:g} and {high:g}, not {self.bound!r}")
         else:
-            object.__setattr__(self, "bound", float(self.bound))  # the bound that values are clipped to, exactly
-        _ = self.exponent  # too many participants are refused here, not at the first value
+            object.__setattr__(self, "bound", float(self.bound))  # the exact clipping bound
+        _ = self.exponent  # refuses too many participants early
 
     @property
     def width(self) -> int:
@@ -95,7 +95,7 @@ class FixedPoint:
         return np.uint32 if self.width == 32 else np.uint64
 
     def words(self, size: int) -> int:
-        """Words of the ring that so many values take."""
+        """Number of ring words for so many values."""
         return size
 
     def encode(self, values: np.ndarray) -> tuple[np.ndarray, int]:
@@ -105,7 +105,7 @@ class FixedPoint:
             values: any shape; finite. Whole numbers for ``int64``.
 
         Returns:
-            uint32 or uint64 of the same shape, and how many values were clipped.
+            uint32 or uint64 of the same shape, and the number of clipped values.
 
         Raises:
             ClapError: NaN or infinity, or numbers of another kind.
@@ -116,13 +116,13 @@ class FixedPoint:
         """
         values, bound = np.asarray(values), self.bound
         if not np.can_cast(values.dtype, np.int64 if self.dtype == "int64" else np.float64):
-            raise ClapError(f"{values.dtype} values where {self.dtype} is declared")
+            raise ClapError(f"{values.dtype} values, but {self.dtype} is declared")
         if self.dtype == "int64":
             values = values.astype(np.int64)
         else:
             values = values.astype(np.float64)
             if not np.isfinite(values).all():
-                raise ClapError("NaN or infinity has no place in a sum")
+                raise ClapError("NaN or infinity cannot be summed")
         clipped = int(np.count_nonzero((values > bound) | (values < -bound)))
         values = np.clip(values, -bound, bound)
         if self.dtype != "int64":  # multiplying by a power of two is exact, so this rounds once
@@ -130,7 +130,7 @@ class FixedPoint:
         return np.asarray(values).astype(self.ring), clipped
 
     def decode(self, sums: np.ndarray) -> np.ndarray:
-        """What encoded values, or sums of up to P of them, stand for.
+        """The numbers for encoded values, or for sums of up to P of them.
 
         Args:
             sums: uint32 or uint64, any shape.
@@ -143,7 +143,7 @@ class FixedPoint:
         [-0.5]
         """
         if sums.dtype != self.ring:
-            raise ClapError(f"{sums.dtype} sums where {np.dtype(self.ring)} is declared")
+            raise ClapError(f"{sums.dtype} sums, but {np.dtype(self.ring)} is declared")
         signed = sums.astype(np.int32 if self.width == 32 else np.int64)  # modulo 2^w, into the signed range
         if self.dtype == "int64":
             return signed

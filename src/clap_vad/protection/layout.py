@@ -1,4 +1,4 @@
-"""Where every entry of a message stands in the two vectors that are summed."""
+"""Layout of a message's entries in the two vectors that are summed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ class Entry:
     """One entry of a message.
 
     Attributes:
-        name: its key in the message.
+        name: key in the message.
         shape: sizes; ``()`` is a scalar.
-        dtype: ``float32`` goes to the ring of 32 bits, ``int8`` to lanes of 16 bits in it, ``float64`` and ``int64`` to
-            the ring of 64 bits.
+        dtype: ``float32`` uses the 32-bit ring, ``int8`` 16-bit lanes in it, ``float64`` and ``int64`` the 64-bit ring.
         bound: every value is clipped to [-bound, bound].
     """
 
@@ -42,7 +41,7 @@ class Encoded:
     Attributes:
         narrow: uint32 vector of all float32 and int8 entries.
         wide: uint64 vector of all other entries.
-        clipped: per entry how many of its values were clipped to the bound.
+        clipped: number of clipped values per entry.
     """
 
     narrow: np.ndarray
@@ -51,15 +50,15 @@ class Encoded:
 
 
 class Layout:
-    """An ordered description of messages whose sum is wanted.
+    """An ordered description of messages to be summed.
 
     Args:
-        entries: the description; the order of it is the order in the vectors.
+        entries: the entries, in the order of the vectors.
         participants: P, the largest number of messages that may be summed.
 
     Raises:
-        ClapError: two entries of one name, a negative size, a kind of number without fixed point, or a bound that P
-            values could overflow. After that no sum of up to P messages can overflow.
+        ClapError: two entries with one name, a negative size, a kind of number without fixed-point encoding, or a bound
+            with which P values could overflow. No sum of up to P messages can then overflow.
     """
 
     def __init__(self, entries: Iterable[Entry], participants: int) -> None:
@@ -68,7 +67,7 @@ class Layout:
         self._points: dict[str, FixedPoint | Lanes] = {}
         for entry in self.entries:
             if entry.name in self._points:
-                raise ClapError(f"layout: two entries are called '{entry.name}'")
+                raise ClapError(f"layout: two entries have the name '{entry.name}'")
             if any(size < 0 for size in entry.shape):
                 raise ClapError(f"layout: '{entry.name}' has the shape {entry.shape}")
             try:
@@ -78,9 +77,9 @@ class Layout:
 
     @cached_property
     def sizes(self) -> tuple[int, int]:
-        """Length of the uint32 vector, and of the uint64 vector.
+        """Lengths of the uint32 vector and of the uint64 vector.
 
-        >>> Layout([Entry("update", (2, 3), "float32", 1.0), Entry("count", (), "int64", 10**6)], 5).sizes
+         Layout([Entry("update", (2, 3), "float32", 1.0), Entry("count", (), "int64", 10**6)], 5).sizes
         (6, 1)
         """
         lengths = {32: 0, 64: 0}
@@ -93,7 +92,7 @@ class Layout:
 
     @cached_property
     def digest(self) -> bytes:
-        """32 bytes that differ where names, shapes, kinds, bounds or P differ: for ``Session.context``."""
+        """32 bytes that depend on names, shapes, types, bounds and P; used as ``Session.context``."""
         parts: list[str | int] = ["layout", self.participants]
         for entry in self.entries:
             bound = self._points[entry.name].bound
@@ -102,18 +101,18 @@ class Layout:
         return digest(*parts)
 
     def point(self, name: str) -> FixedPoint | Lanes:
-        """How the values of this entry are written in the ring."""
+        """Encoding of the values of this entry."""
         return self._points[name]
 
     def encode(self, message: Mapping[str, np.ndarray | int | float], where: str) -> Encoded:
         """A message as two vectors.
 
         Args:
-            message: exactly the entries of the layout, of exactly their shapes and kinds.
-            where: what an error begins with, such as ``participant 'camera-01'``.
+            message: exactly the entries of the layout, with exactly their shapes and types.
+            where: start of an error message, such as ``participant 'camera-01'``.
 
         Raises:
-            ClapError: the message is another one, or holds NaN or infinity.
+            ClapError: the message does not match the layout, or contains NaN or infinity.
         """
         if message.keys() != self._points.keys():
             odd = sorted(message.keys() ^ self._points.keys())
@@ -136,7 +135,7 @@ class Layout:
         return Encoded(np.concatenate(narrow), np.concatenate(wide), clipped)
 
     def decode(self, narrow: np.ndarray, wide: np.ndarray) -> dict[str, np.ndarray | int | float]:
-        """The message whose values are the sums in two vectors.
+        """The message for the sums in two vectors.
 
         Args:
             narrow, wide: sums, modulo 2^32 and 2^64, of up to P encoded messages.
@@ -149,7 +148,7 @@ class Layout:
         """
         if (narrow.shape, wide.shape) != tuple((size,) for size in self.sizes):
             raise ClapError(
-                f"sums of shapes {narrow.shape} and {wide.shape}, where the layout has {self.sizes} entries"
+                f"sums have shapes {narrow.shape} and {wide.shape}, but the layout has {self.sizes} entries"
             )
         message: dict[str, np.ndarray | int | float] = {}
         starts = {32: 0, 64: 0}

@@ -1,8 +1,8 @@
-"""Noise that nobody but its maker can foresee, and that its maker can make again: Gaussian, from a keyed stream.
+"""Gaussian noise from a keyed stream: only the site can predict it, and it can reproduce it.
 
-A run's seed is known to all, so noise must not come from it. It comes from a secret of the site and everything that
-the site was asked so far: asked the same, it says the same, after a kill as before, and asked anything else it draws
-anew. Two answers that share their noise would otherwise give away what they do not share.
+A run's seed is public, so noise must not depend on it. Noise depends on a secret of the site and on all questions so
+far: the same questions give the same noise, also after a restart, and any other question gives new noise. Two different
+answers with the same noise would reveal their difference.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .packing import pack
 __all__ = ["gaussian_noise", "keyed_digest", "secret_generator"]
 
 _GRID = 2.0**-10
-"""Noise and what it hides are rounded to this part of its standard deviation: the last digits of a floating-point sum
-tell more of its parts than the theory of real numbers allows (Mironov, CCS 2012)."""
+"""Noisy values are rounded to this fraction of the standard deviation: the last digits of floating-point sums reveal
+more than the theory of real numbers allows (Mironov, CCS 2012)."""
 
 
 def keyed_digest(secret: bytes, *purpose: str | bytes) -> bytes:
@@ -29,18 +29,18 @@ def keyed_digest(secret: bytes, *purpose: str | bytes) -> bytes:
 
 
 def secret_generator(secret: bytes, *purpose: str | bytes) -> np.random.Generator:
-    """For draws that are not sent themselves, such as which videos take part in a round."""
+    """A random generator for draws that are not sent, such as the videos of a round."""
     words = np.frombuffer(keyed_digest(secret, "generator", *purpose), "<u4")
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(words.tolist())))
 
 
 def gaussian_noise(key: bytes, values: np.ndarray, deviation: float) -> np.ndarray:
-    """Values with noise of this standard deviation on each, on a grid of 1/1024 of it.
+    """Values with Gaussian noise of this standard deviation, rounded to 1/1024 of it.
 
     Args:
         key: 32 bytes, used for nothing else.
         values: any shape, float64.
-        deviation: 0 gives the values as they are.
+        deviation: standard deviation; 0 returns the values unchanged.
 
     Returns:
         float64 of the same shape.

@@ -1,4 +1,4 @@
-"""Several values as one string of bytes that no other values have: what is hashed, signed or bound to a key."""
+"""Unambiguous encoding of several values as one byte string, to be hashed, signed or bound to a key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["digest", "pack"]
 
 
 def pack(*parts: str | bytes | int) -> bytes:
-    """Kind, length and content of every part, so that no two lists of parts give the same bytes.
+    """Type, length and content of every part, so that different lists of parts give different bytes.
 
     >>> pack("ab", "c") == pack("a", "bc")
     False

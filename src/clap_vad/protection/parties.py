@@ -1,4 +1,4 @@
-"""What both sides of a secure sum compute alike: what is signed, which key is for what, who can be in a sum."""
+"""Computations common to both sides of a secure sum: signed bytes, keys, and checks of the members."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["check_advertised", "check_members", "pair_key", "seal_context", "sel
 
 
 def signed_bytes(session: Session, name: str, keys: np.ndarray) -> bytes:
-    """What a site signs to advertise its keys: the whole session, its name, both keys (2, 32)."""
+    """The bytes that a site signs to advertise its keys: session, name, both keys (2, 32)."""
     return pack("clap-vad secure sum 1: advertised keys", session.digest, name, keys.tobytes())
 
 
 def seal_context(session: Session, sender: str, receiver: str) -> bytes:
-    """What a ciphertext of shares is bound to."""
+    """The associated data of a ciphertext of shares."""
     return pack("shares", session.digest, sender, receiver)
 
 
 def pair_key(session: Session, own: str, key: X25519PrivateKey, other: str, public: bytes) -> tuple[bytes, int]:
-    """The key of the mask that two sites share, and the sign with which ``own`` adds it: 1 if its name comes first."""
+    """The key of the mask shared by two sites, and the sign with which ``own`` adds it: 1 if its name comes first."""
     first, second = sorted((own, other))
     return derive(agree(key, public), "pair mask", session.digest, first, second), 1 if own == first else -1
 
@@ -38,24 +38,24 @@ def self_key(session: Session, name: str, seed: bytes) -> bytes:
 
 
 def check_members(session: Session, present: np.ndarray, before: Sequence[int], what: str) -> list[int]:
-    """Rows of those who are there, once that is known to be a set with which a sum can go on.
+    """Rows of the present participants, after a check that the sum can continue with them.
 
     Args:
         present: (n,) of 0 and 1.
-        before: rows of those who were there in the phase before.
-        what: what they did, for the error.
+        before: rows of the participants in the phase before.
+        what: what they did, for the error message.
 
     Raises:
-        ClapError: somebody is there who was not before, or too few are there.
+        ClapError: a participant is present that was not before, or too few are present.
     """
     members = [int(row) for row in np.flatnonzero(present)]
     where = f"session '{session.identity}'"
     late = [session.participants[i] for i in members if i not in before]
     if late:
-        raise ClapError(f"{where}: {late} {what} without a part in the phase before")
+        raise ClapError(f"{where}: {late} {what} without taking part in the phase before")
     if len(members) < session.threshold:
         raise ClapError(
-            f"{where}: {len(members)} participants {what}, where {session.threshold} are needed; start it again"
+            f"{where}: {len(members)} participants {what}, but {session.threshold} are needed; start it again"
         )
     return members
 
@@ -63,10 +63,10 @@ def check_members(session: Session, present: np.ndarray, before: Sequence[int], 
 def check_advertised(
     session: Session, members: Sequence[int], keys: np.ndarray, signatures: np.ndarray, verifier: Verifier
 ) -> None:
-    """Raise :class:`ClapError`, naming a participant, unless every advertised key is its owner's and usable.
+    """Raise :class:`ClapError`, naming a participant, unless every advertised key is usable and signed by its owner.
 
     Args:
-        members: rows of those who advertised.
+        members: rows of the participants that advertised.
         keys: (n, 2, 32) uint8.
         signatures: (n, 4096) uint8.
     """

@@ -1,4 +1,4 @@
-"""The cryptography of a secure sum, each piece from a library: agreement, derivation, sealing, masks.
+"""Cryptographic primitives of a secure sum, from libraries: key agreement, key derivation, encryption, masks.
 
 X25519 (RFC 7748), HKDF-SHA256 (RFC 5869), ChaCha20-Poly1305 and ChaCha20 (RFC 8439).
 """
@@ -23,7 +23,7 @@ from .session import KEY_BYTES
 __all__ = ["Random", "add_mask", "agree", "derive", "new_key", "public_half", "seal", "unseal"]
 
 Random = Callable[[int], bytes]
-"""Draws this many random bytes."""
+"""Returns this many random bytes."""
 _NONCE = 12
 _ZEROS = bytes(1 << 20)
 
@@ -34,20 +34,20 @@ def new_key(random: Random) -> X25519PrivateKey:
 
 
 def public_half(key: X25519PrivateKey) -> bytes:
-    """The 32 bytes that others may know."""
+    """The public key, 32 bytes."""
     return key.public_key().public_bytes_raw()
 
 
 def agree(key: X25519PrivateKey, public: bytes) -> bytes:
-    """The 32 bytes that only the owners of two keys can compute.
+    """The shared secret, 32 bytes, that only the owners of two keys can compute.
 
     Raises:
-        ClapError: the public half is one of the few with which everybody could.
+        ClapError: the public key is one of the few with a known shared secret.
     """
     try:
         return key.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
-        raise ClapError("a public key that agrees on nothing secret") from None
+        raise ClapError("its public key gives no shared secret") from None
 
 
 def derive(secret: bytes, *purpose: str | bytes) -> bytes:
@@ -56,17 +56,17 @@ def derive(secret: bytes, *purpose: str | bytes) -> bytes:
 
 
 def seal(key: bytes, plain: bytes, associated: bytes, random: Random) -> bytes:
-    """Encrypt and authenticate: nonce, ciphertext and tag. ``associated`` is authenticated too, but not in it."""
+    """Encrypt and authenticate: nonce, ciphertext and tag. ``associated`` is authenticated but not included."""
     nonce = random(_NONCE)
     return nonce + ChaCha20Poly1305(key).encrypt(nonce, plain, associated)
 
 
 def unseal(key: bytes, sealed: bytes, associated: bytes) -> bytes:
-    """What :func:`seal` was given; raises :class:`ClapError` when a single bit is another."""
+    """The plaintext given to :func:`seal`; raises :class:`ClapError` if anything was altered."""
     try:
         return ChaCha20Poly1305(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], associated)
     except InvalidTag:
-        raise ClapError("a ciphertext that was altered, or is for somebody else") from None
+        raise ClapError("a ciphertext that was altered, or is for another participant") from None
 
 
 def add_mask(key: bytes, narrow: np.ndarray, wide: np.ndarray, sign: int) -> None:

@@ -1,8 +1,8 @@
-"""What all parties of one secure sum agree on, and the shapes of everything they send.
+"""The agreed parameters of one secure sum, and the shapes of all its messages.
 
 The protocol is that of Bonawitz et al., "Practical Secure Aggregation for Privacy-Preserving Machine Learning",
-CCS 2017. One session is one sum, in four phases of a question by the coordinator and a reply by every site that is
-still there. With n participants, a uint32 vector of p entries and a uint64 vector of q entries:
+CCS 2017. One session is one sum, in four phases. In each phase the coordinator sends a question to every remaining
+site, and the site replies. With n participants, a uint32 vector of p entries and a uint64 vector of q entries:
 
 =========  ==================================  ================================
 phase      question to a site                  reply of a site
@@ -17,12 +17,13 @@ mask       present      (n,)         uint8     narrow       (p,)         uint32
 unmask     present      (n,)         uint8     shares       (n, 32)      uint8
 =========  ==================================  ================================
 
-Rows stand in the order of the participants; ``present`` is 1 for those who replied to the phase before, 0 for others,
+Rows are in the order of the participants; ``present`` is 1 for those who replied in the phase before, 0 for others,
 whose rows are zeros. The questions of ``share`` and ``unmask`` are the same for all sites, that of ``mask`` is not.
 
-Everybody is everybody's neighbour. In a sparse graph (Bell et al., "Secure Single-Server Aggregation with
-(Poly)Logarithmic Overhead", CCS 2020) a coordinator that tells every site something else about who delivered could call
-all neighbours of one site absent, each to a few sites only, and read that site's vectors; see :func:`least_sum`.
+All sites share masks pairwise (complete graph). In a sparse graph (Bell et al., "Secure Single-Server Aggregation with
+(Poly)Logarithmic Overhead", CCS 2020) a malicious coordinator that gives sites different lists of who delivered could
+report all neighbours of one site as absent, each to a few sites only, and read that site's vectors; see
+:func:`least_sum`.
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ Shapes = dict[str, tuple[tuple[int, ...], str]]
 
 PHASES = ("advertise", "share", "mask", "unmask")
 LEAST_COHORT = 3
-"""No sum over fewer sites than this is ever made: of a sum of two, either site knows the other's part."""
+"""Least number of sites in a sum: in a sum of two, each site knows the other's part."""
 KEY_BYTES = 32
 SHARE_BYTES = 32
 SEALED_BYTES = 12 + 2 * SHARE_BYTES + 16
 """Nonce, one share of each of two secrets, tag."""
 SIGNATURE_BYTES = 4096
-"""Room for a signature with the certificate it is verified by, and its length."""
+"""Space for a length, a signature and its certificate."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,15 @@ class Session:
     """One secure sum. :func:`open_session` fills in the defaults.
 
     Attributes:
-        identity: name of the session; no two sessions of a federation may share it.
+        identity: name of the session, unique in a federation.
         participants: names of all sites, in the order of rows.
-        sizes: length of the uint32 vector, and of the uint64 vector.
-        threshold: t, how many sites have to remain through all phases.
-        cohort: no sum over fewer sites is made.
-        context: anything else that all have to agree on, such as the digest of a layout.
+        sizes: lengths of the uint32 vector and of the uint64 vector.
+        threshold: t, number of sites that must remain through all phases.
+        cohort: least number of sites in the sum.
+        context: anything else that all must agree on, such as the digest of a layout.
 
     Raises:
-        ClapError: values with which the protocol protects nothing, or cannot work.
+        ClapError: values with which the protocol gives no protection or cannot work.
     """
 
     identity: str
@@ -95,50 +96,50 @@ class Session:
     def __post_init__(self) -> None:
         count, where = len(self.participants), f"session {self.identity!r}"
         if len(set(self.participants)) < count or not all(self.participants):
-            raise ClapError(f"{where}: participants need names, each its own")
+            raise ClapError(f"{where}: every participant needs a unique name")
         try:
             _ = "".join((self.identity, *self.participants)).encode()
         except UnicodeEncodeError:
             raise ClapError(f"{where}: a name is not valid Unicode text") from None
         if self.cohort < LEAST_COHORT:
-            raise ClapError(f"{where}: a cohort of {self.cohort} hides nobody; give at least {LEAST_COHORT}")
+            raise ClapError(f"{where}: a cohort of {self.cohort} protects no site; give at least {LEAST_COHORT}")
         if count < self.cohort:
-            raise ClapError(f"{where}: {count} participants, where a sum over at least {self.cohort} is asked for")
+            raise ClapError(f"{where}: {count} participants, but a sum over at least {self.cohort} is required")
         if len(self.sizes) != 2 or min(self.sizes) < 0:
             raise ClapError(f"{where}: vectors of {self.sizes} entries")
         if not count < 2 * self.threshold <= 2 * count:
             raise ClapError(f"{where}: a threshold of {self.threshold}; give more than half of {count} participants")
         if least_sum(count, self.threshold) < self.cohort:
             raise ClapError(
-                f"{where}: a threshold of {self.threshold} among {count} participants lets a lying coordinator sum "
-                f"over fewer than {self.cohort} of them; raise it"
+                f"{where}: with a threshold of {self.threshold} and {count} participants a malicious coordinator can "
+                f"sum over fewer than {self.cohort} of them; raise the threshold"
             )
 
     @cached_property
     def digest(self) -> bytes:
-        """32 bytes that stand for all of the above in every signature, key and ciphertext.
+        """32 bytes that represent all of the above in every signature, key and ciphertext.
 
-        Sites that were told different things about a session so refuse each other's keys.
+        Sites that received different session parameters therefore refuse each other's keys.
         """
         numbers = (*self.sizes, self.threshold, self.cohort)
         return digest("clap-vad secure sum 1", self.identity, *numbers, self.context, *self.participants)
 
     def row(self, name: str) -> int:
-        """The row of a participant; raises :class:`ClapError` for a stranger."""
+        """The row of a participant; raises :class:`ClapError` for an unknown name."""
         if name not in self.participants:
-            raise ClapError(f"session '{self.identity}': '{name}' takes no part in it")
+            raise ClapError(f"session '{self.identity}': '{name}' does not take part")
         return self.participants.index(name)
 
 
 @lru_cache
 def least_sum(participants: int, threshold: int) -> int:
-    """Over how few sites a coordinator can make a sum if it tells every site something else about who is there.
+    """Least number of sites in a sum that a malicious coordinator can obtain by giving sites different member lists.
 
-    The paper lets sites sign to each other who delivered. Without that round, a coordinator can call a site absent to
-    some and present to others. To read the sum over a set S of s sites that were told that m sites share masks, it
-    needs t shares of the mask key of each of the m - s others. A site tells shares of the keys of those only whom the
-    coordinator calls absent to it: of all that it was told share masks, at least t, itself among them, are not.
-    Counting these shares gives a bound that holds if no site is in league with the coordinator.
+    In the paper sites sign to each other who delivered. Without that round, a coordinator can report a site as absent
+    to some sites and as present to others. To read the sum over a set S of s sites, to which it reported m sites that
+    share masks, it needs t shares of the mask key of each of the m - s others. A site sends shares of the keys of
+    absent sites only, and at least t of the sites reported to it, itself included, are present. Counting these shares
+    gives a bound that holds if no site colludes with the coordinator.
 
     Args:
         participants: n.
@@ -151,8 +152,8 @@ def least_sum(participants: int, threshold: int) -> int:
     for s in range(1, t):
         for m in range(t, n + 1):
             others = m - s
-            told = s * min(m - t, others) + others * min(n - t, others - 1) + (n - m) * min(n - t, others)
-            if told >= t * others:
+            shares = s * min(m - t, others) + others * min(n - t, others - 1) + (n - m) * min(n - t, others)
+            if shares >= t * others:
                 return s
     return t
 
@@ -166,11 +167,11 @@ def open_session(
     cohort: int = LEAST_COHORT,
     context: bytes = b"",
 ) -> Session:
-    """A :class:`Session`, with defaults for what is not given.
+    """A :class:`Session`, with defaults.
 
     Args:
-        threshold: at least two thirds of the participants and at least the cohort. With 2 t > n + c, a coordinator in
-            league with c < n / 3 sites cannot get t shares of both secrets of one site, however it lies.
+        threshold: default: at least two thirds of the participants and at least the cohort. With 2 t > n + c, a
+            coordinator that colludes with c < n / 3 sites cannot get t shares of both secrets of one site.
 
     >>> open_session("round 3", ["ada", "bob", "cyd", "dee"], (10, 0)).threshold
     3
@@ -186,7 +187,7 @@ def _default_threshold(count: int, cohort: int) -> int:
 
 
 def least_members(participants: int, cohort: int = LEAST_COHORT) -> int:
-    """Over how few of so many sites a sum can be made under the default threshold, however the coordinator lies.
+    """Least number of sites in a sum under the default threshold, even with a malicious coordinator.
 
     >>> [least_members(count) for count in (3, 4, 13, 20)]
     [3, 3, 7, 11]
@@ -195,7 +196,7 @@ def least_members(participants: int, cohort: int = LEAST_COHORT) -> int:
 
 
 def question_shapes(participants: int) -> dict[str, Shapes]:
-    """Arrays of the question of each phase, among n participants."""
+    """Arrays of the question of each phase, for n participants."""
     present: Shapes = {"present": ((participants,), "uint8")}
     keys: Shapes = {
         "keys": ((participants, 2, KEY_BYTES), "uint8"),
@@ -206,7 +207,7 @@ def question_shapes(participants: int) -> dict[str, Shapes]:
 
 
 def reply_shapes(participants: int, sizes: tuple[int, int]) -> dict[str, Shapes]:
-    """Arrays of the reply in each phase, among n participants and for vectors of these lengths."""
+    """Arrays of the reply of each phase, for n participants and vectors of these lengths."""
     return {
         "advertise": {"keys": ((2, KEY_BYTES), "uint8"), "signature": ((SIGNATURE_BYTES,), "uint8")},
         "share": {"ciphertexts": ((participants, SEALED_BYTES), "uint8")},
@@ -216,16 +217,16 @@ def reply_shapes(participants: int, sizes: tuple[int, int]) -> dict[str, Shapes]
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray], shapes: Shapes, where: str) -> None:
-    """Raise :class:`ClapError`, beginning with ``where``, unless these are exactly the declared arrays."""
+    """Raise :class:`ClapError`, starting with ``where``, unless these are exactly the declared arrays."""
     if arrays.keys() != shapes.keys():
         raise ClapError(f"{where}: entries {sorted(arrays.keys() ^ shapes.keys())} are missing or not declared")
     for name, (shape, dtype) in shapes.items():
         array = arrays[name]
         if not isinstance(array, np.ndarray):
-            raise ClapError(f"{where}: '{name}' is no array")
+            raise ClapError(f"{where}: '{name}' is not an array")
         if array.shape != shape or array.dtype != np.dtype(dtype):
             raise ClapError(
                 f"{where}: '{name}' is {array.dtype} of shape {array.shape}; {dtype} of shape {shape} is declared"
             )
     if "present" in shapes and arrays["present"].size and arrays["present"].max() > 1:
-        raise ClapError(f"{where}: 'present' holds something else than 0 and 1")
+        raise ClapError(f"{where}: 'present' has values other than 0 and 1")

@@ -1,8 +1,8 @@
-"""Shamir's shares of secrets of 32 bytes, over GF(2^128): any t give the secret, fewer tell nothing.
+"""Shamir secret sharing of 32-byte secrets over GF(2^128): any t shares give the secret, fewer reveal nothing.
 
-``pycryptodome`` makes the shares, with coefficients from the operating system. Putting them together is done here: all
-secrets of a session are interpolated at the same points, so the weights are computed once, which at 100 participants
-takes seconds in place of minutes.
+``pycryptodome`` makes the shares, with coefficients from the operating system. They are combined here: all secrets of a
+session are interpolated at the same points, so the weights are computed once. With 100 participants this takes seconds
+instead of minutes.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _POLYNOMIAL = (1 << 128) | 0b10000111  # x^128 + x^7 + x^2 + x + 1
 
 
 def split(secret: bytes, threshold: int, count: int) -> list[bytes]:
-    """Shares number 1 to ``count`` of 32 bytes, 32 bytes each: those of either half, one behind the other."""
+    """Shares 1 to ``count`` of a 32-byte secret, 32 bytes each: the shares of its two halves, concatenated."""
     first, second = (Shamir.split(threshold, count, secret[start : start + _BLOCK]) for start in (0, _BLOCK))
     return [a + b for (_, a), (_, b) in zip(first, second, strict=True)]
 
 
 def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
-    """The secret of which these are shares, by their numbers.
+    """The secret from its shares, by their numbers.
 
-    Exactly ``threshold`` shares give some secret whatever they are. Where there are more, two choices of them are
-    compared, which finds an altered one among those; a share in itself is not authenticated.
+    Exactly ``threshold`` shares always give some secret. If there are more, two subsets are compared, which detects an
+    altered share in them; single shares are not authenticated.
 
     Raises:
-        ClapError: too few, or they contradict each other.
+        ClapError: too few shares, or they contradict each other.
 
     >>> shares = dict(enumerate(split(bytes(range(32)), 2, 3), 1))
     >>> combine({1: shares[1], 3: shares[3]}, 2) == bytes(range(32))
@@ -42,10 +42,10 @@ def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
     """
     numbers = tuple(sorted(shares))
     if len(numbers) < threshold:
-        raise ClapError(f"{len(numbers)} shares, where {threshold} are needed")
+        raise ClapError(f"{len(numbers)} shares, but {threshold} are needed")
     secret = _interpolate(shares, numbers[:threshold])
     if len(numbers) > threshold and _interpolate(shares, numbers[-threshold:]) != secret:
-        raise ClapError("shares that contradict each other")
+        raise ClapError("the shares contradict each other")
     return secret
 
 
@@ -59,7 +59,7 @@ def _interpolate(shares: Mapping[int, bytes], numbers: tuple[int, ...]) -> bytes
 
 @lru_cache(maxsize=16)
 def _weights(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    """Lagrange's weights of the values at these points for the value at 0."""
+    """Lagrange weights of the values at these points for the value at 0."""
     weights = []
     for number in numbers:
         above = below = 1
@@ -71,7 +71,7 @@ def _weights(numbers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _times(a: int, b: int) -> int:
-    """Product in GF(2^128), the bits of an integer being the coefficients."""
+    """Product in GF(2^128); the bits of an integer are the coefficients."""
     product = 0
     while b:
         if b & 1:

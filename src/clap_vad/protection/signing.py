@@ -1,4 +1,4 @@
-"""Who advertised a key: signatures that the coordinator cannot make, unless it also issues certificates."""
+"""Signatures of advertised keys, which the coordinator cannot forge unless it also issues the certificates."""
 
 from __future__ import annotations
 
@@ -23,47 +23,50 @@ _UNREADABLE = (
     *(ValueError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion),
     *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType, TypeError),
 )
-"""What parsing and verifying foreign bytes can raise."""
+"""Exceptions when parsing and verifying received bytes."""
 _PADDING = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
 _LENGTH = 4
 
 
 class Verifier(Protocol):
-    """Tells whether a participant signed something."""
+    """Verifies signatures of participants."""
 
     def verify(self, name: str, data: bytes, signature: bytes) -> None:
-        """Raise :class:`ClapError`, naming the participant, unless the signature is that of ``name`` under ``data``."""
+        """Raise :class:`ClapError`, naming the participant, unless ``signature`` is that of ``name`` for ``data``."""
 
 
 class Signer(Verifier, Protocol):
     """Signs as one participant, and verifies the others."""
 
     def sign(self, data: bytes) -> bytes:
-        """A signature under these bytes, of at most 4092 bytes."""
+        """A signature of these bytes, at most 4092 bytes."""
 
 
 class UnauthenticatedSigner:
-    """No signatures, for simulations: whoever carries the messages can put its own keys in place of a site's."""
+    """No signatures, for simulations only: whoever forwards the messages can replace a site's keys by its own."""
 
     def sign(self, data: bytes) -> bytes:
-        """Nothing."""
+        """An empty signature."""
         return b""
 
     def verify(self, name: str, data: bytes, signature: bytes) -> None:
-        """Refuse what somebody did sign: that site and this one are not set up alike."""
+        """Refuse signatures: the sites are then configured differently."""
         if signature:
-            raise ClapError(f"participant '{name}': signs its keys, which nobody verifies here; set all sites up alike")
+            raise ClapError(
+                f"participant '{name}': it signs its keys, but this site does not verify signatures; configure all "
+                "sites in the same way"
+            )
 
 
 class CertificateVerifier:
-    """Verifies RSA-PSS signatures that come with a certificate of one authority.
+    """Verifies RSA-PSS signatures that include a certificate of one authority.
 
     Args:
         authority: certificate of the authority, PEM.
-        now: when certificates have to be valid, with a time zone; the present, at every look, by default.
+        now: time at which certificates must be valid, with a time zone; by default the time of each check.
 
     Raises:
-        ClapError: no certificate of an authority.
+        ClapError: not a certificate of an authority.
     """
 
     def __init__(self, authority: bytes, now: datetime | None = None) -> None:
@@ -73,7 +76,7 @@ class CertificateVerifier:
         except x509.ExtensionNotFound:
             is_authority = False
         if not is_authority:
-            raise ClapError("what stands for the authority's certificate is one that may sign nothing")
+            raise ClapError("the authority's certificate does not allow signing")
         self._check_dates(self._authority, "the authority's certificate")
 
     def verify(self, name: str, data: bytes, signature: bytes) -> None:
@@ -84,16 +87,16 @@ class CertificateVerifier:
         try:
             key.verify(signature[_LENGTH + size :], data, _PADDING, hashes.SHA256())
         except InvalidSignature:
-            raise ClapError(f"{where}: its keys are not signed by it, or were altered on the way") from None
+            raise ClapError(f"{where}: its keys are not signed by it, or were altered in transit") from None
 
     def _key(self, name: str, certificate: x509.Certificate) -> rsa.RSAPublicKey:
-        """The public key of a certificate, once that is known to be the one of ``name``."""
+        """The public key of a certificate, after a check that it belongs to ``name``."""
         where = f"participant '{name}'"
         self._check_dates(self._authority, "the authority's certificate")
         try:
             certificate.verify_directly_issued_by(self._authority)
         except _UNREADABLE:
-            raise ClapError(f"{where}: its certificate is not of this federation's authority") from None
+            raise ClapError(f"{where}: its certificate was not issued by this federation's authority") from None
         names = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         if names != [name]:
             raise ClapError(f"{where}: the certificate it sent is that of {names}")
@@ -107,11 +110,11 @@ class CertificateVerifier:
         now = self._now or datetime.now(UTC)
         start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if not start <= now < end:
-            raise ClapError(f"{what} is valid from {start:%Y-%m-%d} to {end:%Y-%m-%d}, and now is {now:%Y-%m-%d}")
+            raise ClapError(f"{what} is valid from {start:%Y-%m-%d} to {end:%Y-%m-%d}, but today is {now:%Y-%m-%d}")
 
 
 class CertificateSigner(CertificateVerifier):
-    """Signs with the RSA key of one participant's certificate, which goes with every signature.
+    """Signs with the RSA key of one participant's certificate, which is included in every signature.
 
     Args:
         name: the participant.
@@ -121,7 +124,7 @@ class CertificateSigner(CertificateVerifier):
         now: see :class:`CertificateVerifier`.
 
     Raises:
-        ClapError: the others would not accept these.
+        ClapError: the other participants would not accept these.
     """
 
     def __init__(
@@ -135,7 +138,7 @@ class CertificateSigner(CertificateVerifier):
         except _UNREADABLE:
             raise ClapError(f"participant '{name}': not a readable private key") from None
         if not isinstance(private, rsa.RSAPrivateKey) or private.public_key() != public:
-            raise ClapError(f"participant '{name}': its certificate is for another key than the one here")
+            raise ClapError(f"participant '{name}': its certificate does not match its private key")
         self._private, self._certificate = private, parsed.public_bytes(serialization.Encoding.DER)
 
     def sign(self, data: bytes) -> bytes:
@@ -145,11 +148,11 @@ class CertificateSigner(CertificateVerifier):
 
 
 def _certificate(data: bytes, what: str) -> x509.Certificate:
-    """A certificate from PEM, or from DER."""
+    """A certificate from PEM or DER."""
     try:
         pem = data.lstrip().startswith(b"-----")
         certificate = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
-        # these are decoded only when asked for; asked here, no later look at them can fail
+        # decoded lazily; access them here, so that later accesses cannot fail
         _ = (certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key())
     except _UNREADABLE:
         raise ClapError(f"{what} is not readable") from None
@@ -164,15 +167,15 @@ def signature_array(signature: bytes) -> np.ndarray:
     """
     room = SIGNATURE_BYTES - _LENGTH
     if len(signature) > room:
-        raise ClapError(f"a signature of {len(signature)} bytes, with its certificate, where {room} have room")
+        raise ClapError(f"a signature with certificate has {len(signature)} bytes; at most {room} are allowed")
     filled = len(signature).to_bytes(_LENGTH, "big") + signature
     return np.frombuffer(filled.ljust(SIGNATURE_BYTES, b"\0"), np.uint8)
 
 
 def signature_bytes(array: np.ndarray) -> bytes:
-    """The signature in such an array; raises :class:`ClapError` where its length cannot be."""
+    """The signature in such an array; raises :class:`ClapError` if its length is invalid."""
     data = array.tobytes()
     size = int.from_bytes(data[:_LENGTH], "big")
     if size > len(data) - _LENGTH:
-        raise ClapError("a signature longer than its room")
+        raise ClapError("the signature is longer than its array")
     return data[_LENGTH : _LENGTH + size]

@@ -1,13 +1,13 @@
 """A site's side of one secure sum (Bonawitz et al., CCS 2017, figure 4).
 
-The site adds to its vectors a mask of its own and, with every other site, a mask that one of the two adds and the other
-subtracts. In the sum the latter vanish; of a site that dropped out they are reconstructed from shares of its key, of a
-site that did not, the own mask is, from shares of its seed. Nobody gets shares of both of one site: then its vectors
-could be read. So a site tells, once, for each participant either the one or the other.
+The site adds to its vectors its own mask and, for every other site, a pairwise mask that one of the two adds and the
+other subtracts. Pairwise masks cancel in the sum. If a site drops out, its pairwise masks are reconstructed from shares
+of its key; otherwise its own mask is reconstructed from shares of its seed. With both secrets of one site its vectors
+could be read, so a site sends, once, for each participant a share of only one of the two.
 
-The paper's round in which sites sign to each other who delivered is left out. A coordinator that tells sites different
-things still cannot reconstruct both secrets of one site, as the threshold is above half of the participants, and cannot
-make a sum over fewer than :func:`~clap_vad.protection.session.least_sum` sites.
+The paper's round in which sites sign to each other who delivered is left out. A coordinator that gives sites different
+member lists still cannot reconstruct both secrets of one site, because the threshold is above half of the participants,
+and it cannot obtain a sum over fewer than :func:`~clap_vad.protection.session.least_sum` sites.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ __all__ = ["SecureSite"]
 class SecureSite:
     """One participant in one session.
 
-    Each phase is answered once. The same question again gets the same reply, another one is refused; a question that
-    is refused leaves everything as it was.
+    Each phase is answered once. The same question again gets the same reply; a different one is refused. A refused
+    question changes nothing.
 
     Args:
-        session: what is agreed.
+        session: the agreed session.
         name: this participant.
         signer: signs as this participant and verifies the others.
         random: draws secret bytes; for tests only.
@@ -60,8 +60,8 @@ class SecureSite:
         self._signer, self._random = signer, random
         self._answers: list[tuple[bytes, Arrays]] = []  # digest of the question, reply; per phase
         self._sealing, self._masking = new_key(random), new_key(random)
-        self._keys = np.zeros((0, 2, KEY_BYTES), np.uint8)  # everybody's, as advertised
-        self._members: list[int] = []  # rows of those who were there in the last phase
+        self._keys = np.zeros((0, 2, KEY_BYTES), np.uint8)  # keys of all sites, as advertised
+        self._members: list[int] = []  # rows of the members of the last phase
         self._seed = b""
         self._held: dict[int, bytes] = {}  # by owner: share of its seed, share of its mask key
 
@@ -69,25 +69,26 @@ class SecureSite:
         raise TypeError("the secrets of a session are not stored")
 
     def advertise(self) -> Arrays:
-        """Phase 1: ``keys`` (2, 32), for sealing and for masks, and the ``signature`` under them."""
+        """Phase 1: ``keys`` (2, 32), for sealing and for masks, and their ``signature``."""
         return self._answer("advertise", {}, self._advertise)
 
     def share(self, question: Mapping[str, np.ndarray]) -> Arrays:
-        """Phase 2: ``ciphertexts`` (n, 92), row by row the shares for that participant; zeros in this site's own row.
+        """Phase 2: ``ciphertexts`` (n, 92), one row of shares per participant; zeros in this site's own row.
 
         Args:
             question: ``present``, ``keys`` and ``signatures`` of those who advertised.
 
         Raises:
-            ClapError: a key that is not its owner's, two alike, or this site's own altered; too few participants.
+            ClapError: a key not signed by its owner, a duplicate key, or this site's own key altered; too few
+                participants.
         """
         return self._answer("share", question, lambda: self._share(question))
 
     def mask(self, question: Mapping[str, np.ndarray], narrow: np.ndarray, wide: np.ndarray) -> Arrays:
-        """Phase 3: the vectors under their masks, ``narrow`` (p,) uint32 and ``wide`` (q,) uint64.
+        """Phase 3: the masked vectors, ``narrow`` (p,) uint32 and ``wide`` (q,) uint64.
 
         Args:
-            question: ``present`` of those who shared, and the ``ciphertexts`` of theirs for this site.
+            question: ``present`` of those who shared, and their ``ciphertexts`` for this site.
             narrow: (p,) uint32 to be summed.
             wide: (q,) uint64 to be summed.
 
@@ -106,7 +107,7 @@ class SecureSite:
             question: ``present`` of those who delivered masked vectors.
 
         Raises:
-            ClapError: this site is not among them, too few are, or somebody who never shared is; asked a second time
+            ClapError: this site is not among them, they are too few, or one of them never shared; or a second question
                 about another set.
         """
         return self._answer("unmask", question, lambda: self._unmask(question))
@@ -123,7 +124,7 @@ class SecureSite:
                 raise ClapError(f"{where}: already answered; a second, different question is refused")
             return dict(reply)
         if number > len(self._answers):
-            raise ClapError(f"{where}: asked before phase '{PHASES[len(self._answers)]}' was")
+            raise ClapError(f"{where}: asked before phase '{PHASES[len(self._answers)]}'")
         reply = work()
         for array in reply.values():
             array.setflags(write=False)
@@ -176,7 +177,7 @@ class SecureSite:
                 sealed = question["ciphertexts"][row].tobytes()
                 held[row] = unseal(key, sealed, seal_context(session, other, self._name))
             except ClapError as error:
-                raise ClapError(f"participant '{self._name}': got from '{other}' {error}") from None
+                raise ClapError(f"participant '{self._name}': received from '{other}' {error}") from None
             pair, sign = pair_key(session, self._name, self._masking, other, self._keys[row, 1].tobytes())
             add_mask(pair, masked, masked_wide, sign)
         self._members, self._held = members, held
@@ -198,7 +199,7 @@ class SecureSite:
 
     def _check_present(self, members: Sequence[int]) -> None:
         if self._row not in members:
-            raise ClapError(f"participant '{self._name}': the coordinator counts it out, and asks it all the same")
+            raise ClapError(f"participant '{self._name}': asked by the coordinator although it is reported as absent")
 
 
 def _bytes(data: bytes) -> np.ndarray:

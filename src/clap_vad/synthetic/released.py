@@ -155,7 +155,7 @@ def video_features(
     profile *= (own.random(dim, np.float32) * np.float32(0.4) + np.float32(0.8)) * np.float32(own.uniform(0.9, 1.1))
     pattern = anomaly_pattern(seed, event, dim) * np.float32(own.uniform(0.5, 1.5))
     # two streams, so that what is drawn does not depend on where blocks end
-    over_time, over_crops = (keyed_generator(seed, 0, video, purpose) for purpose in ("time", "crops"))
+    over_time, over_regions = (keyed_generator(seed, 0, video, purpose) for purpose in ("time", "crops"))
     step = min(len(planted), max(1, _BLOCK_BYTES // (4 * crops * dim)))
     buffer = np.empty((step, crops, dim), np.float32)
     state = over_time.standard_normal(dim + 1, np.float32)
@@ -170,7 +170,7 @@ def video_features(
         base *= np.maximum(0, 1 + np.float32(_ACTIVITY) * drift[:, dim:])
         base += covered[:, None] * pattern
         block = buffer[: len(covered)]
-        over_crops.random(out=block, dtype=np.float32)
+        over_regions.random(out=block, dtype=np.float32)
         block *= (np.float32(_CROP_NOISE) * base)[:, None]
         block += (np.float32(1 - _CROP_NOISE / 2) * base)[:, None]
         yield block

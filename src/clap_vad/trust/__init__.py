@@ -1,1 +1,1 @@
-"""Who is who in a federation: keys, certificates, the folders of coordinator and sites, and a look before joining."""
+"""Identities in a federation: keys, certificates, the folders of coordinator and sites, and a connection check."""

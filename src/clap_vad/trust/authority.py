@@ -1,6 +1,6 @@
-"""A federation's certificate authority: it signs who is a site, and which server is the coordinator's.
+"""A federation's certificate authority: it certifies the sites and the coordinator's server.
 
-Its key lies with the coordinator and nowhere else; whoever holds it decides who takes part.
+Only the coordinator has its key; whoever holds the key decides who takes part.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = [
 ]
 
 SERVER_NAME = "coordinator"
-"""Common name of FLARE's server, which sites expect it to have; reserved, so no site can have it."""
+"""Common name of FLARE's server, which sites expect; reserved, so no site can have it."""
 OPERATOR_NAME = "operator@coordinator"
 """Common name of FLARE's administrator, the coordinator itself; no site can have it, because of its '@'."""
 
 _OPERATOR_ROLE = "project_admin"
-_SKEW = timedelta(minutes=5)  # a site's clock may be this much behind the coordinator's
+_SKEW = timedelta(minutes=5)  # a site's clock may be slow by this much
 _MOST_DAYS = 36500
 _BOTH_ENDS = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 _CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
@@ -43,7 +43,7 @@ _CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 
 @dataclass(frozen=True)
 class Authority:
-    """A self-signed certificate and the key that signs for it."""
+    """A self-signed certificate and its private key."""
 
     certificate: x509.Certificate
     key: rsa.RSAPrivateKey
@@ -53,9 +53,9 @@ def new_authority(federation: str, days: int = 3650, now: datetime | None = None
     """A federation's authority, with a fresh key.
 
     Args:
-        federation: becomes the common name.
-        days: how long it, and so every certificate it signs, is valid at most.
-        now: the time of issue, with a time zone; the present by default.
+        federation: the common name.
+        days: validity; it also limits the validity of every certificate that the authority signs.
+        now: the time of issue, with a time zone; by default the current time.
 
     Raises:
         ClapError: ``days`` is out of range.
@@ -75,7 +75,7 @@ def new_authority(federation: str, days: int = 3650, now: datetime | None = None
 def sign(authority: Authority, data: bytes) -> str:
     """The authority's signature (RSA-PSS, SHA-256) over ``data``, hexadecimal; see :func:`.identity.is_signed_by`.
 
-    Certificates are signed with another padding (PKCS #1 v1.5), so that neither passes for the other.
+    Certificates are signed with another padding (PKCS #1 v1.5), so that neither can replace the other.
     """
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
     return authority.key.sign(data, pss, hashes.SHA256()).hex()
@@ -89,31 +89,32 @@ def issue_site(
     days: int = 365,
     now: datetime | None = None,
 ) -> x509.Certificate:
-    """A site's certificate: the key comes from the request, the subject from what the coordinator approved.
+    """A site's certificate: the key comes from the request, the subject from the coordinator's approval.
 
-    It is good for a client only, so that a site called like the coordinator's host cannot pose as the coordinator.
+    It is valid for clients only, so that a site with the name of the coordinator's host cannot impersonate the
+    coordinator.
 
     Args:
-        authority: who signs; no certificate outlives it.
+        authority: the signer; no certificate is valid longer than the authority.
         request: checked by :func:`.identity.parse_request`.
         name, organisation: of the site, as approved.
-        days: how long it is valid.
-        now: the time of issue, with a time zone; the present by default.
+        days: validity.
+        now: the time of issue, with a time zone; by default the current time.
 
     Raises:
         ClapError: ``days`` is out of range, or the authority has expired.
     """
     key = request.public_key()
-    assert isinstance(key, rsa.RSAPublicKey)  # parse_request lets no other pass
+    assert isinstance(key, rsa.RSAPublicKey)  # checked by parse_request
     return _issue(authority, subject_name(name, organisation), key, days, now, _CLIENT)
 
 
 def issue_server(
     authority: Authority, key: rsa.RSAPublicKey, hosts: Sequence[str], days: int, now: datetime | None = None
 ) -> x509.Certificate:
-    """The certificate of FLARE's server, valid for the DNS names and IP addresses ``hosts``; else as for a site.
+    """The certificate of FLARE's server, valid for the DNS names and IP addresses ``hosts``; otherwise as for a site.
 
-    It is good for a client too: FLARE's own job processes may connect to the server with it.
+    It is also valid for clients: FLARE's own job processes may connect to the server with it.
     """
     subject = subject_name(SERVER_NAME, common_name(authority.certificate))
     return _issue(authority, subject, key, days, now, _BOTH_ENDS, hosts)
@@ -122,7 +123,7 @@ def issue_server(
 def issue_operator(
     authority: Authority, key: rsa.RSAPublicKey, days: int, now: datetime | None = None
 ) -> x509.Certificate:
-    """The certificate of FLARE's administrator, who has the role that FLARE reads from it; else as for a site."""
+    """The certificate of FLARE's administrator, with the role that FLARE reads from it; otherwise as for a site."""
     subject = subject_name(OPERATOR_NAME, common_name(authority.certificate), _OPERATOR_ROLE)
     return _issue(authority, subject, key, days, now, _CLIENT)
 
@@ -194,5 +195,5 @@ def _general_name(host: str) -> x509.GeneralName:
 
 def _lifetime(days: int) -> timedelta:
     if not 1 <= days <= _MOST_DAYS:
-        raise ClapError(f"days: a certificate cannot be valid for {days}; give a number from 1 to {_MOST_DAYS}")
+        raise ClapError(f"days: a certificate cannot be valid for {days} days; give a number from 1 to {_MOST_DAYS}")
     return timedelta(days=days)

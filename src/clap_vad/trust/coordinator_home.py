@@ -1,10 +1,10 @@
-"""A coordinator's folder: the federation's authority, the server's own identity, and who was approved.
+"""A coordinator's folder: the federation's authority, the server's identity, and the approved sites.
 
 HOME/
   coordinator.json           name of the federation, host and ports
-  authority/                 authority.crt, authority.key: signs for every site; keep a copy, let nobody have it
+  authority/                 authority.crt, authority.key: signs every site's certificate; back it up, keep it secret
   identity/                  server.crt, server.key, admin.crt, admin.key: FLARE's server and its administrator
-  sites/NAME.json            a site that was approved, and whether that was revoked
+  sites/NAME.json            an approved site, and whether it was revoked
 """
 
 from __future__ import annotations
@@ -33,18 +33,21 @@ from .names import check_host, check_name, check_port, check_site_name
 __all__ = ["ApprovedSite", "CoordinatorHome"]
 
 _FORMAT = 1
-_LOCAL = ("localhost", "127.0.0.1")  # the administrator's own connection, where the host's name leads out and not back
+_LOCAL = (
+    "localhost",
+    "127.0.0.1",
+)  # for the administrator's connection, if the host's name does not lead back to this machine
 
 
 @dataclass(frozen=True)
 class ApprovedSite:
-    """A site that the coordinator let in.
+    """A site that the coordinator approved.
 
     Attributes:
-        name, organisation: who it is.
-        approved, expires: when its certificate was issued and ends, ISO 8601, UTC.
+        name, organisation: of the site.
+        approved, expires: start and end of its certificate, ISO 8601, UTC.
         fingerprint: of its public key.
-        revoked: True where it was shut out again; it is not asked for anything any more.
+        revoked: True if it was revoked; it then receives no more questions.
     """
 
     name: str
@@ -57,32 +60,32 @@ class ApprovedSite:
 
 @dataclass(frozen=True)
 class CoordinatorHome:
-    """The folder of one federation's coordinator, made by :meth:`init` and found again by :meth:`open`."""
+    """The folder of one federation's coordinator, created by :meth:`init` and opened by :meth:`open`."""
 
     path: Path
 
     @classmethod
     def init(cls, path: Path, name: str, host: str, port: int, admin_port: int, days: int = 3650) -> CoordinatorHome:
-        """Make a federation: its authority, and the identity of its server and of its administrator.
+        """Create a federation: its authority, and the identities of its server and its administrator.
 
-        The latter two are valid as long as the authority, since their keys lie beside its key.
+        The identities are valid as long as the authority, because their keys are stored with its key.
 
         Args:
-            path: a folder that is empty or not there yet.
-            name: of the federation.
+            path: a folder that is empty or does not exist.
+            name: name of the federation.
             host: DNS name or IP address under which sites reach this machine.
-            port, admin_port: where FLARE's server listens for sites and for its administrator.
-            days: how long the authority is valid.
+            port, admin_port: ports of FLARE's server for sites and for its administrator.
+            days: validity of the authority.
 
         Raises:
-            ClapError: the folder is in use, or a name, host, port or ``days`` cannot be.
+            ClapError: the folder is in use, or a name, host, port or ``days`` is invalid.
         """
         check_name(name, "federation name")
         host = check_host(host)
         _check_ports(port, admin_port, "ports")
         home = cls(path)
         if home._settings_file.exists():
-            raise ClapError(f"{path}: a coordinator's home already; give another folder for another federation")
+            raise ClapError(f"{path}: already the folder of a coordinator; give another folder for another federation")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ClapError(f"{path}: not an empty folder; give a new one")
         authority = new_authority(name, days)
@@ -94,24 +97,24 @@ class CoordinatorHome:
         write_certificate(home.server_certificate, issue_server(authority, server.public_key(), hosts, days))
         write_key(home.operator_key, operator)
         write_certificate(home.operator_certificate, issue_operator(authority, operator.public_key(), days))
-        # last, so that a folder with it is a whole one
+        # written last, so that a folder with this file is complete
         settings = {"name": name, "host": host, "port": port, "admin_port": admin_port}
         write_json(home._settings_file, {"format": _FORMAT, **settings})
         return home
 
     @classmethod
     def open(cls, path: Path) -> CoordinatorHome:
-        """The home at ``path``; raises :class:`ClapError` where there is none, or it is damaged or not whole."""
+        """The coordinator's folder at ``path``; raises :class:`ClapError` if it is missing, damaged or incomplete."""
         home = cls(path)
         if not home._settings_file.exists():
-            raise ClapError(f"{path}: no coordinator's home; make one with 'clap coordinator init'")
+            raise ClapError(f"{path}: not the folder of a coordinator; create one with 'clap coordinator init'")
         _ = home._settings
         for file in (
             *(home.authority_certificate, home.authority_key, home.server_certificate),
             *(home.server_key, home.operator_certificate, home.operator_key),
         ):
             if not file.exists():
-                raise ClapError(f"{file}: missing in this coordinator's home; put it back from your copy of the folder")
+                raise ClapError(f"{file}: missing in the coordinator's folder; restore it from your backup")
         return home
 
     @property
@@ -126,12 +129,12 @@ class CoordinatorHome:
 
     @property
     def port(self) -> int:
-        """Where FLARE's server listens for sites."""
+        """Port of FLARE's server for sites."""
         return int(self._settings["port"])
 
     @property
     def admin_port(self) -> int:
-        """Where FLARE's server listens for its administrator."""
+        """Port of FLARE's server for its administrator."""
         return int(self._settings["admin_port"])
 
     @property
@@ -166,27 +169,27 @@ class CoordinatorHome:
 
     @property
     def fingerprint(self) -> str:
-        """Of the authority's key; a site compares it by phone before it joins."""
+        """Fingerprint of the authority's key; a site compares it by phone before it joins."""
         return fingerprint(read_certificate(self.authority_certificate))
 
     def sites(self) -> list[ApprovedSite]:
-        """Every site that was ever approved, in order of names, the revoked among them."""
+        """All sites ever approved, revoked ones included, sorted by name."""
         return [_read_site(file) for file in sorted((self.path / "sites").glob("*.json"))]
 
     def approve(
         self, request_file: Path, out: Path | None = None, days: int = 365, allow_replace: bool = False
     ) -> ApprovedSite:
-        """Let a site in, or renew its certificate: sign its request, note it down, write the bundle to send back.
+        """Approve a site or renew its certificate: sign its request, record it, write the bundle to send back.
 
         Args:
-            request_file: what the site sent.
-            out: where the bundle goes; ``NAME.bundle.json`` in the current folder by default.
-            days: how long the certificate is valid, at most until the authority expires.
-            allow_replace: take another key for a name that is approved, or a name that was revoked.
+            request_file: the site's request.
+            out: destination of the bundle; by default ``NAME.bundle.json`` in the current folder.
+            days: validity of the certificate, at most until the authority expires.
+            allow_replace: accept another key for an approved name, or a revoked name.
 
         Raises:
             ClapError: the request is damaged or altered; its name is approved with another key or was revoked, and
-                ``allow_replace`` is not set; its key is another site's.
+                ``allow_replace`` is not set; or another site has the same key.
         """
         asked = read_request(request_file)
         request = parse_request(asked.certificate_request, asked.site, asked.organisation, str(request_file))
@@ -202,7 +205,7 @@ class CoordinatorHome:
             fingerprint(certificate),
             revoked=False,
         )
-        # noted before it is handed out: no certificate is in the world that this folder does not know of
+        # recorded before it is handed out, so that this folder knows every certificate
         self._write_site(site)
         bundle = SiteBundle(
             federation=self.name,
@@ -216,7 +219,7 @@ class CoordinatorHome:
         return site
 
     def revoke(self, name: str) -> ApprovedSite:
-        """Shut a site out: it is not asked for anything any more; raises :class:`ClapError` for an unknown name."""
+        """Revoke a site: it receives no more questions; raises :class:`ClapError` for an unknown name."""
         known = {site.name: site for site in self.sites()}
         if name not in known:
             raise ClapError(f"{self.path}: no site '{name}' was approved; approved: {', '.join(known) or 'none'}")
@@ -228,15 +231,15 @@ class CoordinatorHome:
         for site in self.sites():
             if site.name != name and site.fingerprint == key:
                 raise ClapError(
-                    f"{request_file}: its key is the one of site '{site.name}'; every site makes a key of its own, "
-                    "by 'clap site request' with another --home"
+                    f"{request_file}: its key is that of site '{site.name}'; every site needs its own key: run 'clap "
+                    "site request' with another --home"
                 )
             if site.name == name and not allow_replace and site.revoked:
-                raise ClapError(f"{request_file}: site '{name}' was revoked; to let it in again, add --replace")
+                raise ClapError(f"{request_file}: site '{name}' was revoked; to approve it again, add --replace")
             if site.name == name and not allow_replace and site.fingerprint != key:
                 raise ClapError(
-                    f"{request_file}: site '{name}' is approved with another key; ask the site whether it made a new "
-                    "one, and if so, add --replace"
+                    f"{request_file}: site '{name}' is approved with another key; ask the site whether it created a "
+                    "new one; if so, add --replace"
                 )
 
     def _write_site(self, site: ApprovedSite) -> None:
@@ -261,7 +264,7 @@ def _check_ports(port: int, admin_port: int, where: str) -> None:
     check_port(port, where)
     check_port(admin_port, where)
     if port == admin_port:
-        raise ClapError(f"{where}: {port} cannot serve both sites and the administrator; give two different ports")
+        raise ClapError(f"{where}: sites and the administrator cannot share port {port}; give two different ports")
 
 
 def _read_site(file: Path) -> ApprovedSite:
@@ -270,5 +273,5 @@ def _read_site(file: Path) -> ApprovedSite:
     site = ApprovedSite(**read_record(file, _FORMAT, {**strings, "revoked": bool}, what))
     check_site_name(site.name, f"{file}: name")
     if site.name != file.stem:
-        raise ClapError(f"{file}: it is about site '{site.name}'; call it {site.name}.json")
+        raise ClapError(f"{file}: this is the record of site '{site.name}'; rename the file to {site.name}.json")
     return site

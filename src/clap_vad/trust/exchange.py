@@ -1,7 +1,7 @@
-"""The two files that a site and the coordinator send each other, and how small JSON records are read.
+"""The two files that a site and the coordinator exchange, and the reader of small JSON records.
 
-Neither file holds a secret: they may travel by mail. The site's key signs a request, the federation's authority signs a
-bundle; whose keys those are is checked by comparing fingerprints by phone.
+Neither file contains a secret, so they may be sent by mail. A request is signed with the site's key, a bundle with the
+authority's key. Both sides verify these keys by comparing fingerprints by phone.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _LARGEST = 1_000_000  # bytes; real ones have a few thousand
 
 @dataclass(frozen=True)
 class SiteRequest:
-    """What a site sends to the coordinator.
+    """A site's request to the coordinator.
 
     Attributes:
-        site: the name it asks for.
-        organisation: whose site it is.
+        site: the requested name.
+        organisation: organisation of the site.
         certificate_request: PEM, signed with the site's key.
     """
 
@@ -56,13 +56,13 @@ class SiteRequest:
 
 @dataclass(frozen=True)
 class SiteBundle:
-    """What the coordinator sends back.
+    """The coordinator's reply to a request.
 
     Attributes:
-        federation, site: their names.
-        host, port: where the coordinator's server listens.
-        certificate, authority: of the site, and of who signed it; PEM.
-        signature: the authority's, over all other entries; hexadecimal, empty before :func:`sign_bundle`.
+        federation, site: names of both.
+        host, port: address of the coordinator's server.
+        certificate, authority: certificates of the site and of the authority, PEM.
+        signature: the authority's signature over all other entries, hexadecimal; empty before :func:`sign_bundle`.
     """
 
     federation: str
@@ -80,7 +80,7 @@ def write_request(file: Path, request: SiteRequest) -> None:
 
 
 def read_request(file: Path) -> SiteRequest:
-    """Read a request; raises :class:`ClapError` for another kind of file, another version, or damage."""
+    """Read a request; raises :class:`ClapError` for another kind of file, another version, or a damaged file."""
     shape = {"site": str, "organisation": str, "certificate_request": str}
     request = SiteRequest(**read_record(file, _REQUEST, shape, _KINDS[_REQUEST]))
     check_site_name(request.site, f"{file}: site")
@@ -94,9 +94,9 @@ def write_bundle(file: Path, bundle: SiteBundle) -> None:
 
 
 def read_bundle(file: Path) -> SiteBundle:
-    """Read a bundle; raises :class:`ClapError` for another kind of file, another version, or damage.
+    """Read a bundle; raises :class:`ClapError` for another kind of file, another version, or a damaged file.
 
-    The signature is not checked here, see :func:`check_bundle_signature`; it is empty where an earlier release made the
+    The signature is not checked here, see :func:`check_bundle_signature`; it is empty if an earlier release created the
     bundle.
     """
     shape = {"federation": str, "site": str, "host": str, "port": int, "certificate": str, "authority": str}
@@ -112,56 +112,55 @@ def read_bundle(file: Path) -> SiteBundle:
 
 
 def sign_bundle(bundle: SiteBundle, authority: Authority) -> SiteBundle:
-    """The bundle with the authority's signature, so that no entry can be changed on the way to the site."""
+    """The bundle with the authority's signature, so that changes in transit are detected."""
     return replace(bundle, signature=sign(authority, _signed_part(bundle)))
 
 
 def check_bundle_signature(file: Path, bundle: SiteBundle) -> None:
-    """Raise :class:`ClapError`, beginning with the file, unless the bundle's authority signed all its entries.
+    """Raise :class:`ClapError`, starting with the file, unless the bundle's authority signed all its entries.
 
-    A bundle without a signature is refused: whoever carried it could have changed the coordinator's address in it.
+    A bundle without a signature is refused, because the coordinator's address could have been changed in transit.
     """
     if not bundle.signature:
         raise ClapError(
-            f"{file}: it has no signature, so the coordinator's address in it may have been changed; it was made by an "
-            "earlier release: ask the coordinator to approve the request again with this release and to send the new "
-            "bundle"
+            f"{file}: it has no signature, so the coordinator's address may have been changed; an earlier release "
+            "created it: ask the coordinator to approve the request again with this release and to send the new bundle"
         )
     authority = parse_certificate(bundle.authority, f"{file}: authority")
     if not is_signed_by(authority, bundle.signature, _signed_part(bundle)):
         raise ClapError(
-            f"{file}: an entry of it (host {bundle.host[:80]!r}, port {bundle.port}, or another) was changed after the "
+            f"{file}: an entry (host {bundle.host[:80]!r}, port {bundle.port}, or another) was changed after the "
             "coordinator signed it; do not use it, and ask the coordinator to send the bundle again"
         )
 
 
 def _signed_part(bundle: SiteBundle) -> bytes:
-    """All entries but the signature, in one order, after the name of the format: no other kind of text looks so."""
+    """All entries except the signature, in a fixed order, after the name of the format."""
     entries = {key: value for key, value in asdict(bundle).items() if key != "signature"}
     return f"{_BUNDLE}\n{json.dumps(entries, sort_keys=True)}".encode()
 
 
 def read_record(file: Path, version: str | int, shape: Mapping[str, type], what: str) -> dict[str, Any]:
-    """The entries of a JSON object that is of one format.
+    """The entries of a JSON object with a given format.
 
     Args:
-        file: where it stands.
-        version: what its entry ``format`` must be.
-        shape: the other entries it must have, and their types; further ones are left out.
-        what: what the file should be, for the error sentence.
+        file: the JSON file.
+        version: required value of its entry ``format``.
+        shape: the other required entries and their types; further entries are ignored.
+        what: description of the expected file, for error messages.
 
     Raises:
-        ClapError: missing, too large, no JSON, another format, or an entry is missing or of another type.
+        ClapError: missing, too large, not JSON, another format, or an entry is missing or of another type.
     """
     if file.is_file() and file.stat().st_size > _LARGEST:
-        raise ClapError(f"{file}: larger than {_LARGEST} bytes, so not {what}")
+        raise ClapError(f"{file}: larger than {_LARGEST} bytes, so it is not {what}")
     content = read_json(file)
     found = content.get("format") if isinstance(content, dict) else None
     if type(found) is not type(version) or found != version:
         raise ClapError(f"{file}: {_mismatch(found, version, what)}")
     for key, kind in shape.items():
-        if type(content.get(key)) is not kind:  # bool is an int, but no port
-            raise ClapError(f"{file}: '{key}' is missing in it or damaged; put the original back or have it sent again")
+        if type(content.get(key)) is not kind:  # bool is a subclass of int
+            raise ClapError(f"{file}: '{key}' is missing or damaged; restore the original or have it sent again")
     return {key: content[key] for key in shape}
 
 
@@ -170,7 +169,7 @@ def _mismatch(found: object, version: str | int, what: str) -> str:
         return f"this is {_KINDS[found]}; give {what}"
     same_kind = isinstance(found, str) and isinstance(version, str) and _stem(found) == _stem(version)
     if same_kind or (type(found) is int and type(version) is int):
-        return f"its format is {found!r}, and this release reads {version!r}; install the same release on both sides"
+        return f"its format is {found!r}, but this release reads {version!r}; install the same release on both sides"
     return f"not {what}"
 
 

@@ -1,9 +1,7 @@
-"""Keys, certificates and requests for them (X.509): who a site is, and whether its papers are in order.
+"""Keys, certificates and certificate requests (X.509): the identity of a site, and its validation.
 
-A site makes its key itself, sends a request that holds the public half, and gets a certificate back. The private key
-never leaves the site.
-
-Keys are RSA because FLARE's log-in signs and verifies with RSA-PSS and knows nothing else.
+A site creates its key, sends a request with the public key, and receives a certificate. The private key never leaves
+the site. Keys are RSA because FLARE's login supports only RSA-PSS.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ _UNREADABLE = (
     *(ValueError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion),
     *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType, TypeError),
 )
-"""What parsing and verifying foreign bytes can raise; TypeError is an encrypted key's."""
+"""Exceptions when parsing and verifying received bytes; TypeError is raised for an encrypted key."""
 _ASK_AGAIN = "run 'clap site request' again and have it approved"
 
 
@@ -57,25 +55,25 @@ def new_key() -> rsa.RSAPrivateKey:
 
 
 def write_key(path: Path, key: rsa.RSAPrivateKey) -> None:
-    """Write a private key as unencrypted PEM (PKCS #8), atomically, never readable by anyone but its owner."""
+    """Write a private key as unencrypted PEM (PKCS #8), atomically, readable only by its owner."""
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     with atomic_path(path) as temporary:
-        temporary.unlink(missing_ok=True)  # one that a killed process left could have any mode
+        temporary.unlink(missing_ok=True)  # a file left by a killed process could have any mode
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(pem)
 
 
 def read_key(path: Path) -> rsa.RSAPrivateKey:
-    """Read what :func:`write_key` wrote; raises :class:`ClapError` when it is missing or no plain RSA key."""
+    """Read a key written by :func:`write_key`; raises :class:`ClapError` if it is missing or not a plain RSA key."""
     try:
         key = serialization.load_pem_private_key(_read(path, "private key"), password=None)
     except _UNREADABLE:
         raise ClapError(
-            f"{path}: not a readable private key; put the original back, or remove it and {_ASK_AGAIN}"
+            f"{path}: not a readable private key; restore the original, or remove it and {_ASK_AGAIN}"
         ) from None
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ClapError(f"{path}: not an RSA key, and FLARE takes no other; remove it and {_ASK_AGAIN}")
+        raise ClapError(f"{path}: not an RSA key, which FLARE requires; remove it and {_ASK_AGAIN}")
     return key
 
 
@@ -95,12 +93,12 @@ def write_certificate(path: Path, certificate: x509.Certificate) -> None:
 
 
 def read_certificate(path: Path) -> x509.Certificate:
-    """Read one certificate from a PEM file; raises :class:`ClapError` when it is missing or damaged."""
+    """Read one certificate from a PEM file; raises :class:`ClapError` if it is missing or damaged."""
     return _certificate(_read(path, "certificate"), str(path))
 
 
 def parse_certificate(pem: str, where: str) -> x509.Certificate:
-    """One certificate from PEM text; a :class:`ClapError` about damage begins with ``where`` the text stands."""
+    """One certificate from PEM text; raises :class:`ClapError`, starting with ``where``, if it is damaged."""
     return _certificate(pem.encode(errors="replace"), where)
 
 
@@ -108,21 +106,21 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise ClapError(f"{path}: no such {what}; put it back, or {_ASK_AGAIN}") from None
+        raise ClapError(f"{path}: no such {what}; restore it, or {_ASK_AGAIN}") from None
 
 
 def _certificate(pem: bytes, where: str) -> x509.Certificate:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
-        # these are decoded only when asked for; asked here, no later look at them can fail
+        # decoded lazily; access them here, so that later accesses cannot fail
         _ = (certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key())
     except _UNREADABLE:
-        raise ClapError(f"{where}: not a readable certificate; put the original back, or {_ASK_AGAIN}") from None
+        raise ClapError(f"{where}: not a readable certificate; restore the original, or {_ASK_AGAIN}") from None
     return certificate
 
 
 def is_signed_by(authority: x509.Certificate, signature: str, data: bytes) -> bool:
-    """Whether ``signature`` is the one that :func:`.authority.sign` makes of ``data`` with this certificate's key."""
+    """Whether ``signature`` was made by :func:`.authority.sign` for ``data`` with this certificate's key."""
     key = authority.public_key()
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
     try:
@@ -135,14 +133,14 @@ def is_signed_by(authority: x509.Certificate, signature: str, data: bytes) -> bo
 
 
 def subject_name(common: str, organisation: str = "", role: str = "") -> x509.Name:
-    """A subject of up to three parts, in the order in which FLARE writes them; empty ones are left out."""
+    """A subject of up to three parts, in FLARE's order; empty parts are left out."""
     kinds = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.UNSTRUCTURED_NAME)
     values = (common, organisation, role)
     return x509.Name([x509.NameAttribute(kind, value) for kind, value in zip(kinds, values, strict=True) if value])
 
 
 def common_name(certificate: x509.Certificate | x509.CertificateSigningRequest) -> str:
-    """The subject's one common name; empty where it has none or several."""
+    """The subject's common name; empty if it has none or several."""
     return _attribute(certificate, NameOID.COMMON_NAME)
 
 
@@ -154,7 +152,7 @@ def _attribute(certificate: x509.Certificate | x509.CertificateSigningRequest, k
 def fingerprint(of: rsa.RSAPublicKey | x509.Certificate | x509.CertificateSigningRequest) -> str:
     """SHA-256 of a public key (SubjectPublicKeyInfo, DER): 16 groups of 4 hexadecimal digits, to compare by phone.
 
-    A key, its requests and its certificates all have the same one.
+    A key, its requests and its certificates have the same fingerprint.
     """
     key = of if isinstance(of, rsa.RSAPublicKey) else of.public_key()
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -173,12 +171,12 @@ def parse_request(pem: str, name: str, organisation: str, where: str) -> x509.Ce
 
     Args:
         pem: the text.
-        name, organisation: what the request has to say.
-        where: what the error begins with.
+        name, organisation: required subject of the request.
+        where: start of error messages.
 
     Raises:
-        ClapError: damaged, altered after it was signed, about somebody else, or not for an RSA key of 3072 bits or
-            more.
+        ClapError: damaged, altered after it was signed, with another subject, or not for an RSA key of at least 3072
+            bits.
     """
     try:
         request = x509.load_pem_x509_csr(pem.encode())
@@ -190,12 +188,13 @@ def parse_request(pem: str, name: str, organisation: str, where: str) -> x509.Ce
         raise ClapError(f"{where}: the certificate request in it was altered; have the site send it again")
     if stated != (name, organisation):
         raise ClapError(
-            f"{where}: it names '{name}' of {organisation!r}, but the certificate request in it '{stated[0]}' of "
-            f"{stated[1]!r}; have the site send it again"
+            f"{where}: it is for '{name}' of {organisation!r}, but the certificate request in it is for '{stated[0]}' "
+            f"of {stated[1]!r}; have the site send it again"
         )
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < _KEY_BITS:
         raise ClapError(
-            f"{where}: its key is no RSA key of {_KEY_BITS} bits or more; have the site make one by 'clap site request'"
+            f"{where}: its key is not RSA with at least {_KEY_BITS} bits; have the site create one with 'clap site "
+            "request'"
         )
     return request
 
@@ -204,7 +203,7 @@ def check_identity(certificate: Path, key: Path, authority: Path, name: str, now
     """Check that three PEM files are the identity of ``name``; see :func:`check_certificate`.
 
     Raises:
-        ClapError: also where a file is missing or unreadable.
+        ClapError: also if a file is missing or unreadable.
     """
     return check_certificate(
         read_certificate(certificate), read_key(key), read_certificate(authority), name, str(certificate), now
@@ -219,19 +218,19 @@ def check_certificate(
     where: str,
     now: datetime | None = None,
 ) -> float:
-    """Check that a certificate is that of ``name``, of this authority, for this key, and valid.
+    """Check that a certificate is valid, for ``name`` and this key, and issued by this authority.
 
     Args:
-        certificate, key, authority: what belongs together.
+        certificate, key, authority: the files to check.
         name: the common name that the certificate must have.
-        where: what the error begins with.
-        now: when it must be valid, with a time zone; the present by default.
+        where: start of error messages.
+        now: time at which it must be valid, with a time zone; by default the current time.
 
     Returns:
         Days until it expires.
 
     Raises:
-        ClapError: it is not; the sentence says what does not fit, and the remedy.
+        ClapError: a check failed; the message gives the reason and the remedy.
     """
     now = now or datetime.now(UTC)
     check_authority(authority, now, where)
@@ -240,19 +239,19 @@ def check_certificate(
     except _UNREADABLE:
         raise ClapError(
             f"{where}: not signed by the authority of federation '{common_name(authority)}'; "
-            "use the files of one bundle together, by 'clap site join' again"
+            "run 'clap site join' again, so that all files come from one bundle"
         ) from None
     if common_name(certificate) != name:
         raise ClapError(
             f"{where}: this is the certificate of '{common_name(certificate)}', not of '{name}'; join with the bundle "
-            f"that was made for '{name}'"
+            f"for '{name}'"
         )
     if fingerprint(certificate) != fingerprint(key.public_key()):
-        raise ClapError(f"{where}: made for another key than the one of '{name}' here; {_ASK_AGAIN}")
+        raise ClapError(f"{where}: issued for another key than that of '{name}'; {_ASK_AGAIN}")
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < start:
         raise ClapError(
-            f"{where}: not valid before {_moment(start)}, and this machine's clock says {_moment(now)}; set the clock"
+            f"{where}: not valid before {_moment(start)}, but this machine's clock shows {_moment(now)}; set the clock"
         )
     if now >= end:
         raise ClapError(f"{where}: the certificate expired on {_moment(end)}; {_ASK_AGAIN}")
@@ -260,26 +259,26 @@ def check_certificate(
 
 
 def check_authority(authority: x509.Certificate, now: datetime, where: str) -> None:
-    """Raise :class:`ClapError`, beginning with ``where``, unless a certificate is an authority's and valid ``now``."""
+    """Raise :class:`ClapError`, starting with ``where``, unless a certificate is an authority's and valid ``now``."""
     try:
         is_authority = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         is_authority = False
     if not is_authority:
         raise ClapError(
-            f"{where}: what stands for the authority is the certificate of '{common_name(authority)}', which may sign "
-            "nothing; have the coordinator send the bundle again"
+            f"{where}: the authority's certificate is that of '{common_name(authority)}', which does not allow "
+            "signing; have the coordinator send the bundle again"
         )
     if now >= authority.not_valid_after_utc:
         raise ClapError(
             f"{where}: the authority of federation '{common_name(authority)}' expired on "
-            f"{_moment(authority.not_valid_after_utc)}; the coordinator has to start a new one with "
-            "'clap coordinator init' and approve every site anew"
+            f"{_moment(authority.not_valid_after_utc)}; the coordinator must create a new one with 'clap coordinator "
+            "init' and approve every site again"
         )
     if now < authority.not_valid_before_utc:
         raise ClapError(
-            f"{where}: the authority is not valid before {_moment(authority.not_valid_before_utc)}, and this machine's "
-            f"clock says {_moment(now)}; set the clock"
+            f"{where}: the authority is not valid before {_moment(authority.not_valid_before_utc)}, but this machine's "
+            f"clock shows {_moment(now)}; set the clock"
         )
 
 

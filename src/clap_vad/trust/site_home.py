@@ -1,10 +1,10 @@
-"""A site's folder: its key, its certificate, which federation it belongs to and which dataset it takes part with.
+"""A site's folder: its key, its certificate, its federation and its dataset.
 
 HOME/
-  site.json                  name and organisation; federation, host, port and dataset once joined
-  identity/client.key        made here, never leaves
-  identity/client.crt        from the coordinator, once joined
-  identity/authority.crt     whom the site trusts, once joined
+  site.json                  name and organisation; federation, host, port and dataset after joining
+  identity/client.key        private key, created here, never leaves the site
+  identity/client.crt        certificate from the coordinator, after joining
+  identity/authority.crt     certificate of the trusted authority, after joining
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class SiteHome:
 
     @classmethod
     def request(cls, path: Path, name: str, organisation: str, out: Path | None = None) -> SiteHome:
-        """Make the folder and the key, or keep those that are there, and write a request for the coordinator.
+        """Create the folder and the key, or keep existing ones, and write a request for the coordinator.
 
         Args:
-            path: the folder; one that asked before asks for renewal, with the same key.
-            name, organisation: who the site is.
-            out: where the request goes; ``NAME.request.json`` in the current folder by default.
+            path: the folder; an existing one requests a renewal with the same key.
+            name, organisation: of the site.
+            out: destination of the request; by default ``NAME.request.json`` in the current folder.
 
         Raises:
-            ClapError: the name or organisation cannot be, or the folder belongs to a site of another name.
+            ClapError: the name or organisation is invalid, or the folder belongs to a site with another name.
         """
         check_site_name(name)
         organisation = check_organisation(organisation)
@@ -71,7 +71,7 @@ class SiteHome:
         settings = home._read(_NAMED) if home._settings_file.exists() else {}
         if settings.get("name", name) != name:
             raise ClapError(
-                f"{path}: the home of site '{settings['name']}', whose name stays; give another --home for '{name}'"
+                f"{path}: this is the folder of site '{settings['name']}'; give another --home for '{name}'"
             )
         if home.key.exists():
             key = read_key(home.key)
@@ -85,7 +85,7 @@ class SiteHome:
         return home
 
     def join(self, bundle_file: Path, dataset: Path) -> float:
-        """Take in what the coordinator sent back; a second time, after a renewal or with another dataset.
+        """Join with the coordinator's bundle; call it again after a renewal or for another dataset.
 
         Args:
             bundle_file: the coordinator's bundle for this site.
@@ -95,24 +95,23 @@ class SiteHome:
             Days until the certificate expires.
 
         Raises:
-            ClapError: nothing was requested here; the bundle is damaged, not signed, changed since it was signed,
-                another site's, for another key, or of another federation than the one joined before; there is no
-                dataset.
+            ClapError: there was no request; the bundle is damaged, not signed, changed after signing, for another site,
+                for another key, or of another federation than before; or there is no dataset.
         """
         if not self._settings_file.exists():
-            raise ClapError(f"{self.path}: no site has asked here; begin with 'clap site request'")
+            raise ClapError(f"{self.path}: not the folder of a site; start with 'clap site request'")
         named = self._read(_NAMED)
         bundle = read_bundle(bundle_file)
         if bundle.site != named["name"]:
             raise ClapError(
-                f"{bundle_file}: made for site '{bundle.site}', and this is the home of '{named['name']}'; "
-                "give the --home that the request came from"
+                f"{bundle_file}: made for site '{bundle.site}', but this is the folder of '{named['name']}'; "
+                "give the --home of the request"
             )
         certificate = parse_certificate(bundle.certificate, f"{bundle_file}: certificate")
         authority = parse_certificate(bundle.authority, f"{bundle_file}: authority")
         if common_name(authority) != bundle.federation:
             raise ClapError(
-                f"{bundle_file}: it names federation '{bundle.federation}', but its authority is "
+                f"{bundle_file}: it is for federation '{bundle.federation}', but its authority is "
                 f"'{common_name(authority)}'; have the coordinator send it again"
             )
         days_left = check_certificate(certificate, read_key(self.key), authority, bundle.site, str(bundle_file))
@@ -127,26 +126,28 @@ class SiteHome:
             "port": bundle.port,
             "dataset": str(dataset.absolute()),
         }
-        write_json(self._settings_file, {"format": _FORMAT, **named, **joined})  # last: with it the site has joined
+        write_json(
+            self._settings_file, {"format": _FORMAT, **named, **joined}
+        )  # written last: it marks the site as joined
         return days_left
 
     @classmethod
     def open(cls, path: Path) -> SiteHome:
-        """The home of a site that has joined; raises :class:`ClapError`, which says the next step, for any other."""
+        """The folder of a site that has joined; otherwise raises :class:`ClapError` with the next step."""
         home = cls(path)
         if not home._settings_file.exists():
-            raise ClapError(f"{path}: no site's home; begin with 'clap site request'")
+            raise ClapError(f"{path}: not the folder of a site; start with 'clap site request'")
         if not home._is_joined:
             raise ClapError(
-                f"{path}: site '{home._read(_NAMED)['name']}' has asked but not joined; send its request to the "
-                "coordinator, then run 'clap site join' with the bundle that comes back"
+                f"{path}: site '{home._read(_NAMED)['name']}' has not joined yet; send its request to the coordinator, "
+                "then run 'clap site join' with the bundle that you receive"
             )
         _ = home._settings
         return home
 
     @property
     def organisation(self) -> str:
-        """Whose site it said to be; empty where it has not asked yet."""
+        """The site's organisation; empty before the request."""
         return str(self._read(_NAMED)["organisation"]) if self._settings_file.exists() else ""
 
     @property
@@ -166,7 +167,7 @@ class SiteHome:
 
     @property
     def port(self) -> int:
-        """Where the coordinator's server listens."""
+        """Port of the coordinator's server."""
         return int(self._settings["port"])
 
     @property
@@ -191,7 +192,7 @@ class SiteHome:
 
     @property
     def fingerprint(self) -> str:
-        """Of the site's key; the coordinator compares it by phone before approving."""
+        """Fingerprint of the site's key; the coordinator compares it by phone before approval."""
         return fingerprint(read_key(self.key).public_key())
 
     def _check_same_federation(self, bundle_file: Path, bundle: SiteBundle, authority: str) -> None:
@@ -199,13 +200,13 @@ class SiteHome:
             return
         if self._read(_JOINED)["federation"] != bundle.federation:
             raise ClapError(
-                f"{bundle_file}: of federation '{bundle.federation}', but this site has joined "
-                f"'{self._read(_JOINED)['federation']}'; give another --home, with a request of its own"
+                f"{bundle_file}: it is for federation '{bundle.federation}', but this site has joined "
+                f"'{self._read(_JOINED)['federation']}'; make a new request with another --home"
             )
         if self.authority.exists() and fingerprint(read_certificate(self.authority)) != authority:
             raise ClapError(
                 f"{bundle_file}: federation '{bundle.federation}' had another authority when this site joined; ask the "
-                "coordinator, and if it was made anew, give another --home, with a request of its own"
+                "coordinator, and if the authority is new, make a new request with another --home"
             )
 
     @property
@@ -235,9 +236,9 @@ class SiteHome:
 
 def _check_dataset(dataset: Path) -> None:
     if not dataset.is_dir():
-        raise ClapError(f"{dataset}: no dataset there; make one with 'clap dataset prepare' or 'create'")
+        raise ClapError(f"{dataset}: no dataset found; create one with 'clap dataset prepare' or 'create'")
     if not (dataset / "videos.csv").is_file():
         raise ClapError(
-            f"{dataset / 'videos.csv'}: missing, so {dataset} is no dataset; give the folder that "
-            "'clap dataset prepare' or 'create' made"
+            f"{dataset / 'videos.csv'}: missing, so {dataset} is not a dataset; give a folder created by 'clap dataset "
+            "prepare' or 'create'"
         )

@@ -169,7 +169,7 @@ def _check_method(asked: RunOptions, name: str, method: Method, strategy: Strate
         )
     if asked.stragglers and method.epochs_per_round < 2:
         raise ClapError("--stragglers: a site does fewer epochs only where a round has 2 or more; give --local-epochs")
-    if asked.test_each_round and not method.judges_each_round:
+    if asked.test_each_round and not method.scores_each_round:
         raise ClapError(f"--test-each-round: method '{name}' has no scores before its last round; leave it out")
 
 

@@ -70,7 +70,7 @@ def test_a_first_step_of_rmsprop_is_undone(momentum):
     np.testing.assert_allclose(found, gradient, rtol=5e-3, atol=1e-11)
 
 
-def test_the_mean_of_many_segments_tells_none_of_them():
+def test_the_mean_of_many_segments_reveals_none_of_them():
     x = np.random.default_rng(3).normal(size=(400, DIM)).astype(np.float32)
     result = recovered(candidates([sgd_step(x)]), x.astype(np.float64))
     assert (result.targets, result.within[0.05]) == (400, 0)
@@ -83,7 +83,7 @@ def test_errors_are_those_of_a_slow_loop():
     np.testing.assert_allclose(least_errors(found, targets), slow, rtol=1e-9)
 
 
-def test_targets_are_crops_and_averages_once_each():
+def test_targets_are_distinct_regions_and_averages():
     x = np.array([[[1.0, 0], [3, 0]], [[1, 0], [0, 0]], [[5, 5], [7, 7]]], np.float32)
     share = np.array([[0.5, 0.5], [0.5, 0.5], [1, 0]], np.float32)
     assert distinct_rows(x, share).tolist() == [[0.5, 0], [1, 0], [2, 0], [3, 0], [5, 5]]

@@ -51,7 +51,7 @@ def distance(a, b):
 
 @pytest.mark.parametrize("d", [1, 4, 10, 32])
 @pytest.mark.parametrize("noise", [True, False])
-def test_one_crop_more_moves_the_sums_by_at_most_1_whatever_it_is_and_whatever_is_asked(d, noise):
+def test_one_more_region_changes_the_sums_by_at_most_1_for_any_mixture(d, noise):
     rng = np.random.default_rng(d)
     rows = rng.standard_normal((300, d)).astype(np.float32)
     for asked in adversarial(rng, d):
@@ -74,7 +74,7 @@ def test_one_whole_video_more_moves_the_sums_by_at_most_1():
             assert distance(bounded_sums(asked, more, all_weights, radius_for(10, True)), few) <= 1 + 1e-4
 
 
-def test_a_video_of_one_crop_takes_nothing_of_longer_ones():
+def test_a_video_with_one_region_does_not_affect_longer_ones():
     """A crop of it weighs 2048 times as much as one of theirs: none of these may count as negligible beside it."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((40_000, 4)).astype(np.float32)

@@ -26,7 +26,7 @@ STATISTICS = {
 
 @pytest.mark.parametrize("name", STATISTICS)
 @pytest.mark.parametrize("row", range(len(ROWS)))
-def test_one_crop_more_moves_it_by_at_most_1(name, row):
+def test_one_more_region_changes_it_by_at_most_1(name, row):
     rows = np.random.default_rng(0).standard_normal((40, 5)).astype(np.float32)
     few, more = (STATISTICS[name](r, np.ones(len(r))) for r in (rows, np.vstack([rows, ROWS[row]]).astype(np.float32)))
     assert np.linalg.norm(flat(more) - flat(few)) <= 1 + 1e-6

@@ -267,7 +267,7 @@ arrays = st.builds(lambda shape, kind, value: np.full(shape, value).astype(kind)
 
 
 @given(arrays, arrays, arrays)
-def test_arrays_of_any_shape_and_type_are_told_sound_or_not(weights, means, covariances):
+def test_arrays_of_any_shape_and_type_are_checked(weights, means, covariances):
     mixture = Mixture(weights, means, covariances)
     if mixture.sound():
         assert np.isfinite(mixture.log_density(np.full((2, mixture.dim), 15.0))).all()

@@ -22,13 +22,13 @@ def test_distances_are_those_of_scikit_learn(count, dims):
     np.testing.assert_allclose(memory.distances_within(), oracle.kneighbors()[0].mean(axis=1), rtol=1e-9)
 
 
-def test_a_row_that_is_remembered_twice_is_still_judged_by_the_others():
+def test_a_row_stored_twice_is_compared_with_the_others():
     rows = np.repeat(np.random.default_rng(0).normal(size=(40, 3)), 2, axis=0).astype(np.float32)
     expected = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(rows.astype(np.float64)).kneighbors()[0].mean(axis=1)
     np.testing.assert_allclose(Memory(rows).distances_within(), expected, rtol=1e-9)
 
 
-def test_rows_that_are_all_equal_lie_at_no_distance():
+def test_equal_rows_have_distance_zero():
     memory = Memory(np.full((2000, 4), 1 / 3, np.float32))
     assert not memory.distances_within().any()
     assert not memory.distances(np.full((3, 4), 1 / 3, np.float32)).any()
@@ -51,5 +51,5 @@ def test_how_distances_compare_follows_from_densities_and_numbers_of_rows():
 
 
 @pytest.mark.parametrize(("ratio", "usual"), [(1e6, -1e6), (-1e6, 1e6), (1e300, -1e300)])
-def test_a_density_that_is_a_lie_gives_a_number_all_the_same(ratio, usual):
+def test_an_implausible_density_still_gives_a_number(ratio, usual):
     assert 0 < usual_distance_ratio(ratio, usual, 11, 1e15, 1) < np.inf

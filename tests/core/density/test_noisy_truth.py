@@ -1,4 +1,4 @@
-"""What honest noisy sums always pass, what lies do not, and how little one place moves those of many."""
+"""Honest noisy sums are plausible, malicious ones are not, and one site has little influence on many."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def noisy(rng, value, noise):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01, 3.0, 100.0])
-def test_honest_sums_can_be_true_whatever_their_noise(noise):
+def test_honest_sums_are_plausible_for_any_noise(noise):
     rng = np.random.default_rng(1)
     for seed in range(60):
         own = rows(seed, n=seed * 7)  # none, too
@@ -57,7 +57,7 @@ STEPS = {
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("lie", [*HISTOGRAMS, *MOMENTS, *STEPS])
-def test_what_cannot_be_true_together_is_seen(lie, noise):
+def test_inconsistent_sums_are_detected(lie, noise):
     rng, own, weights = np.random.default_rng(2), rows(0), np.ones(N)
     if lie in HISTOGRAMS:
         wrong = noisy_truth.histograms(HISTOGRAMS[lie](noisy(rng, bounded_rows.size_sums(own, weights), noise)), noise)
@@ -73,7 +73,7 @@ def test_what_cannot_be_true_together_is_seen(lie, noise):
 
 
 @pytest.mark.parametrize("places", [3, 13])
-def test_no_place_alone_says_that_numbers_are_enormous_or_tiny(places):
+def test_no_site_alone_can_make_numbers_huge_or_tiny(places):
     rng, noise = np.random.default_rng(3), 3.0
     parts = np.array([noisy(rng, bounded_rows.size_sums(rows(seed), np.ones(N)), noise) for seed in range(places)])
     deviation = noise * np.sqrt(places)
@@ -110,7 +110,7 @@ def test_places_that_differ_stay_as_they_are_and_one_far_off_comes_near():
         assert (np.abs(kept[-1] - np.median(honest[:-1], axis=0)) < 8 * spread).all()
 
 
-def test_where_em_begins_and_goes_on_no_centre_lies_beyond_where_rows_are_cut():
+def test_no_centre_of_em_lies_beyond_the_clipping_range():
     rng = np.random.default_rng(6)
     wide = np.eye(3) * (CUT**2 + LEAST_VARIANCE)
     assert starting_mixture(np.full(3, CUT), wide, 64, rng).possible()

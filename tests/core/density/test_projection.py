@@ -1,4 +1,4 @@
-"""Which numbers of a crop are looked at, and how they are projected and standardised."""
+"""Selection, projection and standardisation of a region's features."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_standardised_numbers_are_cut_at_15_deviations():
     assert projection.rows(x)[:2].tolist() == [[15.0] * 3, [-15.0] * 3]
 
 
-def test_a_number_that_never_varies_says_nothing():
+def test_a_constant_dimension_carries_no_information():
     x = features(3)
     x[:, 1] = 7.0
     projection = standardised(Projection.of(3, None, seed=0), x)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 
-from clap_vad.core.density.score_aggregation import along_objects, over_crops, over_time, squashed
+from clap_vad.core.density.score_aggregation import along_objects, over_regions, over_time, squashed
 
 
 def slow_along(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: bool) -> np.ndarray:
@@ -40,7 +40,7 @@ def crops(seed: int, T: int = 70, C: int = 4, present: float = 0.5) -> tuple[np.
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("gap", [0, 1, 3])
 @pytest.mark.parametrize("present", [0.0, 0.15, 0.5, 1.0])
-def test_an_object_is_judged_by_what_it_does_within_12_segments_as_a_slow_loop_says(gap, present, causal):
+def test_smoothing_along_objects_equals_a_slow_loop(gap, present, causal):
     surprise, valid = crops(gap, present=present)
     found = along_objects(surprise, valid, gap, causal)
     np.testing.assert_allclose(found, slow_along(surprise, valid, gap, causal), rtol=1e-12)
@@ -77,12 +77,12 @@ def test_what_comes_later_does_not_change_causal_evidence(seed, now, gap):
     np.testing.assert_allclose(over_time(surprise[:, 0], 2.0, True)[: now + 1], cut, rtol=1e-12)
 
 
-def test_the_largest_crop_present_speaks_for_the_segment():
+def test_a_segment_has_the_score_of_its_largest_valid_region():
     surprise = np.array([[1.0, 5.0], [2.0, 3.0], [4.0, 7.0]])
     valid = np.array([[True, False], [True, True], [False, False]])
-    assert over_crops(surprise, valid).tolist() == [1, 3, 0]
-    assert over_crops(surprise, None).tolist() == [5, 3, 7]
-    assert over_crops(np.where(valid, surprise, np.nan), valid).tolist() == [1, 3, 0]
+    assert over_regions(surprise, valid).tolist() == [1, 3, 0]
+    assert over_regions(surprise, None).tolist() == [5, 3, 7]
+    assert over_regions(np.where(valid, surprise, np.nan), valid).tolist() == [1, 3, 0]
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.083, 5.0])
@@ -114,12 +114,12 @@ def test_a_constant_stays_what_it_is_and_millions_of_frames_per_second_do_no_har
         np.testing.assert_allclose(over_time(np.full(50, 3.0), 1e12, causal), 3.0)
 
 
-def test_videos_without_segments_and_segments_without_crops():
+def test_videos_without_segments_and_segments_without_regions():
     none = np.zeros((0, 3))
     assert along_objects(none, none.astype(bool), 3).shape == (0, 3)
-    assert over_crops(none, none.astype(bool)).shape == over_crops(none, None).shape == (0,)
+    assert over_regions(none, none.astype(bool)).shape == over_regions(none, None).shape == (0,)
     assert over_time(np.zeros(0), 2.0).shape == over_time(np.zeros(0), 0.0, True).shape == (0,)
-    assert over_crops(np.zeros((4, 0)), None).tolist() == [0] * 4
+    assert over_regions(np.zeros((4, 0)), None).tolist() == [0] * 4
     assert along_objects(np.zeros((4, 0)), np.zeros((4, 0), bool), 3).shape == (4, 0)
 
 

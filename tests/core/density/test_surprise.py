@@ -85,7 +85,7 @@ def test_where_nothing_is_known_nothing_is_surprising():
 
 
 @pytest.mark.parametrize("value", [0.0, 5.0, 1e9, -1e9])
-def test_a_single_known_value_tells_less_from_more(value):
+def test_a_single_known_value_separates_smaller_from_larger(value):
     surprise = Surprise(value_histogram(np.array([value])))
     below, own, above = surprise(np.array([value - abs(value) - 1, value, value + abs(value) + 1]))
     assert 0 <= below <= own <= above < 50

@@ -1,4 +1,4 @@
-"""Alarms against the rule told segment by segment, and thresholds against trying them one by one."""
+"""Alarm metrics compared with a loop over segments, and thresholds with trying each of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clap_vad.core.evaluation.alarm_truth import Events, judge_alarms, truth_events
+from clap_vad.core.evaluation.alarm_truth import Events, match_alarms, truth_events
 from clap_vad.core.evaluation.alarms import (
     Footage,
     Stream,
@@ -115,9 +115,9 @@ def test_alarms_are_those_of_a_machine_that_sees_segment_after_segment(given, ho
 
 @few
 @given(st.lists(truths(), min_size=1, max_size=4), holds, st.sampled_from(LEVELS))
-def test_judgements_are_those_of_looking_at_every_frame(given, hold, threshold):
+def test_alarm_metrics_equal_a_loop_over_every_frame(given, hold, threshold):
     footage = Footage.of([stream for stream, _ in given], hold)
-    found = judge_alarms(footage, Events.of(footage, [labels for _, labels in given]), threshold)
+    found = match_alarms(footage, Events.of(footage, [labels for _, labels in given]), threshold)
     slow = [slow_judgement(stream, labels.tolist(), threshold, hold) for stream, labels in given]
     assert (found.alarms, found.false) == (sum(s[0] for s in slow), sum(s[1] for s in slow))
     assert found.latencies.tolist() == pytest.approx([latency for s in slow for latency in s[2]])
@@ -129,7 +129,7 @@ def test_judgements_are_those_of_looking_at_every_frame(given, hold, threshold):
 @given(st.lists(truths(), min_size=2, max_size=3), st.lists(st.sampled_from(LEVELS), min_size=3, max_size=3))
 def test_every_video_may_have_a_threshold_of_its_own(given, thresholds):
     footage = Footage.of([stream for stream, _ in given])
-    found = judge_alarms(footage, Events.of(footage, [own for _, own in given]), np.array(thresholds[: len(given)]))
+    found = match_alarms(footage, Events.of(footage, [own for _, own in given]), np.array(thresholds[: len(given)]))
     slow = [
         slow_judgement(stream, labels.tolist(), threshold, 10.0)
         for (stream, labels), threshold in zip(given, thresholds, strict=False)
@@ -203,14 +203,14 @@ def test_hold_counts_the_quiet_seconds_between_segments():
 def test_an_event_under_an_older_alarm_is_late_by_its_own_segment():
     footage = Footage.of([Stream(np.array([0.9, 0.1, 0.9, 0.9]), 7, 1.0, 2)])
     events = Events.of(footage, [np.array([0, 0, 0, 0, 0, 1, 1])])
-    found = judge_alarms(footage, events, 0.5)
+    found = match_alarms(footage, events, 0.5)
     assert (found.alarms, found.false, found.latencies.tolist()) == (1, 0, [1.0])
-    assert judge_alarms(footage, events, 0.95).latencies.tolist() == []
+    assert match_alarms(footage, events, 0.95).latencies.tolist() == []
 
 
 def test_the_last_segment_ends_with_the_video():
     footage = Footage.of([Stream(np.array([0.1, 0.9]), 19, 1.0, 16)])
-    found = judge_alarms(footage, Events.of(footage, [np.repeat([0, 1], [17, 2])]), 0.5)
+    found = match_alarms(footage, Events.of(footage, [np.repeat([0, 1], [17, 2])]), 0.5)
     assert found.latencies.tolist() == [2.0]
 
 

@@ -40,7 +40,7 @@ def test_long_truth_does_not_overflow_uint8() -> None:
 
 @pytest.mark.parametrize("scores", [np.zeros(0), np.zeros((2, 2)), np.float32(1)])
 def test_scores_must_be_a_flat_array(scores: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="flat array"):
+    with pytest.raises(ValueError, match="one-dimensional array"):
         frame_scores(scores, 4)
 
 
@@ -51,5 +51,5 @@ def test_numbers_out_of_range_are_refused(segments: int, frames: int, segment_fr
 
 
 def test_labels_must_be_flat() -> None:
-    with pytest.raises(ValueError, match="flat"):
+    with pytest.raises(ValueError, match="one-dimensional"):
         segment_counts(np.zeros((2, 3)), 1)

@@ -124,7 +124,7 @@ def test_nothing_at_all_has_no_value(metric: Callable[..., float | None]) -> Non
         (([0.5, 0.1], [1, -1], [0, 1]), "not negative"),
         (([0.5, 0.1], [1, np.nan], [0, 1]), "finite"),
         (([0.5], [1, 0], [0, 1]), "equally long"),
-        (([[0.5, 0.1]], [[1, 0]], [[0, 1]]), "flat"),
+        (([[0.5, 0.1]], [[1, 0]], [[0, 1]]), "one-dimensional"),
     ],
 )
 def test_bad_input_is_refused(metric: Callable[..., object], sample: Sample, message: str) -> None:

@@ -114,7 +114,7 @@ def test_an_empty_video_has_no_events():
         ({"segment_frames": 0}, "segment_frames: 0"),
     ],
 )
-def test_bad_input_is_told_in_one_sentence(change, text):
+def test_bad_input_is_reported_in_one_sentence(change, text):
     arguments = {"scores": np.zeros(2), "frames": 32, "fps": 25.0, **change}
     with pytest.raises(ClapError, match=text):
         find_events(arguments.pop("scores"), EventPolicy(threshold=0.5), **arguments)

@@ -1,4 +1,4 @@
-"""Events told while they happen are those that are found afterwards."""
+"""Events reported while they happen equal those found afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clap_vad.errors import ClapError
 LEVELS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
-def tell(events, scores, seconds=1.0, at=0.0):
+def report(events, scores, seconds=1.0, at=0.0):
     """(segment, change) of segments without a hole between them."""
     return [
         (t, change)
@@ -57,19 +57,19 @@ def test_closed_events_are_those_found_in_the_whole(
         assert event.score == whole.peak_score
     # each is opened, then has ever higher peaks, then is closed with the last of them; never two at a time
     for number, event in enumerate(closed):
-        told = [change for change in changes if change.event.number == number]
-        assert [told[0].kind, told[-1].kind] == ["opened", "closed"]
-        assert [change.kind for change in told[1:-1]] == ["peak"] * (len(told) - 2)
-        levels = [change.event.score for change in told[:-1]]
+        reported = [change for change in changes if change.event.number == number]
+        assert [reported[0].kind, reported[-1].kind] == ["opened", "closed"]
+        assert [change.kind for change in reported[1:-1]] == ["peak"] * (len(reported) - 2)
+        levels = [change.event.score for change in reported[:-1]]
         assert levels == sorted(set(levels)) and levels[-1] == event.score
     assert [change.event.number for change in changes] == sorted(change.event.number for change in changes)
 
 
 @given(scores=st.lists(LEVELS, max_size=40), max_gap=st.integers(0, 4), min_length=st.integers(0, 5))
-def test_an_event_is_told_at_the_first_moment_that_it_is_sure(scores, max_gap, min_length):
+def test_an_event_is_reported_as_soon_as_it_is_certain(scores, max_gap, min_length):
     """Told once the rule finds it in what came so far, closed once another high segment would not belong to it."""
     policy = EventPolicy(threshold=0.5, max_gap=max_gap, min_length=min_length)
-    found = tell(OngoingEvents(policy), scores)
+    found = report(OngoingEvents(policy), scores)
     for t in range(len(scores)):
         so_far = find_events(np.array(scores[: t + 1]), policy, frames=t + 1, fps=1.0, segment_frames=1)
         assert sum(change.kind == "opened" for at, change in found if at <= t) == len(so_far)
@@ -90,17 +90,17 @@ def test_a_peak_brings_its_region():
 def test_a_hole_in_the_stream_closes_an_event_only_if_it_is_longer_than_the_gap():
     for hole, kinds in ((2.0, ["peak"]), (2.5, ["closed", "opened"])):
         events = OngoingEvents(EventPolicy(threshold=0.5, max_gap=2))
-        tell(events, [0.6, 0.6])
+        report(events, [0.6, 0.6])
         assert [change.kind for change in events.add(2 + hole, 3 + hole, 0.7)] == kinds
     events = OngoingEvents(EventPolicy(threshold=0.5, max_gap=2))
-    tell(events, [0.6, 0.6])
+    report(events, [0.6, 0.6])
     assert events.pass_until(4.0) == []
     assert [(change.kind, change.event.stop) for change in events.pass_until(4.1)] == [("closed", 2.0)]
     assert events.pass_until(9.0) == [] and events.finish() == []
 
 
 def test_a_camera_that_is_stuck_gives_events_of_the_longest_length():
-    changes = tell(OngoingEvents(EventPolicy(threshold=0.5, max_length=60)), [0.8] * 150)
+    changes = report(OngoingEvents(EventPolicy(threshold=0.5, max_length=60)), [0.8] * 150)
     assert [(t, change.kind, change.event.start, change.event.stop) for t, change in changes] == [
         (0, "opened", 0, 1),
         (60, "closed", 0, 60),
@@ -121,14 +121,18 @@ def test_a_camera_that_is_stuck_gives_events_of_the_longest_length():
         ({"max_length": 0.4}, "max_length: 0.4"),
     ],
 )
-def test_numbers_out_of_range_are_told(change, text):
+def test_numbers_out_of_range_are_refused(change, text):
     with pytest.raises(ClapError, match=text):
         EventPolicy(**{"threshold": 0.5, **change})
 
 
-def test_segments_that_are_none_are_told():
+def test_invalid_segments_are_refused():
     events = OngoingEvents(EventPolicy(threshold=0.5))
     events.add(10, 11, 0.7)
-    for start, stop, score, text in ((11, 12, float("nan"), "finite"), (9, 10, 0.7, "after"), (11, 11, 0.7, "after")):
+    for start, stop, score, text in (
+        (11, 12, float("nan"), "finite"),
+        (9, 10, 0.7, "before the last segment ends"),
+        (11, 11, 0.7, "before the last segment ends"),
+    ):
         with pytest.raises(ClapError, match=text):
             events.add(start, stop, score)

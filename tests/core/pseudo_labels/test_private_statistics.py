@@ -1,4 +1,4 @@
-"""No video moves a sum by more than 1, and sums without noise say what the plain numbers are."""
+"""No video changes a sum by more than 1, and estimates from sums without noise equal the plain statistics."""
 
 from __future__ import annotations
 

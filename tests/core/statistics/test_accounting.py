@@ -60,7 +60,7 @@ def test_statistics_and_rounds_add_up_as_one_composition():
 
 
 @pytest.mark.parametrize(("noise", "sampling", "rounds"), [(1.0, 0.05, 50), (4.0, 0.3, 100), (2.0, 0.5, 10)])
-def test_sampled_rounds_cost_no_more_than_renyi_accounting_says_nor_than_unsampled_ones(noise, sampling, rounds):
+def test_sampled_rounds_cost_no_more_than_by_renyi_accounting_or_unsampled(noise, sampling, rounds):
     found = epsilon_of(replace(NOISELESS, sampling=sampling, noise_training=noise), 0, rounds)
     plain = gaussian_epsilon(noise / math.sqrt(rounds), DELTA)
     bound = rdp_epsilon(noise, sampling, rounds)
@@ -135,8 +135,8 @@ def test_numbers_out_of_range_are_refused_by_the_name_of_their_option(changes, s
 
 
 @pytest.mark.parametrize("noise", [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (1.0, math.nan), (math.inf, 1.0)])
-def test_noise_that_promises_nothing_is_refused_where_something_is_promised(noise):
-    with pytest.raises(ClapError, match="cannot keep a promise"):
+def test_noise_without_a_guarantee_is_refused_if_epsilon_is_finite(noise):
+    with pytest.raises(ClapError, match="ensure no guarantee"):
         Terms(1.0, DELTA, 1.0, 0.5, 0.1, 9, 5, 0, *noise)
 
 

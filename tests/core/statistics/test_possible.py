@@ -24,7 +24,7 @@ def sums_of(data: list[tuple[float, float, float]]) -> tuple[np.ndarray, np.ndar
 
 
 @given(rows)
-def test_moments_of_numbers_can_be_true(data):
+def test_moments_of_numbers_are_plausible(data):
     values = np.array([[x, y] for x, y, _ in data]).reshape(-1, 2)
     assert moments(len(values), values.sum(axis=0), np.square(values).sum(axis=0)) is None
 
@@ -39,7 +39,7 @@ def test_a_smaller_sum_of_squares_cannot(data, part):
 
 @pytest.mark.parametrize("error", [0.0, 1e-6])
 @given(data=rows)
-def test_products_of_rows_can_be_true_and_so_can_what_rounding_makes_of_them(error, data):
+def test_products_of_rows_are_plausible_also_after_rounding(error, data):
     rng = np.random.default_rng(len(data))
     weight, total, products = (value + error * rng.uniform(-0.5, 0.5, value.shape) for value in sums_of(data))
     products = (products + products.T) / 2
@@ -72,7 +72,7 @@ def test_what_weighs_nothing_adds_nothing_up():
     assert outer_products(np.array(1e-300), np.ones(2), np.eye(2), centred=True) is not None
 
 
-def test_the_largest_numbers_of_a_message_are_judged_without_an_overflow():
+def test_the_largest_numbers_of_a_message_are_checked_without_overflow():
     with np.errstate(all="raise", under="ignore"):
         assert moments(2.0**40, np.full(2, 1e30), np.full(2, 1e30)) is not None
         assert outer_products(np.full(2, 1e30), np.full((2, 2), 1e30), np.full((2, 2, 2), 1e30), centred=True) is None

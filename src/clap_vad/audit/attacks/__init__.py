@@ -1,1 +1,1 @@
-"""Attacks on what a coordinator sees, as pure functions on arrays."""
+"""Attacks by a malicious coordinator on the messages it receives, as pure functions on arrays."""

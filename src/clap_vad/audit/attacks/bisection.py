@@ -1,8 +1,8 @@
-"""Extremes by bisection, counts beyond a threshold: what a coordinator may ask within the bounds of an honest run.
+"""Attack: find extreme rows by bisection and count rows beyond a threshold, with questions that sites accept.
 
-The normalisation is the honest one; means lie within the cut, variances within what rows allow. Slabs along a number
-tell how many rows lie where; a component far out then takes every row beyond a threshold. Moved until it takes one row
-alone, it tells that row: the person that is the fastest, the tallest, the furthest to the left.
+The normalisation is honest, and means and variances are within the accepted range. Slabs along one dimension count the
+rows in each interval; then a distant component takes all rows beyond a threshold. When only one row is beyond the
+threshold, its sum reveals that row: the fastest or tallest person, or the one furthest to the left.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from .cells import CellSums, padded
 __all__ = ["ExtremeSearch", "directions", "exact_parts", "extreme_rows", "halves", "slabs"]
 
 _TRIES = 8
-"""Thresholds that are tried for one direction."""
+"""Number of thresholds to try per direction."""
 
 _PROFILES = 3
-"""Under noise a third of all questions is for the slabs, and the rest for one threshold."""
+"""With noise one third of all questions is for the slabs, and the rest for one threshold."""
 
 _SLACK, _WITHIN = CUT / 32, 0.9
 _EDGES = np.linspace(-CUT, CUT, COMPONENTS + 1)
 
 
 def directions(dim: int) -> np.ndarray:
-    """(2 d, d) unit vectors: up along each number, then down.
+    """(2 d, d) unit vectors: the positive direction of each dimension, then the negative ones.
 
     >>> directions(2).tolist()
     [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]
@@ -35,13 +35,13 @@ def directions(dim: int) -> np.ndarray:
 
 
 def extreme_rows(rows: np.ndarray) -> np.ndarray:
-    """(m, d) the rows that lie furthest along a direction, each once."""
+    """(m, d) the distinct rows that lie furthest along any direction."""
     found: np.ndarray = rows[np.unique((rows @ directions(rows.shape[1]).T).argmax(axis=0))]
     return found
 
 
 def slabs(along: np.ndarray) -> Mixture:
-    """As many slabs as there are components, next to each other along a (d,) unit vector, wide in all other ways."""
+    """One adjoining slab per component along a (d,) unit vector, wide in all other directions."""
     middles = (_EDGES[:-1] + _EDGES[1:]) / 2
     covariance = CUT**2 * np.eye(len(along)) - (CUT**2 - LEAST_VARIANCE) * np.outer(along, along)
     weights = np.full(COMPONENTS, 1 / COMPONENTS)
@@ -49,12 +49,13 @@ def slabs(along: np.ndarray) -> Mixture:
 
 
 def halves(along: np.ndarray, threshold: float, radius: float | None = None) -> Mixture:
-    """Two components that part rows at a threshold along a unit vector; the second takes what lies beyond.
+    """Two components that separate rows at a threshold along a unit vector; the second takes the rows beyond it.
 
     Args:
         along: (d,).
-        threshold: within the cut.
-        radius: R of sums in which no row is to be shortened that lies little beyond; None for the sharpest edge.
+        threshold: within the clipping range.
+        radius: R of the sums, chosen so that rows slightly beyond the threshold are not clipped; None for the sharpest
+            edge.
     """
     reach, wide = CUT - abs(threshold), LEAST_VARIANCE
     if radius is not None:
@@ -65,13 +66,13 @@ def halves(along: np.ndarray, threshold: float, radius: float | None = None) -> 
 
 
 class ExtremeSearch:
-    """Looks for the furthest row along one direction after the other.
+    """Searches for the furthest row in one direction after the other.
 
     Args:
         dim: d.
         radius: R of the sums.
-        exact: whether the sums have no noise.
-        questions: that may be asked; under noise all are spent on the first direction.
+        exact: True if the sums have no noise.
+        questions: number of allowed questions; with noise all are used for the first direction.
     """
 
     def __init__(self, dim: int, radius: float, exact: bool, questions: int) -> None:
@@ -79,7 +80,7 @@ class ExtremeSearch:
         self._profiles = 1 if exact else max(questions // _PROFILES, 1)
         self._along = list(directions(dim))
         self._asked = slabs(self._along[0])
-        self._range: tuple[float, float] | None = None  # where the furthest row is, once slabs have told
+        self._range: tuple[float, float] | None = None  # interval of the furthest row, found with the slabs
         self._kept: list[BoundedSums] = []
         self._tries = 0
         self._found: list[np.ndarray] = []
@@ -96,7 +97,7 @@ class ExtremeSearch:
         return sum(self._range) / 2 if self._exact else self._range[0]
 
     def answered(self, sums: BoundedSums) -> None:
-        """Take in the answer to the last question."""
+        """Use the answer to the last question."""
         self._kept.append(sums)
         if self._range is None:
             if len(self._kept) == self._profiles:
@@ -106,7 +107,7 @@ class ExtremeSearch:
 
     @property
     def guesses(self) -> np.ndarray:
-        """(n, d) rows that it believes to be the furthest along a direction."""
+        """(n, d) estimates of the furthest rows."""
         if not self._exact and self._range is not None and self._kept:
             found = CellSums(self._asked, _mean(self._kept), self._radius)
             return self._row(found.first[1] / max(float(found.mass[1]), 1.0))[None]
@@ -121,7 +122,7 @@ class ExtremeSearch:
         if len(row) == 1:
             self._next(row[0])
         elif any(float(known @ self._along[0]) >= _EDGES[top] for known in self._found):
-            self._next(None)  # the fastest in one way is the fastest in another
+            self._next(None)  # the same row may be extreme in several directions
         else:
             low, high = float(_EDGES[top]), float(_EDGES[top + 1])
             self._range = (max(low - _SLACK, -CUT + _SLACK), min(high + _SLACK, CUT - 1e-9))
@@ -143,7 +144,7 @@ class ExtremeSearch:
         self._range, self._tries, self._kept = None, 0, []
 
     def _row(self, z: np.ndarray) -> np.ndarray:
-        """From a row in the second component's coordinates, shortened to their bound: how far out it is, is known."""
+        """Undo the clipping of a row in the second component's coordinates; its distance is known from the interval."""
         assert self._range is not None
         along, mean = self._along[0], self._asked.means[1]
         out = float(z @ along)
@@ -151,13 +152,13 @@ class ExtremeSearch:
         return np.clip(mean + z * factor, -CUT, CUT)
 
 
-def exact_parts(told: np.ndarray, true: int) -> float:
-    """Part of the counts that are the true one once they are rounded.
+def exact_parts(counts: np.ndarray, true: int) -> float:
+    """Fraction of the counts that equal the true one after rounding.
 
     >>> exact_parts(np.array([1.6, 2.2, 3.0]), 2)
     0.6666666666666666
     """
-    return float((np.rint(told) == true).mean())
+    return float((np.rint(counts) == true).mean())
 
 
 def _mean(sums: list[BoundedSums]) -> BoundedSums:

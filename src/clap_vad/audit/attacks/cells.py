@@ -1,7 +1,7 @@
-"""Components that a coordinator places as it likes, and what their sums say of the rows that fall into each.
+"""Components chosen by a malicious coordinator, and what their sums reveal about the rows in each.
 
-A component is a cell: all weight of a row goes to the one that it lies in. A cell that holds one row has no variance,
-and its mean is the row; of two rows the variance has one direction, and they lie at its ends.
+A component acts as a cell: a row's whole weight goes to its cell. A cell with one row has no variance, and its mean is
+the row; with two rows the variance has one direction, and they lie at its ends.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from ...core.density.gaussian_mixture import COMPONENTS, CUT, LEAST_VARIANCE, Mi
 __all__ = ["LEAST_MASS", "WHOLE", "CellSums", "about", "mean_sums", "padded", "spheres"]
 
 WHOLE = 1e-3
-"""How far the weight of two rows may be from 2."""
+"""Tolerance of the weight of two rows, which is 2."""
 
 _SINGLE = 1e-6
 LEAST_MASS = 0.02
-"""Of a cell that says anything."""
+"""Least mass of a cell with information."""
 
 
 class CellSums:
-    """What one answer says of its cells, in each component's own whitened, shortened coordinates.
+    """The sums of one answer by cell, in each component's whitened, clipped coordinates.
 
     Args:
-        mixture: that was asked about.
-        sums: that came.
+        mixture: mixture of the question.
+        sums: sums in the answer.
         radius: R of the sums.
     """
 
@@ -45,14 +45,14 @@ class CellSums:
         self._roots = np.linalg.cholesky(mixture.covariances)
 
     def without(self, rows: np.ndarray, weights: np.ndarray) -> None:
-        """Take rows that are known off."""
+        """Subtract known rows."""
         known = CellSums(self.mixture, bounded_sums(self.mixture, rows, weights, self.radius), self.radius)
         self.mass -= known.mass
         self.first -= known.first
         self.second -= known.second
 
     def mean(self, cell: int) -> np.ndarray:
-        """(d,) mean of the rows in a cell, where none of them was shortened."""
+        """(d,) mean of the rows in a cell, if none of them was clipped."""
         return self.mixture.means[cell] + self._roots[cell] @ (self.first[cell] / self.mass[cell])
 
     def gaussian(self, cell: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,11 +64,11 @@ class CellSums:
         return self.mean(cell), (vectors * np.clip(values, 1e-4, CUT**2)) @ vectors.T
 
     def opened(self, cell: int, whole: bool) -> np.ndarray:
-        """The one or two rows of a cell, (0 to 2, d).
+        """The rows of a cell with one or two rows, (0 to 2, d).
 
         Args:
-            cell: which.
-            whole: whether a row counts 1, so that two rows weigh 2.
+            cell: index of the cell.
+            whole: True if a row counts 1, so that two rows have mass 2.
         """
         none = np.zeros((0, self.mixture.dim))
         mass = float(self.mass[cell])
@@ -85,17 +85,17 @@ class CellSums:
         else:
             return none
         if (np.linalg.norm(ends, axis=1) >= self.radius * (1 - _SINGLE)).any():
-            return none  # shortened: how far away it is is not told
+            return none  # clipped: its distance is unknown
         return self.mixture.means[cell] + ends @ self._roots[cell].T
 
 
 def about(centres: np.ndarray, scale: float) -> Mixture:
-    """Cells about up to 64 centres, (k, d), half a deviation of the rows wide."""
+    """Cells around up to 64 centres, (k, d), half a standard deviation of the rows wide."""
     return spheres(np.zeros(len(centres)), np.clip(centres, -CUT, CUT), np.full(len(centres), (0.5 * scale) ** 2))
 
 
 def padded(mixture: Mixture) -> Mixture:
-    """With as many components as a question has; the others have no weight."""
+    """The mixture with as many components as a question has; additional ones have weight 0."""
     k, d = mixture.means.shape
     weights, means = np.zeros(COMPONENTS), np.zeros((COMPONENTS, d))
     covariances = np.tile(np.eye(d), (COMPONENTS, 1, 1))
@@ -104,7 +104,7 @@ def padded(mixture: Mixture) -> Mixture:
 
 
 def mean_sums(ask: Callable[[], BoundedSums], times: int) -> BoundedSums:
-    """The mean of several answers: their noise falls with the root of their number."""
+    """The mean of several answers: noise falls with the square root of their number."""
     total = ask()
     for _ in range(times - 1):
         total = total + ask()
@@ -112,7 +112,7 @@ def mean_sums(ask: Callable[[], BoundedSums], times: int) -> BoundedSums:
 
 
 def spheres(logs: np.ndarray, means: np.ndarray, variances: np.ndarray) -> Mixture:
-    """Gaussians alike in all directions, with weights of these logarithms; those that are not needed have none."""
+    """Isotropic Gaussians with these log weights; unused components have weight 0."""
     weights = np.exp(np.clip(logs - logs.max(), -700, 0))
     variances = np.clip(variances, LEAST_VARIANCE, CUT**2)
     return padded(Mixture(weights / weights.sum(), means, variances[:, None, None] * np.eye(means.shape[1])))

@@ -1,4 +1,4 @@
-"""One participant's own contribution, from two sums that differ by it alone."""
+"""Isolation of one participant's contribution from two sums that differ only by this participant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["difference_of_means", "difference_of_sums", "relative_error", "small
 
 
 def difference_of_sums(with_it: Mapping[str, np.ndarray], without: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What one participant put into a sum, entry by entry.
+    """One participant's contribution to a sum, entry by entry.
 
     >>> float(difference_of_sums({"sum": np.array(7.0)}, {"sum": np.array(4.0)})["sum"])
     3.0
@@ -25,7 +25,7 @@ def difference_of_means(
 
     Args:
         with_it, without: means over all segments of two cohorts.
-        counts: segments of each; the first is the greater.
+        counts: segments of each cohort; the first is larger.
 
     >>> mean = difference_of_means({"u": np.array(3.0)}, {"u": np.array(2.0)}, (4, 3))
     >>> float(mean["u"])
@@ -33,7 +33,7 @@ def difference_of_means(
     """
     more, fewer = counts
     if more <= fewer:
-        raise ValueError("the cohort with the participant must hold more segments")
+        raise ValueError("the cohort with the participant must have more segments")
     return {
         name: (more * np.asarray(with_it[name], np.float64) - fewer * np.asarray(without[name], np.float64))
         / (more - fewer)
@@ -42,14 +42,14 @@ def difference_of_means(
 
 
 def relative_error(found: Mapping[str, np.ndarray], true: Mapping[str, np.ndarray]) -> float:
-    """``|found - true| / |true|`` over all entries as one vector; infinite where the truth is nothing but zeros."""
+    """``|found - true| / |true|`` over all entries as one vector; infinite if ``true`` is zero."""
     off = sum(float(np.square(np.asarray(found[name], np.float64) - true[name]).sum()) for name in true)
     size = sum(float(np.square(np.asarray(true[name], np.float64)).sum()) for name in true)
     return float(np.sqrt(off / size)) if size else float("inf")
 
 
 def smallest_differences(cohorts: Iterable[Iterable[str]]) -> tuple[int, int | None]:
-    """How many different cohorts were summed, and by how few participants two of them differ; None for one cohort.
+    """Number of different cohorts, and the smallest difference between two of them in participants (None for one).
 
     >>> smallest_differences([["a", "b", "c"], ["a", "b"], ["a", "b", "c"]])
     (2, 1)

@@ -1,13 +1,12 @@
-"""Whether a video was trained on, from what a model says about it.
+"""Membership inference: whether a video was used for training, from a model's scores.
 
-The attack is tried on models whose members are known: each is trained on a random half of every participant's videos,
-and the other half are the non-members. Both come from one distribution, so nothing but membership tells them apart;
-test videos would differ in more. Over a half and the half left out, a signal that does not depend on membership has a
-mean area of 50 % exactly.
+The attack is tested on models with known members: each is trained on a random half of every participant's videos, and
+the other half are non-members. Both have the same distribution, so they differ only in membership; test videos would
+differ in more. Over both halves, a signal independent of membership has a mean area of exactly 50 %.
 
-Thresholds on the loss are those of Yeom et al. 2018 ("Privacy risk in machine learning"). The likelihood ratio is LiRA
-(Carlini et al. 2022, "Membership inference attacks from first principles"), in which each of the models serves the
-others as a shadow model: a video that is easy is not taken for a member, since it is compared with itself elsewhere.
+The threshold on the loss is from Yeom et al. 2018 ("Privacy risk in machine learning"). The likelihood ratio is LiRA
+(Carlini et al. 2022, "Membership inference attacks from first principles"): each model is a shadow model for the
+others, so an easy video is not taken for a member, because it is compared with its own scores in other models.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ _EDGE = 1e-7
 def halves(held: Mapping[str, Sequence[str]], seed: int, number: int) -> tuple[dict[str, list[str]], ...]:
     """A random half of each participant's videos, and the other half, in the participant's order.
 
-    Whoever has a single video keeps it on both sides: a federation without that participant would be another one.
+    A participant with a single video has it in both halves, so that the participants stay the same.
 
     Args:
-        held: per participant its videos.
-        seed: of the run.
-        number: which of several splits, independent of one another.
+        held: videos of each participant.
+        seed: seed of the run.
+        number: number of the split; splits are independent.
 
     >>> [[len(own) for own in side.values()] for side in halves({"a": ["1"], "b": ["2", "3", "4", "5"]}, 0, 0)]
     [[1, 2], [1, 2]]
@@ -50,10 +49,10 @@ def halves(held: Mapping[str, Sequence[str]], seed: int, number: int) -> tuple[d
 
 
 def threshold_signals(scores: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Per video how much it looks like a member, (V,) float64 each, larger is more.
+    """Membership signals per video, (V,) float64 each; larger means more likely a member.
 
     ``loss``: minus the mean cross-entropy to the label normal. ``confidence``: minus the mean cross-entropy to the
-    nearer label, for a model that was taught labels it made itself.
+    nearer label, for models trained on pseudo-labels.
 
     Args:
         scores: s[t] of each video.
@@ -69,23 +68,23 @@ def threshold_signals(scores: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 def likelihood_ratio(
     scores: Sequence[np.ndarray], shadows: Sequence[Sequence[np.ndarray]], trained_on: np.ndarray
 ) -> np.ndarray:
-    """LiRA: per video how much likelier its scores are from a model that was trained on it, (V,) float64.
+    """LiRA: log-likelihood ratio of each video's scores between models trained with and without it, (V,) float64.
 
-    phi is the mean over a video's segments of ``|logit s[t]|``: Carlini's logit of the confidence, in the nearer label,
-    since which one was taught depends on what else a site holds. In models with the video phi is taken for Gaussian
-    about ``b_v + shift``, in others about ``b_v``, b_v being the video's own. Variance and shift are common to all: for
-    each video alone, a few shadow models do not tell them (Carlini et al. give up the variance there, too). The log
-    ratio is then ``shift (phi - (mu_in + mu_out) / 2)`` but for factor and constant, mu_in and mu_out the means over
-    the shadow models with and without the video, shift the mean of their differences.
+    phi is the mean over a video's segments of ``|logit s[t]|``: Carlini's logit of the confidence, for the nearer
+    label, because the training label depends on a site's other data. phi is assumed to be Gaussian with mean ``b_v +
+    shift`` in models trained with the video v, and ``b_v`` in others. Variance and shift are common to all videos,
+    because a few shadow models are too few to estimate them per video (Carlini et al. also use a common variance then).
+    Up to factor and constant the log ratio is ``shift (phi - (mu_in + mu_out) / 2)``, with mu_in and mu_out the means
+    over the shadow models with and without the video, and shift the mean of their differences.
 
     Args:
-        scores: s[t] of each video by the model attacked.
-        shadows: the same by each of K shadow models.
-        trained_on: (K, V) bool, each video in at least one shadow model and not in all.
+        scores: s[t] of each video from the attacked model.
+        shadows: the same from each of K shadow models.
+        trained_on: (K, V) bool; each video is in at least one shadow model and not in all.
     """
-    phi, told = _confidence(scores), np.stack([_confidence(shadow) for shadow in shadows])
-    inside = np.mean(told, axis=0, where=trained_on)
-    outside = np.mean(told, axis=0, where=~trained_on)
+    phi, shadow_phi = _confidence(scores), np.stack([_confidence(shadow) for shadow in shadows])
+    inside = np.mean(shadow_phi, axis=0, where=trained_on)
+    outside = np.mean(shadow_phi, axis=0, where=~trained_on)
     return np.asarray((inside - outside).mean() * (phi - (inside + outside) / 2))
 
 
@@ -96,12 +95,12 @@ def _confidence(scores: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def auc_interval(signals: np.ndarray, members: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """ROC-AUC of membership, its mean over models, with a 95 % bootstrap interval (percentiles, over videos).
+    """ROC-AUC of membership, averaged over models, with a 95 % bootstrap interval (percentiles, over videos).
 
     Args:
-        signals: (M, V) of each video in each model.
-        members: (M, V) bool, every model with videos of either kind.
-        seed: of the bootstrap.
+        signals: (M, V) signal of each video in each model.
+        members: (M, V) bool; every model has members and non-members.
+        seed: seed of the bootstrap.
 
     >>> auc_interval(np.array([[3.0, 4.0, 1.0, 2.0]]), np.array([[True, True, False, False]]))
     (1.0, 1.0, 1.0)
@@ -110,12 +109,12 @@ def auc_interval(signals: np.ndarray, members: np.ndarray, seed: int = 0) -> tup
     drawn = np.stack([np.bincount(rng.integers(videos, size=videos), minlength=videos) for _ in range(_DRAWS)])
     times = np.concatenate([np.ones((1, videos)), drawn])
     areas = np.mean([_areas(*each, times) for each in zip(signals, members, strict=True)], axis=0)
-    low, high = np.nanquantile(areas, (0.025, 0.975))  # a draw may leave a model with one kind of videos
+    low, high = np.nanquantile(areas, (0.025, 0.975))  # NaN if a draw has only members or only non-members
     return float(areas[0]), float(low), float(high)
 
 
 def _areas(signal: np.ndarray, inside: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Area of one model, (n,), where video v counts ``times[:, v]`` times, (n, V); NaN with one kind of videos."""
+    """AUC of one model, (n,), with video v counted ``times[:, v]`` times, (n, V); NaN with one kind of videos."""
     above = np.sign(signal[inside][:, None] - signal[~inside]) / 2 + 0.5
     members, others = times[:, inside], times[:, ~inside]
     pairs = members.sum(axis=1) * others.sum(axis=1)

@@ -1,10 +1,10 @@
-"""Features read off the change of a first layer.
+"""Feature recovery from the update of a first layer.
 
-With ReLU behind ``W1 x + b1``, a step of plain SGD moves row i of W1 by ``sum_n c_in x_n`` and b1[i] by ``sum_n c_in``,
-c_in = 0 for every segment n that does not activate unit i or that dropout hides from it. Their ratio is a weighted mean
-of those segments; where one has all the weight, it is that segment (Phong et al. 2017, "Privacy-preserving deep
-learning: revisited and enhanced", section 3; Zhu et al. 2019 for whole batches). Dropout and small batches leave a unit
-few segments, and so help the attacker. The same holds for gradients, and for the mean gradient in a control variate.
+With ReLU after ``W1 x + b1``, a plain SGD step changes row i of W1 by ``sum_n c_in x_n`` and b1[i] by ``sum_n c_in``,
+where c_in = 0 for every segment n that does not activate unit i or is dropped by dropout. The ratio is a weighted mean
+of the segments; if one has all the weight, it is that segment (Phong et al. 2017, "Privacy-preserving deep learning:
+revisited and enhanced", section 3; Zhu et al. 2019 for whole batches). Dropout and small batches reduce the segments
+per unit and so help the attacker. The same holds for gradients, and for the mean gradient in a control variate.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ __all__ = [
 ]
 
 GRADIENTS = ("update.", "gradient.", "control.")
-"""How entries of a message begin that are sums or means of gradients with respect to weights."""
+"""Prefixes of message entries that are sums or means of gradients with respect to weights."""
 
 Change = tuple[np.ndarray, np.ndarray]
-"""Of one first layer: of its weight (H, D), a row a unit, and of its bias (H,)."""
+"""Change of one first layer: of its weight (H, D), one row per unit, and of its bias (H,)."""
 
 ERRORS = (0.05, 0.10, 0.25)
 """Relative L2 errors within which a segment counts as recovered."""
 
 FLOOR = 1e-6
-"""Of a bias' update in size: below it the float32 differences of the weights, off by some 1e-9, blur the ratio."""
+"""Least absolute bias update: below it the float32 rounding of the weights, about 1e-9, dominates the ratio."""
 
 _BLOCK = 512  # candidates compared at once
 _RMSPROP_ROOT, _RMSPROP_EPS = 0.1, 1e-8  # sqrt(1 - alpha) and eps of torch.optim.RMSprop
@@ -55,12 +55,12 @@ _FLOAT32 = 2.0**-24  # relative rounding of float32
 
 @dataclass(frozen=True)
 class Recovered:
-    """How many distinct targets some candidate comes close to.
+    """Number of distinct targets that are recovered by some candidate.
 
     Attributes:
-        candidates, targets: how many there were.
-        within: relative error -> distinct targets recovered.
-        best: least relative error of all; None without candidates or targets.
+        candidates, targets: number of each.
+        within: relative error -> number of distinct recovered targets.
+        best: smallest relative error; None without candidates or targets.
     """
 
     candidates: int
@@ -70,9 +70,9 @@ class Recovered:
 
 
 def first_layers(message: Mapping[str, Any]) -> list[str]:
-    """The layers of a message that inputs enter, by what their entries are called before ``.weight`` and ``.bias``.
+    """Names of the input layers in a message, without ``.weight`` and ``.bias``.
 
-    Every network numbers its layers from 1, so a new network or a new kind of message needs no entry here.
+    Every network numbers its layers from 1, so new networks and kinds of messages are found automatically.
 
     >>> names = ("update.layer1", "update.generator.layer1", "update.layer2", "weights.layer1")
     >>> first_layers({f"{name}.{part}": 0.0 for name in names for part in ("weight", "bias")} | {"count": 3})
@@ -83,12 +83,12 @@ def first_layers(message: Mapping[str, Any]) -> list[str]:
 
 
 def rmsprop_gradient(change: np.ndarray, lr: float) -> np.ndarray:
-    """The gradient of RMSprop's first step, from what the step has done to weights of any shape.
+    """The gradient of RMSprop's first step, from the change of weights of any shape.
 
-    The mean square is then ``(1 - alpha) g^2`` and momentum has nothing to repeat, so the change is
-    ``-lr g / (sqrt(1 - alpha) |g| + eps)``, PyTorch's alpha = 0.99 and eps = 1e-8: solved for g. For large g the change
-    is next to ``10 lr`` whatever g is; how far below it lies within float32's rounding from ``|g|`` = 1e-4 or so at the
-    learning rate 2e-5, later at greater ones. Of more steps only signs are left.
+    In the first step the mean square is ``(1 - alpha) g^2`` and momentum has no effect, so the change is
+    ``-lr g / (sqrt(1 - alpha) |g| + eps)`` with PyTorch's alpha = 0.99 and eps = 1e-8; it is solved for g. For large g
+    the change is close to ``10 lr`` for any g: at a learning rate of 2e-5 the difference is below float32 rounding from
+    ``|g|`` of about 1e-4 on, at larger rates later. After more steps only the signs remain.
 
     >>> g = np.array([3e-6, -2e-8, 0.0])
     >>> bool(np.allclose(rmsprop_gradient(-0.1 * g / (0.1 * np.abs(g) + 1e-8), 0.1), g))
@@ -99,19 +99,18 @@ def rmsprop_gradient(change: np.ndarray, lr: float) -> np.ndarray:
 
 
 def candidates(changes: Sequence[Change], floor: float = FLOOR) -> np.ndarray:
-    """Rows that may be segments, from what one sender told of one first layer, in the order of rounds.
+    """Candidate segments from one sender's changes of one first layer, in the order of rounds.
 
-    Ratios of every round, and of the differences between consecutive rounds: the part of a row that both rounds have
-    in common falls out of those.
+    Uses the ratios of every round, and of the differences between consecutive rounds, in which common parts cancel.
 
     Args:
-        changes: in each round, with what weight decay has done taken off.
-        floor: bias entries that are not above it in size are left out.
+        changes: changes in each round, without the effect of weight decay.
+        floor: bias entries with a smaller or equal absolute value are left out.
 
     Returns:
         (n, D) float64, at most H (2 rounds - 1) rows.
 
-    >>> candidates([(np.array([[-0.2, -0.4], [0.0, 0.0]]), np.array([-0.1, 0.0]))]).tolist()  # unit 2 has seen nothing
+    >>> candidates([(np.array([[-0.2, -0.4], [0.0, 0.0]]), np.array([-0.1, 0.0]))]).tolist()  # unit 2 was not activated
     [[2.0, 4.0]]
     """
     steps = [(np.asarray(weight, np.float64), np.asarray(bias, np.float64)) for weight, bias in changes]
@@ -124,13 +123,13 @@ def candidates(changes: Sequence[Change], floor: float = FLOOR) -> np.ndarray:
 
 
 def distinct_rows(x: np.ndarray, share: np.ndarray | None = None) -> np.ndarray:
-    """Targets from segments as the network sees them: every crop and every segment's average over its crops.
+    """Targets as the network receives them: every region, and every segment's average over its regions.
 
-    Rows that are equal count once; a row of zeros has no relative error and is left out.
+    Equal rows count once; a row of zeros has no relative error and is left out.
 
     Args:
         x: (n, C, D).
-        share: (n, C) weight of each crop in the average, 0 for one that is absent; None where all are present.
+        share: (n, C) weight of each region in the average, 0 if invalid; None if all are valid.
 
     Returns:
         (m, D) float64.
@@ -145,10 +144,10 @@ def distinct_rows(x: np.ndarray, share: np.ndarray | None = None) -> np.ndarray:
 
 
 def own_rows(targets: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Each participant's rows that no other one holds too: the features of an empty scene tell nothing about anybody.
+    """Each participant's rows that no other one has: common rows, such as an empty scene, reveal nothing about anybody.
 
     Args:
-        targets: per participant (m, D), distinct rows.
+        targets: (m, D) distinct rows of each participant.
 
     >>> own_rows({"a": np.array([[1.0], [2.0]]), "b": np.array([[2.0]])})["a"].tolist()
     [[1.0]]
@@ -176,9 +175,9 @@ def least_errors(found: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def hits(guesses: np.ndarray, targets: np.ndarray, error: float) -> np.ndarray:
-    """Which of (m, D) targets some of (n, D) guesses is nearest to and within a relative L2 error of, (m,) bool.
+    """(m,) bool: the (m, D) targets that are nearest to one of (n, D) guesses, within a relative L2 error.
 
-    A guess stands for one target only, so that one in a dense place does not count for all about it.
+    A guess counts for one target only, so that a guess in a dense area does not count for all targets around it.
 
     >>> hits(np.array([[1.0, 0.0]]), np.array([[1.0, 0.01], [1.0, 0.02], [3.0, 0.0]]), 0.05).tolist()
     [True, False, False]
@@ -193,7 +192,7 @@ def hits(guesses: np.ndarray, targets: np.ndarray, error: float) -> np.ndarray:
 
 
 def group_means(rows: np.ndarray, count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """(count, D) means of rows that lie next to each other: what knows groups of so many, and no single row.
+    """(count, D) means of neighbouring rows: guesses that know groups of ``size`` rows, but no single row.
 
     >>> group_means(np.array([[0.0], [1.0], [9.0]]), 2, 3, np.random.default_rng(0)).round(1).tolist()
     [[3.3], [3.3]]
@@ -206,7 +205,7 @@ def group_means(rows: np.ndarray, count: int, size: int, rng: np.random.Generato
 
 
 def recovered(found: np.ndarray, targets: np.ndarray) -> Recovered:
-    """Count the distinct targets that candidates come close to."""
+    """Count the distinct targets that candidates recover."""
     if not len(found) or not len(targets):
         return Recovered(len(found), len(targets), dict.fromkeys(ERRORS, 0), None)
     errors = least_errors(found, targets)
@@ -216,10 +215,10 @@ def recovered(found: np.ndarray, targets: np.ndarray) -> Recovered:
 
 
 def chance_rows(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """(count, D) Gaussian rows with the mean and covariance of the targets: what knows their shape but none of them."""
+    """(count, D) Gaussian rows with mean and covariance of the targets: chance level without knowing any target."""
     rng = keyed_generator(seed, 0, "", "audit chance")
     centred = targets - targets.mean(axis=0)
-    # The rows are mixtures of the targets' own deviations, so no covariance matrix of size D is ever formed.
+    # The rows are random combinations of the targets' deviations, so no D x D covariance matrix is needed.
     kept = centred[rng.permutation(len(centred))[: 4 * _BLOCK]]
     mixed: np.ndarray = rng.standard_normal((count, len(kept))) @ kept / np.sqrt(max(len(kept), 1))
     return mixed + targets.mean(axis=0)

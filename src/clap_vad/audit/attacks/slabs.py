@@ -1,13 +1,11 @@
-"""Rows read off mixtures whose cells are so small that one or two rows fall into each: thin slabs, and what is left.
+"""Attack: recover rows with mixtures whose cells are so small that each contains only one or two rows.
 
-A first question cuts the space into cells, each later one cuts the smallest of them into parts that should hold one or
-two rows each, and leaves all other rows to a wide component. What is known of a row is taken off every answer so far,
-so that sums open one after the other: the differences of two answers are what is left. Every answer decides the next
-question, and all questions that a run has are asked.
+The first question divides the space into cells; each later one divides the smallest of them into parts with about one
+or two rows each, and assigns all other rows to a wide component. Known rows are subtracted from all answers so far, so
+that further sums can be resolved. Every answer determines the next question; all questions of a run are used.
 
-Under noise nothing is certain, and the mean of each cell that seems to hold a few rows is a guess. The other way to
-use the rounds is then to ask the same again and again, so that noise averages out: about cells anywhere, then about
-those that hold most, and at last about narrow ones there.
+With noise the mean of each cell with a small mass is only a guess. The alternative is to repeat questions, so that the
+noise averages out: first about cells anywhere, then about the cells with the most rows, last about narrow cells there.
 """
 
 from __future__ import annotations
@@ -25,27 +23,27 @@ from .cells import LEAST_MASS, WHOLE, CellSums, about, mean_sums, spheres
 __all__ = ["CellSearch", "averaged_guesses"]
 
 _PER_CELL, _LEFT = 1.5, 0.5
-"""Rows that a cell should hold, and with how many a cell is looked at again."""
+"""Intended rows per cell, and least mass at which a cell is divided again."""
 
 _MOST_GUESSED = 3.0
 _DRAWN, _PASSES = 30, 6
 
 _PARTS = (0.25, 0.25, 0.5)
-"""Of the rounds: for cells anywhere, where most rows are, and narrow ones there."""
+"""Shares of the rounds: for cells anywhere, for cells with most rows, and for narrow cells there."""
 _WIDTHS = (0.35, 0.17)
-"""Of the cells in the second and the third part, in deviations of the rows."""
+"""Widths of the cells in the second and third part, in standard deviations of the rows."""
 _DENSE, _LEAST_HELD = 24, 4.0
 
 
 class CellSearch:
-    """Adaptive questions about one set of rows; every answer may decide the next.
+    """Adaptive questions about one set of rows.
 
     Args:
         dim: d.
         radius: R of the sums.
-        scale: standard deviation of the rows in the coordinates that the coordinator chose.
-        exact: whether the sums have no noise.
-        whole: whether a row counts 1 (under ``--dp crop``), not a part of its video.
+        scale: standard deviation of the rows in the coordinates chosen by the coordinator.
+        exact: True if the sums have no noise.
+        whole: True if a row counts 1 (with ``--dp crop``), not a fraction of its video.
         rng: draws cells.
     """
 
@@ -71,7 +69,7 @@ class CellSearch:
         return self._asked
 
     def answered(self, sums: BoundedSums) -> None:
-        """Take in the answer to the last question."""
+        """Use the answer to the last question."""
         assert self._asked is not None
         found = CellSums(self._asked, sums, self._radius)
         self._answers.append(found)
@@ -86,13 +84,13 @@ class CellSearch:
 
     @property
     def guesses(self) -> np.ndarray:
-        """(n, d) rows that it believes to be there."""
+        """(n, d) estimated rows."""
         if self._exact:
             return self.rows.astype(np.float64)
         return np.array(self._guesses).reshape(-1, self._dim)
 
     def _open(self) -> bool:
-        """Read what can be read; whether anything could."""
+        """Recover all rows that can be resolved; returns whether there were any."""
         found: list[np.ndarray] = []
         weights: list[float] = []
         for answer in self._answers:
@@ -115,11 +113,11 @@ class CellSearch:
         return True
 
     def _anywhere(self) -> Mixture:
-        """Cells about draws of a standard Gaussian: nothing else is known before the first question."""
+        """Cells around draws of a standard Gaussian, because nothing else is known before the first question."""
         return about(self._rng.standard_normal((COMPONENTS, self._dim)) * self._scale, self._scale)
 
     def _everywhere(self) -> Mixture:
-        """All rows in as many cells as there may be, each about where rows are."""
+        """As many cells as allowed, placed where the rows are."""
         answer = self._answers[0]
         mass = np.maximum(answer.mass, 0.0)
         shares = np.floor(COMPONENTS * mass / max(mass.sum(), 1e-9)).astype(int)
@@ -127,14 +125,14 @@ class CellSearch:
             shares[cell] += 1
         means, spreads = [], []
         for cell in np.flatnonzero(shares):
-            centres, reach = self._cut(*self._believed(answer, int(cell)), int(shares[cell]))
+            centres, reach = self._cut(*self._estimate(answer, int(cell)), int(shares[cell]))
             means += list(centres)
             spreads += [reach] * len(centres)
         variance = max(LEAST_VARIANCE, (float(np.median(spreads)) / self._radius) ** 2 * 2)
         return spheres(np.zeros(len(means)), np.array(means), np.full(len(means), variance))
 
     def _focus(self) -> Mixture:
-        """The smallest cells cut into such as should hold one or two rows; a wide component for all the rest."""
+        """The smallest cells divided into parts for one or two rows each; a wide component for all other rows."""
         d, room = self._dim, COMPONENTS - 1
         means, variances, logs = [], [], []
         for _, answer, cell in self._eligible():
@@ -142,7 +140,7 @@ class CellSearch:
                 break
             number = self._answers.index(answer)
             pieces = min(max(2, math.ceil(answer.mass[cell] / _PER_CELL)), room)
-            centres, reach = self._cut(*self._believed(answer, cell), pieces)
+            centres, reach = self._cut(*self._estimate(answer, cell), pieces)
             variance = max(LEAST_VARIANCE, (reach / self._radius) ** 2)
             edge = 1.1 * reach  # beyond it a row belongs to the wide component
             self._tries[number, cell] = self._tries.get((number, cell), 0) + 1
@@ -156,7 +154,7 @@ class CellSearch:
         return spheres(np.array([*logs, 0.0]), np.array([*means, np.zeros(d)]), np.array([*variances, CUT**2]))
 
     def _eligible(self) -> list[tuple[float, CellSums, int]]:
-        """Cells with rows that are not known, the smallest first, those that were cut before later."""
+        """Cells with unknown rows, the smallest first; cells that were divided before come later."""
         found = []
         for number, answer in enumerate(self._answers[1:], start=1):
             cells = COMPONENTS if number == 1 else COMPONENTS - 1  # the last one is the wide one
@@ -165,14 +163,14 @@ class CellSearch:
                 found.append((float(answer.mass[cell]) * (1 + tries), answer, int(cell)))
         return sorted(found, key=lambda each: each[0])
 
-    def _believed(self, answer: CellSums, cell: int) -> tuple[np.ndarray, np.ndarray]:
+    def _estimate(self, answer: CellSums, cell: int) -> tuple[np.ndarray, np.ndarray]:
         if answer.mass[cell] < LEAST_MASS:
             return answer.mixture.means[cell], answer.mixture.covariances[cell]
         mean, spread = answer.gaussian(cell)
         return np.clip(mean, -CUT, CUT), spread
 
     def _cut(self, mean: np.ndarray, spread: np.ndarray, pieces: int) -> tuple[np.ndarray, float]:
-        """Centres of parts of a Gaussian that hold alike, by k-means on draws, and how far its rows are from them."""
+        """Centres of equal parts of a Gaussian, by k-means on draws, and the distance of its rows from them."""
         drawn = self._rng.multivariate_normal(mean, spread, _DRAWN * pieces, check_valid="ignore")
         centres = drawn[:pieces].copy()
         for _ in range(_PASSES):
@@ -194,15 +192,15 @@ def averaged_guesses(
     scale: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """(n, d) means of cells that seem to hold something, from answers whose noise has been averaged.
+    """(n, d) means of cells that probably contain rows, from averaged answers.
 
     Args:
-        ask: gives the answer to a question.
-        mixture: asked about first.
-        questions: that may be asked.
+        ask: returns the answer to a question.
+        mixture: mixture of the first question.
+        questions: number of allowed questions.
         radius: R of the sums.
         scale: standard deviation of the rows.
-        rng: draws cells beside those that hold most.
+        rng: draws cells near those with the most rows.
     """
     times = [max(1, int(part * questions)) for part in _PARTS[:-1]]
     found = CellSums(mixture, mean_sums(partial(ask, mixture), times[0]), radius)

@@ -1,4 +1,4 @@
-"""Aggregation rules: what the coordinator makes of the participants' updates."""
+"""Aggregation of the participants' updates: the weighted mean."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ __all__ = ["moved", "weighted_mean"]
 def weighted_mean(updates: Sequence[Mapping[str, np.ndarray]], weights: Sequence[float]) -> dict[str, np.ndarray]:
     """``sum_p n_p u_p / sum_p n_p`` per array (McMahan et al. 2017, algorithm 1).
 
-    Summed in the order given, in float64, so that the result depends on nothing but the inputs.
+    Summed in the given order, in float64, so the result is deterministic.
 
     Args:
         updates: one mapping of arrays per participant, equal names and shapes.
         weights: n_p >= 0, at least one positive.
 
     Returns:
-        The mean per name, float32. Raises ValueError when all weights are zero.
+        The mean per name, float32.
+
+    Raises:
+        ValueError: all weights are zero.
 
     >>> weighted_mean([{"w": np.array([0.0])}, {"w": np.array([4.0])}], [3, 1])["w"].tolist()
     [1.0]

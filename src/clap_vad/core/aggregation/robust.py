@@ -1,6 +1,6 @@
-"""Aggregation rules that a minority of malicious participants cannot steer.
+"""Aggregation rules that are robust against a minority of malicious participants.
 
-None of them weighs by segments: a malicious participant would lie about its count.
+None of them weights by segments: a malicious participant could report a false count.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import numpy as np
 
 __all__ = ["coordinate_median", "krum_selection", "malicious_count", "trimmed_mean"]
 
-_BLOCK = 1 << 13  # coordinates at a time: 100 participants of them in float64 take 7 MB
+_BLOCK = 1 << 13  # coordinates per block: 100 participants in float64 take 7 MB
 
 Updates = Sequence[Mapping[str, np.ndarray]]
 
 
 def malicious_count(share: float, n: int) -> int:
-    """f, the whole participants in this share of n, and never half of them.
+    """f, this share of n participants, rounded down and always less than half.
 
     >>> [malicious_count(0.2, n) for n in (4, 5, 10)], malicious_count(0.29, 100)
     ([0, 1, 2], 29)
     """
-    return int(min(share * n + 1e-9, (n - 1) / 2))  # 0.29 * 100 is a little less than 29
+    return int(min(share * n + 1e-9, (n - 1) / 2))  # 0.29 * 100 is slightly below 29 in floating point
 
 
 def coordinate_median(updates: Updates) -> dict[str, np.ndarray]:
@@ -41,22 +41,24 @@ def coordinate_median(updates: Updates) -> dict[str, np.ndarray]:
 
 
 def trimmed_mean(updates: Updates, malicious: int) -> dict[str, np.ndarray]:
-    """Mean of what the f smallest and the f largest values of every coordinate leave (Yin et al. 2018, definition 2).
+    """Mean of every coordinate without its f smallest and f largest values (Yin et al. 2018, definition 2).
 
     Args:
         updates: as in :func:`coordinate_median`; n of them.
         malicious: f, n > 2 f.
 
     Returns:
-        The mean per name, float32. With at most f malicious it lies among the honest values. Raises ValueError where
-        nothing would be left.
+        The mean per name, float32. With at most f malicious it lies among the honest values.
+
+    Raises:
+        ValueError: no value would be left.
 
     >>> trimmed_mean([{"w": np.array([v])} for v in (0.0, 1.0, 3.0, 1e9)], 1)["w"].tolist()
     [2.0]
     """
     n = len(updates)
     if n <= 2 * malicious:
-        raise ValueError(f"{n} updates without the {malicious} smallest and largest leave none")
+        raise ValueError(f"{n} updates are too few to remove the {malicious} smallest and {malicious} largest values")
     return _by_coordinate(updates, lambda values: np.sort(values, axis=0)[malicious : n - malicious].mean(axis=0))
 
 
@@ -71,14 +73,17 @@ def krum_selection(updates: Updates, malicious: int) -> list[int]:
         malicious: f, n >= 2 f + 3.
 
     Returns:
-        Indices, ascending. Raises ValueError where n is too small.
+        Indices, ascending.
+
+    Raises:
+        ValueError: n is too small.
 
     >>> krum_selection([{"w": np.array([v])} for v in (0.0, 1.0, 1e9, 2.0, 3.0)], 1)
     [1, 3]
     """
     n, nearest = len(updates), len(updates) - malicious - 2
     if n < 2 * malicious + 3:
-        raise ValueError(f"Krum needs {2 * malicious + 3} updates where {malicious} are malicious; {n} are there")
+        raise ValueError(f"Krum needs {2 * malicious + 3} updates if {malicious} are malicious, but there are {n}")
     distances = np.zeros((n, n))
     for _, _, values in _blocks(updates):
         for i in range(n - 1):
@@ -97,7 +102,7 @@ def _by_coordinate(updates: Updates, rule: Callable[[np.ndarray], np.ndarray]) -
 
 
 def _blocks(updates: Updates) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Some coordinates of all participants at a time: name, first coordinate, (n, at most _BLOCK) float64."""
+    """Blocks of coordinates of all participants: name, first coordinate, (n, at most _BLOCK) float64."""
     for name, array in updates[0].items():
         for start in range(0, array.size, _BLOCK):
             rows = [update[name].reshape(-1)[start : start + _BLOCK] for update in updates]

@@ -1,7 +1,7 @@
-"""Optimisers of the coordinator, one array at a time: the mean update stands where a step has its gradient.
+"""Server optimisers, one array at a time: the mean update takes the place of the gradient.
 
 Reddi et al. 2021, "Adaptive federated optimization", algorithm 2; momentum as in Hsu, Qi and Brown 2019. Computed in
-float64, kept in float32. There is no bias correction, as in that algorithm.
+float64, stored in float32. There is no bias correction, as in that algorithm.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""How likely a region is: the common mixture, what adapts it to one camera, and what scores follow."""
+"""Density of regions: the common mixture, its adaptation to one camera, and the scores derived from it."""

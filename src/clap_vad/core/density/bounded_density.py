@@ -1,13 +1,13 @@
-"""Sums of a step of EM that one unit moves by at most 1, whatever mixture is asked about.
+"""Sums of an EM step with sensitivity 1: one unit changes them by an L2 norm of at most 1, for any mixture.
 
-A unit is what differential privacy protects: a crop, or a video, whose crops then count as their mean. A row enters a
-component's sums as ``(r, r z, r z z^T)``: ``r`` its responsibility, ``z`` the row in the component's own coordinates
-(whitened by its covariance), shortened to a length of at most R. Responsibilities sum to 1, so each of the three blocks
-has an L2 norm of at most 1, R and R^2; scaled by :data:`SHARES` the norm of the whole is at most 1. Noise on the sum
-makes it a Gaussian mechanism (Dwork and Roth 2014, appendix A).
+A unit is what differential privacy protects: a region, or a video, whose regions then count as their mean. A row enters
+a component's sums as ``(r, r z, r z z^T)``: ``r`` is its responsibility, ``z`` the row in the component's coordinates
+(whitened by its covariance), clipped to a length of at most R. Responsibilities sum to 1, so the three blocks have L2
+norms of at most 1, R and R^2; scaled by :data:`SHARES` the total norm is at most 1. Noise on the sum makes it a
+Gaussian mechanism (Dwork and Roth 2014, appendix A).
 
-Shortening makes the M-step one of Huber's estimators of location and scatter (Huber 1981, chapter 8): what lies far
-from everything widens no component. For rows that are Gaussian :func:`kept_variance` corrects the covariance.
+Clipping makes the M-step one of Huber's estimators of location and scatter (Huber 1981, chapter 8): outliers do not
+widen components. :func:`kept_variance` corrects the covariance for Gaussian rows.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ __all__ = [
 ]
 
 SHARES = (1 / math.sqrt(6), 1 / math.sqrt(6), 2 / math.sqrt(6))
-"""Parts of the norm that masses, first and second moments have: the last have the most noise for what they tell."""
+"""Shares of the norm for masses, first and second moments: second moments have the worst signal-to-noise ratio."""
 
 _TIGHT, _WIDE = 1.0, 3.0
-"""R in units of sqrt(d), the usual length of z: with noise, and without."""
+"""R in units of sqrt(d), the usual length of z: with noise and without."""
 
 _MOST_RELATIVE_NOISE = 0.2
-"""Of a component's second moments: fewer components are fitted where more would have more noise than this."""
+"""Largest relative noise of a component's second moments; it limits the number of components."""
 
 _NEGLIGIBLE = 1e-4
-"""Responsibility below which a row is left out of a component's sums, to save time."""
+"""Rows with a smaller responsibility are left out of a component's sums, to save time."""
 
 _DEAD, _PRIOR_ROWS, _PRIOR_VARIANCE = 5.0, 5.0, 0.1
 _SPREAD = 1.0
-"""How much a component usually changes in a step, in its own coordinates: a noisier step is taken in part."""
+"""Usual change of a component per step, in its own coordinates; noisier steps are shrunk."""
 
 
 @dataclass(frozen=True)
 class BoundedSums:
-    """Sums over units of vectors of norm at most 1, and sums of such sums.
+    """Sums over units of vectors with norm at most 1; they can be added.
 
     Attributes:
-        mass: (K,) of responsibilities.
-        first: (K, d) of r z.
-        second: (K, d(d+1)/2) of the upper triangle of r z z^T, row by row; off the diagonal times sqrt(2).
+        mass: (K,) sum of r.
+        first: (K, d) sum of r z.
+        second: (K, d(d+1)/2) sum of the upper triangle of r z z^T, row by row; off-diagonal entries times sqrt(2).
     """
 
     mass: np.ndarray
@@ -66,18 +66,18 @@ class BoundedSums:
         return BoundedSums(self.mass + other.mass, self.first + other.first, self.second + other.second)
 
     def times(self, factor: float) -> BoundedSums:
-        """All entries times this."""
+        """All entries multiplied by a factor."""
         return BoundedSums(self.mass * factor, self.first * factor, self.second * factor)
 
     @property
     def norm(self) -> float:
-        """L2 norm of all entries: never above the number of units, but for noise."""
+        """L2 norm of all entries; without noise at most the number of units."""
         parts = (self.mass, self.first, self.second)
         return math.sqrt(sum(float(np.square(part).sum()) for part in parts))
 
 
 def radius_for(dim: int, noise: bool) -> float:
-    """R for rows of so many numbers.
+    """R for rows of ``dim`` numbers.
 
     >>> radius_for(4, noise=True), radius_for(4, noise=False)
     (2.0, 6.0)
@@ -86,7 +86,7 @@ def radius_for(dim: int, noise: bool) -> float:
 
 
 def kept_variance(dim: int, radius: float) -> float:
-    """Part of the variance that shortening to ``radius`` leaves of a standard Gaussian of so many dimensions.
+    """Fraction of a standard Gaussian's variance, in ``dim`` dimensions, that remains after clipping to ``radius``.
 
     >>> rows = np.random.default_rng(0).standard_normal((200_000, 3))
     >>> rows *= np.minimum(1, 2.0 / np.linalg.norm(rows, axis=1))[:, None]
@@ -100,12 +100,12 @@ def kept_variance(dim: int, radius: float) -> float:
 
 
 def bounded_sums(mixture: Mixture, rows: np.ndarray, weights: np.ndarray, radius: float) -> BoundedSums:
-    """What a place answers a step of EM.
+    """A site's sums for one EM step.
 
     Args:
-        mixture: of K components and d dimensions.
+        mixture: K components in d dimensions.
         rows: (n, d).
-        weights: (n,) how much each row counts; those of a unit sum to 1 at most.
+        weights: (n,) weight of each row; the weights of one unit sum to at most 1.
         radius: R.
     """
     k, d = mixture.means.shape
@@ -113,7 +113,7 @@ def bounded_sums(mixture: Mixture, rows: np.ndarray, weights: np.ndarray, radius
     mass, first, second = np.zeros(k), np.zeros((k, d)), np.zeros((k, d, d))
     for start, block in row_blocks(rows):
         responsible, own = posteriors(mixture, block), weights[start : start + len(block)]
-        # Of a row by itself: were it by what other rows weigh, one unit more would leave out rows of all others.
+        # Decided row by row: if it depended on other rows, adding one unit could drop rows of all others.
         counts = responsible > _NEGLIGIBLE
         for number in np.flatnonzero(counts.any(axis=0)):
             used = np.flatnonzero(counts[:, number])
@@ -131,14 +131,14 @@ def bounded_sums(mixture: Mixture, rows: np.ndarray, weights: np.ndarray, radius
 
 @dataclass(frozen=True)
 class Fit:
-    """Where EM on noisy sums stands.
+    """State of EM on noisy sums.
 
     Attributes:
-        mixture: the present one.
-        mass: (K,) rows of each component, mean of the steps that are averaged.
-        first: (K, d) sums of rows.
-        second: (K, d, d) sums of their products.
-        averaged: steps that these are the mean of.
+        mixture: the current one.
+        mass: (K,) rows of each component, mean over the averaged steps.
+        first: (K, d) sums of rows, averaged in the same way.
+        second: (K, d, d) sums of outer products, averaged in the same way.
+        averaged: number of averaged steps.
     """
 
     mixture: Mixture
@@ -155,7 +155,7 @@ class Fit:
 
 
 def components_for(units: float, deviation: float, dim: int, most: int) -> int:
-    """How many components so many units can tell under noise of this standard deviation: a power of two.
+    """Number of components that so many units can support under noise of this standard deviation: a power of two.
 
     >>> [components_for(units, 10.0, 10, 64) for units in (100, 10_000, 40_000, 1_000_000)]
     [1, 8, 32, 64]
@@ -171,16 +171,16 @@ def components_for(units: float, deviation: float, dim: int, most: int) -> int:
 def next_fit(fit: Fit, sums: BoundedSums, radius: float, deviation: float, average: bool) -> Fit:
     """The M-step from noisy sums.
 
-    In a component's own coordinates its mean and covariance move from 0 and the identity to what the sums say, less
-    far the more noise there is. Where steps are averaged (online EM: Cappe and Moulines 2009) the sums of all of them
-    count alike, so that their noise falls. A component that holds less than noise alone might stays as it is.
+    In a component's own coordinates its mean and covariance move from 0 and the identity towards the values in the
+    sums; the more noise, the smaller the move. Averaged steps (online EM: Cappe and Moulines 2009) have equal weight,
+    so their noise falls. A component with no more mass than noise alone could give stays unchanged.
 
     Args:
-        fit: the step before.
-        sums: what all places answered about its mixture.
+        fit: state before the step.
+        sums: sums of all sites for the mixture of ``fit``.
         radius: R of these sums.
         deviation: standard deviation of the noise on each entry.
-        average: whether this step's sums join those before; they replace them otherwise.
+        average: True to average the sums with those of earlier steps, False to replace them.
     """
     mixture = fit.mixture
     k, d = mixture.means.shape
@@ -216,12 +216,12 @@ def next_fit(fit: Fit, sums: BoundedSums, radius: float, deviation: float, avera
 
 
 def least_mass(deviation: float) -> float:
-    """Rows that a component must seem to hold to be believed in, under noise of this standard deviation."""
+    """Least noisy mass of a plausible component, in rows, under noise of this standard deviation."""
     return max(_DEAD, 2 * deviation / SHARES[0])
 
 
 def _maximised(fit: Fit, least: float) -> Mixture:
-    """The mixture of these sums; components with less than ``least`` rows stay where they are."""
+    """The mixture from these sums; components with less than ``least`` rows stay unchanged."""
     d = fit.first.shape[1]
     held = np.maximum(fit.mass, _DEAD)
     live = fit.mass > least

@@ -1,8 +1,8 @@
-"""Statistics of rows that one unit moves by at most 1: sizes, moments, histograms of surprise.
+"""Statistics of rows with sensitivity 1: sizes, moments, histograms of surprise.
 
-Each function that a site calls gives a sum over its units of vectors whose L2 norm is at most 1, whatever a unit holds
-(a unit is a crop, or a video whose crops count as their mean: ``weights``). Each ``read_`` function takes such a sum,
-added up over sites, with noise of a known standard deviation on every entry.
+The functions for sites return sums over units of vectors whose L2 norm is at most 1 (a unit is a region, or a video
+whose regions count as their mean: ``weights``). The ``read_`` functions take the sum over sites, with noise of a known
+standard deviation on every entry.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = [
     "PEAK_BINS",
     "SCALE_BINS",
     "SIZE_BINS",
-    "believed",
     "counted",
     "moment_sums",
     "most_lengths",
     "near_the_rest",
     "peak_sums",
+    "plausible_counts",
     "possible_bounds",
     "read_normaliser",
     "read_peaks",
@@ -35,20 +35,20 @@ __all__ = [
 ]
 
 SIZE_BINS = 40
-"""Of absolute values: powers of 2 from 2^-18 on; smaller values are in the first bin, larger ones in the last."""
+"""Bins of absolute values: powers of 2 from 2^-18 on; the first and last bins also hold smaller and larger values."""
 _LEAST_POWER = -18
-_BELIEVED = 3.0
+_PLAUSIBLE = 3.0
 _CERTAIN = 6.0
-"""Standard deviations of its noise that a bin must hold to be believed, and to be believed far from all others."""
+"""Least count of a plausible bin, in standard deviations of its noise: usually, and far from all other bins."""
 
 _WIDEST, _NARROWEST = 15.0, 3.0
 _VARIANCE_NOISE = 0.02
-"""Rows are shortened to so many root mean squares as leave the variance about this part of noise."""
+"""Relative noise of the variance at which rows are clipped, within these limits in root mean squares."""
 _LEAST_SPREAD = 0.1
 
 
 def size_sums(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """How large the numbers of (n, d) rows are: (d, SIZE_BINS), a count of 1 / sqrt(d) for each."""
+    """Histogram of the sizes of the numbers in (n, d) rows: (d, SIZE_BINS); each number counts 1 / sqrt(d)."""
     d = rows.shape[1]
     with np.errstate(divide="ignore"):
         at = np.clip(np.floor(np.log2(np.abs(rows.astype(np.float64)))) - _LEAST_POWER, 0, SIZE_BINS - 1)
@@ -57,23 +57,23 @@ def size_sums(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 _MOST_FACTOR = 4
-"""Powers of 2 beyond a quantile of the sizes at which larger ones count."""
+"""Sizes are capped this many powers of 2 beyond a quantile."""
 
 
 def near_the_rest(total: np.ndarray, deviation: float, share: float) -> np.ndarray:
-    """A sum of :func:`size_sums` in which nobody who holds less than ``share`` of it alone sets a size.
+    """Limit a sum of :func:`size_sums` so that no party with less than ``share`` of it determines a size alone.
 
-    For sums under masks, whose parts nobody sees. Of the numbers that are not 0, what lies more than 16 times beyond
-    the quantile ``1 - share`` counts as lying there.
+    Used for masked sums, whose parts nobody sees. Numbers more than 16 times beyond the quantile ``1 - share`` of the
+    nonzero numbers are moved there.
 
     Args:
         total: (d, SIZE_BINS) noisy.
-        deviation: of the noise.
+        deviation: standard deviation of the noise.
         share: above 0, below 1.
     """
     result = total.copy()
     for own in result:
-        counts = np.where(own > _BELIEVED * deviation, own, 0.0)
+        counts = np.where(own > _PLAUSIBLE * deviation, own, 0.0)
         below = np.cumsum(counts[1:])
         if below[-1] > 0:
             last = 1 + int(np.searchsorted(below, (1 - share) * below[-1])) + _MOST_FACTOR
@@ -83,35 +83,34 @@ def near_the_rest(total: np.ndarray, deviation: float, share: float) -> np.ndarr
 
 
 def units_in(total: np.ndarray) -> float:
-    """About how many units a sum of :func:`size_sums` is over, at least 1."""
+    """Approximate number of units in a sum of :func:`size_sums`, at least 1."""
     d = len(total)
     return max(float(total.sum()) / d * math.sqrt(d), 1.0)
 
 
 def read_sizes(total: np.ndarray, deviation: float) -> np.ndarray:
-    """(d,) root mean square of each dimension, to within a tenth or two, from a sum of :func:`size_sums`.
+    """(d,) root mean square of each dimension, accurate to 10 or 20 %, from a sum of :func:`size_sums`.
 
-    Bins that noise alone might fill count as empty, and so does a little that lies apart from most: one count that is
-    not there, at a size a million times too large, would be all of the mean square. A dimension of which nothing is
-    believed has size 1.
+    Bins that noise alone could fill count as empty, and so do small counts far from the others: one false count at a
+    size a million times too large would dominate the mean square. A dimension without plausible counts has size 1.
     """
-    counts = np.array([believed(own, deviation, apart=1) for own in total])
+    counts = np.array([plausible_counts(own, deviation, apart=1) for own in total])
     squares = np.square(1.5 * 2.0 ** (np.arange(SIZE_BINS) + float(_LEAST_POWER)))
     held = counts.sum(axis=1)
     return np.where(held > 0, np.sqrt(counts @ squares / np.maximum(held, 1e-300)), 1.0)
 
 
 def most_lengths(units: float, deviation: float, dim: int) -> float:
-    """How many root mean squares per dimension a row is shortened to, by the noise on a sum over so many units."""
+    """Clipping length of a row in root mean squares per dimension, chosen by the noise on a sum over so many units."""
     noise = deviation * math.sqrt(3 * dim) / units
     return min(_WIDEST, max(_NARROWEST, math.sqrt(_VARIANCE_NOISE / noise))) if noise else _WIDEST
 
 
 def possible_bounds(sizes: np.ndarray, most: float) -> bool:
-    """Whether :func:`read_sizes` and :func:`most_lengths` can have found these.
+    """Whether :func:`read_sizes` and :func:`most_lengths` can return these values.
 
-    Others could make :func:`moment_sums` overflow or vanish, and then its bound does not hold: a row divided by a tiny
-    size is infinite if it is larger than a limit that the size sets, and whether it is would be told by a refusal.
+    Other values could make :func:`moment_sums` overflow or underflow, so that its bound fails: a row divided by a tiny
+    size overflows only if it exceeds a limit, and a refusal would then reveal that it does.
 
     >>> possible_bounds(np.ones(2), 3.0), possible_bounds(np.full(2, 1e-307), 3.0), possible_bounds(np.ones(2), 1e-100)
     (True, False, False)
@@ -121,12 +120,12 @@ def possible_bounds(sizes: np.ndarray, most: float) -> bool:
 
 
 def moment_sums(rows: np.ndarray, weights: np.ndarray, sizes: np.ndarray, most: float) -> dict[str, np.ndarray]:
-    """Count, sum and sum of squares of (n, d) rows in units of ``sizes``, each row shortened.
+    """Count, sum and sum of squares of (n, d) rows in units of ``sizes``, each row clipped.
 
     Args:
         rows: (n, d).
         weights: (n,).
-        sizes, most: :func:`possible_bounds`; a row is shortened to ``most`` root mean squares per dimension.
+        sizes, most: see :func:`possible_bounds`; rows are clipped to ``most`` root mean squares per dimension.
 
     Returns:
         ``count`` (1,), ``mean`` (d,) and ``square`` (d,), each a third of the squared norm.
@@ -134,7 +133,7 @@ def moment_sums(rows: np.ndarray, weights: np.ndarray, sizes: np.ndarray, most: 
     share, radius = 1 / math.sqrt(3), most * math.sqrt(len(sizes))
     scaled = rows.astype(np.float64) / sizes
     shortened = scaled * (radius / np.maximum(np.linalg.norm(scaled, axis=1), radius))[:, None]
-    # The squares of a row of length at most R have a norm of at most R^2; most^2 sqrt(d) is what even ones have.
+    # The squares of a row of length at most R have a norm of at most R^2; equal entries give most^2 sqrt(d).
     squares, limit = np.square(shortened), most**2 * math.sqrt(len(sizes))
     squares *= (limit / np.maximum(np.linalg.norm(squares, axis=1), limit))[:, None]
     return {
@@ -154,8 +153,8 @@ def read_normaliser(
 ) -> Normaliser:
     """Standardisation from sums of :func:`moment_sums`.
 
-    A variance is taken to be at least as large as its noise: a smaller one cannot be told, and dividing by it would
-    turn noise into the largest number of all. A dimension that does not vary at all has scale 0.
+    A variance is taken to be at least as large as its noise: a smaller one cannot be measured, and dividing by it would
+    amplify noise. A constant dimension has scale 0.
     """
     share, d = 1 / math.sqrt(3), len(sizes)
     units = counted(count)
@@ -169,11 +168,11 @@ def read_normaliser(
     return Normaliser((first * sizes).astype(np.float32), scale.astype(np.float32))
 
 
-# Histograms: a bin here is several of the bins in which they are read.
+# Coarse histograms: a bin here covers several of the fixed bins to which they are converted.
 
 _FINE, _FIRST_FINE = 6, 256
 SCALE_BINS = 112
-"""Of what surprise is measured on: equal in asinh of the value, from -6 to 9.75."""
+"""Bins of the values from which surprise is computed: equal in asinh of the value, from -6 to 9.75."""
 
 
 def scale_sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -183,52 +182,52 @@ def scale_sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def read_scale(total: np.ndarray, deviation: float, resolution: float = 1.0) -> np.ndarray:
-    """(SURPRISE_BINS,) int64 counts from a sum of :func:`scale_sums`, spread evenly within a bin.
+    """(SURPRISE_BINS,) int64 counts from a sum of :func:`scale_sums`, spread evenly within each coarse bin.
 
-    What noise might have filled counts as empty, and so does a little beyond two such bins next to each other: far out
-    a few counts that are not there would make up the whole tail.
+    Bins that noise alone could fill count as empty, and so do small counts beyond two such bins: a few false counts far
+    out would make up the whole tail.
     """
-    return _spread(believed(total, deviation), _FINE, _FIRST_FINE, SURPRISE_BINS, resolution)
+    return _spread(plausible_counts(total, deviation), _FINE, _FIRST_FINE, SURPRISE_BINS, resolution)
 
 
 PEAK_BINS = 64
 _PEAK_FINE, _FIRST_PEAK = 20, 1536
-"""A bin here is 20 of the fixed bins of scores (``core/statistics/histogram``), from a logit of -4 to one of 6."""
+"""A bin here covers 20 fixed score bins (``core/statistics/histogram``), from a logit of -4 to 6."""
 
 
 def peak_sums(bins: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Counts of segments, whose scores lie in these (n,) fixed bins, in the coarse ones, (PEAK_BINS,)."""
+    """Coarse histogram (PEAK_BINS,) of segments whose scores lie in these (n,) fixed bins."""
     at = np.clip((bins - _FIRST_PEAK) // _PEAK_FINE, 0, PEAK_BINS - 1)
     return np.bincount(at, weights, PEAK_BINS)
 
 
 def read_peaks(total: np.ndarray, deviation: float, bins: int, resolution: float = 1.0) -> np.ndarray:
-    """(bins,) int64 counts in the fixed bins of scores, from a sum of :func:`peak_sums`."""
-    return _spread(believed(total, deviation), _PEAK_FINE, _FIRST_PEAK, bins, resolution)
+    """(bins,) int64 counts in the fixed score bins, from a sum of :func:`peak_sums`."""
+    return _spread(plausible_counts(total, deviation), _PEAK_FINE, _FIRST_PEAK, bins, resolution)
 
 
 def _spread(counts: np.ndarray, fine: int, first: int, bins: int, resolution: float) -> np.ndarray:
-    """(bins,) int64: counts of bins that are ``fine`` of these each, from the ``first`` on, evenly within a bin."""
+    """(bins,) int64 from coarse counts: each covers ``fine`` bins, from bin ``first`` on, and is spread evenly."""
     result = np.zeros(bins, np.int64)
     below = np.rint(resolution * np.concatenate([[0.0], np.cumsum(np.repeat(counts, fine) / fine)]))
     result[first : first + fine * len(counts)] = np.diff(below).astype(np.int64)
     return result
 
 
-def believed(total: np.ndarray, deviation: float, apart: int = 2) -> np.ndarray:
-    """Counts without what noise alone might be.
+def plausible_counts(total: np.ndarray, deviation: float, apart: int = 2) -> np.ndarray:
+    """Counts without bins that noise alone could fill.
 
     Args:
         total: (n,) noisy.
-        deviation: of the noise.
-        apart: so many bins that might be noise part what lies beyond them from what most lie in; it is then believed
-            only where one of its bins holds so much that no bin of noise would.
+        deviation: standard deviation of the noise.
+        apart: a gap of more than this many bins separates a group of bins from the main one; such a group is kept only
+            if one of its counts is too large to be noise.
     """
     if not deviation:
         return np.maximum(total, 0.0)
-    counts = np.where(total > _BELIEVED * deviation, total, 0.0)
+    counts = np.where(total > _PLAUSIBLE * deviation, total, 0.0)
     held, below = np.flatnonzero(counts), np.cumsum(counts)
-    middle = int(np.searchsorted(below, below[-1] / 2))  # the fullest may be one liar's
+    middle = int(np.searchsorted(below, below[-1] / 2))  # not the fullest bin: a single malicious site could fill it
     for group in np.split(held, np.flatnonzero(np.diff(held) > apart) + 1):
         if middle not in group and counts[group].max(initial=0.0) < _CERTAIN * deviation:
             counts[group] = 0.0

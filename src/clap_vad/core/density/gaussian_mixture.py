@@ -1,8 +1,8 @@
-"""A mixture of many Gaussians: its density, where EM begins, and its adaptation to one place.
+"""Gaussian mixture: its density, the start of EM, and its adaptation to one camera.
 
-Sites fit it together on bounded, noisy sums (:mod:`clap_vad.core.density.bounded_density`). Adaptation to one place
-needs its rows through sums (Dempster, Laird and Rubin 1977) that never leave it; it is the maximum a posteriori form
-(Gauvain and Lee, IEEE Trans. Speech and Audio Processing 1994), the common mixture being the prior.
+Sites fit it together on bounded, noisy sums (:mod:`clap_vad.core.density.bounded_density`). Adaptation is maximum a
+posteriori EM (Dempster, Laird and Rubin 1977; Gauvain and Lee, IEEE Trans. Speech and Audio Processing 1994) with the
+common mixture as the prior; its sums never leave the site.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ __all__ = [
 ]
 
 COMPONENTS = 64
-"""K of a common density; fixed, so that no message's size depends on anything."""
+"""K of a common density; fixed, so that message sizes are constant."""
 
 LEAST_VARIANCE = 0.02
-"""Added to every variance: of standardised features, so a component is never narrower than a seventh of a deviation."""
+"""Added to every variance of standardised features, so a component's standard deviation is at least 0.14."""
 
 CUT = 15.0
-"""Standard deviations beyond which a number of a row counts as so many."""
+"""Numbers of a row are clipped to this many standard deviations."""
 
 _APART = 0.7  # standard deviations, between the halves of a component that is split
 _BLOCK_ROWS = 4096
-_LARGEST = 1e6  # of standardised features, cut at 15; squares of far larger numbers would overflow
+_LARGEST = 1e6  # far above standardised features, clipped to 15; squares of much larger numbers would overflow
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """K Gaussians of d dimensions.
+    """K Gaussians in d dimensions.
 
     Attributes:
         weights: (K,) float64, sum 1.
@@ -63,8 +63,8 @@ class Mixture:
         return int(self.means.shape[1])
 
     def sound(self, least_variance: float = LEAST_VARIANCE) -> bool:
-        """Whether it is a density: float64 of shapes that fit, no number absurdly large, weights a distribution, no
-        direction of less variance than that.
+        """Whether it is a valid density: float64, matching shapes, no huge number, weights that sum to 1, and at least
+        this variance in every direction.
 
         >>> Mixture(np.ones(1), np.zeros((1, 2)), np.zeros((1, 2, 2))).sound()
         False
@@ -82,8 +82,8 @@ class Mixture:
         return bool(np.linalg.eigvalsh(self.covariances).min() >= least_variance * (1 - 1e-6))
 
     def possible(self) -> bool:
-        """Whether a step of EM could have given it from standardised rows, which are cut at 15 deviations: sound, no
-        mean beyond the cut, no variance wider than the cut allows.
+        """Whether an EM step on standardised rows (clipped to 15 deviations) can give it: sound, and means and
+        variances within the range of such rows.
         """
         if not self.sound():
             return False
@@ -91,19 +91,19 @@ class Mixture:
         return bool(np.abs(self.means).max() <= CUT and widest <= CUT**2 * (1 + 1e-6) + LEAST_VARIANCE)
 
     def in_use(self) -> Mixture:
-        """Without the components that have no weight."""
+        """The mixture without components of weight 0."""
         used = self.weights > 0
         return Mixture(self.weights[used], self.means[used], self.covariances[used])
 
     def drawn(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """So many rows drawn from it, cut as standardised rows are, (count, d) float32."""
+        """Random rows from this density, clipped like standardised rows, (count, d) float32."""
         which = rng.choice(len(self.weights), count, p=self.weights)
         roots = np.linalg.cholesky(self.covariances)
         rows = self.means[which] + np.einsum("nij,nj->ni", roots[which], rng.standard_normal((count, self.dim)))
         return np.clip(rows, -CUT, CUT).astype(np.float32)
 
     def log_density(self, rows: np.ndarray) -> np.ndarray:
-        """ln p of (n, d) rows, (n,) float64, in blocks of bounded size.
+        """ln p of (n, d) rows, (n,) float64, computed in blocks of bounded size.
 
         >>> one = Mixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
         >>> bool(np.isclose(one.log_density(np.zeros((1, 2)))[0], -math.log(2 * math.pi)))
@@ -113,13 +113,13 @@ class Mixture:
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def marginal(self, columns: Sequence[int] | np.ndarray) -> Mixture:
-        """The density of these dimensions alone, whatever the others are."""
+        """The marginal density of these dimensions."""
         at = np.asarray(columns)
         return Mixture(self.weights, self.means[:, at], self.covariances[:, at][:, :, at])
 
     @cached_property
     def logarithm(self) -> np.ndarray:
-        """(1 + d + d(d+1)/2, K): ln of weight times density is the monomials of a row times this."""
+        """(1 + d + d(d+1)/2, K) coefficients: a row's monomials times these give ln(weight * density)."""
         precision = np.linalg.inv(self.covariances)
         _, volume = np.linalg.slogdet(self.covariances)
         linear = np.einsum("kij,kj->ki", precision, self.means)
@@ -132,7 +132,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class MixtureSums:
-    """What a step needs of the rows, with r the responsibility of a component.
+    """Sums over rows for an EM step, with r the responsibility of a component.
 
     Attributes:
         mass: (K,) ``sum_n r``.
@@ -161,7 +161,7 @@ def posteriors(mixture: Mixture, block: np.ndarray) -> np.ndarray:
 
 
 def expectation(mixture: Mixture, rows: np.ndarray) -> MixtureSums:
-    """E-step over (n, d) rows; zeros for none of them."""
+    """E-step over (n, d) rows; zeros if n is 0."""
     k, d = mixture.means.shape
     total = np.zeros((k, 1 + d + triangle(d)))
     for _, block in row_blocks(rows):
@@ -170,7 +170,7 @@ def expectation(mixture: Mixture, rows: np.ndarray) -> MixtureSums:
 
 
 def starting_mixture(mean: np.ndarray, covariance: np.ndarray, components: int, rng: np.random.Generator) -> Mixture:
-    """Where EM begins: equal components about centres drawn from the Gaussian of all rows, so that no row is shown.
+    """Start of EM: equal components with centres drawn from the Gaussian of all rows, so no single row is revealed.
 
     Args:
         mean, covariance: (d,) and (d, d) of all rows.
@@ -180,20 +180,20 @@ def starting_mixture(mean: np.ndarray, covariance: np.ndarray, components: int, 
     root = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(mean)))
     centres = mean + rng.standard_normal((components, len(mean))) @ root.T
     spread = np.diag(0.5 * np.diag(covariance) + LEAST_VARIANCE)
-    # Not beyond where rows are cut: a site refuses such a density, and the run would end.
+    # Clipped like rows: a site refuses a density with centres beyond the clip, and the run would end.
     return Mixture(
         np.full(components, 1 / components), np.clip(centres, -CUT, CUT), np.tile(spread, (components, 1, 1))
     )
 
 
 def reseeded(mixture: Mixture, mass: np.ndarray, least: float, rng: np.random.Generator) -> Mixture:
-    """Move components that hold fewer rows than ``least``: each to where it halves one of the heaviest.
+    """Move each component with fewer rows than ``least`` so that it splits one of the heaviest components in half.
 
     Args:
         mixture: after an M-step.
         mass: (K,) rows of each component in that step.
         least: rows.
-        rng: draws the direction in which a component is halved.
+        rng: draws the direction of the split.
     """
     dead = np.flatnonzero(mass < least)
     heaviest = np.argsort(-mass, kind="stable")[: len(dead)]
@@ -210,16 +210,16 @@ def reseeded(mixture: Mixture, mass: np.ndarray, least: float, rng: np.random.Ge
 
 
 def adapted(mixture: Mixture, rows: np.ndarray, *, prior: float, weight_prior: float, steps: int) -> Mixture:
-    """The mixture adapted to a place that has these rows.
+    """The mixture adapted to a camera with these rows, by maximum a posteriori EM.
 
-    Each component enters as ``prior`` rows of its own mean and covariance, and its weight as its part of
-    ``weight_prior`` rows; without rows of one's own it stays what it is.
+    Each component counts as ``prior`` pseudo-rows with its mean and covariance; the weights count as ``weight_prior``
+    pseudo-rows in all. Without rows the mixture stays unchanged.
 
     Args:
         mixture: the common one.
         rows: (n, d).
-        prior, weight_prior: pseudo-rows.
-        steps: of EM.
+        prior, weight_prior: numbers of pseudo-rows.
+        steps: EM steps.
     """
     i, j = np.triu_indices(mixture.dim)
     least = LEAST_VARIANCE * np.eye(mixture.dim)
@@ -246,14 +246,14 @@ def _moments(mass: np.ndarray, sums: MixtureSums) -> tuple[np.ndarray, np.ndarra
 
 
 def _normalised(mixture: Mixture, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ln of weight times density (n, K), and of their sum (n,)."""
+    """ln(weight * density) (n, K), and the ln of their sum (n,)."""
     logs = _monomials(block) @ mixture.logarithm
     top = logs.max(axis=1)
     return logs, top + np.log(np.exp(logs - top[:, None]).sum(axis=1))
 
 
 def _monomials(block: np.ndarray) -> np.ndarray:
-    """(n, 1 + d + d(d+1)/2): one, the entries, their products."""
+    """(n, 1 + d + d(d+1)/2): one, the entries, and their products."""
     i, j = np.triu_indices(block.shape[1])
     return np.concatenate([np.ones((len(block), 1)), block, block[:, i] * block[:, j]], axis=1)
 

@@ -1,4 +1,4 @@
-"""A memory of rows: how far a row lies from the nearest of them."""
+"""Memory bank of rows: distance of a row to its nearest neighbours in it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["NEIGHBOURS", "Memory", "most_remembered", "usual_distance_ratio"]
 
 NEIGHBOURS = 10
 _MOST_OF_A_TREE = 12
-"""Dimensions; in more a tree looks at nearly every row, and a matrix product does so several times faster."""
+"""Most dimensions for a k-d tree; in more dimensions it visits nearly every row and a matrix product is faster."""
 
 _MOST_LOGARITHM = 50.0
-"""Of a ratio of distances; nothing that is measured comes near."""
+"""Limit on the logarithm of a ratio of distances; real ratios are far smaller."""
 
 _BLOCK = 256
 _MOST, _MOST_OF_WIDE = 20_000, 4_000
 
 
 def most_remembered(dim: int) -> int:
-    """How many rows of so many dimensions a memory should hold: what bounds the time of a question to it.
+    """Most rows of ``dim`` dimensions that a memory should hold; this bounds the time of a query.
 
     >>> most_remembered(10), most_remembered(32)
     (20000, 4000)
@@ -30,27 +30,27 @@ def most_remembered(dim: int) -> int:
 
 
 def usual_distance_ratio(ratio: float, usual_ratio: float, rows: int, usual_rows: float, dim: int) -> float:
-    """How much larger distances within a memory are than in one that is like all places together.
+    """Ratio of the distances within this memory to those in a memory typical of all sites.
 
-    The distance to the k-th nearest of n rows of density p goes with ``(n p)^(-1/d)`` (Loftsgaarden and Quesenberry
-    1965). So places tell how their distances compare by what they know of a common density, and no distance is sent.
+    The distance to the k-th nearest of n rows of density p is proportional to ``(n p)^(-1/d)`` (Loftsgaarden and
+    Quesenberry 1965). Sites compare their distances through the common density, so they send no distance.
 
     Args:
         ratio, usual_ratio: median log-likelihood ratio ``ln q - ln p`` under the common density, of the memory's rows
-            and of all places'.
-        rows, usual_rows: how many there are.
+            and of the rows of all sites.
+        rows, usual_rows: number of rows of this memory and of a typical one.
         dim: d.
 
     >>> round(usual_distance_ratio(1.0, 1.0, 100, 1600.0, 4), 6)
     2.0
     """
-    # Whoever sends the usual numbers could otherwise let it overflow, or not, by what the rows are.
+    # Clipped, so that whoever sends the usual values cannot learn about the rows from an overflow.
     logarithm = (ratio - usual_ratio + math.log(usual_rows) - math.log(rows)) / dim
     return math.exp(min(max(logarithm, -_MOST_LOGARITHM), _MOST_LOGARITHM))
 
 
 class Memory:
-    """Mean Euclidean distance to the 10 nearest remembered rows.
+    """Mean Euclidean distance to the 10 nearest stored rows.
 
     Args:
         rows: (n, d), more than 10.
@@ -65,15 +65,15 @@ class Memory:
         self._squares = np.square(self._rows).sum(axis=1)
 
     def distances(self, rows: np.ndarray) -> np.ndarray:
-        """Of (n, d) rows, (n,) float64."""
+        """Distances of (n, d) rows, (n,) float64."""
         return np.asarray(self._nearest(rows.astype(np.float64), NEIGHBOURS).mean(axis=1))
 
     def distances_within(self) -> np.ndarray:
-        """Of the remembered rows themselves, each judged by the others."""
+        """Distances of the stored rows, each to the others, (rows,) float64."""
         return np.asarray(self._nearest(self._rows, NEIGHBOURS + 1)[:, 1:].mean(axis=1))
 
     def _nearest(self, rows: np.ndarray, count: int) -> np.ndarray:
-        """Distances to the nearest ``count``, (n, count) ascending."""
+        """Distances to the nearest ``count`` rows, (n, count), ascending."""
         if self._tree is not None:
             return np.asarray(self._tree.query(rows, count)[0])
         found = [np.zeros((0, count))]

@@ -1,4 +1,4 @@
-"""From a crop's features to the few standardised numbers whose density is estimated."""
+"""Projection of a region's features to the few standardised numbers whose density is estimated."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .gaussian_mixture import CUT
 __all__ = ["MOST_DIMENSIONS", "Projection"]
 
 MOST_DIMENSIONS = 32
-"""Of a density; wider features are projected at random, which keeps distances (Johnson and Lindenstrauss 1984)."""
+"""Most dimensions of a density; wider features are projected at random (Johnson and Lindenstrauss 1984)."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Which columns, how projected, how standardised.
+    """Selection of columns, random projection and standardisation.
 
     Attributes:
-        columns: (m,) int64 of a feature vector.
-        matrix: (m, d) float32, or None where all m are kept.
+        columns: (m,) int64, columns of a feature vector.
+        matrix: (m, d) float32, or None if all m columns are kept.
         normaliser: (d,) constants, or None before they are known.
 
     >>> wide = Projection.of(2048, None, seed=0)
@@ -36,7 +36,7 @@ class Projection:
 
     @classmethod
     def of(cls, dim: int, columns: tuple[int, ...] | None, seed: int) -> Projection:
-        """Of features of ``dim`` floats these columns, or all; the seed draws a projection where they are too many."""
+        """Projection of these columns (None: all) of ``dim`` features; too many are reduced by a random matrix."""
         chosen = np.arange(dim) if columns is None else np.array(columns)
         if len(chosen) <= MOST_DIMENSIONS:
             return cls(chosen, None)
@@ -59,9 +59,9 @@ class Projection:
         return chosen if self.matrix is None else chosen @ self.matrix
 
     def rows(self, x: np.ndarray) -> np.ndarray:
-        """(n, D) features as (n, d) float32, standardised, cut at 15 deviations; as they are before that is known.
+        """(n, D) features as (n, d) float32, standardised and clipped to 15 deviations if the constants are known.
 
-        An infinite number is no large one: it becomes NaN, as whatever is computed of it.
+        Infinite numbers become NaN instead of being clipped.
         """
         found = self.projected(x)
         if self.normaliser is None:

@@ -1,4 +1,4 @@
-"""From the surprise of every crop to the score of every segment: along an object, over objects, over time."""
+"""From the surprise of regions to segment scores: aggregation along an object, over regions and over time."""
 
 from __future__ import annotations
 
@@ -6,77 +6,77 @@ import math
 
 import numpy as np
 
-__all__ = ["KEPT", "REACH", "WITHIN", "along_objects", "over_crops", "over_time", "reach_of", "squashed"]
+__all__ = ["KEPT", "REACH", "WITHIN", "along_objects", "over_regions", "over_time", "reach_of", "squashed"]
 
 WITHIN = 12
-"""Segments before and after in which the same object's surprise counts."""
+"""Half-width, in segments, of the window over one object's surprise."""
 
 KEPT = 0.85
-"""Share of these, from the lowest, whose mean is taken."""
+"""Share of these values, from the lowest, that is averaged."""
 
 REACH = 4.0
-"""Deviations after which a Gaussian ends."""
+"""Radius of the truncated Gaussian, in standard deviations."""
 
 
 def along_objects(surprise: np.ndarray, valid: np.ndarray, gap: int, causal: bool = False) -> np.ndarray:
-    """What is known of an object by what it does before and after, for crops that are followed.
+    """Smooth the surprise of tracked objects over time.
 
-    In place of a surprise stands the mean over the same object's within 12 segments, the upper 15 % left out: a
-    tracker's slip is soon over, what somebody does is not.
+    Each value becomes the mean over the same object within 12 segments, without the upper 15 %: errors of the tracker
+    are short, behaviour is not.
 
     Args:
-        surprise: (T, C).
+        surprise: (T, C), C the track slots.
         valid: (T, C) bool.
-        gap: a crop that is absent for more segments than these is another object afterwards.
-        causal: look back only.
+        gap: a slot that is invalid for more than this many segments holds another object afterwards.
+        causal: use past segments only.
 
     Returns:
-        (T, C) float64, 0 where a crop is absent.
+        (T, C) float64, 0 where invalid.
 
     >>> along_objects(np.array([[1.0], [9.0], [3.0]]), np.array([[True], [False], [True]]), gap=1).ravel().tolist()
     [2.0, 0.0, 2.0]
     """
     result = np.zeros(surprise.shape)
-    for crop in range(surprise.shape[1]):
-        present = np.flatnonzero(valid[:, crop])
+    for slot in range(surprise.shape[1]):
+        present = np.flatnonzero(valid[:, slot])
         for times in np.split(present, np.flatnonzero(np.diff(present) > gap + 1) + 1):
-            own = surprise[times, crop]
+            own = surprise[times, slot]
             first = np.searchsorted(times, times - WITHIN)
             last = np.arange(1, len(times) + 1) if causal else np.searchsorted(times, times + WITHIN, side="right")
             for at, (start, stop) in enumerate(zip(first, last, strict=True)):
                 kept = np.sort(own[start:stop])[: math.ceil(KEPT * (stop - start))]
-                result[times[at], crop] = np.add.reduce(kept) / len(kept)  # their mean; .mean() takes twice as long
+                result[times[at], slot] = np.add.reduce(kept) / len(kept)  # the mean; .mean() takes twice as long
     return result
 
 
-def over_crops(surprise: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    """The largest of the crops present, (T, C) -> (T,); 0 where none is: nothing is there."""
+def over_regions(surprise: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """Largest surprise of the valid regions, (T, C) -> (T,); 0 if no region is valid."""
     shown = surprise if valid is None else np.where(valid, surprise, 0.0)
     return np.asarray(shown.max(axis=1, initial=0.0))
 
 
 def reach_of(sigma: float) -> int:
-    """Segments on either side that have a weight in :func:`over_time`."""
+    """Segments on either side with a nonzero weight in :func:`over_time`."""
     return math.ceil(REACH * sigma)
 
 
 def over_time(surprise: np.ndarray, sigma: float, causal: bool = False) -> np.ndarray:
-    """A Gaussian mean over neighbouring segments, its weights summing to 1 at the ends too.
+    """Gaussian smoothing over segments; the weights sum to 1 at the ends too.
 
     Args:
         surprise: (T,).
-        sigma: in segments; 0 for none.
-        causal: look back only, with a half Gaussian.
+        sigma: in segments; 0 for no smoothing.
+        causal: use past segments only, with a half Gaussian.
 
     >>> over_time(np.array([0.0, 0.0, 1.0, 0.0]), 1.0, causal=True).round(2).tolist()
     [0.0, 0.0, 0.57, 0.35]
     """
-    reach = min(reach_of(sigma), len(surprise) - 1)  # broken videos name millions of frames per second
+    reach = min(reach_of(sigma), len(surprise) - 1)  # damaged videos may state millions of frames per second
     if reach <= 0:
         return surprise.astype(np.float64)
     kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / sigma))
     if causal:
-        kernel[:reach] = 0  # of np.convolve, which turns it round: what lies ahead
+        kernel[:reach] = 0  # future segments: np.convolve reverses the kernel
     weighted, weight = (
         np.convolve(values, kernel)[reach : reach + len(surprise)] for values in (surprise, np.ones(len(surprise)))
     )
@@ -84,7 +84,7 @@ def over_time(surprise: np.ndarray, sigma: float, causal: bool = False) -> np.nd
 
 
 def squashed(surprise: np.ndarray) -> np.ndarray:
-    """Scores in [0, 1) in the order of the surprise, float32: ``u / (1 + u)``, whose logit is ln u.
+    """Scores in [0, 1), monotonic in the surprise, float32: ``u / (1 + u)``, whose logit is ln u.
 
     >>> squashed(np.array([0.0, 1.0, 99.0])).round(2).tolist()
     [0.0, 0.5, 0.9900000095367432]

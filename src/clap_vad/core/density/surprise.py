@@ -1,6 +1,6 @@
-"""How surprising a value is beside others: their distribution from a histogram, and a heavy tail beyond.
+"""Surprise of a value: its tail probability under a histogram with a heavy parametric tail.
 
-Histograms over fixed bins add up, so the distribution can be that of many places together.
+Histograms over fixed bins add up, so the distribution can cover many sites.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ __all__ = ["SHAPE", "SURPRISE_BINS", "TAIL", "Surprise", "histogram_quantile", "
 
 SURPRISE_BINS = 1024
 _LIMIT = 12.0
-"""Bins are equal in asinh of the value over [-12, 12], that is to 81,000 either way: fine near 0, coarse far out."""
+"""Bins are equal in asinh of the value over [-12, 12], so values reach +-81,000: fine near 0, coarse far out."""
 
 TAIL = 0.99
-"""Quantile beyond which the distribution is taken to be a generalised Pareto one (Pickands 1975)."""
+"""Quantile beyond which a generalised Pareto distribution is assumed (Pickands 1975)."""
 
 SHAPE = 0.5
-"""Of that tail: heavier than an exponential one (0), so that one slip far out does not outweigh all that follows."""
+"""Shape of that tail: heavier than exponential (0), so that one extreme outlier does not dominate later values."""
 
 
 def value_bins(values: np.ndarray) -> np.ndarray:
-    """Number of the fixed bin of each of (n,) finite values, int64."""
+    """Index of the fixed bin of each of (n,) finite values, int64."""
     at = np.floor((np.arcsinh(values) + _LIMIT) * (SURPRISE_BINS / (2 * _LIMIT))).astype(np.int64)
     return np.clip(at, 0, SURPRISE_BINS - 1)
 
@@ -36,7 +36,7 @@ def value_histogram(values: np.ndarray) -> np.ndarray:
 
 
 def histogram_quantile(counts: np.ndarray, q: float) -> float:
-    """The value in the middle of the bin in which the share of counts reaches ``q``; 0 where there is none."""
+    """The middle of the bin in which the cumulative share of counts reaches ``q``; 0 if there are no counts."""
     below = np.cumsum(counts)
     if not below[-1]:
         return 0.0
@@ -46,13 +46,13 @@ def histogram_quantile(counts: np.ndarray, q: float) -> float:
 
 @dataclass(frozen=True)
 class Surprise:
-    """What turns a value into its surprise, ``u = -ln(share of values that are as large or larger)``.
+    """Maps a value to its surprise, ``u = -ln(share of known values that are at least as large)``.
 
-    Its mean over the values themselves is about 1. Beyond their 99 % quantile the share is ``(1 + e)^(-2) / 100``, e
+    The mean over the known values is about 1. Beyond their 99 % quantile the share is ``(1 + e)^(-2) / 100``, with e
     the excess in units of the mean excess.
 
     Attributes:
-        counts: (SURPRISE_BINS,) int64, of the values that are known.
+        counts: (SURPRISE_BINS,) int64, histogram of the known values.
 
     >>> values = np.random.default_rng(0).exponential(size=200_000)
     >>> surprise = Surprise(value_histogram(values))
@@ -63,7 +63,7 @@ class Surprise:
     counts: np.ndarray
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """u of (n,) values, float64, at least 0; 0 where nothing is known."""
+        """u of (n,) values, float64, at least 0; 0 if no values are known."""
         edges, below, total, start, scale = self.parts
         if total == 0:
             return np.zeros(len(values))
@@ -74,7 +74,7 @@ class Surprise:
 
     @cached_property
     def parts(self) -> tuple[np.ndarray, np.ndarray, int, float, float]:
-        """Edges in asinh, counts below each, all counts, where the tail starts, and its mean excess."""
+        """Edges in asinh, counts below each edge, total count, start of the tail, and its mean excess."""
         edges = np.linspace(-_LIMIT, _LIMIT, SURPRISE_BINS + 1)
         below = np.concatenate(([0], np.cumsum(self.counts)))
         total = int(below[-1])

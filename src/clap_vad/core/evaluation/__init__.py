@@ -1,1 +1,1 @@
-"""Scores set against truth: frame-level metrics, and the alarms that an operator would have had."""
+"""Scores compared with ground truth: frame-level metrics and alarm metrics."""

@@ -1,10 +1,9 @@
-"""Alarms held against frame truth: which are false, which events they tell of, and how late.
+"""Alarms compared with ground truth: false alarms, detected events and detection latency.
 
-An *event* is a stretch of abnormal frames; stretches less than a second apart are one event, so that flicker in an
-annotation is none. An alarm is *false* where no segment from its first over the threshold to its last overlaps an
-event. An event is *detected* where a segment over the threshold overlaps it. Its *latency* runs from its first frame to
-the end of the first such segment, when the alarm can be raised at the earliest; also where an earlier segment of the
-same alarm has raised it already.
+An *event* is an interval of abnormal frames. Intervals less than a second apart are one event, so flicker in an
+annotation adds no events. An alarm is *false* if no segment between its first and last high segment overlaps an event.
+An event is *detected* if a high segment overlaps it. Its *latency* is the time from its first frame to the end of the
+first such segment, even if an earlier segment of the same alarm has already raised it.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import numpy as np
 from ..events.intervals import intervals
 from .alarms import Footage, alarm_spans
 
-__all__ = ["EVENT_GAP", "Events", "Judgement", "judge_alarms", "truth_events"]
+__all__ = ["EVENT_GAP", "AlarmMetrics", "Events", "match_alarms", "truth_events"]
 
 EVENT_GAP = 1.0  # seconds
 _ROUNDING = 1e-6  # frames
 
 
 def truth_events(labels: np.ndarray, rate: float) -> np.ndarray:
-    """Events of a video's truth, in order: (E, 2) int64, frames [start, stop).
+    """Ground-truth events of a video, in order: (E, 2) int64, frames [start, stop).
 
     Args:
         labels: (frames,) 0 or 1 per frame.
@@ -42,11 +41,11 @@ def truth_events(labels: np.ndarray, rate: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Events:
-    """The events of footage: E of them. Made by :meth:`of`.
+    """E ground-truth events of footage. Made by :meth:`of`.
 
     Attributes:
-        first, last: (E,) first and last segment that overlaps each, counted through all videos.
-        starts: (E,) first frame, in seconds from the video's start.
+        first, last: (E,) first and last segment that overlaps each event, numbered through all videos.
+        starts: (E,) first frame of each event, in seconds from the video's start.
         until: (N + 1,) how many of the first n segments overlap an event.
     """
 
@@ -57,13 +56,13 @@ class Events:
 
     @classmethod
     def of(cls, footage: Footage, labels: Sequence[np.ndarray]) -> Events:
-        """Place the events of each video's labels, (frames,) 0 or 1, among the segments of footage."""
+        """Map the events of each video's labels, (frames,) 0 or 1, to the segments of footage."""
         placed = [np.zeros((0, 2), np.int64)]
         starts = [np.zeros(0)]
         for video, own in enumerate(labels):
             found = truth_events(own, footage.rates[video])
             segments = np.stack((found[:, 0], found[:, 1] - 1), axis=1) // footage.segment_frames[video]
-            # frames beyond the last segment count to it
+            # frames after the last segment belong to it
             placed.append(np.minimum(footage.bounds[video] + segments, footage.bounds[video + 1] - 1))
             starts.append(found[:, 0] / footage.rates[video])
         first, last = np.concatenate(placed).T
@@ -75,14 +74,14 @@ class Events:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """Alarms at one threshold.
+class AlarmMetrics:
+    """Alarm metrics at one threshold.
 
     Attributes:
-        alarms: how many.
-        false: how many of them are false.
-        latencies: seconds of each detected event, in order of the events.
-        active: seconds from the start of an alarm's first segment over the threshold to the end of its last, in all.
+        alarms: number of alarms.
+        false: number of false alarms.
+        latencies: seconds, one per detected event, in order of the events.
+        active: total seconds from the start of each alarm's first high segment to the end of its last one.
     """
 
     alarms: int
@@ -91,12 +90,12 @@ class Judgement:
     active: float
 
 
-def judge_alarms(footage: Footage, events: Events, threshold: float | np.ndarray) -> Judgement:
-    """Hold the alarms at a threshold (one for all, or (V,) one per video) against the events.
+def match_alarms(footage: Footage, events: Events, threshold: float | np.ndarray) -> AlarmMetrics:
+    """Compare the alarms at a threshold (one for all, or (V,) one per video) with the events.
 
     >>> from clap_vad.core.evaluation.alarms import Stream
     >>> day = Footage.of([Stream(np.array([0.9, 0.1, 0.1, 0.1, 0.8]), 10, fps=1.0, segment_frames=2)], hold=1)
-    >>> found = judge_alarms(day, Events.of(day, [np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1])]), 0.5)
+    >>> found = match_alarms(day, Events.of(day, [np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 1])]), 0.5)
     >>> found.alarms, found.false, found.latencies.tolist(), found.active
     (2, 1, [4.0], 4.0)
     """
@@ -104,9 +103,9 @@ def judge_alarms(footage: Footage, events: Events, threshold: float | np.ndarray
     false = events.until[last + 1] == events.until[first]
     over = footage.over(threshold)
     place = np.searchsorted(over, events.first)
-    within = np.append(over, len(footage.scores))[place]  # the first over the threshold since the event's start
+    within = np.append(over, len(footage.scores))[place]  # first high segment since the event's start
     detected = within <= events.last
     latencies = footage.ends[within[detected]] - events.starts[detected]
     starts = np.where(np.isin(first, footage.bounds), 0.0, footage.ends[first - 1])
     active = float((footage.ends[last] - starts).sum())
-    return Judgement(len(first), int(false.sum()), latencies, active)
+    return AlarmMetrics(len(first), int(false.sum()), latencies, active)

@@ -1,16 +1,15 @@
-"""Alarms: what an operator is told while a video runs, and the threshold that tells them so often and no more.
+"""Alarms: when they are raised, and the threshold that caps the alarm rate.
 
-The rule is causal. A segment is *over* where ``score >= threshold``. An alarm is raised at the end of the first segment
-that is over while no alarm is active, for only then has the segment been seen. It stays active until more than ``hold``
-seconds have passed without a segment that is over; so two segments with at most ``hold`` seconds between them belong to
-one alarm. Every video starts without an alarm.
+The rule is causal. A segment is *high* if ``score >= threshold``. An alarm is raised at the end of the first high
+segment while no alarm is active. It stays active until more than ``hold`` seconds pass without a high segment, so high
+segments at most ``hold`` seconds apart belong to one alarm. Every video starts without an alarm.
 
-How many alarms a threshold raises is known without trying it: segment t raises one at all thresholds above the highest
-score that the hold before it contains and up to its own, ``(before[t], s[t]]``. Hundreds of thresholds cost two sorts.
+Alarms at many thresholds are counted at once: segment t raises an alarm at every threshold in ``(before[t], s[t]]``,
+where ``before[t]`` is the highest score during the hold before it. Hundreds of thresholds cost two sorts.
 
-That number does not only fall with the threshold: where nearly every segment is over, alarms run into each other, and a
-threshold of 0 raises one a video that never ends. A threshold *keeps* a rate, therefore, where it and every higher one
-raise no more than that.
+The number of alarms is not monotonic in the threshold: when nearly every segment is high, alarms merge, and a threshold
+of 0 raises one endless alarm per video. A threshold therefore *keeps* a rate only if it and every higher threshold
+raise no more alarms than that.
 """
 
 from __future__ import annotations
@@ -36,17 +35,16 @@ __all__ = [
     "threshold_from_histogram",
 ]
 
-_ROUNDING = 1e-6  # frames, or alarms: 0.1 s at 30 fps is three frames although 0.1 * 30 is a little more in binary
+_ROUNDING = 1e-6  # frames, or alarms: 0.1 s at 30 fps is three frames, although 0.1 * 30 exceeds 3 in floating point
 
 
 class Stream(NamedTuple):
-    """One video as an alarm sees it.
+    """Scores and timing of one video.
 
     Attributes:
         scores: s[t] of its segments, shape (T,), T at least 1, finite.
-        frames: number of frames it has; segment t covers those of
-            :func:`~clap_vad.core.evaluation.frames.frames_per_segment`.
-        fps: frames per second; 25 is taken where it is None.
+        frames: number of frames; :func:`~clap_vad.core.evaluation.frames.frames_per_segment` assigns them to segments.
+        fps: frames per second; None means 25.
         segment_frames: frames per segment.
     """
 
@@ -58,14 +56,14 @@ class Stream(NamedTuple):
 
 @dataclass(frozen=True)
 class Footage:
-    """Videos laid end to end: V videos of N segments in all. Made by :meth:`of`.
+    """V concatenated videos with N segments in all. Made by :meth:`of`.
 
     Attributes:
         scores: (N,) float64.
-        videos: (N,) which video a segment belongs to, 0..V - 1.
-        ends: (N,) seconds from the video's start to a segment's end.
-        bounds: (V + 1,) the first segment of each video, and N.
-        reach: (V,) how many segments after one that is over the next may lie and be of the same alarm.
+        videos: (N,) index of each segment's video, 0..V - 1.
+        ends: (N,) seconds from the video's start to the segment's end.
+        bounds: (V + 1,) first segment of each video, then N.
+        reach: (V,) largest distance, in segments, between two successive high segments of the same alarm.
         seconds: (V,) length.
         rates: (V,) frames per second.
         segment_frames: (V,) frames per segment.
@@ -82,15 +80,15 @@ class Footage:
 
     @classmethod
     def of(cls, streams: Sequence[Stream], hold: float = EventPolicy.hold) -> Footage:
-        """Lay videos end to end.
+        """Concatenate videos.
 
         Args:
             streams: the videos.
             hold: seconds, not negative, see :class:`~clap_vad.core.events.policy.EventPolicy`.
 
         Raises:
-            ValueError: for scores that are not finite or not flat, no segment, or a number out of range.
-            ClapError: for a hold out of range.
+            ValueError: scores not finite or not one-dimensional, no segment, or a number out of range.
+            ClapError: a hold out of range.
 
         >>> Footage.of([Stream(np.zeros(3), 40, 10.0), Stream(np.zeros(1), 16, None)]).ends
         array([1.6 , 3.2 , 4.  , 0.64])
@@ -122,18 +120,18 @@ class Footage:
         return float(self.seconds.sum()) / 3600
 
     def over(self, threshold: float | np.ndarray) -> np.ndarray:
-        """The segments at or above a threshold, one for all or (V,) one per video: indices, rising."""
+        """Ascending indices of the segments at or above a threshold (one for all, or (V,) one per video)."""
         limit = np.asarray(threshold, np.float64)
         return np.flatnonzero(self.scores >= (limit[self.videos] if limit.ndim else limit))
 
 
 def alarm_spans(footage: Footage, threshold: float | np.ndarray) -> np.ndarray:
-    """The alarms at a threshold, in order: (k, 2) int64, first and last segment over the threshold of each.
+    """The alarms at a threshold, in order: (k, 2) int64, first and last high segment of each.
 
     An alarm is raised at ``footage.ends`` of its first segment.
 
     Args:
-        footage: the videos; segments are counted through all of them.
+        footage: the videos; segments are numbered through all of them.
         threshold: one for all, or (V,) one per video.
 
     >>> day = Footage.of([Stream(np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.1, 0.7]), 7, fps=1.0, segment_frames=1)], hold=1)
@@ -149,18 +147,18 @@ def alarm_spans(footage: Footage, threshold: float | np.ndarray) -> np.ndarray:
 
 
 def count_alarms(footage: Footage, thresholds: np.ndarray) -> np.ndarray:
-    """Number of alarms at each threshold, all at once: (K,) int64.
+    """Number of alarms at each threshold: (K,) int64.
 
     Args:
         footage: the videos.
-        thresholds: (K,), rising.
+        thresholds: (K,), ascending.
 
     >>> day = Footage.of([Stream(np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.1, 0.7]), 7, fps=1.0, segment_frames=1)], hold=1)
     >>> count_alarms(day, np.array([0.0, 0.5, 0.75, 0.95]))
     array([1, 2, 1, 0])
     """
     before, own = _raising(footage)
-    # alarms of segments whose score is reached, less those that were active already
+    # segments with s[t] >= threshold, minus those whose alarm was already active
     return np.searchsorted(np.sort(before), thresholds) - np.searchsorted(np.sort(own), thresholds)
 
 
@@ -169,19 +167,19 @@ def threshold_for_rate(footage: Footage, rate: float) -> float:
 
     Args:
         footage: unlabelled (training) videos, at least one.
-        rate: alarms per camera-hour, not negative; alarms at anomalies among the videos count, too.
+        rate: alarms per camera-hour, not negative; alarms on real anomalies count too.
 
     Returns:
-        A threshold at which, as at every higher one, there are at most ``rate * footage.hours`` alarms. Where the
-        videos are too short for a single alarm, that lies just above their highest score; where no threshold raises
-        more, it is their lowest score.
+        The smallest threshold at which, as at every higher one, there are at most ``rate * footage.hours`` alarms. It
+        lies just above the highest score if the rate allows no alarm in these videos. It is the lowest score if no
+        threshold exceeds the rate.
 
     >>> day = Footage.of([Stream(np.array([0.1, 0.9, 0.1, 0.1, 0.7]), 5, fps=1.0, segment_frames=1)], hold=1)
     >>> round(threshold_for_rate(day, rate=3600 / 5), 6)  # one alarm in five seconds: above 0.7
     0.7
     """
     before, own = _raising(footage)
-    # the number changes at these scores only: it is the same from just above one up to the next
+    # the count changes only at these scores: it is constant from just above one up to the next
     levels = np.unique(np.concatenate((before[np.isfinite(before)], own)))
     over = np.flatnonzero(count_alarms(footage, levels) > _allowed(3600 * footage.hours, rate))
     if not len(over):
@@ -190,7 +188,7 @@ def threshold_for_rate(footage: Footage, rate: float) -> float:
 
 
 def alarm_histogram(footage: Footage) -> np.ndarray:
-    """Number of alarms at the lower edge of each fixed bin of scores: what sites add up to find a threshold together.
+    """Number of alarms at the lower edge of each fixed score bin. Sites add these up to find a common threshold.
 
     Args:
         footage: a site's videos, scores in [0, 1].
@@ -202,7 +200,7 @@ def alarm_histogram(footage: Footage) -> np.ndarray:
 
 
 def threshold_from_histogram(counts: np.ndarray, seconds: float, rate: float) -> float:
-    """:func:`threshold_for_rate` from summed histograms: the lowest edge of a bin that keeps the rate.
+    """:func:`threshold_for_rate` from summed histograms: the lowest bin edge that keeps the rate.
 
     Args:
         counts: (BINS,) sum of :func:`alarm_histogram` over sites.
@@ -210,7 +208,7 @@ def threshold_from_histogram(counts: np.ndarray, seconds: float, rate: float) ->
         rate: alarms per camera-hour, not negative.
 
     Returns:
-        A score; just above 1, which no score reaches, where even the highest bin holds too many alarms.
+        A score; just above 1, which no score reaches, if even the highest bin holds too many alarms.
     """
     over = np.flatnonzero(counts > _allowed(seconds, rate))
     place = int(over[-1]) + 1 if len(over) else 0
@@ -218,7 +216,7 @@ def threshold_from_histogram(counts: np.ndarray, seconds: float, rate: float) ->
 
 
 def _raising(footage: Footage) -> tuple[np.ndarray, np.ndarray]:
-    """``(before, s)`` of the segments that raise an alarm at some threshold, -inf before where the hold is empty."""
+    """``(before, s)`` of segments that raise an alarm at some threshold; ``before`` is -inf if the hold is empty."""
     before = np.empty(len(footage.scores))
     for start, stop, reach in zip(footage.bounds[:-1], footage.bounds[1:], footage.reach, strict=True):
         width = min(int(reach), int(stop - start))
@@ -229,25 +227,25 @@ def _raising(footage: Footage) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _just_above(score: float) -> float:
-    """The next number in single precision, as scores are: it lies above also where a reader compares in that."""
+    """The next float32 number: scores are float32, so it stays above when compared in single precision."""
     return float(np.nextafter(np.float32(score), np.float32(np.inf)))
 
 
 def _allowed(seconds: float, rate: float) -> float:
     if not (np.isfinite(rate) and rate >= 0):
-        raise ValueError(f"rate: {rate}; a number of alarms per hour, 0 or more, is needed")
+        raise ValueError(f"rate: {rate}; give a number of alarms per hour, 0 or more")
     return rate * seconds / 3600 + _ROUNDING
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.zeros(0), *parts])  # float64, also for none
+    return np.concatenate([np.zeros(0), *parts])  # float64, also if there are no parts
 
 
 def _check(stream: Stream) -> None:
     scores = np.asarray(stream.scores)
     if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError(f"scores {scores.shape}: one finite score per segment, and at least one, is needed")
+        raise ValueError(f"scores {scores.shape}: give one finite score per segment, at least one")
     if stream.frames < 1 or stream.segment_frames < 1:
         raise ValueError(f"{stream.frames} frames, {stream.segment_frames} frames per segment: out of range")
     if stream.fps is not None and not (np.isfinite(stream.fps) and stream.fps > 0):
-        raise ValueError(f"fps: {stream.fps}; a positive number, or None where it is unknown, is needed")
+        raise ValueError(f"fps: {stream.fps}; give a positive number, or None if it is unknown")

@@ -1,11 +1,11 @@
-"""Frame-level metrics from counts per segment: exact, without ever expanding segments to frames.
+"""Exact frame-level metrics from counts per segment, without expanding segments to frames.
 
-All frames of a segment share one score, so a ranking of frames is a ranking of segments that carry weights:
-``positives`` abnormal and ``negatives`` normal frames. Every function takes the three arrays ``(scores, positives,
-negatives)`` of shape (n,); the result equals scikit-learn's on the frames written out, ties included. Frame by frame
-labels y are the special case ``(scores, y, 1 - y)``. Weights may be any non-negative numbers.
+All frames of a segment share one score, so frames are ranked as weighted segments: ``positives`` abnormal and
+``negatives`` normal frames. Every function takes three arrays ``(scores, positives, negatives)`` of shape (n,); the
+result equals scikit-learn's on the expanded frames, ties included. Labels y per frame are the special case
+``(scores, y, 1 - y)``. Weights may be any non-negative numbers.
 
-Where truth holds one class only a metric has no value: the areas are None then, never NaN.
+If the ground truth has only one class, an area is None, never NaN.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ __all__ = ["average_precision", "pr_auc_trapezoid", "precision_recall_curve", "r
 
 
 def roc_auc(scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> float | None:
-    """Area under the ROC curve: the chance that an abnormal frame scores above a normal one, ties counted half.
+    """Area under the ROC curve: the probability that an abnormal frame scores above a normal one; ties count half.
 
     Args:
         scores: (n,) finite; higher is more anomalous.
-        positives, negatives: (n,) abnormal and normal frames that carry each score.
+        positives, negatives: (n,) abnormal and normal frames that have each score.
 
     Returns:
-        0..1, or None where there is no abnormal or no normal frame.
+        0..1, or None if there is no abnormal or no normal frame.
 
     Raises:
-        ValueError: for arrays of unequal shape, scores that are not finite, negative counts.
+        ValueError: arrays of unequal shape, scores that are not finite, negative counts.
 
     >>> roc_auc(np.array([0.9, 0.5, 0.1]), np.array([8, 4, 0]), np.array([8, 12, 16]))  # 344 of 432 pairs
     0.7962962962962963
@@ -41,7 +41,7 @@ def roc_auc(scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) ->
 def average_precision(scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> float | None:
     """Average precision as a sum of steps, ``sum_n (R_n - R_{n-1}) P_n`` (scikit-learn's definition).
 
-    Args, errors: as :func:`roc_auc`. Returns 0..1, or None where there is no abnormal frame.
+    Args, errors: as :func:`roc_auc`. Returns 0..1, or None if there is no abnormal frame.
 
     >>> average_precision(np.array([0.9, 0.1]), np.array([16, 0]), np.array([0, 16]))
     1.0
@@ -56,8 +56,8 @@ def average_precision(scores: np.ndarray, positives: np.ndarray, negatives: np.n
 def pr_auc_trapezoid(scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> float | None:
     """Area under the precision-recall curve by the trapezoidal rule, the "AP" of the released C2FPL and CLAP code.
 
-    Joining the points by straight lines flatters a detector, which is why :func:`average_precision` is the result.
-    Args, errors: as :func:`roc_auc`. Returns 0..1, or None where there is no abnormal frame.
+    Linear interpolation overestimates the area, so results report :func:`average_precision`.
+    Args, errors: as :func:`roc_auc`. Returns 0..1, or None if there is no abnormal frame.
 
     >>> pr_auc_trapezoid(np.array([0.9, 0.5]), np.array([1, 1]), np.array([0, 2]))
     0.875
@@ -77,11 +77,11 @@ def roc_curve(
     Args: as :func:`roc_auc`.
 
     Returns:
-        ``(false positive rate, true positive rate, thresholds)``, each (m + 1,), thresholds falling: a frame is
-        called abnormal where its score is at least the threshold.
+        ``(false positive rate, true positive rate, thresholds)``, each (m + 1,), thresholds descending: a frame is
+        predicted abnormal if its score is at least the threshold.
 
     Raises:
-        ValueError: as :func:`roc_auc`, and where there is no abnormal or no normal frame.
+        ValueError: as :func:`roc_auc`, and if there is no abnormal or no normal frame.
 
     >>> roc_curve(np.array([0.9, 0.1]), np.array([16, 0]), np.array([0, 16]))
     (array([0., 0., 1.]), array([0., 1., 1.]), array([inf, 0.9, 0.1]))
@@ -96,15 +96,15 @@ def roc_curve(
 def precision_recall_curve(
     scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The precision-recall curve: one point per distinct score, thresholds rising, closed by (1, 0).
+    """The precision-recall curve: one point per distinct score, thresholds ascending, then the point (1, 0).
 
     Args: as :func:`roc_auc`.
 
     Returns:
-        ``(precision (m + 1,), recall (m + 1,), thresholds (m,))``, ordered as scikit-learn orders them.
+        ``(precision (m + 1,), recall (m + 1,), thresholds (m,))``, in scikit-learn's order.
 
     Raises:
-        ValueError: as :func:`roc_auc`, and where there is no abnormal frame.
+        ValueError: as :func:`roc_auc`, and if there is no abnormal frame.
 
     >>> precision_recall_curve(np.array([0.9, 0.1]), np.array([16, 0]), np.array([0, 16]))
     (array([0.5, 1. , 1. ]), array([1., 1., 0.]), array([0.1, 0.9]))
@@ -118,16 +118,18 @@ def precision_recall_curve(
 def _cumulative(
     scores: np.ndarray, positives: np.ndarray, negatives: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct scores falling, and the abnormal and normal frames that score at least as high (float64).
+    """Distinct scores, descending, and the abnormal and normal frames that score at least as high (float64).
 
-    float64 holds counts exactly up to 2**53 frames. Scores without any frame are left out.
+    float64 holds counts exactly up to 2**53 frames. Scores without frames are left out.
     """
     scores = np.asarray(scores)
     if scores.dtype.kind in "biu":
         scores = scores.astype(np.float64)
     weights = np.asarray(positives, dtype=np.float64), np.asarray(negatives, dtype=np.float64)
     if scores.ndim != 1 or any(w.shape != scores.shape for w in weights):
-        raise ValueError(f"scores {scores.shape} and counts {[w.shape for w in weights]} must be flat and equally long")
+        raise ValueError(
+            f"scores {scores.shape} and counts {[w.shape for w in weights]} must be one-dimensional and equally long"
+        )
     if not np.isfinite(scores).all():
         raise ValueError("scores hold NaN or infinity")
     if not all(np.isfinite(w).all() and (w >= 0).all() for w in weights):
@@ -151,5 +153,5 @@ def _trapezoid(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _clip(area: float) -> float:
-    # Rounding may carry a perfect ranking a few ulps above 1.
+    # Rounding may lift a perfect ranking a few ulps above 1.
     return min(max(area, 0.0), 1.0)

@@ -1,1 +1,1 @@
-"""From scores to events: when they begin and end, where in the picture, at which second."""
+"""From scores to events: their start, end and place in the picture."""

@@ -1,4 +1,4 @@
-"""Events: when a video's segment scores stay high."""
+"""Events: intervals of a video whose segment scores stay high."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .timing import FrameTimes
 
 __all__ = ["ASSUMED_FPS", "DEFAULT_QUANTILE", "Event", "find_events"]
 
-DEFAULT_QUANTILE = 0.99  # of the scores of the unlabelled training segments: where the threshold lies
+DEFAULT_QUANTILE = 0.99  # threshold: this quantile of the scores of the unlabelled training segments
 ASSUMED_FPS = 25.0
-_LONGEST_HOLE = 600.0  # seconds in which nothing was seen; what follows a longer one is another event
-_ROUNDING = 1e-7  # seconds; 0.1 s at 30 fps is three frames although 0.1 * 30 is a little more in binary
+_LONGEST_HOLE = 600.0  # seconds without a frame; after a longer hole a new event begins
+_ROUNDING = 1e-7  # seconds; 0.1 s at 30 fps is three frames, although 0.1 * 30 exceeds 3 in floating point
 
 
 @dataclass(frozen=True)
 class Event:
-    """One stretch of high scores.
+    """One interval of high scores.
 
     Attributes:
         start_frame, stop_frame: frames [start_frame, stop_frame).
         peak_frame: middle frame of the highest-scoring segment (the first one on ties).
         peak_score: score of that segment.
-        start_seconds, stop_seconds, peak_seconds: the same in seconds from the video's start; None where the frame
-            rate is unknown.
-        region: where in the picture its peak is; None where the features do not tell.
+        start_seconds, stop_seconds, peak_seconds: the same in seconds from the video's start; None if the frame rate
+            is unknown.
+        region: region of the peak in the picture; None if the features have no positions.
     """
 
     start_frame: int
@@ -55,22 +55,21 @@ def find_events(
 ) -> list[Event]:
     """Events of one video, in order of time.
 
-    A segment is high where ``score >= threshold``. Neighbouring high segments form an event, but for a hole of ten
-    minutes without a frame, at which one ends and another begins; two events with at most ``max_gap`` seconds between
-    them become one; then events shorter than ``min_length`` seconds are dropped.
-    Segment t covers frames [t * segment_frames, (t + 1) * segment_frames), the last one to the end of the video.
+    A segment is high if ``score >= threshold``. Neighbouring high segments form an event; a hole of more than ten
+    minutes without a frame splits it. Events at most ``max_gap`` seconds apart are merged; then events shorter than
+    ``min_length`` seconds are dropped. Segment t covers frames [t * segment_frames, (t + 1) * segment_frames); the last
+    segment extends to the end of the video.
 
     Args:
         scores: segment scores s[t], shape (T,), finite.
         policy: its threshold, gap and least length.
         frames: number of frames of the video; more than (T - 1) * segment_frames, 0 if T is 0.
-        fps: frames per second; where None, the two lengths below are taken at 25 per second and the events carry
-            no seconds.
-        times: when the frames are shown, where ``fps`` alone does not tell.
+        fps: frames per second; if None, ``max_gap`` and ``min_length`` assume 25 and the events have no seconds.
+        times: times of the frames, if they are not given by ``fps`` alone.
         segment_frames: frames per segment.
 
     Raises:
-        ClapError: scores that are not finite or not flat, frames that do not fit, a rate out of range.
+        ClapError: scores not finite or not one-dimensional, frames that do not match, a rate out of range.
 
     >>> policy = EventPolicy(threshold=0.5)
     >>> found = find_events(np.array([0.1, 0.9, 0.2, 0.8, 0.1]), policy, frames=80, fps=16.0)
@@ -98,7 +97,7 @@ def find_events(
 
 
 def _parted(spans: np.ndarray, holes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and stops of spans (n, 2) of frames, cut before each frame in ``holes`` that lies within one."""
+    """Starts and stops of frame intervals (n, 2), split before each frame in ``holes`` that lies within one."""
     if not len(spans):
         return spans[:, 0], spans[:, 1]
     inside = np.searchsorted(spans[:, 0], holes, side="left") - 1
@@ -120,13 +119,13 @@ def _event(
 
 def _check(scores: np.ndarray, frames: int, fps: float | None, segment_frames: int) -> None:
     if scores.ndim != 1:
-        raise ClapError(f"scores: shape {scores.shape}; one score per segment (T,) is needed")
+        raise ClapError(f"scores: shape {scores.shape}; give one score per segment, shape (T,)")
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise ClapError(f"scores: segment {bad[0]}: not a finite number; check the model and the features")
     if segment_frames < 1:
-        raise ClapError(f"segment_frames: {segment_frames}; at least 1 is needed")
+        raise ClapError(f"segment_frames: {segment_frames}; give at least 1")
     if frames < 0 or frames <= (len(scores) - 1) * segment_frames or (frames > 0 and not len(scores)):
         raise ClapError(f"scores: {len(scores)} segments of {segment_frames} frames do not fit {frames} frames")
     if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise ClapError(f"fps: {fps}; a positive number, or None where it is unknown, is needed")
+        raise ClapError(f"fps: {fps}; give a positive number, or None if it is unknown")

@@ -1,4 +1,4 @@
-"""Where a series of flags is true, as stretches."""
+"""Intervals in which a series of flags is true."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["intervals"]
 
 
 def intervals(flags: np.ndarray) -> np.ndarray:
-    """Stretches [start, stop) of true values, in order: (k, 2) int64.
+    """Intervals [start, stop) of true values, in order: (k, 2) int64.
 
     Args:
-        flags: (n,) booleans, or numbers of which any but 0 is true.
+        flags: (n,) booleans, or numbers, where any number but 0 is true.
 
     >>> intervals(np.array([0, 1, 1, 0, 1])).tolist()
     [[1, 3], [4, 5]]

@@ -12,12 +12,12 @@ from .regions import Region
 
 __all__ = ["Change", "OngoingEvent", "OngoingEvents"]
 
-_ROUNDING = 1e-6  # seconds; what a double still tells of a Unix time is a quarter of that
+_ROUNDING = 1e-6  # seconds; a double resolves a Unix time to a quarter of that
 
 
 @dataclass(frozen=True)
 class OngoingEvent:
-    """An event as far as it is known.
+    """An event so far.
 
     Attributes:
         number: 0, 1, ... in the order in which they were reported.
@@ -37,23 +37,22 @@ class OngoingEvent:
 
 @dataclass(frozen=True)
 class Change:
-    """Something to report: an event has opened, has a higher peak than was reported, or is closed."""
+    """A change to report: an event opened, has a higher peak than reported, or closed."""
 
     kind: Literal["opened", "peak", "closed"]
     event: OngoingEvent
 
 
 class OngoingEvents:
-    """Reports events of a stream whose segments come one by one.
+    """Reports events of a stream, segment by segment.
 
-    Over a stream without holes the closed events are those that ``find_events`` finds in all of its scores: a segment
-    is high where ``score >= threshold``, high segments with at most ``max_gap`` seconds between them are one event, and
-    what stays shorter than ``min_length`` is never reported. An event is reported as soon as it is that long. It is
-    closed once ``max_gap`` seconds have passed without a high segment, in a hole of the stream too, or the stream has
-    ended.
+    For a stream without holes the closed events are those that ``find_events`` finds in all of its scores: a segment is
+    high if ``score >= threshold``, high segments at most ``max_gap`` seconds apart are one event, and an event shorter
+    than ``min_length`` is never reported. An event is reported as soon as it is that long. It is closed when more than
+    ``max_gap`` seconds pass without a high segment (a hole in the stream counts) or when the stream ends.
 
-    A camera that is stuck or moved would give one event without an end: before an event becomes longer than
-    ``max_length`` seconds it is closed, and the next high segment begins another one.
+    A stuck or moved camera would cause an endless event: an event is closed before it becomes longer than
+    ``max_length`` seconds, and the next high segment begins another one.
 
     Args:
         policy: its threshold, gap and lengths.
@@ -69,25 +68,25 @@ class OngoingEvents:
     def __init__(self, policy: EventPolicy) -> None:
         self._policy = policy
         self._reported = 0
-        self._event: OngoingEvent | None = None  # numbered when it is reported; until then its number is -1
+        self._event: OngoingEvent | None = None  # its number is -1 until it is reported
         self._seen = -math.inf  # stop of the last segment
-        self._high = False  # whether that one was high
+        self._high = False  # whether the last segment was high
 
     @property
     def current(self) -> OngoingEvent | None:
-        """The event that is open, if it has been reported."""
+        """The open event, if it has been reported."""
         return None if self._event is None or self._event.number < 0 else self._event
 
     def add(self, start: float, stop: float, score: float, region: Region | None = None) -> list[Change]:
-        """What the next segment [start, stop) changes, in order.
+        """Add the next segment [start, stop) and return the changes, in order.
 
         Raises:
-            ClapError: a score that is not finite, or a segment before the end of the last one.
+            ClapError: a score that is not finite, or a segment that starts before the end of the last one.
         """
         if not math.isfinite(score):
             raise ClapError(f"segment at {start} s: its score is not a finite number; check the model and the features")
         if not (start >= self._seen - _ROUNDING and start < stop < math.inf):
-            raise ClapError(f"segment from {start} to {stop} s: does not come after the last one, until {self._seen} s")
+            raise ClapError(f"segment from {start} to {stop} s: starts before the last segment ends at {self._seen} s")
         self._seen, self._high = stop, score >= self._policy.threshold
         if not self._high:
             return self.pass_until(stop)
@@ -107,17 +106,17 @@ class OngoingEvents:
         return changes + self._report()
 
     def pass_until(self, now: float) -> list[Change]:
-        """What changes because it is ``now`` on the stream's clock, although no segment has come."""
+        """The changes at the time ``now`` on the stream's clock if no segment has arrived."""
         if self._event is None or now - self._event.stop <= self._policy.max_gap + _ROUNDING:
             return []
         return self._close()
 
     def finish(self, stop: float | None = None) -> list[Change]:
-        """What changes because the stream has ended.
+        """The changes at the end of the stream.
 
         Args:
-            stop: when it ended, where it had frames too few for a segment behind the last one: an event that reaches
-                the last segment lasts to the end.
+            stop: end of the stream, if frames too few for a segment followed the last one: an event that includes the
+                last segment lasts to the end.
         """
         changes: list[Change] = []
         if self._event is not None and self._high and stop is not None:

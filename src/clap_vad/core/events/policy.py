@@ -15,11 +15,11 @@ class EventPolicy:
     """When a video's segment scores make an event (``clap score``, ``clap watch``) or an alarm (``clap alarms``).
 
     Attributes:
-        threshold: a segment is high where ``score >= threshold``.
+        threshold: a segment is high if ``score >= threshold``.
         max_gap: seconds; events at most this far apart are one event.
         min_length: seconds; shorter events are dropped.
-        max_length: seconds; before an event of a stream becomes longer it is closed, and the next high segment begins
-            another one. Events of files are not divided.
+        max_length: seconds; an event of a stream is closed before it becomes longer, and the next high segment begins
+            another one. Events of files are not split.
         hold: seconds for which an alarm stays active after its last high segment.
 
     Raises:
@@ -42,12 +42,11 @@ class EventPolicy:
             check_seconds(name, getattr(self, name))
         if not self.max_length > 0 or self.max_length < self.min_length:
             raise ClapError(
-                f"max_length: {self.max_length}; more than 0 seconds and at least min_length ({self.min_length}) is "
-                "needed"
+                f"max_length: {self.max_length}; give more than 0 seconds and at least min_length ({self.min_length})"
             )
 
 
 def check_seconds(name: str, seconds: float) -> None:
     """Raise :class:`ClapError` for a length that is negative or not finite."""
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise ClapError(f"{name}: {seconds}; a number of seconds, 0 or more, is needed")
+        raise ClapError(f"{name}: {seconds}; give a number of seconds, 0 or more")

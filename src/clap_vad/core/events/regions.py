@@ -1,4 +1,4 @@
-"""Where in the picture something happens: the places that stand out, joined into one region."""
+"""The region of an event in the picture: the parts that stand out, joined."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import numpy as np
 __all__ = ["Region", "peak_region"]
 
 Region = tuple[float, float, float, float]
-"""Left, top, right, bottom, as parts of the picture's width and height."""
+"""Left, top, right, bottom, as fractions of the picture's width and height."""
 
 _STANDS_OUT = 0.5
 _NEAR = 1e-9
 
 
 def peak_region(contributions: np.ndarray, places: np.ndarray, valid: np.ndarray | None = None) -> Region | None:
-    """The box round the place that contributes most and those that touch it and stand out as well.
+    """The box around the region with the largest contribution and the adjoining regions that stand out too.
 
-    A place stands out where it lies nearer to the highest value than to the median of those present.
+    A region stands out if its contribution is nearer to the highest one than to the median of the valid regions.
 
     Args:
-        contributions: (C,) how much each place has to do with a score.
-        places: (C, 4) their boxes.
-        valid: (C,) bool, the places that are present; None where all are.
+        contributions: (C,) contribution of each region to a score.
+        places: (C, 4) boxes of the regions.
+        valid: (C,) bool; None if all regions are valid.
 
     Returns:
-        Left, top, right, bottom; None where no place is present.
+        Left, top, right, bottom; None if no region is valid.
 
     >>> grid = np.array([[0, 0, 0.5, 1], [0.5, 0, 1, 1]])
     >>> peak_region(np.array([0.1, 0.9]), grid)

@@ -1,1 +1,1 @@
-"""Who is probably anomalous, from features alone: magnitudes, summaries of videos, mixtures, windows."""
+"""Pseudo-labels from features alone: magnitudes, summaries of videos, mixtures, windows."""

@@ -1,4 +1,4 @@
-"""C2FPL's coarse stage, which videos are anomalous, and the p-values of its fine stage (WACV 2024, section 3)."""
+"""C2FPL: segregation of anomalous videos (coarse stage) and p-values (fine stage) (WACV 2024, section 3)."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def magnitude_summary(m: np.ndarray) -> np.ndarray:
 
 
 def coarse_anomalous_videos(summaries: np.ndarray, eta: float = 1.0, anomalous_cluster: str = "smaller") -> np.ndarray:
-    """Which videos are anomalous: a mixture splits them, then the least likely normal ones move over.
+    """Anomalous videos: a mixture splits the videos, then the least likely normal ones are moved.
 
-    scikit-learn's mixture of two spherical components, at most 150 EM steps, its seed 0 whatever the run's seed. While
-    there are fewer than ``eta`` anomalous videos for each normal one, the mixture is fitted anew to the normal bag and
-    the videos below the third percentile of its likelihood, at least the least likely one, move to the other bag.
+    scikit-learn's mixture with two spherical components, at most 150 EM steps, always seed 0. While there are fewer
+    than ``eta`` anomalous videos per normal one, the mixture is refitted to the normal videos, and those below the
+    third percentile of its likelihood, at least one, become anomalous.
 
     Args:
-        summaries: (V, 2) float64, a video a row, in the order of the participant's file.
-        eta: 0 keeps the first split; one video always stays normal.
-        anomalous_cluster: ``smaller`` names the smaller cluster anomalous (paper), at equal size component 1;
-            ``component-1`` is the release's.
+        summaries: (V, 2) float64, one row per video, in the order of the participant's file.
+        eta: ratio of anomalous to normal videos; 0 keeps the first split. One video always stays normal.
+        anomalous_cluster: ``smaller``: the smaller cluster is anomalous (paper), component 1 on ties;
+            ``component-1``: component 1 is anomalous (released code).
 
     Returns:
-        (V,) bool. A single video cannot be split and is judged normal.
+        (V,) bool. A single video cannot be split and is labelled normal.
 
     >>> calm = np.stack([np.linspace(1, 2, 6), np.linspace(0, 0.1, 6)], axis=1)
     >>> coarse_anomalous_videos(np.vstack([calm, [[9.0, 5.0]]]), eta=0.1).tolist()
@@ -48,28 +48,28 @@ def coarse_anomalous_videos(summaries: np.ndarray, eta: float = 1.0, anomalous_c
     chosen = 1
     if anomalous_cluster == "smaller" and (cluster == 0).sum() < (cluster == 1).sum():
         chosen = 0
-    if (cluster == chosen).all():  # hardly any difference between videos: nothing stands out
+    if (cluster == chosen).all():  # the videos hardly differ
         chosen = 1 - chosen
     anomalous = cluster == chosen
     while (~anomalous).sum() > 1 and anomalous.sum() < eta * (~anomalous).sum():
         bag = np.flatnonzero(~anomalous)
-        # Rounded, so that of videos that are equally likely the first moves, not the one that the last bit prefers.
+        # Rounded, so that the first of equally likely videos moves, independent of the last bit.
         likelihood = two_components(summaries[bag], "spherical")[1].round(6)
         moved = likelihood < np.percentile(likelihood, _MOVED_PERCENT)
-        moved[np.argmin(likelihood)] = True  # where all are alike nothing lies below the percentile
+        moved[np.argmin(likelihood)] = True  # if all are equal, none lies below the percentile
         anomalous[bag[moved]] = True
     return anomalous
 
 
 def p_values(m: np.ndarray, count: float, mean: float, variance: float) -> np.ndarray:
-    """Probability, under the Gaussian of normal segments, of a magnitude at least this far from its mean.
+    """Two-sided p-values of magnitudes under the Gaussian of the normal segments.
 
     Args:
         m: (T,) magnitudes.
-        count, mean, variance: of the normal segments; a variance of zero is widened as in the common density.
+        count, mean, variance: moments of the normal segments; a variance of zero is widened as in ``common_density``.
 
     Returns:
-        (T,) float64 in [0, 1]; without a normal segment (count 0) the magnitudes themselves, as there.
+        (T,) float64 in [0, 1]; without normal segments (count 0) the magnitudes, as in ``common_density``.
 
     >>> p_values(np.array([0.0, 1.959964]), 5, 0.0, 1.0).round(4).tolist()
     [1.0, 0.05]

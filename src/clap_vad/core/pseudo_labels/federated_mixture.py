@@ -1,9 +1,8 @@
-"""Two-component Gaussian mixture of pairs that lie at several places, fitted by EM on sums over all of them.
+"""Federated two-component Gaussian mixture of pairs: EM on sums over all sites.
 
-Expectation-maximisation needs its data only through sums (Dempster, Laird and Rubin 1977, section 2), so places that
-each add up their own pairs come, from the same start and by the same steps, to the parameters that
-``sklearn.mixture.GaussianMixture`` (full covariance) has on all pairs together. R starts run side by side: every array
-below has a leading axis of R.
+EM needs its data only through sums (Dempster, Laird and Rubin 1977, section 2). From the same start and with the same
+steps, sites that sum their own pairs obtain the parameters of ``sklearn.mixture.GaussianMixture`` (full covariance) on
+the pooled pairs. R starts run in parallel: every array below has a leading axis of length R.
 """
 
 from __future__ import annotations
@@ -38,22 +37,22 @@ __all__ = [
 MAX_STEPS = 150
 _TOLERANCE = 1e-3
 _REGULARISATION = 1e-6
-"""Stop and regularisation are scikit-learn's: change of the mean log likelihood, and added to each variance."""
+"""scikit-learn's stopping tolerance (change of the mean log likelihood) and regularisation (added to each variance)."""
 
 _SIGNED_DIRECTIONS, _MINORITY = 8, 0.2
 _BALANCED_DIRECTIONS = 4
 _BETWEEN = 0.8
-"""Of a start that splits along a direction: standard deviation between its components, of 1 in all."""
+"""Standard deviation between the components of a start that splits along a direction; the total is 1."""
 _CORE_VARIANCE = 0.25
 STARTS = _SIGNED_DIRECTIONS + _BALANCED_DIRECTIONS + 1
-"""R of a fit; fixed, so that no message's size depends on anything."""
+"""R of a fit; fixed, so that message sizes are constant."""
 
 _EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
 class PairMoments:
-    """Count, sum and sum of outer products of pairs; ``a + b`` describes both sets together.
+    """Count, sum and sum of outer products of pairs; ``a + b`` describes the union of both sets.
 
     Attributes:
         count: number of pairs.
@@ -97,7 +96,7 @@ class Mixtures:
     covariances: np.ndarray
 
     def sound(self) -> np.ndarray:
-        """(R,) bool, which are finite, have no negative weight, and positive definite covariances."""
+        """(R,) bool: finite, no negative weight, positive definite covariances."""
         finite = np.isfinite(self.weights).all(axis=1) & np.isfinite(self.means).all(axis=(1, 2))
         finite &= np.isfinite(self.covariances).all(axis=(1, 2, 3))
         return np.array([ok and _has_root(c) for ok, c in zip(finite, self.covariances, strict=True)]) & (
@@ -105,7 +104,7 @@ class Mixtures:
         ).all(axis=1)
 
     def possible(self, restarts: int) -> bool:
-        """Whether these are so many mixtures, all of them sound."""
+        """Whether these are ``restarts`` mixtures, all sound."""
         arrays = (self.weights, self.means, self.covariances)
         shapes = [(restarts, 2), (restarts, 2, 2), (restarts, 2, 2, 2)]
         return [array.shape for array in arrays] == shapes and bool(self.sound().all())
@@ -113,9 +112,9 @@ class Mixtures:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an EM step needs of the pairs, with r the responsibility of a component; ``a + b`` adds places up.
+    """Sums over pairs for an EM step, with r the responsibility of a component; ``a + b`` adds sites.
 
-    Deviations are from the component's present mean, so a far-off mean does not cancel a small variance away.
+    Deviations are taken from the component's current mean, so a distant mean causes no cancellation.
 
     Attributes:
         responsibility: (R, 2) ``sum_v r``.
@@ -145,13 +144,13 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Fit:
-    """Where a fit stands.
+    """State of a fit.
 
     Attributes:
-        mixtures: present parameters.
-        bound: (R,) mean log likelihood per pair found in the last step, -inf before the first.
-        converged: (R,) bool; these keep their parameters.
-        step: steps done.
+        mixtures: current parameters.
+        bound: (R,) mean log likelihood per pair in the last step, -inf before the first.
+        converged: (R,) bool; converged starts keep their parameters.
+        step: number of steps done.
     """
 
     mixtures: Mixtures
@@ -164,8 +163,8 @@ def standardisation(moments: PairMoments) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scale that make each entry's mean 0 and its standard deviation (ddof 0) 1.
 
     Returns:
-        (mean (2,), scale (2,)) float64; scale 0 for an entry that never varies (its standard deviation is below 1e-6
-        of its mean's size), which then carries nothing.
+        (mean (2,), scale (2,)) float64; scale 0 for a constant entry (standard deviation below 1e-6 of the mean's
+        size), which carries no information.
 
     >>> mean, scale = standardisation(PairMoments.of(np.array([[1.0, 7.0], [3.0, 7.0]])))
     >>> mean.tolist(), scale.tolist()
@@ -179,12 +178,12 @@ def standardisation(moments: PairMoments) -> tuple[np.ndarray, np.ndarray]:
 
 
 def starts(moments: PairMoments) -> Mixtures:
-    """Where EM begins, in standardised pairs: mixtures that all have the mean and covariance of the pairs together.
+    """Starts of EM for standardised pairs: mixtures with the mean and covariance of all pairs.
 
-    Of the normal distribution with these moments: 8 that set a minority of a fifth apart in each direction of the
-    compass, 4 that split it in halves, and one of a narrow core within a wide rest about the same mean. They are broad,
-    so none begins on a handful of nearly equal pairs, where the likelihood has its spurious peaks. Nothing is drawn: as
-    the paper's mixture has its seed 0 whatever the run's seed, so labels do not change with the seed here.
+    8 starts separate a minority of one fifth in eight directions, 4 split the distribution in halves, and one has a
+    narrow core and a wide rest with the same mean. They are broad, so none starts on a few nearly equal pairs, where
+    the likelihood has spurious peaks. The starts are deterministic, so labels do not depend on the run's seed; the
+    paper's mixture always uses seed 0, too.
 
     >>> mixtures = starts(PairMoments.of(np.random.default_rng(0).normal(3, 2, (50, 2))))
     >>> bool(np.allclose(np.einsum("rk,rki->ri", mixtures.weights, mixtures.means), 0))
@@ -194,7 +193,7 @@ def starts(moments: PairMoments) -> Mixtures:
     covariance = (moments.outer / max(moments.count, 1) - np.outer(mean, mean)) * np.outer(scale, scale)
     rho = float(np.clip(covariance[0, 1], -1.0, 1.0))
     diagonal, off = (math.sqrt(1 + rho) + math.sqrt(1 - rho)) / 2, (math.sqrt(1 + rho) - math.sqrt(1 - rho)) / 2
-    # The symmetric root of the correlation matrix: it turns the compass of independent pairs into that of these.
+    # The symmetric root of the correlation matrix maps directions of independent pairs to directions of these pairs.
     root = np.where(np.eye(2, dtype=bool), np.diag(diagonal * (scale > 0)), off)
     weights, means, covariances = [], [], []
     for directions, turn, minority in (
@@ -218,8 +217,8 @@ def starts(moments: PairMoments) -> Mixtures:
 def begin(moments: PairMoments) -> Fit:
     """A fit before its first step.
 
-    Where there is nothing to split (no pair, one pair, or all alike) it is finished: its first component has all the
-    weight and the second none.
+    If there is nothing to split (no pair, one pair, or equal pairs), it is already finished: the first component has
+    all the weight.
     """
     if moments.count > 1 and standardisation(moments)[1].any():
         return Fit(starts(moments), np.full(STARTS, -np.inf), np.zeros(STARTS, dtype=bool))
@@ -228,8 +227,8 @@ def begin(moments: PairMoments) -> Fit:
 
 
 def expectation(z: np.ndarray, mixtures: Mixtures) -> Statistics:
-    """E-step: the sums over (V, 2) standardised pairs, zeros for none of them."""
-    deviation, responsibility, total = _judged(z, mixtures)
+    """E-step: sums over (V, 2) standardised pairs, zeros if V is 0."""
+    deviation, responsibility, total = _posteriors(z, mixtures)
     weighted = responsibility[..., None] * deviation
     return Statistics(
         responsibility.sum(axis=2),
@@ -240,11 +239,11 @@ def expectation(z: np.ndarray, mixtures: Mixtures) -> Statistics:
 
 
 def responsibilities(z: np.ndarray, mixture: Mixtures) -> np.ndarray:
-    """(V, 2) of one mixture (R = 1) for (V, 2) pairs, rows sum to 1."""
-    return np.asarray(_judged(z, mixture)[1][0].T)
+    """Responsibilities (V, 2) of one mixture (R = 1) for (V, 2) pairs; rows sum to 1."""
+    return np.asarray(_posteriors(z, mixture)[1][0].T)
 
 
-def _judged(z: np.ndarray, mixtures: Mixtures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _posteriors(z: np.ndarray, mixtures: Mixtures) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Deviations from the means (R, 2, V, 2), responsibilities (R, 2, V), log densities (R, V)."""
     deviation = z[None, None] - mixtures.means[:, :, None]
     log = _log_joint(deviation, mixtures)
@@ -253,9 +252,9 @@ def _judged(z: np.ndarray, mixtures: Mixtures) -> tuple[np.ndarray, np.ndarray, 
 
 
 def maximise(mixtures: Mixtures, statistics: Statistics) -> Mixtures:
-    """M-step: scikit-learn's formulas, from the sums about the means of ``mixtures``.
+    """M-step: scikit-learn's formulas, applied to sums of deviations from the means of ``mixtures``.
 
-    An emptied component gets what it gets there: next to no weight, mean 0, and the regularisation as covariance.
+    As in scikit-learn, an empty component gets nearly no weight, mean 0, and the regularisation as covariance.
     """
     total = statistics.responsibility + 10 * np.finfo(np.float64).eps
     means = (statistics.sum + statistics.responsibility[..., None] * mixtures.means) / total[..., None]
@@ -268,12 +267,12 @@ def maximise(mixtures: Mixtures, statistics: Statistics) -> Mixtures:
 
 
 def advance(fit: Fit, statistics: Statistics) -> Fit:
-    """A step of each start that has not converged.
+    """Advance each start that has not converged by one step.
 
-    Every start's bound is found anew, so that all are compared on the pairs of the same step. A step to which no pair
-    was added up counts and changes nothing. A start that rounded sums (fixed point) lead to an impossible mixture, as
-    they can where a component is all but empty, is given up: it stays where it was and its bound is -inf. Where that
-    befalls every start at once, the fit is at its end: all stay where they were, with the bounds that they had.
+    Every start's bound is updated, so all are compared on the pairs of the same step. A step without pairs counts but
+    changes nothing. A start is abandoned if fixed-point sums give an invalid mixture, as they can for a nearly empty
+    component: it keeps its parameters, and its bound becomes -inf. If all starts would be abandoned in one step, the
+    fit ends with the parameters and bounds before that step.
     """
     count = statistics.responsibility.sum(axis=1)
     if not count.any():
@@ -289,31 +288,30 @@ def advance(fit: Fit, statistics: Statistics) -> Fit:
         np.where(kept[:, None, None], old.means, new.means),
         np.where(kept[:, None, None, None], old.covariances, new.covariances),
     )
-    with np.errstate(invalid="ignore"):  # -inf before the first step, less -inf of one that is given up in it
+    with np.errstate(invalid="ignore"):  # -inf - -inf for a start abandoned in its first step
         return Fit(moved, bound, kept | (np.abs(bound - fit.bound) < _TOLERANCE), fit.step + 1)
 
 
 def finished(fit: Fit) -> bool:
-    """Whether every start has converged, or had its 150 steps."""
+    """Whether every start has converged, or 150 steps are done."""
     return bool(fit.converged.all()) or fit.step >= MAX_STEPS
 
 
 def best(fit: Fit) -> Mixtures:
-    """The mixture (R = 1) of the start with the largest likelihood, the first of equal ones."""
+    """The mixture (R = 1) of the start with the largest likelihood (the first one on ties)."""
     at = int(np.argmax(fit.bound))
     mixtures = fit.mixtures
     return Mixtures(mixtures.weights[at : at + 1], mixtures.means[at : at + 1], mixtures.covariances[at : at + 1])
 
 
 def normal_component(mixture: Mixtures, count: int, rule: str = "size") -> int:
-    """Which component of one mixture is normal, from its parameters alone.
+    """Index of the normal component of one mixture, from its parameters alone.
 
     Args:
         mixture: R = 1, of pairs whose first entry is the largest rise.
-        count: of all pairs.
-        rule: ``size``, the one with more weight, which is the part of all videos that belongs to it; ``calm``, the one
-            with the smaller mean rise, where both hold a video and their rises differ. Components of equal weight are
-            told apart by their rise too.
+        count: number of all pairs.
+        rule: ``size``: the component with more weight; ``calm``: the one with the smaller mean rise, if both contain a
+            video and their rises differ. Components of equal weight are compared by their rises too.
 
     >>> both = np.tile(np.eye(2), (1, 2, 1, 1))
     >>> mixture = Mixtures(np.array([[0.3, 0.7]]), np.array([[[-1.0, 0.0], [1.0, 0.0]]]), both)
@@ -327,13 +325,13 @@ def normal_component(mixture: Mixtures, count: int, rule: str = "size") -> int:
 
 
 def in_anomalous_component(z: np.ndarray, mixture: Mixtures, normal: int) -> np.ndarray:
-    """(V,) bool, which of (V, 2) standardised pairs are likelier of the other component than of the normal one."""
+    """(V,) bool: which of (V, 2) standardised pairs are more likely anomalous than normal."""
     log = _log_joint(z[None, None] - mixture.means[:, :, None], mixture)[0]
     return np.asarray(log[1 - normal] > log[normal])
 
 
 def _log_joint(deviation: np.ndarray, mixtures: Mixtures) -> np.ndarray:
-    """(R, 2, V) logarithm of weight times density, by the Cholesky factor of each covariance."""
+    """(R, 2, V) ln(weight * density), from the Cholesky factor of each covariance."""
     factor = np.linalg.cholesky(mixtures.covariances)[:, :, None]
     first = deviation[..., 0] / factor[..., 0, 0]
     second = (deviation[..., 1] - factor[..., 1, 0] * first) / factor[..., 1, 1]

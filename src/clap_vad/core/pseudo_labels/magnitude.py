@@ -1,25 +1,25 @@
-"""Segment magnitudes and crop averages of a block of features.
+"""Segment magnitudes and averages over regions of a block of features.
 
-Notation of the CLAP paper: x[t, c, :] is crop c of segment t, m[t] the magnitude of the segment.
+Notation of the CLAP paper: x[t, c, :] is region (there: crop) c of segment t, m[t] the magnitude of the segment.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LARGEST", "crop_mean", "crop_weights", "magnitudes", "unusable_segment"]
+__all__ = ["LARGEST", "magnitudes", "region_mean", "region_weights", "unusable_segment"]
 
 LARGEST = 1e7
-"""Largest size of a feature: a thousand times what networks give. The variance of the squared norms of such features
-stays within what a site may send, and far within float32 and float64."""
+"""Largest absolute value of a feature, a thousand times what networks output. Variances of squared norms then stay
+within the limits of messages and far within float32 and float64."""
 
 
 def unusable_segment(x: np.ndarray, valid: np.ndarray | None = None) -> int | None:
-    """The first segment with a feature that is NaN, infinite or larger than :data:`LARGEST`; None where there is none.
+    """The first segment with a feature that is NaN, infinite or larger than :data:`LARGEST`; None if there is none.
 
     Args:
-        x: (T, C, D) of any type of float.
-        valid: (T, C) bool; what absent crops hold does not count.
+        x: (T, C, D), any float type.
+        valid: (T, C) bool; invalid regions are ignored.
 
     >>> unusable_segment(np.array([[[1.0]], [[-1e18]]])), unusable_segment(np.ones((2, 1, 3)))
     (1, None)
@@ -33,16 +33,16 @@ def unusable_segment(x: np.ndarray, valid: np.ndarray | None = None) -> int | No
     return int(np.argmax(broken)) if broken.any() else None
 
 
-def crop_weights(valid: np.ndarray) -> np.ndarray:
-    """Weight of each crop in an average over the crops that are present.
+def region_weights(valid: np.ndarray) -> np.ndarray:
+    """Weight of each region in an average over valid regions.
 
     Args:
         valid: (T, C) bool.
 
     Returns:
-        (T, C) float32; rows add up to 1, or to 0 where no crop of the segment is present.
+        (T, C) float32; rows add up to 1, or to 0 if the segment has no valid region.
 
-    >>> crop_weights(np.array([[True, True], [True, False], [False, False]])).tolist()
+    >>> region_weights(np.array([[True, True], [True, False], [False, False]])).tolist()
     [[0.5, 0.5], [1.0, 0.0], [0.0, 0.0]]
     """
     present = valid.sum(axis=1, keepdims=True)
@@ -50,11 +50,11 @@ def crop_weights(valid: np.ndarray) -> np.ndarray:
 
 
 def magnitudes(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-    """m[t] = mean over crops of the squared L2 norm, ``mean_c sum_d x[t,c,d]^2``.
+    """m[t] = mean over regions of the squared L2 norm, ``mean_c sum_d x[t,c,d]^2``.
 
     Args:
         x: (T, C, D) float32.
-        valid: (T, C) bool; the mean is over the crops present, 0 where there is none.
+        valid: (T, C) bool; the mean is over valid regions, 0 if there is none.
 
     Returns:
         (T,) float64.
@@ -63,18 +63,18 @@ def magnitudes(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     [13.0]
     """
     if valid is None:
-        # One dot product over all crops of a segment: the fastest single pass over the data.
+        # One dot product over all regions of a segment: the fastest single pass over the data.
         flat = x.reshape(len(x), -1)
-        with np.errstate(over="ignore"):  # infinity says it, and callers look for it
+        with np.errstate(over="ignore"):  # callers check for infinity
             return np.vecdot(flat, flat).astype(np.float64) / x.shape[1]
-    weights: np.ndarray = crop_weights(valid).astype(np.float64)
+    weights: np.ndarray = region_weights(valid).astype(np.float64)
     return np.vecdot(np.vecdot(x, x).astype(np.float64), weights)
 
 
-def crop_mean(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-    """Average of the crops present, (T, C, D) -> (T, D) float32; zeros where no crop is present."""
+def region_mean(x: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Average over valid regions, (T, C, D) -> (T, D) float32; zeros if no region is valid."""
     if valid is None:
         if x.shape[1] == 1:
             return x[:, 0]
         return np.add.reduce(x, axis=1) / np.float32(x.shape[1])
-    return np.einsum("tc,tcd->td", crop_weights(valid), x)
+    return np.einsum("tc,tcd->td", region_weights(valid), x)

@@ -1,4 +1,4 @@
-"""Two-component mixture that splits videos, and the common density of normal magnitudes."""
+"""Two-component mixture that separates videos, and the common density of normal magnitudes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ _MAX_EM_STEPS = 150
 
 
 def anomalous_videos(summaries: np.ndarray, normal_cluster: str = "size") -> np.ndarray:
-    """Which videos a two-component Gaussian mixture judges anomalous.
+    """Anomalous videos according to a two-component Gaussian mixture.
 
-    scikit-learn's mixture, full covariance, at most 150 EM steps, its seed 0 whatever the run's seed.
+    scikit-learn's mixture, full covariance, at most 150 EM steps, always seed 0.
 
     Args:
-        summaries: (V, 2) float64, a video a row, in the order of the participant's file.
-        normal_cluster: ``size`` names the larger cluster normal, at equal size component 1 (release);
-            ``calm`` names the cluster with the smaller mean largest rise normal, which also holds where
-            most videos are anomalous.
+        summaries: (V, 2) float64, one row per video, in the order of the participant's file.
+        normal_cluster: ``size``: the larger cluster is normal, component 1 on ties (released code); ``calm``: the
+            cluster with the smaller mean largest rise is normal, which also works if most videos are anomalous.
 
     Returns:
-        (V,) bool. A single video cannot be split and is judged normal.
+        (V,) bool. A single video cannot be split and is labelled normal.
 
     >>> anomalous_videos(np.array([[0.0, 0.0], [0.1, 0.1], [0.0, 0.1], [9.0, 9.0]])).tolist()
     [False, False, False, True]
@@ -49,8 +48,8 @@ def anomalous_videos(summaries: np.ndarray, normal_cluster: str = "size") -> np.
 def two_components(rows: np.ndarray, covariance: str) -> tuple[np.ndarray, np.ndarray]:
     """Component and log likelihood of each row under scikit-learn's two-component mixture of these rows.
 
-    Rows so large that their covariance cannot be inverted in float64 are brought to a common scale first: the
-    components are the same, the likelihoods of all rows shift alike.
+    If the covariance of very large rows cannot be inverted in float64, the rows are rescaled first: the components stay
+    the same, and all likelihoods shift by the same constant.
 
     Args:
         rows: (V, 2) float64, finite.
@@ -62,7 +61,7 @@ def two_components(rows: np.ndarray, covariance: str) -> tuple[np.ndarray, np.nd
     def fit(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mixture = GaussianMixture(2, covariance_type=covariance, max_iter=_MAX_EM_STEPS, random_state=0)
         with warnings.catch_warnings():
-            # Fewer distinct videos than components, or 150 steps not enough: both are part of the method.
+            # Fewer distinct videos than components, or no convergence in 150 steps: both are expected.
             warnings.simplefilter("ignore", ConvergenceWarning)
             cluster = mixture.fit_predict(values)
         return cluster, mixture.score_samples(values)
@@ -95,16 +94,16 @@ def pooled_gaussian(count: float, total: float, squares: float) -> tuple[float, 
 
 
 def common_density(m: np.ndarray, gaussians: np.ndarray) -> np.ndarray:
-    """``q(m) = sum_p (n_p / N) N(m; mu_p, var_p)``, the density all participants share.
+    """``q(m) = sum_p (n_p / N) N(m; mu_p, var_p)``, the common density of all participants.
 
     Args:
         m: (T,) magnitudes.
-        gaussians: (P, 3) rows (n_p, mu_p, var_p); rows with n_p = 0 count for nothing. A variance of zero
-            (one segment, or identical ones) is widened to 1e-6 of the squared mean, so that q stays finite.
+        gaussians: (P, 3) rows (n_p, mu_p, var_p); rows with n_p = 0 are ignored. A variance of zero (one segment, or
+            identical ones) is widened to 1e-6 of the squared mean, so that q stays finite.
 
     Returns:
-        (T,) float64. Where nobody has a normal segment (N = 0) there is no density: the magnitude itself
-        is returned, so that the window of largest variation is still defined.
+        (T,) float64. If no participant has a normal segment (N = 0) there is no density: the magnitudes are returned,
+        so that the window of largest variation is still defined.
     """
     known = gaussians[gaussians[:, 0] > 0]
     if len(known) == 0:

@@ -1,13 +1,13 @@
-"""Statistics of videos that one video changes by at most 1, and what is read from their noisy sums.
+"""Statistics of videos with sensitivity 1, and estimates from their noisy sums.
 
-Under differential privacy with the video as its unit, every statistic is a sum over videos of contributions whose L2
-norm is at most 1, whatever the video (tested: taking one away moves no sum further). Noise of the same standard
-deviation on each entry then makes every one a Gaussian mechanism with that noise multiplier (Dwork and Roth 2014,
-appendix A), and one accountant serves all. A contribution is made of blocks, each clipped to its own radius and given
-an equal part of the norm. Each function here turns per-video numbers into contributions, one reads their sum back.
+With the video as the privacy unit, every statistic is a sum over videos of contributions with L2 norm at most 1
+(tested: removing a video changes no sum by more). Noise with the same standard deviation on each entry makes it a
+Gaussian mechanism with that noise multiplier (Dwork and Roth 2014, appendix A), so one accountant covers all. A
+contribution consists of blocks; each is clipped to its own radius and has an equal share of the squared norm.
+``..._contributions`` functions compute the contributions, ``read_...`` functions estimate from their sum.
 
-The radii are in units that are known before any data is seen: bits of scale before standardisation, standard
-deviations after it. They were set from what these quantities are, not from how well a detector then does.
+The radii are in units that are known without data: bits of scale before standardisation, standard deviations after it.
+They follow from the meaning of the quantities and were not tuned on a detector's results.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ __all__ = [
 
 
 def clipped(rows: np.ndarray, radius: float) -> np.ndarray:
-    """Rows (V, k), each shortened to an L2 norm of ``radius`` where it is longer; one that is not finite becomes 0.
+    """Rows (V, k), each clipped to an L2 norm of at most ``radius``; a row that is not finite becomes 0.
 
-    Whether a site can answer must not depend on a video either.
+    Non-finite rows raise no error, because even the existence of an answer must not depend on one video.
 
     >>> clipped(np.array([[3.0, 4.0], [0.3, 0.4]]), 1.0).round(6).tolist()
     [[0.6, 0.8], [0.3, 0.4]]
@@ -66,11 +66,11 @@ def clipped(rows: np.ndarray, radius: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a contribution is made up.
+    """Layout of a contribution.
 
     Attributes:
-        sizes: entries of each block.
-        radii: L2 norm that a block of one video is clipped to; a block of counts has 1.
+        sizes: number of entries of each block.
+        radii: L2 norm to which a block of one video is clipped; 1 for a block of counts.
     """
 
     sizes: tuple[int, ...]
@@ -78,11 +78,11 @@ class Blocks:
 
     @property
     def share(self) -> float:
-        """Part of the norm that a block has."""
+        """Share of the norm of one block."""
         return float(1 / np.sqrt(len(self.sizes)))
 
     def pack(self, *parts: np.ndarray) -> np.ndarray:
-        """Blocks (V, k_b) of V videos as contributions (V, sum of k_b), none of a norm above 1."""
+        """Contributions (V, sum of k_b) from blocks (V, k_b) of V videos; each has a norm of at most 1."""
         scaled = [
             clipped(part.reshape(len(part), size), radius) * (self.share / radius)
             for part, size, radius in zip(parts, self.sizes, self.radii, strict=True)
@@ -90,31 +90,31 @@ class Blocks:
         return np.concatenate(scaled, axis=1)
 
     def unpack(self, total: np.ndarray) -> list[np.ndarray]:
-        """Sums of the clipped blocks, from the sum of contributions."""
+        """Sums of the clipped blocks from the sum of contributions."""
         parts = np.split(np.asarray(total, np.float64), np.cumsum(self.sizes)[:-1])
         return [part * (radius / self.share) for part, radius in zip(parts, self.radii, strict=True)]
 
     def deviations(self, deviation: float) -> list[float]:
-        """Standard deviation of the noise on the entries of each block, where the sum's own noise has this one."""
+        """Standard deviation of the noise on each unpacked block, if the sum's noise has this one."""
         return [float(deviation * radius / self.share) for radius in self.radii]
 
 
 def _towards(usual: np.ndarray | float, found: np.ndarray | float, noise: np.ndarray | float, spread: float) -> Any:
-    """The best guess of something that is usually so, within a spread, and was found with noise (both Gaussian)."""
+    """Posterior mean of a value with prior N(usual, spread^2), measured as ``found`` with Gaussian noise."""
     return usual + (found - usual) * (spread**2 / (spread**2 + np.square(noise)))
 
 
 def _shrunk(found: np.ndarray, noise: float, spread: float) -> np.ndarray:
-    """Values (D,) drawn towards their mean, as far as noise explains how they differ (positive-part James-Stein).
+    """Values (D,) shrunk towards their mean: the more noise, the more shrinkage (positive-part James-Stein).
 
-    ``spread`` is what they usually differ by: chance alone may make noise look like more than it is.
+    ``spread`` is the usual difference between values; it also limits the factor if the noise is large by chance.
     """
     mean, variance = found.mean(), max(float(found.var()), np.finfo(np.float64).tiny)
     factor = min(max(0.0, 1 - noise**2 / variance), spread**2 / (spread**2 + noise**2))
     return np.asarray(mean + (found - mean) * factor)
 
 
-# Normalisation: how large each dimension is, then mean and variance in that unit.
+# Normalisation: the size of each dimension, then mean and variance in that unit.
 
 _MOST_BITS, _APART_BITS = 10.0, 2.5
 _LEAST_SPREAD = 0.1
@@ -122,16 +122,16 @@ _LEAST_SPREAD = 0.1
 MOST_SIZE = 2.0**_MOST_BITS
 MOST_MEAN = 2 * MOST_SIZE
 MOST_SCALE = 2 * MOST_SIZE / _LEAST_SPREAD
-"""What is read from any sums keeps within these, so a question that does not is no honest one."""
+"""Estimates from any sums stay within these limits, so a received value outside them is malicious."""
 
 
 def scale_blocks(dim: int) -> Blocks:
-    """Of :func:`scale_contributions`: the count, the size of all dimensions together, how each differs from it."""
+    """Layout of :func:`scale_contributions`: count, mean size over dimensions, difference of each dimension from it."""
     return Blocks((1, 1, dim), (1.0, _MOST_BITS, _APART_BITS * np.sqrt(dim)))
 
 
 def scale_contributions(squares: np.ndarray) -> np.ndarray:
-    """From each video's mean square per dimension, (V, D): contributions of the binary logarithms of its sizes."""
+    """Contributions (V, D + 2) of log2 sizes, from each video's mean square per dimension (V, D)."""
     bits = np.clip(0.5 * np.log2(np.maximum(squares, 2.0 ** (-2 * _MOST_BITS))), -_MOST_BITS, _MOST_BITS)
     overall = bits.mean(axis=1, keepdims=True)
     return scale_blocks(squares.shape[1]).pack(np.ones(len(squares)), overall, bits - overall)
@@ -140,8 +140,8 @@ def scale_contributions(squares: np.ndarray) -> np.ndarray:
 def read_scales(total: np.ndarray, videos: float, deviation: float) -> np.ndarray:
     """(D,) typical size of each dimension, from the sum of :func:`scale_contributions`.
 
-    Where noise is large, dimensions are taken to be of one size: their differences are shrunk by how much of their
-    spread the noise explains (James and Stein 1961).
+    Noisy differences between dimensions are shrunk towards 0: the more noise, the more shrinkage (James and Stein
+    1961).
     """
     blocks = scale_blocks(len(total) - 2)
     _, overall, apart = (part / videos for part in blocks.unpack(total))
@@ -151,12 +151,12 @@ def read_scales(total: np.ndarray, videos: float, deviation: float) -> np.ndarra
 
 
 def moment_blocks(dim: int) -> Blocks:
-    """Of :func:`moment_contributions`; in units of its size a dimension's mean is at most 1, its mean square near 1."""
+    """Layout of :func:`moment_contributions`: count, means, mean squares; in units of size about 1 per dimension."""
     return Blocks((1, dim, dim), (1.0, np.sqrt(dim), 2 * np.sqrt(dim)))
 
 
 def moment_contributions(means: np.ndarray, squares: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """From each video's mean and mean square per dimension, (V, D) each, in units of ``scales`` (D,)."""
+    """Contributions (V, 2 D + 1) from each video's mean and mean square, (V, D) each, in units of ``scales`` (D,)."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         in_units = means / scales, squares / np.square(scales)
     return moment_blocks(len(scales)).pack(np.ones(len(means)), *in_units)
@@ -165,8 +165,8 @@ def moment_contributions(means: np.ndarray, squares: np.ndarray, scales: np.ndar
 def read_normaliser(total: np.ndarray, videos: float, deviation: float, scales: np.ndarray) -> Normaliser:
     """Standardisation from the sum of :func:`moment_contributions`, shrunk as in :func:`read_scales`.
 
-    A variance is taken to be at least as large as its noise: a smaller one cannot be told, and dividing by it would
-    turn noise into the largest feature of all.
+    A variance is taken to be at least as large as its noise: a smaller one cannot be measured, and dividing by it would
+    amplify noise.
     """
     blocks = moment_blocks(len(scales))
     _, means, squares = (part / videos for part in blocks.unpack(total))
@@ -177,32 +177,32 @@ def read_normaliser(total: np.ndarray, videos: float, deviation: float, scales: 
     return Normaliser((mean * scales).astype(np.float32), (1 / (spread * scales)).astype(np.float32))
 
 
-# Segregation: a pair a video in standardised units, its centre, then steps of EM about it.
+# Segregation: one pair per video in standardised units, the centre of the pairs, then EM steps around it.
 
 CENTRE = Blocks((1, 2), (1.0, 6.0))
 _CENTRE_SPREAD = 2.0
 _RADIUS = 3.0
 MIXTURE = Blocks((2, 4, 8), (1.0, _RADIUS, _RADIUS**2))
 _START_WEIGHTS, _START_RISE = (0.8, 0.2), 1.5
-"""Where EM begins: a fifth of the videos apart from the rest by larger rises, of 1.5 bits; covariances are 1. That is
-also what a step stays at where it sees nothing but noise."""
+"""Start of EM: one fifth of the videos has larger rises, by 1.5 bits; covariances are 1. Noisy steps are shrunk towards
+this start."""
 _LEAST_WEIGHT, _LEAST_VARIANCE = 0.05, 0.05
 _MOST_RISE = 6.0
 _ENTROPY_UNIT = 4.0
-"""Entropy per dimension times this varies by about 1 between videos whose variances lie between 0 and 1."""
+"""Scale of entropy per dimension: the product varies by about 1 between videos with variances between 0 and 1."""
 
 
 def summary_pairs(summaries: np.ndarray, dim: int) -> np.ndarray:
-    """A video's pair under differential privacy: logarithm of its largest rise, entropy, both per dimension.
+    """Pairs of videos under differential privacy: log2 of the largest rise, and entropy, both per dimension.
 
-    The rise is taken by its logarithm because a clipped one would hide just those videos that stand out.
+    The logarithm of the rise is used because clipping the rise itself would hide the videos that stand out.
 
     Args:
         summaries: (V, 2) largest rise and entropy in standardised features.
         dim: D.
 
     Returns:
-        (V, 2) float64, numbers of order 1.
+        (V, 2) float64, of order 1.
     """
     rise = np.clip(np.log2(np.maximum(summaries[:, 0] / dim, 2.0**-_MOST_BITS)), -_MOST_RISE, _MOST_RISE)
     entropy = np.clip(_ENTROPY_UNIT * summaries[:, 1] / dim, -_RADIUS, _RADIUS)
@@ -210,27 +210,27 @@ def summary_pairs(summaries: np.ndarray, dim: int) -> np.ndarray:
 
 
 def centre_contributions(pairs: np.ndarray) -> np.ndarray:
-    """Of (V, 2) pairs: (V, 3)."""
+    """Contributions (V, 3) from (V, 2) pairs."""
     return CENTRE.pack(np.ones(len(pairs)), pairs)
 
 
 def read_centre(total: np.ndarray, videos: float, deviation: float) -> np.ndarray:
-    """(2,) centre of the pairs, from the sum of :func:`centre_contributions`; within the radius of every pair."""
+    """(2,) centre of the pairs, from the sum of :func:`centre_contributions`; clipped to the radius of the pairs."""
     noise = CENTRE.deviations(deviation / videos)[1]
     centre = _towards(0.0, CENTRE.unpack(total)[1] / videos, noise, _CENTRE_SPREAD)
     return np.clip(centre, -CENTRE.radii[1], CENTRE.radii[1])
 
 
 def first_mixture() -> Mixtures:
-    """Where the noisy fit begins (R = 1), about the centre."""
+    """Start of the noisy fit (R = 1), relative to the centre."""
     means = np.array([[[-_START_WEIGHTS[1] * _START_RISE, 0.0], [_START_WEIGHTS[0] * _START_RISE, 0.0]]])
     return Mixtures(np.array([_START_WEIGHTS]), means, np.tile(np.eye(2), (1, 2, 1, 1)))
 
 
 def mixture_contributions(pairs: np.ndarray, responsibility: np.ndarray) -> np.ndarray:
-    """A step of EM: responsibilities r, and r z and r z z^T of each component.
+    """Contributions to an EM step: responsibilities r, and r z and r z z^T of each component.
 
-    Each block of one video has at most the norm of ``|z|^p`` times that of its responsibilities, which is at most 1.
+    The norm of each block is at most ``|z|^p`` times the norm of the responsibilities, which is at most 1.
 
     Args:
         pairs: (V, 2) z, centred; clipped here.
@@ -246,7 +246,7 @@ def mixture_contributions(pairs: np.ndarray, responsibility: np.ndarray) -> np.n
 
 
 def expected_sums(mixture: Mixtures, videos: float) -> np.ndarray:
-    """What :func:`mixture_contributions` of so many videos that are distributed like this mixture sum to, (14,)."""
+    """Expected sum of :func:`mixture_contributions` over so many videos that follow this mixture, (14,)."""
     weight, mean, covariance = mixture.weights[0] * videos, mixture.means[0], mixture.covariances[0]
     first = weight[:, None] * mean
     second = weight[:, None, None] * (covariance + mean[:, :, None] * mean[:, None, :])
@@ -257,9 +257,9 @@ def expected_sums(mixture: Mixtures, videos: float) -> np.ndarray:
 def next_mixture(total: np.ndarray, videos: float, deviation: float) -> Mixtures:
     """The M-step from the noisy sum of :func:`mixture_contributions` (R = 1).
 
-    Each parameter is drawn towards its start by how much larger its noise is than what it usually varies by. Noise
-    cannot make it impossible: the component that starts with larger rises has between a twentieth and half of the
-    weight, a mean its place within the radius, a covariance eigenvalues between 0.05 and the radius squared.
+    Each parameter is shrunk towards its start: the more noise relative to its usual variation, the more shrinkage. The
+    result is always valid: the component with larger rises keeps between 0.05 and 0.5 of the weight, means stay within
+    the radius, and covariances have eigenvalues between 0.05 and the radius squared.
     """
     start = first_mixture()
     weight, first, second = MIXTURE.unpack(total)
@@ -278,26 +278,26 @@ def next_mixture(total: np.ndarray, videos: float, deviation: float) -> Mixtures
     return Mixtures(share[None], means[None], np.einsum("kij,kj,klj->kil", vectors, values, vectors)[None])
 
 
-# The common density of normal magnitudes, in units of D, which is their mean after standardisation.
+# Common density of normal magnitudes, in units of D, their mean after standardisation.
 
 _MOST_MAGNITUDE = 4.0
 GAUSSIAN = Blocks((1, 1, 1), (1.0, _MOST_MAGNITUDE, _MOST_MAGNITUDE**2))
 
 
 def gaussian_contributions(means: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """From normal videos' mean (V,) and mean square (V,) of magnitudes per dimension: (V, 3)."""
+    """Contributions (V, 3) from normal videos' mean (V,) and mean square (V,) of magnitudes per dimension."""
     return GAUSSIAN.pack(np.ones(len(means)), means, squares)
 
 
 def read_gaussian(total: np.ndarray, videos: float, deviation: float, dim: int) -> tuple[float, float, float]:
     """(normal videos, mean, variance) of normal magnitudes, from the sum of :func:`gaussian_contributions`.
 
-    Mean and variance are drawn towards 1 and 1 per dimension squared, what standardisation makes usual.
+    Mean and variance, in units of D and D^2, are shrunk towards 1, their usual value after standardisation.
 
     Args:
         total: the sum.
-        videos: of all sites, normal or not; at least a twentieth of them is taken to be normal.
-        deviation: of the noise on the sum.
+        videos: number of videos of all sites, normal or not; at least 5 % of them are assumed to be normal.
+        deviation: standard deviation of the noise on the sum.
         dim: D.
     """
     count, means, squares = (float(part[0]) for part in GAUSSIAN.unpack(total))
@@ -314,7 +314,7 @@ SCORE_BINS = 16
 
 
 def score_contributions(scores: list[np.ndarray]) -> np.ndarray:
-    """From each video's scores: its shares of segments in 16 bins that are equal in the score, (V, 16).
+    """Each video's shares of segments in 16 equal bins of the score, (V, 16).
 
     Shares add up to 1, so their norm is at most 1.
     """

@@ -1,4 +1,4 @@
-"""The two numbers that summarise a video in CLAP's first stage (CVPR 2024, section 3.1)."""
+"""The two summary statistics of a video in CLAP's first stage (CVPR 2024, section 3.1)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 __all__ = ["diagonal_entropy", "largest_rise", "von_neumann_entropy"]
 
 ZERO_VARIANCE = 1e-9
-"""What the released code puts in place of a variance of exactly zero."""
+"""Replaces a variance of exactly zero, as in the released code."""
 
 
 def largest_rise(m: np.ndarray) -> float:
@@ -23,19 +23,19 @@ def diagonal_entropy(variance: np.ndarray) -> float:
     """``-sum_d v_d ln v_d`` over the per-dimension variances (ddof 1), the released code's entropy.
 
     Args:
-        variance: (D,) float64 variances of a video's crop-averaged features.
+        variance: (D,) float64 variances of a video's region-averaged features.
     """
     v = np.where(variance == 0, ZERO_VARIANCE, variance)
     return float(-np.sum(v * np.log(v)))
 
 
 def von_neumann_entropy(rows: np.ndarray) -> float:
-    """``-sum_i l_i ln l_i`` over the eigenvalues of the covariance (ddof 1), the paper's wording.
+    """``-sum_i l_i ln l_i`` over the eigenvalues of the covariance (ddof 1), as the paper defines it.
 
-    For T <= D rows the eigenvalues come from the T x T Gram matrix, in O(T^2 D).
+    For T <= D rows the eigenvalues are computed from the T x T Gram matrix, in O(T^2 D).
 
     Args:
-        rows: (T, D) crop-averaged features of a video.
+        rows: (T, D) region-averaged features of a video.
 
     >>> rows = np.array([[0.0, 0.0], [2.0, 0.0]], dtype=np.float32)  # one eigenvalue: 2
     >>> round(von_neumann_entropy(rows), 6) == round(float(-2 * np.log(2)), 6)

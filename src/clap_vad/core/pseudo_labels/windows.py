@@ -8,14 +8,14 @@ __all__ = ["LABEL_SHARE", "SHORT_VIDEOS", "refine", "variation_window", "window_
 
 SHORT_VIDEOS = ("extreme", "release")
 LABEL_SHARE = 0.2
-"""Part of an anomalous video that its pseudo-label marks, in the paper and in C2FPL."""
+"""Share of an anomalous video that its pseudo-label marks, in the paper and in C2FPL."""
 
 
 def variation_window(series: np.ndarray, width: int) -> int:
     """Start of the window of ``width`` consecutive segments with the largest total variation.
 
-    Total variation is ``sum |s[i+1] - s[i]|`` over the ``width - 1`` steps inside the window; the first
-    such window on ties.
+    Total variation is ``sum |s[i+1] - s[i]|`` over the ``width - 1`` steps inside the window. On ties the first window
+    is returned.
 
     Args:
         series: (T,) float64.
@@ -25,7 +25,7 @@ def variation_window(series: np.ndarray, width: int) -> int:
     1
     """
     steps = np.abs(np.diff(series))
-    # Each window is added up afresh: differences of a running sum would break exact ties by rounding.
+    # Each window is summed separately: differences of a running sum would break exact ties by rounding.
     sums = np.lib.stride_tricks.sliding_window_view(steps, width - 1).sum(axis=1)
     return int(np.argmax(sums))
 
@@ -35,11 +35,10 @@ def window_labels(series: np.ndarray, share: float, extreme: str, short_videos: 
 
     Args:
         series: (T,) density or scores along the video.
-        share: part of the video that is labelled, 0.2 for pseudo-labels and 0.1 for refinement.
-        extreme: ``low`` or ``high``, which end of the series is the suspicious one (a density: low).
-        short_videos: what happens where the window has fewer than two segments, so no variation to
-            measure. ``extreme`` labels the one most suspicious segment; ``release`` labels segment 0
-            for a window of one and nothing for a window of none.
+        share: share of the video that is labelled, 0.2 for pseudo-labels and 0.1 for refinement.
+        extreme: ``low`` or ``high``, which values are suspicious (``low`` for a density).
+        short_videos: rule for windows of fewer than two segments, which have no variation. ``extreme`` labels the most
+            suspicious segment; ``release`` labels segment 0 for a window of one segment and nothing for an empty one.
 
     Returns:
         (T,) float32 of 0 and 1.
@@ -63,12 +62,12 @@ def refine(labels: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Refinement by local feedback of one video's labels (CLAP section 3.4).
 
     Args:
-        labels: (T,) present labels in [0, 1].
+        labels: (T,) current labels in [0, 1].
         window: (T,) 0/1, the window of largest variation of the detector's scores.
 
     Returns:
-        (T,) float32. Where the window agrees with the labels above 0.5 (IoU >= 0.05) the average of both;
-        where it does not, 1 on every segment that is in the window or whose old label is above 0.
+        (T,) float32. If the window overlaps the labels above 0.5 (IoU >= 0.05), the average of both; otherwise 1 on
+        every segment that is in the window or has an old label above 0.
 
     >>> refine(np.array([1.0, 1, 0, 0]), np.array([0.0, 1, 0, 0])).tolist()
     [0.5, 1.0, 0.0, 0.0]

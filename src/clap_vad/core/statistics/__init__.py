@@ -1,1 +1,1 @@
-"""Statistics that add up over videos and sites, what may be believed of them, and random numbers with a key."""
+"""Statistics that add up over videos and sites, plausibility checks, privacy accounting, and keyed random numbers."""

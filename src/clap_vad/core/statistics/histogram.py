@@ -1,4 +1,4 @@
-"""Histograms of scores over fixed bins: how quantiles are found without a score leaving its site."""
+"""Histograms of scores over fixed bins: common quantiles without sending single scores."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = [
 
 BINS = 4096
 _LIMIT = 16.0
-"""Bins are equal in the logit over [-16, 16]: detector scores crowd near 0, where equal bins in s would blur them."""
+"""Bins are equal in the logit over [-16, 16]: many scores lie near 0, where bins equal in the score are too coarse."""
 
 
 def bin_edges() -> np.ndarray:
-    """The bins' edges as scores, rising from 0 to 1: (BINS + 1,) float64.
+    """The bins' edges as scores, ascending from 0 to 1: (BINS + 1,) float64.
 
     >>> edges = bin_edges()
     >>> edges[[0, BINS // 2, BINS]]
@@ -39,17 +39,17 @@ def logit(scores: np.ndarray) -> np.ndarray:
 
 
 def score_bins(scores: np.ndarray) -> np.ndarray:
-    """Number of the fixed bin of each of (n,) scores in [0, 1], int64."""
+    """Index of the fixed bin of each of (n,) scores in [0, 1], int64."""
     bins = np.floor((logit(scores) + _LIMIT) * (BINS / (2 * _LIMIT))).astype(np.int64)
     return np.clip(bins, 0, BINS - 1)
 
 
 def score_histogram(scores: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
-    """Counts of scores in ``BINS`` fixed bins; histograms of several sites simply add up.
+    """Counts of scores in ``BINS`` fixed bins; histograms of several sites add up.
 
     Args:
         scores: (n,) in [0, 1].
-        counts: (n,) how often each score counts, whole numbers; None for once.
+        counts: (n,) how often each score counts, whole numbers; None means once.
 
     Returns:
         (BINS,) int64.
@@ -59,11 +59,11 @@ def score_histogram(scores: np.ndarray, counts: np.ndarray | None = None) -> np.
 
 
 def bounded_sum(histograms: np.ndarray) -> np.ndarray:
-    """The sum of several sites' histograms, in which no site decides alone how many scores are high.
+    """The sum of several sites' histograms, in which no site alone determines how many scores are high.
 
-    Above every edge a site counts at most as much as all others together, where three sites or more have any scores.
-    So a site that puts all of its scores into the last bin cannot lift a quantile to the top: of the scores above it
-    half at least are the others'. Where no site has most of the high scores, it is the sum.
+    If at least three sites have scores, a site counts above every edge at most as much as all others together. A site
+    that puts all its scores into the last bin cannot raise a quantile to the top, because at least half of the scores
+    above an edge come from the others. If no site holds the majority of the high scores, the result is the plain sum.
 
     Args:
         histograms: (P, n) counts.
@@ -83,7 +83,7 @@ def bounded_sum(histograms: np.ndarray) -> np.ndarray:
 
 
 def score_quantile(histogram: np.ndarray, q: float) -> float:
-    """Upper edge, as a score, of the bin in which the share of scores at or below it reaches ``q``.
+    """Upper edge, as a score, of the bin in which the cumulative share of scores reaches ``q``.
 
     Args:
         histogram: (BINS,) counts, not all zero.
@@ -100,13 +100,11 @@ def score_quantile(histogram: np.ndarray, q: float) -> float:
 
 
 def finer(shares: np.ndarray, resolution: int = 1000) -> np.ndarray:
-    """A histogram over n bins that are equal in the score, as one over the fixed bins.
-
-    Within a bin scores are taken to be spread evenly.
+    """Convert a histogram over n bins that are equal in the score to the fixed bins, evenly within each bin.
 
     Args:
         shares: (n,) at least 0.
-        resolution: what a share of 1 counts.
+        resolution: count for a share of 1.
 
     Returns:
         (BINS,) int64.

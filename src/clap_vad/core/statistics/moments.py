@@ -1,4 +1,4 @@
-"""Summed moments: the statistics that add up across blocks, videos and participants."""
+"""Moments that add up across blocks, videos and participants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["Moments", "Normaliser", "SpreadAccumulator", "near", "within_reach"]
 
 _FAR, _LEAST = 30.0, 1e-3
-"""Root mean square and standard deviation of standardised rows, at most and at least."""
+"""Largest root mean square and smallest standard deviation of standardised rows."""
 _ENOUGH = 30
 _ODD_SHARE = 0.05
 
@@ -40,7 +40,7 @@ class Moments:
 
     @classmethod
     def zero(cls, dim: int) -> Moments:
-        """Moments of nothing."""
+        """Moments of no rows."""
         return cls(0, np.zeros(dim), np.zeros(dim))
 
     @classmethod
@@ -56,7 +56,7 @@ class Moments:
 
     @property
     def mean(self) -> np.ndarray:
-        """(D,) float64; zeros when there is nothing."""
+        """(D,) float64; zeros if there are no rows."""
         return self.sum / max(self.count, 1)
 
     @property
@@ -71,7 +71,7 @@ class Normaliser:
 
     Attributes:
         mean: (D,) float32.
-        scale: (D,) float32, 1 / std, and 0 for a dimension that never varies (it carries nothing).
+        scale: (D,) float32, 1 / std; 0 for a constant dimension, which carries no information.
     """
 
     mean: np.ndarray
@@ -79,7 +79,7 @@ class Normaliser:
 
     @classmethod
     def from_moments(cls, moments: Moments) -> Normaliser:
-        """Constants from summed moments; a std below 1e-6 of the mean's size counts as not varying."""
+        """Constants from summed moments; a std below 1e-6 of the mean's size counts as constant."""
         std, floor = moments.std, 1e-6 * np.maximum(np.abs(moments.mean), 1e-6)
         scale = np.where(std > floor, 1.0 / np.maximum(std, floor), 0.0)
         return cls(moments.mean.astype(np.float32), scale.astype(np.float32))
@@ -91,16 +91,15 @@ class Normaliser:
 
 
 def near(own: Moments, sent: Normaliser) -> bool:
-    """Whether a common normalisation may be that of data which these rows are a part of, dimension by dimension.
+    """Whether a common normalisation is plausible for data that includes these rows, dimension by dimension.
 
-    - It is :func:`within_reach` of them, so their mean lies within 30 of the common standard deviations.
-    - No dimension is scaled to nothing: standardised, the rows' standard deviation is at least 1/1000. One camera with
-      far larger numbers than the others' can honestly make it small, so no larger bound holds. A dimension in which the
-      rows do not vary is exempt, and so is every twentieth: features of many dimensions have some that hardly move at
-      one camera. Of fewer than 30 rows a standard deviation says too little.
+    - :func:`within_reach` holds, so the rows' mean lies within 30 common standard deviations.
+    - No dimension is scaled away: the standardised rows have a standard deviation of at least 1/1000. A camera with far
+      larger numbers than the others can legitimately make it small, so the bound is loose. Exempt are dimensions in
+      which the rows are constant, one in twenty dimensions (some hardly vary at one camera), and fewer than 30 rows.
 
     Args:
-        own: of the rows, D dimensions.
+        own: moments of the rows, D dimensions.
         sent: constants for D dimensions, finite, scale at least 0.
 
     >>> rows = np.random.default_rng(0).normal(5.0, 2.0, (100, 3)).astype(np.float32)
@@ -118,11 +117,11 @@ def near(own: Moments, sent: Normaliser) -> bool:
 
 
 def within_reach(own: Moments, sent: Normaliser) -> bool:
-    """Whether no dimension of these rows is scaled up or moved too far: standardised, its root mean square is below 30.
+    """Whether the standardised rows have a root mean square of at most 30 in every dimension.
 
-    The common variance is at least the rows' share of ``std^2 + (mean - common mean)^2``, whatever the other rows are.
-    So honest constants never fail where these are more than a 900th of all rows, and hardly ever where they are fewer.
-    A scale that would set single rows far apart from the others fails.
+    The common variance is at least the rows' share of ``std^2 + (mean - common mean)^2``. So honest constants never
+    fail if these are more than 1/900 of all rows, and rarely if they are fewer. A scale that would separate single rows
+    from the others fails.
     """
     scale = sent.scale.astype(np.float64)
     spread, offset = own.std * scale, (own.mean - sent.mean) * scale
@@ -132,7 +131,7 @@ def within_reach(own: Moments, sent: Normaliser) -> bool:
 class SpreadAccumulator:
     """Variance per dimension of a long series in bounded memory (Chan, Golub and LeVeque 1983, eq. 2.1).
 
-    Each block's own mean is taken off before squaring, so large means do not cancel the variance away.
+    Each block's mean is subtracted before squaring, so large means cause no cancellation.
     """
 
     def __init__(self, dim: int) -> None:
@@ -141,13 +140,13 @@ class SpreadAccumulator:
         self.squares = np.zeros(dim)
 
     def add(self, rows: np.ndarray) -> None:
-        """Take in (n, D) rows."""
+        """Add (n, D) rows."""
         n = len(rows)
         if n == 0:
             return
         mean = rows.mean(axis=0, dtype=np.float64)
         centred = rows - mean.astype(np.float32)
-        # The float32 mean is off by at most half a ulp; the correction term removes that from the squares.
+        # The float32 mean has an error of at most half an ulp; the correction term removes it from the squares.
         off = centred.mean(axis=0, dtype=np.float64)
         squares = np.einsum("td,td->d", centred, centred).astype(np.float64) - n * np.square(off)
         delta = mean - self.mean

@@ -1,7 +1,7 @@
-"""What sums over real numbers can be: whether a count, a sum and a sum of squares can be true together.
+"""Plausibility checks of sums: whether a count, a sum and a sum of squares are consistent.
 
-Every function returns None, or in words why no data has such sums. ``error`` is
-how far each number may be from the true one: 0 for sums as they were taken, the rounding of a fixed point under masks.
+Every check returns None, or the reason why no data has such sums. ``error`` is the tolerance of each number: 0 for
+plain sums, the fixed-point rounding for masked sums.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy as np
 __all__ = ["counted", "moments", "outer_products"]
 
 _ROUNDING = 1e-6
-"""Relative: honest sums in float64 are true to far more digits, and no lie of this size changes anything."""
+"""Relative tolerance: honest float64 sums are far more accurate, and an error of this size is harmless."""
 
 _FARTHEST = 1e100
-"""No mean is larger; its square is a number."""
+"""Largest mean; its square is still finite."""
 
 
 def moments(count: float, total: np.ndarray, squares: np.ndarray, error: float = 0.0) -> str | None:
-    """Of numbers: ``n sum x^2 >= (sum x)^2`` (Cauchy and Schwarz), and nothing of none.
+    """Check ``n sum x^2 >= (sum x)^2`` (Cauchy-Schwarz), and that sums without numbers are 0.
 
     Args:
         count: n.
@@ -31,7 +31,7 @@ def moments(count: float, total: np.ndarray, squares: np.ndarray, error: float =
     n, s, q = float(count), np.asarray(total, np.float64), np.asarray(squares, np.float64)
     if n <= 0:
         largest = max(np.abs(s).max(initial=0), np.abs(q).max(initial=0))
-        return None if largest <= error else "it counts nothing, and adds something up"
+        return None if largest <= error else "its count is 0, but its sums are not"
     mean = np.abs(s) / n
     slack = _ROUNDING * mean * np.abs(s) + error * (1 + 2 * mean)
     return "a sum of squares is too small for its sum" if (q - mean * np.abs(s) < -slack).any() else None
@@ -40,14 +40,14 @@ def moments(count: float, total: np.ndarray, squares: np.ndarray, error: float =
 def outer_products(
     mass: np.ndarray, total: np.ndarray, products: np.ndarray, error: float = 0.0, centred: bool = False
 ) -> str | None:
-    """Of rows with weights: the sum of their products has no negative variance in any direction.
+    """Check that a weighted sum of outer products is symmetric and has no negative variance in any direction.
 
     Args:
         mass: (...) ``sum w``.
         total: (..., d) ``sum w x``.
         products: (..., d, d) ``sum w x x^T``.
         error: see the module.
-        centred: take the mean off first, which a true sum bears too: ``sum w x x^T - (sum w x)(sum w x)^T / sum w``.
+        centred: subtract the mean first: check ``sum w x x^T - (sum w x)(sum w x)^T / sum w``.
 
     >>> outer_products(np.array(1.0), np.zeros(2), np.diag([1.0, -1.0]))
     'a sum of products has a negative variance'
@@ -57,13 +57,13 @@ def outer_products(
     scale = size.max(initial=0)
     if np.abs(p - np.swapaxes(p, -1, -2)).max(initial=0) > _ROUNDING * scale + 2 * error:
         return "a sum of products is not symmetric"
-    empty = w <= error  # what rounding may have made of a little weight says nothing
+    empty = w <= error  # a weight this small may be rounding only
     if error == 0 and (size[empty].any() or s[empty].any()):
-        return "it weighs nothing, and adds something up"
+        return "its weight is 0, but its sums are not"
     with np.errstate(over="ignore"):
         mean = s / np.where(empty, 1.0, w)[..., None]
     if not (np.abs(mean) <= _FARTHEST).all():
-        return "it weighs next to nothing, and adds something up"
+        return "its weight is too small for its sums"
     spread = p - (mean[..., :, None] * s[..., None, :] if centred else 0.0)
     least = np.linalg.eigvalsh((spread + np.swapaxes(spread, -1, -2)) / 2)[..., 0]
     reach = np.abs(mean).max(axis=-1, initial=0)
@@ -72,7 +72,7 @@ def outer_products(
 
 
 def counted(parts: np.ndarray, count: float, error: float = 0.0) -> str | None:
-    """Of parts of a whole: their sum is the count.
+    """Check that parts add up to their count.
 
     >>> counted(np.array([1.0, 2.0]), 3), counted(np.array([1.0, 2.0]), 4)
     (None, 'its parts do not add up to its count')

@@ -1,4 +1,4 @@
-"""Random generators keyed by what they are for, never by when they are asked."""
+"""Random generators keyed by their purpose, independent of the order of use."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Text that people read: names, addresses, and addresses without their logins."""
+"""Text for people: names, addresses, and addresses without their logins."""

@@ -1,7 +1,7 @@
-"""Addresses on a network, taken apart by a strict grammar, so that it is certain which part of one is the login.
+"""Network addresses, parsed by a strict grammar, so that the login is identified with certainty.
 
-A sign that should have been escaped can make a part of a password look like the host. Where that is possible the
-address is refused. No sentence here repeats any part of an address but the one sign that has to be escaped.
+A character that should have been escaped can make part of a password look like the host. An address where this is
+possible is refused. Messages repeat no part of an address except the one character to escape.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...errors import ClapError
 __all__ = ["SCHEMES", "AddressParts", "looks_like_address", "split_address"]
 
 SCHEMES = "rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "srt", "tcp"
-_LISTENING = "udp", "rtp", "srt", "tcp"  # schemes that may wait on a port of this machine: no host is needed
+_LISTENING = "udp", "rtp", "srt", "tcp"  # schemes that may listen on a port of this machine: no host is needed
 _LIKE_ADDRESS = re.compile(rf"\s*[\"'<]?\s*(?:{'|'.join(SCHEMES)}):?/|.*://", re.IGNORECASE | re.DOTALL)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -29,15 +29,15 @@ _MOST = 4096  # characters of an address
 
 @dataclass(frozen=True)
 class AddressParts:
-    """An address whose parts are certain.
+    """The parts of an address.
 
     Attributes:
-        scheme: in small letters.
-        login: what stands before the last ``@``, escaped as it was written; None where there is no ``@``.
-        host: IPv6 in its brackets, its zone behind a plain ``%``; empty where the machine itself listens.
+        scheme: in lower case.
+        login: the text before the last ``@``, escaped as it was written; None if there is no ``@``.
+        host: IPv6 in brackets, its zone after a plain ``%``; empty if this machine listens.
         port: or None.
-        path: from ``/`` on, may be empty.
-        query, fragment: without ``?`` and ``#``; None where there is none.
+        path: from ``/`` on; may be empty.
+        query, fragment: without ``?`` and ``#``; None if absent.
     """
 
     scheme: str
@@ -49,7 +49,7 @@ class AddressParts:
     fragment: str | None
 
     def joined(self) -> str:
-        """The address again, as FFmpeg takes it: a login is in it."""
+        """The whole address for FFmpeg, including the login."""
         login = "" if self.login is None else f"{self.login}@"
         port = "" if self.port is None else f":{self.port}"
         query = "" if self.query is None else f"?{self.query}"
@@ -58,7 +58,7 @@ class AddressParts:
 
 
 def looks_like_address(text: str) -> bool:
-    """Whether a text was meant as an address on a network, though it may be misspelt.
+    """Whether a text is meant as a network address, even if it is misspelt.
 
     >>> [looks_like_address(text) for text in ("rtsp:/cam/1", "HTTP//cam", "ftp://cam", "videos/rtsp/gate.mp4")]
     [True, True, True, False]
@@ -69,17 +69,17 @@ def looks_like_address(text: str) -> bool:
 def split_address(text: str) -> AddressParts:
     """The parts of an address such as ``rtsp://user:password@10.0.0.5:554/live?channel=1``.
 
-    Blanks around it, as copying leaves them, do not count.
+    Surrounding spaces are removed.
 
     Raises:
-        ClapError: it is none, or its parts are not certain. The sentence says what to write instead and repeats
-            nothing of the address.
+        ClapError: the text is no address, or its parts are ambiguous. The message tells what to write instead and
+            repeats nothing of the address except the character to escape.
 
     >>> split_address("rtsp://me:p%23ss@cam.lan/1")
     AddressParts(scheme='rtsp', login='me:p%23ss', host='cam.lan', port=None, path='/1', query=None, fragment=None)
     >>> split_address("rtsp://me:p#ss@cam.lan/1")
     Traceback (most recent call last):
-    clap_vad.errors.ClapError: the address holds # before an @, so ... write # in a login as %23, and ...
+    clap_vad.errors.ClapError: the address has # before an @, so ... write # in a login as %23, and ...
     """
     text = text.strip()
     found = _SCHEME.fullmatch(text)
@@ -87,19 +87,17 @@ def split_address(text: str) -> AddressParts:
         raise ClapError("the address is not complete; write it as scheme://host/path, for example rtsp://10.0.0.5/live")
     scheme, rest = found[1].lower(), found[2]
     if sign := _NEVER.search(rest):
-        raise ClapError(f"the address holds a blank or a control character; write it as {quote(sign[0])}")
+        raise ClapError(f"the address has a space or a control character; write it as {quote(sign[0])}")
     end = re.search(r"[/?#]", rest)
     authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
     if end and "@" in tail:
-        remedy = f"write {end[0]} in a login as {quote(end[0], safe='')}, and @ behind the host as %40"
-        raise ClapError(
-            f"the address holds {end[0]} before an @, so that it is not clear where its login ends; {remedy}"
-        )
+        remedy = f"write {end[0]} in a login as {quote(end[0], safe='')}, and @ after the host as %40"
+        raise ClapError(f"the address has {end[0]} before an @, so it is not clear where its login ends; {remedy}")
     login, at, place = authority.rpartition("@")
     if _PERCENT.search(login) or _PERCENT.search(tail):
-        raise ClapError("the address holds % without two hexadecimal digits behind it; write % as %25")
+        raise ClapError("the address has % without two hexadecimal digits after it; write % as %25")
     if sign := _NOT_IN_LOGIN.search(login):
-        raise ClapError(f"the login in the address holds {sign[0]}; write it as {quote(sign[0])}")
+        raise ClapError(f"the login in the address has {sign[0]}; write it as {quote(sign[0])}")
     host, port = _host_and_port(place, scheme)
     before, mark, fragment = tail.partition("#")
     path, asked, query = before.partition("?")
@@ -112,27 +110,27 @@ def _host_and_port(place: str, scheme: str) -> tuple[str, int | None]:
     split = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(?::([^:]*))?", place)
     if split is None:
         raise ClapError(
-            "the host in the address is not clear: it holds more than one colon; write IPv6 in brackets, as [fe80::1], "
+            "the host in the address is not clear: it has more than one colon; write IPv6 in brackets, as [fe80::1], "
             "and end a login with @"
         )
     host, port = split[1], split[2]
     if port and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
         raise ClapError(
-            "the port in the address is no number from 1 to 65535; if it is part of a login, end the login with @ and "
-            "write / ? # in it as %2F %3F %23"
+            "the port in the address is not a number from 1 to 65535; if it is part of a login, end the login with @ "
+            "and write / ? # in it as %2F %3F %23"
         )
     if not host and scheme not in _LISTENING:
-        raise ClapError("the address names no host; write it as scheme://host/path")
+        raise ClapError("the address has no host; write it as scheme://host/path")
     if host and not (host := _sound_host(host)):
         raise ClapError(
-            "the host in the address holds signs that no host has, or is no address of four numbers; write a host of "
-            "letters, digits, dots and hyphens (xn--... for others), and other signs of a login as %xx"
+            "the host in the address is not valid; write a host with letters, digits, dots and hyphens only (xn--... "
+            "for others) or four numbers, and write other characters of a login as %xx"
         )
     return host, int(port) if port else None
 
 
 def _sound_host(host: str) -> str:
-    """The host, or nothing where it is none."""
+    """The host, or an empty text if it is not valid."""
     if found := _BRACKETS.fullmatch(host):
         zone = f"%{found[2]}" if found[2] else ""
         return f"[{found[1]}{zone}]" if _is_ip(found[1], ipaddress.IPv6Address) else ""

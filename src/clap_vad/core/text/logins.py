@@ -1,7 +1,7 @@
-"""What is shown of an address: built from parts known to be harmless. Nothing that may be a secret is copied.
+"""The part of an address that may be shown: only parts known to be harmless, nothing that may be a secret.
 
-Scheme, host and port are shown, of path and query only what a list of words from cameras' manuals and short numbers
-make up. Three dots stand for the rest. So it does not matter where a camera expects its login, or how it is spelt.
+Scheme, host and port are shown. Of path and query only words from camera manuals and short numbers are shown; three
+dots replace the rest. So it does not matter where or how a camera expects its login.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ udp unicast url v vga video videofeed videoinput videomain videos videostream vi
 webcapture webm ws x y
 """
 _WORDS = frozenset(_MANUALS.split())
-"""Words of paths in manuals of cameras and servers, in small letters."""
+"""Words of paths in manuals of cameras and servers, in lower case."""
 
 _PARAMETERS = """
 action audio bitrate cam camera cameraid ch chan channel channelid channelno chn cmd codec coding compression fps
@@ -40,12 +40,12 @@ source src stream streamid streamno streamtype subtype track trackid transport t
 videocodec videoenabled view viewno width
 """
 _KEYS = frozenset(_PARAMETERS.split())
-"""Names of query parameters whose value may be shown where it is a word of the list, a short number or a size."""
+"""Query parameters whose value may be shown if it is a known word, a short number or a size."""
 
 _LONG_KEYS = frozenset(
     ("buffer_size", "fifo_size", "latency", "overrun_nonfatal", "pkt_size", "reuse", "timeout", "ttl")
 )
-"""Names of FFmpeg's own parameters, which are longer numbers."""
+"""FFmpeg parameters, whose values are longer numbers."""
 
 _FLAGS = frozenset(("real_stream", "realstream", "enablesrtp", "listen", "tcp", "udp", "multicast", "unicast", "onvif"))
 _OTHER_VALUES = """
@@ -67,7 +67,7 @@ _FOUND = re.compile(
 
 
 def shown_address(source: str) -> str:
-    """What may be shown and written of the address of a camera; the name of a file as it is.
+    """The part of a camera's address that may be shown and stored; a file name stays as it is.
 
     >>> shown_address("rtsp://admin:p%2Fss@10.0.0.5:554/cam/realmonitor?channel=1&subtype=0")
     'rtsp://10.0.0.5:554/cam/realmonitor?channel=1&subtype=0'
@@ -83,11 +83,11 @@ def shown_address(source: str) -> str:
     try:
         return shown_parts(split_address(source))
     except ClapError:
-        return "an address"  # nothing of it is certain
+        return "an address"  # no part of it is certain
 
 
 def shown_parts(parts: AddressParts) -> str:
-    """What may be shown of an address that was taken apart."""
+    """The part of a parsed address that may be shown."""
     port = "" if parts.port is None else f":{parts.port}"
     query = "" if parts.query is None else f"?{_query(parts.query)}"
     fragment = "" if parts.fragment is None else f"#{_DOTS}"
@@ -96,7 +96,7 @@ def shown_parts(parts: AddressParts) -> str:
 
 
 def shown_reason(text: str) -> str:
-    """Why something ended, as an older release wrote it: its sentences could repeat parts of an address.
+    """The reason for an end as an older release stored it, without the parts of an address that it could repeat.
 
     >>> shown_reason("Connection refused"), shown_reason("HTTP error 401: '/pwd=s3cret'")
     ('Connection refused', 'no picture')
@@ -108,7 +108,7 @@ def _path(path: str) -> str:
     shown: list[str] = []
     known, before = True, ""
     for part in path.split("/"):
-        # behind a part that is no word of a manual stands what belongs to it: /pwd/1234
+        # a value may follow an unknown word: /pwd/1234
         known = known and _is_known(part, before)
         shown.append(part if known else _numbers_in(part))
         before = part.lower()
@@ -126,7 +126,7 @@ def _is_known(part: str, before: str) -> bool:
     if sum(sign.isdigit() for sign in part) > _MOST_DIGITS or not part.isascii():
         return False
     if len(words) > 1 and all(word.isdigit() for word in words):
-        return False  # digits of a number, spread
+        return False  # the digits of one number, separated
     return all(map(_is_word, words))
 
 
@@ -154,11 +154,11 @@ def _is_known_parameter(part: str) -> bool:
 
 
 def _numbers_in(part: str) -> str:
-    """Dots for a part of a path, but the numbers of channel and stream in it: a recorder's cameras differ in them."""
+    """Dots for a part of a path, but keep channel and stream numbers: they tell a recorder's cameras apart."""
     found = _FOUND.findall(part)
     return _DOTS + "".join(number + _DOTS for number in found)
 
 
 def _merged(parts: list[str]) -> list[str]:
-    """The parts, with one run of dots in place of several that follow each other."""
+    """The parts, with consecutive dots merged into one."""
     return [part for at, part in enumerate(parts) if part != _DOTS or at == 0 or parts[at - 1] != _DOTS]

@@ -1,4 +1,4 @@
-"""Names for people: what can be stored of them, and in which order they stand."""
+"""Names for people: how to store and sort them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["natural_key", "storable"]
 
 
 def storable(text: str) -> str:
-    """What a text is where only UTF-8 is taken: names of files may hold any bytes.
+    """The text in valid UTF-8: file names may contain any bytes, which become ``?``.
 
     >>> storable("gate-\\udcff")
     'gate-?'
@@ -17,7 +17,7 @@ def storable(text: str) -> str:
 
 
 def natural_key(text: str) -> tuple[list[str | int], str]:
-    """Sort key that counts digits as numbers; the text itself settles ties, so the order is total.
+    """Sort key that compares digits as numbers; ties are broken by the text itself, so the order is total.
 
     >>> sorted(["clip10", "clip2", "clip02"], key=natural_key)
     ['clip02', 'clip2', 'clip10']

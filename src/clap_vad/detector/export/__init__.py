@@ -1,4 +1,4 @@
-"""A model as ONNX graphs, which run where neither Python nor torch does, and such graphs as what scores videos."""
+"""Export of a model to ONNX graphs, which need neither Python nor torch, and scoring with such graphs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["require_onnx"]
 
 
 def require_onnx() -> None:
-    """Raise :class:`ClapError` where the extra 'export' is not installed; the other modules here need it."""
+    """Raise :class:`ClapError` if the extra 'export' is not installed; the other modules here need it."""
     for name in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             raise ClapError(f"{name} is not installed; pip install 'clap-vad[export]'")

@@ -1,4 +1,4 @@
-"""An exported graph as what scores videos: onnxruntime in the place of numpy and torch."""
+"""Scoring with an exported graph: onnxruntime instead of numpy and torch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["ExportedModel"]
 
 
 class ExportedModel(Scorer):
-    """``model.onnx``, cut at the evidence, so that a video goes through block by block.
+    """``model.onnx``, split at the output ``evidence`` (region scores), so that a video is processed block by block.
 
     Args:
-        folder: of the export.
-        model: of which it must be.
+        folder: folder of the export.
+        model: the model that must have been exported.
 
     Raises:
-        ClapError: see :func:`~clap_vad.detector.export.files.read_export`; or the graph is none that onnxruntime runs.
+        ClapError: see :func:`~clap_vad.detector.export.files.read_export`; or onnxruntime cannot run the graph.
     """
 
     def __init__(self, folder: Path, model: Model) -> None:
@@ -37,9 +37,9 @@ class ExportedModel(Scorer):
             whole = onnx.load_model_from_string(data)
             self._front = _session(cut(whole, ["features", "valid"], ["evidence"]))
             self._back = _session(cut(whole, ["evidence", "valid", "fps"], ["scores", "shown"]))
-        except Exception as error:  # protobuf, onnx and onnxruntime have no common one
-            told = str(error).split("\n")[0]
-            raise ClapError(f"{folder / 'model.onnx'}: not a graph that can be run ({told}); export again") from None
+        except Exception as error:  # protobuf, onnx and onnxruntime have no common base class
+            why = str(error).split("\n")[0]
+            raise ClapError(f"{folder / 'model.onnx'}: the graph cannot be run ({why}); export again") from None
 
     @property
     def dim(self) -> int:
@@ -53,24 +53,24 @@ class ExportedModel(Scorer):
         self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
     ) -> np.ndarray:
         if causal != self.causal:
-            said = "looks back only" if self.causal else "looks at whole videos"
-            raise ClapError(f"{self._folder}: this graph {said}; export {'with' if causal else 'without'} --causal")
-        return self._judged("scores", evidence, valid, fps)
+            kind = "is causal" if self.causal else "needs whole videos"
+            raise ClapError(f"{self._folder}: this graph {kind}; export {'with' if causal else 'without'} --causal")
+        return self._aggregated("scores", evidence, valid, fps)
 
     def contributions(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        return self._judged("shown", evidence, valid, None)
+        return self._aggregated("shown", evidence, valid, None)
 
-    def _judged(self, output: str, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None) -> np.ndarray:
+    def _aggregated(self, output: str, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None) -> np.ndarray:
         present = np.ones(evidence.shape, bool) if valid is None else valid
         rate = np.array(fps or 0.0, np.float64)
         return _run(self._back, output, evidence=evidence, valid=present, fps=rate)
 
 
 def _session(model: onnx.ModelProto) -> Any:
-    """On one thread, so that a score never depends on how many there are."""
+    """A session with one thread, so that scores do not depend on the number of threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; the rest is on how it could run faster
+    options.log_severity_level = 3  # errors only; the other messages concern speed
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

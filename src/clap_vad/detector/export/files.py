@@ -1,8 +1,8 @@
 """The files of an export.
 
-DIR/detector.onnx     prepared features of crops -> their evidence
-DIR/model.onnx        raw features of a video -> its scores: preparation, detector, crops, time
-DIR/export.json       what goes in and comes out, what model it is, the SHA-256 of both
+DIR/detector.onnx     prepared features of regions -> region scores (``evidence``)
+DIR/model.onnx        raw features of a video -> its scores: preparation, detector, aggregation over regions and time
+DIR/export.json       inputs, outputs, model, SHA-256 of both graphs
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["read_export", "write_export"]
 SCHEMA_VERSION = 1
 
 _MEANING = {
-    "rows": "prepared features of crops: {preparation}",
-    "features": "raw features of C crops in T segments",
-    "valid": "whether a crop is present; true for all where the extractor leaves none out",
-    "fps": "frames per second of the video; 0 where unknown",
-    "evidence": "what a crop says for itself; NaN where its features are not finite",
-    "scores": "0 to 1, of each segment; NaN where, and near where, a feature is not finite",
-    "shown": "how much each crop has to do with its segment's score, larger for more",
+    "rows": "prepared features of regions: {preparation}",
+    "features": "raw features of C regions in T segments",
+    "valid": "whether a region is valid; true for all if the extractor always fills all regions",
+    "fps": "frames per second of the video; 0 if unknown",
+    "evidence": "score of each region; NaN if its features are not finite",
+    "scores": "score of each segment, 0 to 1; NaN at and near segments with features that are not finite",
+    "shown": "contribution of each region to its segment's score; larger means more",
 }
 
 
@@ -43,18 +43,21 @@ def write_export(model: Model, folder: Path, *, causal: bool = False, scene: str
 
     Args:
         model: as read from a run.
-        folder: to write into.
-        causal: let no output for a segment depend on a later one.
-        scene: whose home's model it is, for the record.
+        folder: destination.
+        causal: outputs of a segment depend on past segments only.
+        scene: scene of a personalised model, for ``export.json``.
 
     Returns:
-        What ``export.json`` holds.
+        Contents of ``export.json``.
+
+    Raises:
+        ClapError: this kind of model cannot be exported.
     """
     if model.kind not in EXPORTERS.names():
         raise ClapError(f"a model of kind '{model.kind}' cannot be exported; known: {', '.join(EXPORTERS.names())}")
     exporter = EXPORTERS[model.kind](model)
-    told = _description(exporter, causal, scene)
-    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in told.items()}
+    description = _description(exporter, causal, scene)
+    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in description.items()}
     graphs = {
         "detector.onnx": _detector(exporter).model("detector", metadata),
         "model.onnx": _whole(exporter, causal).model("model", metadata),
@@ -64,7 +67,7 @@ def write_export(model: Model, folder: Path, *, causal: bool = False, scene: str
         data = graph.SerializeToString(deterministic=True)
         write_bytes(folder / name, data)
         files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), **_ends(graph, exporter)}
-    content = {"schema_version": SCHEMA_VERSION, "format": "onnx", "opset": OPSET, **told, "files": files}
+    content = {"schema_version": SCHEMA_VERSION, "format": "onnx", "opset": OPSET, **description, "files": files}
     write_json(folder / "export.json", content)
     return content
 
@@ -73,11 +76,11 @@ def read_export(folder: Path, model: Model) -> tuple[dict[str, Any], bytes]:
     """``export.json`` and ``model.onnx`` of a model's export.
 
     Raises:
-        ClapError: no export there, one of another model, or a file that has changed since.
+        ClapError: there is no export, it is of another model, or a file was changed.
     """
     file = folder / "export.json"
     if not file.exists():
-        raise ClapError(f"{folder}: no export there (export.json is missing); make one with 'clap export'")
+        raise ClapError(f"{folder}: no export found (export.json is missing); create one with 'clap export'")
     content = read_json(file)
     try:
         schema, of, expected = (
@@ -85,22 +88,22 @@ def read_export(folder: Path, model: Model) -> tuple[dict[str, Any], bytes]:
             content["model_sha256"],
             content["files"]["model.onnx"]["sha256"],
         )
-        told = type(content["causal"]) is bool
+        complete = type(content["causal"]) is bool
     except (KeyError, TypeError):
-        told = False
-    if not told or schema != SCHEMA_VERSION:
-        raise ClapError(f"{file}: not the description of an export that this release reads; export again")
+        complete = False
+    if not complete or schema != SCHEMA_VERSION:
+        raise ClapError(f"{file}: not an export description that this release can read; export again")
     if of != model.info.get("model_sha256"):
-        raise ClapError(f"{folder}: made of another model than the run's (or the scene's); export that one")
+        raise ClapError(f"{folder}: exported from another model than the run's (or the scene's); export that model")
     graph = folder / "model.onnx"
     data = graph.read_bytes() if graph.is_file() else b""
     if hashlib.sha256(data).hexdigest() != expected:
-        raise ClapError(f"{graph}: its SHA-256 is not the one in export.json, or it is missing; export again")
+        raise ClapError(f"{graph}: missing, or its SHA-256 differs from export.json; export again")
     return content, data
 
 
 def _description(exporter: Exporter, causal: bool, scene: str | None) -> dict[str, Any]:
-    """Of the model, for ``export.json`` and for each graph's metadata."""
+    """Description of the model for ``export.json`` and each graph's metadata."""
     model: Model = exporter.model
     calibration = model.info.get("calibration") or {}
     return {
@@ -127,7 +130,7 @@ def _detector(exporter: Exporter) -> Graph:
 
 
 def _whole(exporter: Exporter, causal: bool) -> Graph:
-    """With the evidence, that the graph can be cut there."""
+    """The whole graph; ``evidence`` is an output so that the graph can be split there."""
     graph = Graph()
     x = graph.input("features", np.float32, ["T", "C", exporter.model.dim])
     valid = graph.input("valid", bool, ["T", "C"])
@@ -140,9 +143,9 @@ def _whole(exporter: Exporter, causal: bool) -> Graph:
 
 
 def _ends(model: ModelProto, exporter: Exporter) -> dict[str, Any]:
-    """Inputs and outputs, as ``export.json`` tells them."""
+    """Inputs and outputs for ``export.json``."""
 
-    def told(infos: Iterable[Any]) -> list[dict[str, Any]]:
+    def described(infos: Iterable[Any]) -> list[dict[str, Any]]:
         return [
             {
                 "name": info.name,
@@ -153,4 +156,4 @@ def _ends(model: ModelProto, exporter: Exporter) -> dict[str, Any]:
             for info in infos
         ]
 
-    return {"inputs": told(model.graph.input), "outputs": told(model.graph.output)}
+    return {"inputs": described(model.graph.input), "outputs": described(model.graph.output)}

@@ -1,4 +1,4 @@
-"""Writing an ONNX graph as one writes numpy: values with operators, and the two loops that bound its memory."""
+"""Write ONNX graphs in the style of numpy: values with operators, and two kinds of loops that bound memory."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 __all__ = ["IR_VERSION", "OPSET", "Graph", "Value", "cut"]
 
 OPSET, IR_VERSION = 18, 8
-"""Of ONNX 1.13 (2022), so that runtimes of some years' standing read the files."""
+"""Versions of ONNX 1.13 (2022), so that older runtimes can read the files."""
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor of a graph in the making; a number beside it takes its type.
+    """A tensor of a graph under construction; numbers in operations with it take its type.
 
     Attributes:
-        graph: whose.
-        name: in that graph.
-        dtype: of its elements.
+        graph: the graph.
+        name: name in the graph.
+        dtype: type of the elements.
     """
 
     graph: Graph
@@ -39,13 +39,13 @@ class Value:
         return self.graph.op("Mul", self, other)
 
     def __truediv__(self, other: Value | float) -> Value:
-        """Of integers: rounded towards 0."""
+        """Integer division rounds towards 0."""
         return self.graph.op("Div", self, other)
 
     def __and__(self, other: Value) -> Value:
         return self.graph.op("And", self, other)
 
-    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # a node that compares, as with numpy
+    def __eq__(self, other: object) -> Value:  # type: ignore[override]  # a comparison node, as in numpy
         return self.graph.op("Equal", self, other, dtype=bool)
 
     def __le__(self, other: Value | float) -> Value:
@@ -55,7 +55,7 @@ class Value:
         return self.graph.op("Less", self, other, dtype=bool)
 
     def to(self, dtype: Any) -> Value:
-        """The same in another type."""
+        """The value converted to another type."""
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.graph.op("Cast", self, to=kind, dtype=dtype)
 
@@ -76,12 +76,12 @@ class Value:
         return self.graph.op("ReduceSum", self, [axis], keepdims=0)
 
     def max(self, axis: int, keepdims: int = 0) -> Value:
-        """Of NaN: whatever the runtime makes of it."""
+        """Maximum along an axis; the result for NaN depends on the runtime."""
         return self.graph.op("ReduceMax", self, [axis], keepdims=keepdims)
 
 
 class Graph:
-    """A graph in the making, with all its constants at its root.
+    """A graph under construction, with all constants at its root.
 
     >>> import onnxruntime
     >>> graph = Graph()
@@ -97,22 +97,22 @@ class Graph:
         self._outputs: list[ValueInfoProto] = []
         self._constants: list[TensorProto] = []
         self._known: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
-        self._frames: list[list[NodeProto]] = [[]]  # of the graph, and of the loops' bodies being written
+        self._frames: list[list[NodeProto]] = [[]]  # nodes of the graph, and of the open loop bodies
         self._count = 0
 
     def input(self, name: str, dtype: Any, shape: Sequence[int | str]) -> Value:
-        """An input; a name in the shape stands for a size that is free."""
+        """Add an input; a name in the shape means a free size."""
         self._inputs.append(_info(name, dtype, shape))
         return Value(self, name, np.dtype(dtype))
 
     def output(self, name: str, value: Value, shape: Sequence[int | str]) -> Value:
-        """Make a value an output; returns it by that name, under which the graph can be cut."""
+        """Make a value an output; returns it under that name, at which the graph can be cut."""
         named = self.op("Identity", value, name=name)
         self._outputs.append(_info(name, value.dtype, shape))
         return named
 
     def constant(self, value: Any, dtype: Any = None) -> Value:
-        """A constant; equal ones are one."""
+        """A constant; equal constants are stored once."""
         array = np.ascontiguousarray(value, dtype).reshape(np.shape(value))  # keeps 0 dimensions
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
@@ -127,14 +127,14 @@ class Graph:
         Args:
             kind: the operator.
             inputs: values, arrays, lists of integers, or numbers, which take the first value's type.
-            dtype: of the output; None for that of the first value.
-            name: of the output.
-            attributes: of the operator.
+            dtype: type of the output; None for the type of the first value.
+            name: name of the output.
+            attributes: attributes of the operator.
         """
         return self._node(kind, inputs, [dtype], [name], attributes)[0]
 
     def where(self, condition: Value, value: Value, other: float) -> Value:
-        """``value`` where the condition holds, elsewhere the number."""
+        """``value`` where the condition holds, otherwise ``other``."""
         return self.op("Where", condition, value, self.constant(other, value.dtype), dtype=value.dtype)
 
     def first(self, kind: str, *inputs: Any, outputs: int, **attributes: Any) -> Value:
@@ -161,7 +161,7 @@ class Graph:
         return self._node("Loop", [count, np.bool_(True), *states], dtypes, names, {"body": body})
 
     def each(self, rows: Value, step: Callable[[Value], Value]) -> Value:
-        """``step`` of every part along the first axis, the results stacked."""
+        """Apply ``step`` to every part along the first axis and stack the results."""
         part = Value(self, self._name("part"), rows.dtype)
         self._frames.append([])
         result = step(part)
@@ -174,7 +174,7 @@ class Graph:
         return self.op("Scan", rows, dtype=result.dtype, body=body, num_scan_inputs=1)
 
     def model(self, name: str, metadata: Mapping[str, str]) -> ModelProto:
-        """The finished file; equal graphs are equal bytes."""
+        """The finished model; equal graphs give equal bytes."""
         graph = helper.make_graph(self._frames[0], name, self._inputs, self._outputs, self._constants)
         return _model(graph, metadata)
 
@@ -187,7 +187,7 @@ class Graph:
         attributes: dict[str, Any],
     ) -> list[Value]:
         kinds = [value.dtype for value in inputs if isinstance(value, Value)]
-        told = [
+        operands = [
             value
             if isinstance(value, Value)
             else self.constant(value, kinds[0] if type(value) in (int, float) else None)
@@ -198,7 +198,7 @@ class Graph:
             for dtype, name in zip(dtypes, names, strict=True)
         ]
         self._frames[-1].append(
-            helper.make_node(kind, [value.name for value in told], [value.name for value in made], **attributes)
+            helper.make_node(kind, [value.name for value in operands], [value.name for value in made], **attributes)
         )
         return made
 
@@ -208,13 +208,13 @@ class Graph:
 
 
 def cut(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> ModelProto:
-    """The part of a model that leads from some of its inputs and outputs to other outputs of it.
+    """The part of a model from these inputs (or outputs of the model) to these outputs.
 
-    What ``onnx.utils.extract_model`` does, but for loops whose bodies use what lies outside of them.
+    Like ``onnx.utils.extract_model``, but it also supports loops whose bodies use outer values.
     """
     graph, wanted = model.graph, set(outputs)
     nodes = []
-    for node in reversed(graph.node):  # each stands behind all that it uses
+    for node in reversed(graph.node):  # nodes are in topological order
         if wanted & (set(node.output) - set(inputs)):
             nodes.append(node)
             wanted |= _uses(node)
@@ -227,7 +227,7 @@ def cut(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> Mod
 
 
 def _uses(node: NodeProto) -> set[str]:
-    """Names that a node and the bodies in it take from anywhere."""
+    """Names of all values that a node and its loop bodies use."""
     found = set(node.input)
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:

@@ -1,4 +1,4 @@
-"""What the graph of every kind of model has in common."""
+"""The common interface for exporting each kind of model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class Exporter(ABC):
-    """Writes one model into graphs.
+    """Writes one model as graphs.
 
     Args:
-        model: of the kind under which the class is registered.
+        model: a model of the kind under which the class is registered.
     """
 
     def __init__(self, model: Any) -> None:
@@ -28,7 +28,7 @@ class Exporter(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """d, floats of a prepared crop."""
+        """d, numbers per prepared region."""
 
     @property
     @abstractmethod
@@ -37,30 +37,30 @@ class Exporter(ABC):
 
     @property
     def remembered(self) -> int:
-        """How many rows of a site's own features the graphs hold, as they are."""
+        """Number of rows of a site's own features that the graphs contain unchanged."""
         return 0
 
     @abstractmethod
     def detector(self, graph: Graph, rows: Value) -> Value:
-        """Prepared crops (n, d) float32 -> their evidence (n,) float32."""
+        """Prepared regions (n, d) float32 -> region scores (n,) float32."""
 
     @abstractmethod
     def evidence(self, graph: Graph, x: Value, valid: Value) -> Value:
-        """Raw features (T, C, D) float32 -> (T, C) float32, 0 for an absent crop."""
+        """Raw features (T, C, D) float32 -> region scores (T, C) float32, 0 if invalid."""
 
     @abstractmethod
     def scores(self, graph: Graph, evidence: Value, valid: Value, fps: Value, causal: bool) -> tuple[Value, Value]:
-        """Evidence (T, C) -> scores (T,) float32, and how much each crop has to do with them, (T, C) float32."""
+        """Region scores (T, C) -> segment scores (T,) float32 and contributions (T, C) float32."""
 
 
 EXPORTERS: Registry[type[Exporter]] = Registry("kind of model that can be exported", "clap_vad.detector.export.kinds")
 
 
 def finite(values: Value) -> Value:
-    """Whether each float32 is a number and no infinite one; operators that take a maximum may pass over NaN."""
+    """Whether each float32 is finite; a maximum cannot be used, because it may ignore NaN."""
     return values.graph.op("Abs", values) <= _LARGEST
 
 
 def whole(rows: Value) -> Value:
-    """(n,) whether all of a row is finite."""
+    """(n,) whether all entries of a row are finite."""
     return rows.graph.op("ReduceMin", finite(rows).to(np.float32), [1], keepdims=0) == 1.0

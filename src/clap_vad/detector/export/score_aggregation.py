@@ -1,4 +1,4 @@
-"""``core/density/score_aggregation`` as graphs: along an object, over crops, over time.
+"""``core/density/score_aggregation`` as graphs: aggregation along objects, over regions and over time.
 
 Memory and time are linear in the length of the video.
 """
@@ -17,11 +17,11 @@ __all__ = ["along_objects", "largest", "smoothed", "squashed"]
 
 
 def along_objects(graph: Graph, surprise: Value, valid: Value, gap: int, causal: bool) -> Value:
-    """``core.density.score_aggregation.along_objects``, (T, C) float32; ``surprise`` is 0 where a crop is absent.
+    """``core.density.score_aggregation.along_objects``, (T, C) float32; ``surprise`` is 0 where a slot is invalid.
 
-    An object has a number: how many have come to this crop so far. One comes where a crop is present and was absent for
-    more than ``gap`` segments. Then the video is laid over itself, shifted by each of up to 25 distances; what is the
-    same object there adds to the sum, or takes its place among the few largest, which are left out in the end.
+    Objects are numbered per track slot: a new object begins if a slot is valid after more than ``gap`` invalid
+    segments. The video is then compared with itself at each of up to 25 shifts: values of the same object are summed,
+    and the few largest are tracked and subtracted in the end.
     """
     ahead = 0 if causal else WITHIN
     kept = [math.ceil(KEPT * n) for n in range(WITHIN + ahead + 2)]
@@ -30,7 +30,7 @@ def along_objects(graph: Graph, surprise: Value, valid: Value, gap: int, causal:
     number = _numbered(graph, valid, gap, T)
     around = graph.op("Pad", number, [WITHIN, 0, ahead, 0], graph.constant(-1, number.dtype))
     shifted = graph.op("Pad", surprise, [WITHIN, 0, ahead, 0])
-    zero = surprise * 0  # NaN where the surprise is: it is in no sum but that of its own object
+    zero = surprise * 0  # NaN where the surprise is NaN, so that it affects its own object only
 
     def add(at: Value, states: list[Value]) -> list[Value]:
         total, count, *top = states
@@ -52,7 +52,7 @@ def along_objects(graph: Graph, surprise: Value, valid: Value, gap: int, causal:
 
 
 def _numbered(graph: Graph, valid: Value, gap: int, T: Value) -> Value:
-    """(T, C) int64, of the object that a crop is; -1 where it is absent."""
+    """(T, C) int64, number of the object in each track slot; -1 if the slot is invalid."""
     present = valid.to(np.int64)
     before = graph.op("Pad", present, [gap + 1, 0, 0, 0])
     lately = present * 0
@@ -62,17 +62,18 @@ def _numbered(graph: Graph, valid: Value, gap: int, T: Value) -> Value:
 
 
 def largest(graph: Graph, surprise: Value) -> Value:
-    """(T, C), 0 where a crop is absent -> (T,) float64; NaN where any is, which a runtime's maximum may pass over."""
+    """Maximum over regions, (T, C), 0 where invalid -> (T,) float64; the sum propagates NaN, as ReduceMax may not."""
     return (surprise.max(1) + surprise.sum(1) * 0).to(np.float64)
 
 
 def smoothed(graph: Graph, surprise: Value, fps: Value, seconds: float, segment_frames: int, causal: bool) -> Value:
-    """:func:`~clap_vad.core.density.score_aggregation.over_time`, (T,) float64; a rate of 0 is unknown.
+    """:func:`~clap_vad.core.density.score_aggregation.over_time`, (T,) float64; an ``fps`` of 0 means unknown.
 
-    Beside the surprise runs a row of ones, so that sum and sum of weights come about alike.
+    A row of ones is processed along with the surprise to obtain the sum of the weights.
     """
     rate = graph.where(graph.constant(0.0) < fps, fps, ASSUMED_FPS)
-    sigma = rate * seconds / float(segment_frames)  # in the order of the model: a rounding here decides the reach
+    # The same order of operations as in the model: rounding decides the reach.
+    sigma = rate * seconds / float(segment_frames)
     T = surprise.shape(0)
     last = (graph.op("Squeeze", T, [0]) - 1).to(np.float64)
     reach = graph.op("Max", graph.op("Ceil", graph.op("Min", sigma * REACH, last)).to(np.int64), 0)

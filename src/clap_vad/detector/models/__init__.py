@@ -1,1 +1,1 @@
-"""Kinds of models; each file registers one."""
+"""Kinds of models, one per file."""

@@ -1,7 +1,7 @@
-"""Densities as a model: how surprising each crop is, what that says of the object, the segment, the moment.
+"""Mixture model: surprise of each region under densities, aggregated over objects, regions and time.
 
-One file describes three things: the model of a whole federation, that of a home adapted to its own camera, and what
-both have in common. ``docs/methods/comet.md`` derives it.
+The common model of a federation and the models personalised for single cameras are both of this kind.
+``docs/methods/comet.md`` derives it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from ...core.density.gaussian_mixture import Mixture
 from ...core.density.memory import NEIGHBOURS, Memory
 from ...core.density.projection import Projection
-from ...core.density.score_aggregation import WITHIN, along_objects, over_crops, over_time, reach_of, squashed
+from ...core.density.score_aggregation import WITHIN, along_objects, over_regions, over_time, reach_of, squashed
 from ...core.density.surprise import SURPRISE_BINS, Surprise
 from ...core.events.detection import ASSUMED_FPS
 from ...core.statistics.moments import Normaliser
@@ -27,28 +27,28 @@ from ..model import MODELS, Model
 __all__ = ["BROAD_VARIANCE", "SMOOTHING_SECONDS", "Density", "MixtureModel", "Remembered", "log_likelihood_ratio"]
 
 BROAD_VARIANCE = 16.0
-"""Of the broad Gaussian that a density is compared with, in standardised units."""
+"""Variance of the broad Gaussian to which a density is compared, in standardised units."""
 
 SMOOTHING_SECONDS = 4 / 3
 
 
 def log_likelihood_ratio(mixture: Mixture, rows: np.ndarray) -> np.ndarray:
-    """``ln q - ln p`` of (n, d) rows, (n,): how much likelier than the mixture a broad Gaussian q makes them.
+    """Log-likelihood ratio ``ln q - ln p`` of (n, d) rows, (n,), between a broad Gaussian q and the mixture p.
 
-    Less than ``-ln p`` alone it rewards mere distance, of which slips of a tracker have plenty.
+    Compared with ``-ln p`` it gives less weight to mere distance, which errors of a tracker often have.
     """
     return -mixture.log_density(rows) - np.square(rows.astype(np.float64)).sum(axis=1) / (2 * BROAD_VARIANCE)
 
 
 @dataclass(frozen=True)
 class Density:
-    """A mixture's say in a crop's surprise.
+    """A mixture density as one expert for a region's surprise.
 
     Attributes:
-        mixture: of some of the d dimensions.
-        columns: (m,) int64, which.
-        counts: (SURPRISE_BINS,) int64, what the log-likelihood ratio is compared with.
-        share: its weight, beside those of others.
+        mixture: density of some of the d dimensions.
+        columns: (m,) int64, these dimensions.
+        counts: (SURPRISE_BINS,) int64, reference histogram of the log-likelihood ratio.
+        share: weight relative to the other experts.
     """
 
     mixture: Mixture
@@ -67,12 +67,12 @@ class Density:
 
 @dataclass(frozen=True)
 class Remembered:
-    """A memory's say; the rows are a home's own and never leave it.
+    """A memory of rows as one expert; the rows belong to one camera and never leave its site.
 
     Attributes:
         rows: (n, d) float32, more than 10.
-        counts: (SURPRISE_BINS,) int64, what the distance is compared with.
-        share: its weight, beside those of others.
+        counts: (SURPRISE_BINS,) int64, reference histogram of the distance.
+        share: weight relative to the other experts.
     """
 
     rows: np.ndarray
@@ -95,11 +95,11 @@ class Remembered:
 @MODELS.register("mixture")
 @dataclass(frozen=True)
 class MixtureModel(Model):
-    """Densities and perhaps a memory.
+    """One or more densities, optionally with a memory.
 
     Attributes:
-        behaviour: from features to rows.
-        experts: at least one; a crop's surprise is their mean, weighted by their shares.
+        projection: maps features to rows.
+        experts: at least one; a region's surprise is their mean, weighted by their shares.
         followed: see :class:`~clap_vad.features.roles.Roles`.
         info: see :class:`~clap_vad.detector.model.Model`.
     """
@@ -116,33 +116,33 @@ class MixtureModel(Model):
         return int(self.info["dim"])
 
     def evidence(self, x: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        """u of every crop, 0 for an absent one, NaN for one whose features are not finite."""
+        """Surprise u of every region: 0 if invalid, NaN if its features are not finite."""
         present = np.ones(x.shape[:2], bool) if valid is None else np.array(valid)
         rows = self.projection.rows(np.asarray(x)[present])
         finite = np.isfinite(rows).all(axis=1)
         found = np.zeros(x.shape[:2])
         if len(rows):
             known, total = rows[finite], sum(expert.share for expert in self.experts)
-            judged = np.full(len(rows), np.nan)
-            judged[finite] = sum(expert.share * expert.surprise(known) for expert in self.experts) / total
-            found[present] = judged
+            surprise = np.full(len(rows), np.nan)
+            surprise[finite] = sum(expert.share * expert.surprise(known) for expert in self.experts) / total
+            found[present] = surprise
         return found
 
     def scores(
         self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
     ) -> np.ndarray:
         along = self._along(evidence, valid, causal)
-        return squashed(over_time(over_crops(along, valid), self._sigma(fps), causal))
+        return squashed(over_time(over_regions(along, valid), self._sigma(fps), causal))
 
     def look_back(self, fps: float | None) -> int:
-        """As far as the smoothing reaches, and from its far end as far as an object tells of itself.
+        """Reach of the smoothing over time plus the window along objects.
 
-        Whether a crop was another object then is seen in the segments between.
+        The segments between show whether a track slot held another object.
         """
         return reach_of(self._sigma(fps)) + (WITHIN if self.followed else 0)
 
     def _sigma(self, fps: float | None) -> float:
-        """Of the smoothing, in segments."""
+        """Standard deviation of the smoothing, in segments."""
         return SMOOTHING_SECONDS * (fps or ASSUMED_FPS) / int(self.info["segment_frames"])
 
     def contributions(self, evidence: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
@@ -152,7 +152,7 @@ class MixtureModel(Model):
         if not self.followed or valid is None:
             return evidence
         found = along_objects(evidence, valid, SAME_WITHIN, causal)
-        return np.where(np.isnan(evidence), np.nan, found)  # not one more slip to be left out
+        return np.where(np.isnan(evidence), np.nan, found)  # NaN must not be trimmed away like a tracking error
 
     def arrays(self) -> dict[str, np.ndarray]:
         named = {"columns": self.projection.columns.astype(np.int64)}
@@ -187,14 +187,14 @@ class MixtureModel(Model):
                 arrays["columns"], arrays.get("projection"), Normaliser(arrays["mean"], arrays["scale"])
             )
             experts = tuple(_expert(arrays, number, float(share)) for number, share in enumerate(shares))
-            told = type(dim) is int and type(frames) is int and frames > 0 and type(followed) is bool
+            complete = type(dim) is int and type(frames) is int and frames > 0 and type(followed) is bool
         except (KeyError, TypeError, ValueError, AttributeError):
-            told = False
-        if not told:
-            raise ClapError(f"{folder}: its files lack parts of a mixture model; restore them or train again")
+            complete = False
+        if not complete:
+            raise ClapError(f"{folder}: parts of the mixture model are missing; restore the files or train again")
         model = cls(projection, experts, followed, info)
         if not experts or not _fits(model, dim):
-            raise ClapError(f"{folder / 'model.safetensors'}: not the densities of a model of this project")
+            raise ClapError(f"{folder / 'model.safetensors'}: not a valid mixture model; restore it or train again")
         return model
 
 
@@ -207,7 +207,7 @@ def _expert(arrays: dict[str, np.ndarray], number: int, share: float) -> Density
 
 
 def _fits(model: MixtureModel, dim: int) -> bool:
-    """Whether the arrays are of shapes, types and values that belong together."""
+    """Whether shapes, types and values of the arrays are consistent."""
     projection, constants = model.projection, model.projection.normaliser
     if not _within(projection.columns, dim) or constants is None:
         return False
@@ -233,7 +233,7 @@ def _expert_fits(expert: Density | Remembered, d: int) -> bool:
 
 
 def _numbers(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
-    """Whether it is finite float32 of this shape; a None stands for any size but 0."""
+    """Whether it is finite float32 of this shape; None means any size but 0."""
     fits = array.ndim == len(shape) and all(
         n == m or (m is None and n > 0) for n, m in zip(array.shape, shape, strict=True)
     )
@@ -241,7 +241,7 @@ def _numbers(array: np.ndarray, shape: tuple[int | None, ...]) -> bool:
 
 
 def _within(columns: np.ndarray, d: int) -> bool:
-    """Whether these are columns of so many."""
+    """Whether these are valid indices of d columns."""
     return (
         columns.ndim == 1
         and columns.dtype == np.int64

@@ -1,4 +1,4 @@
-"""The detector network as a model: the mean of its crops' scores, segment by segment."""
+"""The detector network as a model: the mean score over regions, segment by segment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ...core.pseudo_labels.magnitude import crop_weights
+from ...core.pseudo_labels.magnitude import region_weights
 from ...core.statistics.moments import Normaliser
 from ...errors import ClapError
 from ...features.store.reader import FeatureStore, VideoIndex
 from ..model import MODELS, Model
 from ..network import Weights, input_dim, weight_shapes
-from ..scoring import pooled_scores, score_crops, score_videos
+from ..scoring import pooled_scores, score_regions, score_videos
 
 __all__ = ["NetworkModel"]
 
@@ -43,13 +43,13 @@ class NetworkModel(Model):
 
     def evidence(self, x: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         standardised = x if self.normaliser is None else self.normaliser.apply(np.array(x, dtype=np.float32))
-        return score_crops(self.weights, standardised)
+        return score_regions(self.weights, standardised)
 
     def scores(
         self, evidence: np.ndarray, valid: np.ndarray | None, fps: float | None, causal: bool = False
     ) -> np.ndarray:
-        """No segment's score depends on any other."""
-        return pooled_scores(evidence, None if valid is None else crop_weights(valid))
+        """The mean over valid regions; segments are independent."""
+        return pooled_scores(evidence, None if valid is None else region_weights(valid))
 
     def look_back(self, fps: float | None) -> int:
         return 0
@@ -57,7 +57,7 @@ class NetworkModel(Model):
     def score_videos(
         self, store: FeatureStore, entries: Sequence[VideoIndex], threads: int, causal: bool = False
     ) -> list[np.ndarray]:
-        """Segments of many short videos share a batch."""
+        """Score in batches that combine segments of several videos."""
         return score_videos(self.weights, store, entries, self.normaliser, threads)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ class NetworkModel(Model):
     def restored(cls, arrays: dict[str, np.ndarray], info: dict[str, Any], folder: Path) -> NetworkModel:
         shapes = {name: value.shape for name, value in arrays.items()}
         if "layer1.weight" not in arrays or shapes != weight_shapes(input_dim(arrays)):
-            raise ClapError(f"{folder / 'model.safetensors'}: not the weights of a detector of this project")
+            raise ClapError(f"{folder / 'model.safetensors'}: not the weights of a detector; restore it or train again")
         return cls(arrays, _read_normaliser(folder / "model.json", info.pop("normaliser", None), arrays), info)
 
 
@@ -85,7 +85,7 @@ def _read_normaliser(file: Path, stored: Any, weights: Weights) -> Normaliser | 
         parts = []
     if not parts or not all(part.shape == (input_dim(weights),) and np.isfinite(part).all() for part in parts):
         raise ClapError(
-            f"{file}: 'normaliser' must hold {input_dim(weights)} finite numbers each as 'mean' and 'scale'; "
+            f"{file}: 'normaliser' must have {input_dim(weights)} finite numbers in each of 'mean' and 'scale'; "
             "restore the file or train again"
         )
     return Normaliser(*parts)

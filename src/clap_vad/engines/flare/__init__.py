@@ -1,1 +1,1 @@
-"""The deployment engine: NVIDIA FLARE carries the questions between organisations over mutual TLS."""
+"""The deployment engine: NVIDIA FLARE carries messages between organisations over mutual TLS."""

@@ -1,4 +1,4 @@
-"""The coordinator's side of FLARE: runs whatever asks questions, and tells the engine who is there."""
+"""The coordinator's side of FLARE: runs a job's work and reports connected workers to the engine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .engine import FlareEngine
 
 __all__ = ["FlareController"]
 
-_CHECKING = 0.05  # seconds between FLARE's own looks at its tasks
+_CHECKING = 0.05  # seconds between FLARE's checks of its tasks
 
 
 class FlareController(Controller):
-    """Subclass it with what a job does; FLARE makes one when a job begins, in a process of its own."""
+    """Subclass it with the work of a job; FLARE creates one per job, in a separate process."""
 
     def __init__(self) -> None:
         super().__init__(task_check_period=_CHECKING)
@@ -28,21 +28,21 @@ class FlareController(Controller):
 
     @abstractmethod
     def work(self, fl_ctx: FLContext, abort_signal: Signal) -> None:
-        """What the job does, from its beginning to its end."""
+        """The work of the job."""
 
     def watch(self, engine: FlareEngine) -> FlareEngine:
-        """From now on tell this engine of every worker that asks for work."""
+        """Report every worker that asks for work to this engine from now on."""
         self._saw = engine.saw
         return engine
 
     def start_controller(self, fl_ctx: FLContext) -> None:
-        """FLARE's hook; nothing to prepare."""
+        """FLARE's hook; no preparation is needed."""
 
     def stop_controller(self, fl_ctx: FLContext) -> None:
-        """FLARE's hook; nothing to put away."""
+        """FLARE's hook; no cleanup is needed."""
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
-        """FLARE's hook: the job."""
+        """FLARE's hook: run the job."""
         self.work(fl_ctx, abort_signal)
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
@@ -53,5 +53,5 @@ class FlareController(Controller):
     def process_result_of_unknown_task(
         self, client: Client, task_name: str, client_task_id: str, result: Shareable, fl_ctx: FLContext
     ) -> None:
-        """FLARE's hook: a reply that came too late. It is not used, but the site is there."""
+        """FLARE's hook: a late reply. It is not used, but it shows that the site is connected."""
         self._saw(client.name)

@@ -1,4 +1,4 @@
-"""FLARE as an engine: a question is a task for the sites' resident workers, and no site can hold the others up."""
+"""FLARE as an engine: a question is a task for the sites' resident workers, and no site can block the others."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from .envelope import FAILED, IMPOSSIBLE, OUTCOME, PAYLOAD, QUESTION, REFUSED, R
 
 __all__ = ["FlareEngine", "Patience", "Progress", "RecalledError"]
 
-_POLL = 0.02  # seconds between looks at what has come in
+_POLL = 0.02  # seconds between checks for replies
 
 
 class RecalledError(ClapError):
-    """The present job is to end; nothing is wrong with the run, which goes on with the next."""
+    """The current job must end; the run is not at fault and continues in the next job."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a site may be silent before nobody waits for it; in seconds.
+    """Seconds of silence after which a site counts as absent.
 
     Attributes:
-        start: after the job began; a worker must import its libraries first.
-        gap: since its worker last asked for work; they ask several times a second.
-        contact: since its organisation's own process, which starts the workers, was last heard of.
+        start: since the start of the job; a worker must import its libraries first.
+        gap: since its worker last asked for work; workers ask several times per second.
+        contact: since the last contact with the site's main process, which starts the workers.
     """
 
     start: float = 60.0
@@ -48,14 +48,14 @@ class Patience:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the present step looks like.
+    """State of the current step.
 
     Attributes:
         ask: the question.
-        replied: whose reply is in and can be used.
-        waiting: who is at work on it or about to be.
-        absent: who is not waited for.
-        refused: participant -> why it will not or cannot answer, or why its reply cannot be true.
+        replied: participants with a usable reply.
+        waiting: participants that work on it or are about to.
+        absent: participants that are not waited for.
+        refused: participant -> why it does not answer, or why its reply is implausible.
     """
 
     ask: Ask
@@ -67,7 +67,7 @@ class Progress:
 
 @dataclass
 class _Step:
-    """What came in for one question; written by FLARE's threads."""
+    """Replies to one question; written by FLARE's threads."""
 
     replies: dict[str, Message] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -82,11 +82,12 @@ class FlareEngine:
     Args:
         participants: ids, in the order in which replies are summed; equal to the names in the sites' certificates.
         run: id of the run.
-        controller: FLARE's, which owns the tasks.
-        fl_ctx, abort_signal: as FLARE gives them to the controller's flow.
-        contact: seconds since a site's own process was last heard of; None where that is not known.
-        recalled: whether the job is to end as soon as nobody is at work.
-        on_progress: called when anything in the present step changes.
+        controller: FLARE's controller, which owns the tasks.
+        fl_ctx, abort_signal: as FLARE passes them to the controller's ``control_flow``.
+        contact: seconds since the last contact with a site's main process; None if unknown.
+        recalled: whether the job must end as soon as no site is at work.
+        on_progress: called when the state of the current step changes.
+        patience: seconds of silence after which a site counts as absent.
     """
 
     def __init__(
@@ -107,20 +108,20 @@ class FlareEngine:
         self._contact, self._recalled, self._on_progress = contact, recalled, on_progress
         self._patience = patience or Patience()
         self._started = time.monotonic()
-        # FLARE lets nobody into a job that has begun: who was not there then is not waited for.
+        # FLARE admits no site to a running job, so sites that were not connected at its start are not waited for.
         self._invited = {client.name for client in fl_ctx.get_engine().get_clients()}
         self._seen: dict[str, float] = {}
 
     def saw(self, participant: str) -> None:
-        """A worker asked for work."""
+        """Note that a worker asked for work."""
         self._seen[participant] = time.monotonic()
 
     def deliver(self, ask: Ask, check: Check) -> list[Reply]:
-        """Ask the targets; return once all that are there have replied, or at the deadline.
+        """Ask the targets; return when all connected targets have replied, or at the deadline.
 
         Raises:
-            RecalledError: the job is to end, and not enough replies have come in.
-            ClapError: all targets are there, but too few of them can or will answer.
+            RecalledError: the job must end, and there are not enough replies.
+            ClapError: all targets are connected, but too few of them answer.
         """
         if self._recalled():
             raise RecalledError("the job was recalled between two steps")
@@ -170,10 +171,10 @@ class FlareEngine:
         return Task(name=TASK, data=data, before_task_sent_cb=sent, result_received_cb=received)
 
     def _wait(self, ask: Ask, step: _Step, task: Task) -> None:
-        """Return when there is nothing more to wait for."""
+        """Wait for replies until no further reply is expected."""
         began, shown = time.monotonic(), None
         while True:
-            ended = task.completion_status  # before the look: what came in until then is seen in it
+            ended = task.completion_status  # read first, so that the following check sees all replies until then
             progress = self._look(ask, step)
             if progress != shown:
                 self._on_progress(progress)
@@ -184,7 +185,7 @@ class FlareEngine:
             if self._abort.triggered or (self._recalled() and not progress.waiting):
                 raise RecalledError(f"the job ended during step '{ask.step}'")
             if self._starting(progress.waiting):
-                began = time.monotonic()  # the deadline is for the step, not for what comes before a job's first one
+                began = time.monotonic()  # the deadline excludes the start of the workers
             if ask.deadline and time.monotonic() - began >= ask.deadline:
                 return
             if ended is not None and not enough:
@@ -221,19 +222,19 @@ class FlareEngine:
         able, wanted = len(ask.targets or ()) - len(step.refused) - len(step.impossible), _wanted(ask, step)
         if len(step.replies) < wanted and able < wanted:
             reasons = "; ".join(f"{name}: {why}" for name, why in sorted({**step.refused, **step.impossible}.items()))
-            raise ClapError(f"step '{ask.step}' needs {wanted} sites, and too few can answer it ({reasons})")
+            raise ClapError(f"step '{ask.step}' needs {wanted} sites, but too few can answer it ({reasons})")
 
 
 def _wanted(ask: Ask, step: _Step) -> int:
-    """Replies to wait for: nobody is waited for in the place of who has lied."""
+    """Number of replies to wait for; sites with implausible replies are not replaced by others."""
     return min(ask.min_replies, len(ask.targets or ()) - len(step.impossible))
 
 
 def _open(result: Any, check: Check) -> Message:
-    """The message in what a worker sent.
+    """The message in a worker's result.
 
     Raises:
-        ImpossibleMessageError: it holds something that no site sends, or says itself that its answer cannot be true.
+        ImpossibleMessageError: it is not a valid reply, or the site itself withheld its reply as implausible.
         ClapError: the worker did not answer.
     """
     if not isinstance(result, Shareable) or result.get_return_code() != ReturnCode.OK:
@@ -242,12 +243,12 @@ def _open(result: Any, check: Check) -> Message:
     if outcome == REFUSED:
         raise ClapError(f"refused there: {str(result.get(WHY))[:300]}")
     if outcome == FAILED:
-        raise ClapError("failed there; its operator finds the reason with 'clap site status'")
+        raise ClapError("failed there; its operator can see the reason with 'clap site status'")
     if outcome == IMPOSSIBLE:
-        raise ImpossibleMessageError(f"held back there: {str(result.get(WHY))[:300]}")
+        raise ImpossibleMessageError(f"withheld by the site: {str(result.get(WHY))[:300]}")
     payload = result.get(PAYLOAD)
     if not isinstance(payload, bytes):
-        raise ImpossibleMessageError("sent something that is no reply")
+        raise ImpossibleMessageError("sent an invalid reply")
     try:
         return decode(payload, check.most_bytes)
     except ClapError as error:

@@ -1,4 +1,4 @@
-"""Names of what FLARE carries: strings and bytes only, so that nothing of ours is ever built by its deserialiser."""
+"""Names of the entries that FLARE carries: only strings and bytes, so its deserialiser creates none of our objects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["FAILED", "IMPOSSIBLE", "OUTCOME", "PAYLOAD", "QUESTION", "REFUSED", 
 
 TASK = "ask"
 
-# Entries of a question, and of a reply.
+# Entries of a question and of a reply.
 RUN, QUESTION, PAYLOAD = "run", "question", "payload"
 OUTCOME, WHY = "outcome", "why"
 

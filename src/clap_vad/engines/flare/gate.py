@@ -1,4 +1,4 @@
-"""Lets only sites register that the coordinator has approved and not revoked; their certificates stay valid longer."""
+"""Admits only sites that are approved and not revoked; a revoked site's certificate may still be valid."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["FlareGate"]
 
 
 class FlareGate(FLComponent, ABC):
-    """Subclass it with who is welcome, and name it in a server's ``resources.json``."""
+    """Subclass it with the list of approved sites, and name it in a server's ``resources.json``."""
 
     @abstractmethod
     def welcome(self, name: str) -> bool:
-        """Whether a site of this name may register."""
+        """Whether a site with this name may register."""
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """FLARE's hook; FLARE then checks that the name is the one in the site's certificate."""

@@ -1,4 +1,4 @@
-"""Shows other processes of a site that FLARE's client is in touch with the coordinator."""
+"""Shows other processes of a site that FLARE's client is connected to the coordinator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Heartbeat(FLComponent):
     """Named in a client's ``resources.json``.
 
     Args:
-        file: touched whenever the coordinator has answered.
+        file: touched whenever the coordinator answers.
     """
 
     def __init__(self, file: str) -> None:

@@ -1,4 +1,4 @@
-"""What is submitted to FLARE: two small files that name classes installed at every site. No code travels."""
+"""The job submitted to FLARE: small files that name classes installed at every site. No code is sent."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def write_job(
     """Write a job's folder.
 
     Args:
-        folder: to make.
+        folder: destination.
         name: shown in FLARE's lists.
         controller, worker: dotted paths of the classes at the coordinator and at the sites.
-        arguments: of the controller; they stay at the coordinator's organisation.
-        sites: who is asked to take part.
+        arguments: arguments of the controller; they stay at the coordinator.
+        sites: names of the sites that take part.
     """
     config = folder / "app" / "config"
     write_json(
@@ -48,7 +48,7 @@ def write_job(
         {
             "name": name,
             "resource_spec": {},
-            "min_clients": 1,  # how many a step needs is ours to know
+            "min_clients": 1,  # our coordinator decides how many replies a step needs
             "deploy_map": {"app": ["server", *sites]},
         },
     )

@@ -1,4 +1,4 @@
-"""Starts the workers of a site, again where one dies: FLARE alone would give the whole job up."""
+"""Starts the workers of a site and restarts them if they die: FLARE alone would abandon the whole job."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from nvflare.utils.process_utils import ProcessAdapter, spawn_process
 
 __all__ = ["RespawningLauncher"]
 
-_PAUSE = 1.0  # seconds before a worker that died is started again
+_PAUSE = 1.0  # seconds before a dead worker is restarted
 
 
 class _RespawningHandle(ProcessHandle):
-    """A worker that is started again when it is killed or crashes, a limited number of times."""
+    """A worker that is restarted a limited number of times if it is killed or crashes."""
 
-    def __init__(self, spawn: Callable[[], ProcessAdapter], restarts: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, spawn: Callable[[], ProcessAdapter], restarts: int, log: Callable[[str], None]) -> None:
         self.adapter: ProcessAdapter
         super().__init__(process_adapter=spawn())
-        self._spawn, self._left, self._tell = spawn, restarts, tell
+        self._spawn, self._left, self._log = spawn, restarts, log
         self._stopped = threading.Event()
 
     def terminate(self) -> None:
@@ -43,7 +43,7 @@ class _RespawningHandle(ProcessHandle):
             if status == 0 or self._left < 1 or self._stopped.wait(_PAUSE):
                 return
             self._left -= 1
-            self._tell(f"a worker ended with status {status}; starting it again, {self._left} times left")
+            self._log(f"a worker ended with status {status}; restarting it, {self._left} restarts left")
             self.adapter = self._spawn()
 
 
@@ -51,7 +51,7 @@ class RespawningLauncher(ClientProcessJobLauncher):
     """FLARE's launcher of worker processes, named in a site's ``resources.json``.
 
     Args:
-        restarts: how often a job's worker is started again.
+        restarts: largest number of restarts of a job's worker.
     """
 
     def __init__(self, restarts: int = 5) -> None:
@@ -59,7 +59,7 @@ class RespawningLauncher(ClientProcessJobLauncher):
         self._restarts = restarts
 
     def launch_job(self, job_meta: dict[str, Any], fl_ctx: FLContext) -> JobHandleSpec:
-        """FLARE's hook. No folder of code that came with a job is put on the worker's path, as the original does."""
+        """FLARE's hook. Unlike the original, it adds no code folder of the job to the worker's path."""
         environment = os.environ.copy()
         environment.update(get_credential_env(fl_ctx.get_prop(FLContextKey.JOB_PROCESS_ARGS) or {}))
         command = shlex.split(self.get_command(job_meta, fl_ctx))

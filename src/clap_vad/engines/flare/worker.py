@@ -1,4 +1,4 @@
-"""The site's side of FLARE: a resident worker that hands questions to a site and its answers back."""
+"""The site's side of FLARE: a resident worker that passes questions to a site and returns its replies."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["FlareWorker"]
 
 
 class FlareWorker(Executor):
-    """Subclass it with what a site is; FLARE makes one when a job begins."""
+    """Subclass it with a site's answers; FLARE creates one per job."""
 
     @abstractmethod
     def begin(self, kit: str) -> None:
-        """The job begins; ``kit`` is the folder of the site's startup kit."""
+        """Called when the job begins; ``kit`` is the folder of the site's startup kit."""
 
     @abstractmethod
     def answer(self, run: str, ask: Ask) -> Message:
-        """Answer a question of a run; may raise anything."""
+        """Answer a question of a run; may raise any exception."""
 
     @abstractmethod
     def failed(self, run: str, ask: Ask | None, error: Exception) -> None:
-        """Tell the site's operator why a question was not answered; nobody else is told."""
+        """Report to the site's operator, and to nobody else, why a question was not answered."""
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """FLARE's hook."""
@@ -41,10 +41,10 @@ class FlareWorker(Executor):
             self.begin(fl_ctx.get_engine().get_workspace().get_root_dir())
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
-        """FLARE's hook: one question.
+        """FLARE's hook: answer one question.
 
-        A refusal says why, and an answer that the site's own exit held back which rule of its schema it breaks, without
-        a number. Of a failure nothing leaves the site but that it failed.
+        A refusal is sent with its reason. For a reply that the site itself withheld, the violated rule of the schema is
+        sent, without numbers. For a failure only the fact is sent.
         """
         out, run, ask = Shareable(), str(shareable.get(RUN)), None
         try:

@@ -1,1 +1,1 @@
-"""The simplest baselines, label-free, one file each."""
+"""Simple label-free baselines, one file each."""

@@ -1,10 +1,10 @@
-"""Baseline: how far a segment lies from the nearest unlabelled training segments."""
+"""Baseline: distance of a segment to the nearest unlabelled training segments."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...core.pseudo_labels.magnitude import crop_mean
+from ...core.pseudo_labels.magnitude import region_mean
 from ..baseline import BASELINES, Block, SegmentScorer, TrainingSample
 
 __all__ = ["knn"]
@@ -16,18 +16,17 @@ _ROWS = 256
 
 @BASELINES.register("knn")
 def knn(sample: TrainingSample) -> SegmentScorer:
-    """Mean Euclidean distance to the 5 nearest sampled training segments, on standardised crop averages.
+    """Mean Euclidean distance to the 5 nearest sampled training segments, on standardised averages over regions.
 
-    Candidates are found by a matrix product in float32; their distances are then computed term by term, so that a
-    segment that also stands in the training set is at distance 0 from itself, and rounding costs no more than a choice
-    between neighbours that are equally far.
+    Candidates are found by a float32 matrix product; their distances are then computed term by term, so that a segment
+    in the training set has distance 0 to itself, and rounding only affects the choice between equally near neighbours.
     """
     rows = sample.rows
     squares = np.vecdot(rows, rows)
     candidates, neighbours = min(_CANDIDATES, len(rows)), min(NEIGHBOURS, len(rows))
 
     def distances(queries: np.ndarray) -> np.ndarray:
-        apart = queries @ rows.T  # becomes |r|^2 - 2 q.r, the squared distance but for |q|^2
+        apart = queries @ rows.T  # becomes |r|^2 - 2 q.r, the squared distance without |q|^2
         apart *= -2
         apart += squares
         nearest = np.argpartition(apart, candidates - 1, axis=1)[:, :candidates]
@@ -36,7 +35,7 @@ def knn(sample: TrainingSample) -> SegmentScorer:
         return np.partition(exact, neighbours - 1, axis=1)[:, :neighbours].mean(axis=1)
 
     def score(block: Block) -> np.ndarray:
-        queries = crop_mean(block.standardised, block.valid)
+        queries = region_mean(block.standardised, block.valid)
         return np.concatenate([distances(queries[i : i + _ROWS]) for i in range(0, len(queries), _ROWS)])
 
     return score

@@ -1,4 +1,4 @@
-"""Baseline: the magnitude of a segment, the quantity CLAP's first stage is built on, with nothing learned."""
+"""Baseline: the magnitude of a segment, on which CLAP's first stage is based, without learning."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ __all__ = ["magnitude"]
 
 @BASELINES.register("magnitude")
 def magnitude(sample: TrainingSample) -> SegmentScorer:
-    """``m[t] = mean_c sum_d x[t,c,d]^2`` over the crops present, 0 where there is none.
+    """``m[t] = mean_c sum_d x[t,c,d]^2`` over valid regions, 0 if there are none.
 
-    x is standardised where the store says its features need it (own extractors), raw elsewhere (I3D, whose norms carry
-    the signal).
+    x is standardised if the store requires it (own extractors), otherwise raw (I3D, whose norms carry the signal).
     """
 
     def score(block: Block) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ...core.pseudo_labels.magnitude import LARGEST, crop_mean, magnitudes, unusable_segment
+from ...core.pseudo_labels.magnitude import LARGEST, magnitudes, region_mean, unusable_segment
 from ...core.pseudo_labels.summary import diagonal_entropy, largest_rise, von_neumann_entropy
 from ...core.statistics.moments import Moments, Normaliser, SpreadAccumulator
 from ...errors import ClapError
@@ -97,7 +97,7 @@ def video_statistics(
     rows: list[np.ndarray] = []
     for offset, x, valid in blocks(store, entry, normaliser):
         m[offset : offset + len(x)] = magnitudes(x, valid)
-        rows.append(np.array(crop_mean(x, valid)))
+        rows.append(np.array(region_mean(x, valid)))
         if entropy == "diagonal" and len(rows) == _SPREAD_BLOCKS:
             spread.add(np.concatenate(rows))
             rows.clear()
@@ -140,7 +140,7 @@ def segment_changes(store: FeatureStore, entries: Sequence[VideoIndex], normalis
         changes = np.zeros(entry.segments, dtype=np.float32)
         last: np.ndarray | None = None
         for offset, x, valid in blocks(store, entry, normaliser):
-            rows = crop_mean(x, valid)
+            rows = region_mean(x, valid)
             joined = rows if last is None else np.concatenate((last, rows))
             steps = np.linalg.norm(np.diff(joined, axis=0), axis=1)
             begin = offset - (last is not None)

@@ -1,1 +1,1 @@
-"""How a kind of model becomes a graph; each file registers one."""
+"""Export of each kind of model, one per file."""

@@ -1,6 +1,6 @@
-"""Densities, and perhaps a memory, as a graph: what ``detector/models/mixture`` and ``core/`` compute, step by step.
+"""The mixture model as a graph: the steps of ``detector/models/mixture`` and ``core/``.
 
-In double precision where squares of far rows cancel; what lies behind the surprise is smooth and small.
+Computed in double precision up to the surprise, because squares of distant rows cancel; in single precision after it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ..score_aggregation import along_objects, largest, smoothed, squashed
 __all__ = ["MixtureExporter"]
 
 _BLOCK = 256
-"""Crops judged at once: it bounds memory, whatever the video's length."""
+"""Regions scored at once; this bounds memory for videos of any length."""
 
 
 @EXPORTERS.register("mixture")
 class MixtureExporter(Exporter):
-    """Every expert's surprise, their mean; along objects, over crops, over time."""
+    """Weighted mean of the experts' surprise, aggregated along objects, over regions and over time."""
 
     model: MixtureModel
 
@@ -38,8 +38,8 @@ class MixtureExporter(Exporter):
     def preparation(self) -> str:
         projected = "" if self.model.projection.matrix is None else ", times the projection"
         return (
-            f"the columns{projected}, (x - mean) * scale, cut at {CUT:g} either way; NaN for what is not finite; "
-            "the arrays of model.safetensors"
+            f"the columns{projected}, (x - mean) * scale, clipped to +-{CUT:g}; NaN where not finite; "
+            "the arrays are in model.safetensors"
         )
 
     @property
@@ -47,19 +47,19 @@ class MixtureExporter(Exporter):
         return sum(len(expert.rows) for expert in self.model.experts if isinstance(expert, Remembered))
 
     def detector(self, graph: Graph, rows: Value) -> Value:
-        """In blocks: the last is filled up with zeros, which make sure that there is one."""
+        """In blocks; the last one is padded with zeros, so that there is at least one."""
         size = rows.shape(0)
         block = graph.op("Min", size + 1, _BLOCK)
         blocks = size / block + 1
         fill = graph.op("Concat", [0, 0], blocks * block - size, [0], axis=0, dtype=np.int64)
         cube = graph.op("Concat", blocks, block, [self.width], axis=0)
-        judged = graph.each(
-            graph.op("Reshape", graph.op("Pad", rows, fill), cube), lambda part: self._judged(graph, part)
+        surprise = graph.each(
+            graph.op("Reshape", graph.op("Pad", rows, fill), cube), lambda part: self._mean_surprise(graph, part)
         )
-        return graph.op("Reshape", judged, [-1]).part(0, size)
+        return graph.op("Reshape", surprise, [-1]).part(0, size)
 
     def evidence(self, graph: Graph, x: Value, valid: Value) -> Value:
-        """Crops that are absent are not even looked at, most are where many may come."""
+        """Only valid regions are processed; with many track slots most are invalid."""
         flat = graph.op("Reshape", valid, [-1])
         rows = graph.op("Compress", graph.op("Reshape", x, [-1, self.model.dim]), flat, axis=0)
         found = self.detector(graph, self._prepared(graph, rows))
@@ -76,7 +76,7 @@ class MixtureExporter(Exporter):
     def _prepared(self, graph: Graph, rows: Value) -> Value:
         """(n, D) -> (n, d) float32, :meth:`~clap_vad.core.density.projection.Projection.rows`."""
         projection = self.model.projection
-        assert projection.normaliser is not None  # no model is without
+        assert projection.normaliser is not None  # every model has one
         found = rows.columns(projection.columns)
         if projection.matrix is not None:
             found = graph.op("MatMul", found, projection.matrix)
@@ -86,15 +86,15 @@ class MixtureExporter(Exporter):
         known = finite(found) & graph.op("Not", graph.op("IsNaN", standardised, dtype=bool))
         return graph.where(known, clipped, math.nan)
 
-    def _judged(self, graph: Graph, rows: Value) -> Value:
-        """(n, d) float32 -> (n,) float32, NaN for what is not finite."""
+    def _mean_surprise(self, graph: Graph, rows: Value) -> Value:
+        """(n, d) float32 -> (n,) float32, NaN if not finite."""
         wide = graph.where(finite(rows), rows, 0.0).to(np.float64)
         total = sum(expert.share for expert in self.model.experts)
         found = None
         for expert in self.model.experts:
-            told = self._surprise(graph, wide, expert) * (expert.share / total)
-            found = told if found is None else found + told
-        assert found is not None  # no model is without experts
+            part = self._surprise(graph, wide, expert) * (expert.share / total)
+            found = part if found is None else found + part
+        assert found is not None  # every model has experts
         return graph.where(whole(rows), found.to(np.float32), math.nan)
 
     def _surprise(self, graph: Graph, rows: Value, expert: Density | Remembered) -> Value:
@@ -126,7 +126,7 @@ def _distance(graph: Graph, rows: Value, remembered: np.ndarray) -> Value:
 
 
 def _surprise(graph: Graph, values: Value, surprise: Surprise) -> Value:
-    """(n,) of (n,) values, as ``core.density.surprise.Surprise``: its edges are equally far apart in asinh."""
+    """(n,) surprise of (n,) values, as ``core.density.surprise.Surprise``; its edges are equally spaced in asinh."""
     edges, below, total, start, scale = surprise.parts
     if total == 0:
         return values * 0

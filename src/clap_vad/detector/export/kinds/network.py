@@ -16,7 +16,7 @@ __all__ = ["NetworkExporter"]
 
 @EXPORTERS.register("network")
 class NetworkExporter(Exporter):
-    """Standardisation, three layers, the mean over the crops present."""
+    """Standardisation, three layers, the mean over valid regions."""
 
     model: NetworkModel
 
@@ -26,7 +26,7 @@ class NetworkExporter(Exporter):
 
     @property
     def preparation(self) -> str:
-        return "as they are" if self.model.normaliser is None else "(x - mean) * scale, the constants of model.json"
+        return "unchanged" if self.model.normaliser is None else "(x - mean) * scale, the constants of model.json"
 
     def detector(self, graph: Graph, rows: Value) -> Value:
         found = rows
@@ -44,6 +44,6 @@ class NetworkExporter(Exporter):
         return graph.where(valid, found, 0.0)
 
     def scores(self, graph: Graph, evidence: Value, valid: Value, fps: Value, causal: bool) -> tuple[Value, Value]:
-        """No segment's score depends on any other, nor on how fast they follow."""
+        """The mean over valid regions; independent of other segments and of the frame rate."""
         present = graph.op("Max", valid.to(np.float32).sum(1), 1.0)
         return evidence.sum(1) / present, evidence
