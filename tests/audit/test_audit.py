@@ -52,9 +52,9 @@ def test_the_ledger_of_a_run_holds_every_message(tmp_path, dataset, quick_train)
     assert all(line["purpose"] for line in found["messages"])
     output = CliRunner().invoke(ledger_command, [str(run), "--site", "north"], env={"COLUMNS": "200"}).output
     assert "model_update" in output
-    with pytest.raises(ClapError, match=f"no site 'nowhere' with a ledger; sites there: {', '.join(sorted(SCENES))}"):
+    with pytest.raises(ClapError, match=f"no site 'nowhere' with a ledger; known sites: {', '.join(sorted(SCENES))}"):
         privacy_ledger(run, "nowhere")
-    with pytest.raises(ClapError, match="--site is needed; sites there: east"):
+    with pytest.raises(ClapError, match="--site is needed; known sites: east"):
         privacy_ledger(run)
 
 
@@ -64,7 +64,7 @@ def test_a_sites_own_home_is_read_too(tmp_path):
     assert (found["bytes"], found["totals"][0]["masked"], found["torn"]) == (12, 1, False)
     (home / "runs" / "run-2").mkdir()
     (home / "runs" / "run-2" / "ledger.jsonl").write_text(ledger_line() + "\n")
-    with pytest.raises(ClapError, match="--run is needed; runs there: run-1, run-2"):
+    with pytest.raises(ClapError, match="--run is needed; known runs: run-1, run-2"):
         privacy_ledger(home)
     assert privacy_ledger(home, run_id="run-2")["bytes"] == 5
 
@@ -76,14 +76,14 @@ def test_only_the_last_line_may_be_torn(tmp_path):
     assert result.exit_code == 2
     assert "the last line is torn" in result.output
     broken = site_home(tmp_path / "broken", ledger_line(), "[1]", ledger_line())
-    with pytest.raises(ClapError, match=r"ledger\.jsonl: line 2 is not one of a ledger"):
+    with pytest.raises(ClapError, match=r"ledger\.jsonl: line 2 is not a valid ledger line"):
         privacy_ledger(broken)
 
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir])
 def test_a_folder_without_ledgers_is_refused(tmp_path, make):
     make(tmp_path / "nothing")
-    with pytest.raises(ClapError, match="nothing: no "):
+    with pytest.raises(ClapError, match=r"nothing: (no such folder|contains no ledgers)"):
         privacy_ledger(tmp_path / "nothing")
 
 
@@ -149,7 +149,7 @@ def test_gcl_and_runs_without_test_videos_are_audited(tmp_path, quick_train, sma
 
 def test_what_cannot_be_audited_is_refused(tmp_path, dataset, quick_train):
     run = train(quick_train, dataset, tmp_path / "local", setting="local", rounds=1)
-    with pytest.raises(ClapError, match="audit collaborative"):
+    with pytest.raises(ClapError, match="audit a collaborative run"):
         privacy_audit([run])
     with pytest.raises(ClapError, match="no run there"):
         privacy_audit([tmp_path / "gone"])

@@ -131,9 +131,9 @@ def test_runs_side_by_side_are_the_same_runs(dataset: Path, tmp_path: Path) -> N
     beside = compare(dataset, out=tmp_path / "beside", jobs=2, **choices)
     assert len(alone["runs"]) == 4
     assert [run["model_sha256"] for run in beside["runs"]] == [run["model_sha256"] for run in alone["runs"]]
-    told = {(run["method"], run["strategy"]): run for run in alone["runs"]}
-    assert ("eta" in told["c2fpl", "fedavg"], "server_lr" in told["c2fpl", "fedavg"]) == (True, False)
-    assert ("eta" in told["clap", "scaffold"], "server_lr" in told["clap", "scaffold"]) == (False, True)
+    reported = {(run["method"], run["strategy"]): run for run in alone["runs"]}
+    assert ("eta" in reported["c2fpl", "fedavg"], "server_lr" in reported["c2fpl", "fedavg"]) == (True, False)
+    assert ("eta" in reported["clap", "scaffold"], "server_lr" in reported["clap", "scaffold"]) == (False, True)
 
 
 @pytest.mark.parametrize("change", ["rounds", "truth", "lists"])

@@ -86,9 +86,11 @@ def test_a_store_holds_the_track_that_was_chosen_and_says_so(two, tmp_path):
 
 def test_a_watch_tells_which_track_it_watches(run, two, tmp_path):
     for track, frames in ((None, FRAMES), (1, 5)):
-        told: list[str] = []
+        lines: list[str] = []
         result = watch(
-            run, str(two), out=tmp_path / f"w{track}", threshold=0.3, here={"track": track}, tell=told.append
+            run, str(two), out=tmp_path / f"w{track}", threshold=0.3, here={"track": track}, tell=lines.append
         )
         assert result["frames"] == frames
-        assert [sentence for sentence in told if sentence.startswith(f"track {track or 2} of 2 video tracks is read")]
+        assert [
+            sentence for sentence in lines if sentence.startswith(f"track {track or 2} of 2 video tracks is read")
+        ]

@@ -237,7 +237,7 @@ def test_bad_input_says_what_and_where(dataset, tmp_path):
         train(dataset, tmp_path / "run", entropy="trace")
     assert not (tmp_path / "run").exists()
     train(dataset, tmp_path / "run", rounds=1)
-    with pytest.raises(ClapError, match="holds a run already"):
+    with pytest.raises(ClapError, match="contains a run; continue it"):
         train(dataset, tmp_path / "run", rounds=1)
     with pytest.raises(ClapError, match="no run there"):
         resume(tmp_path)
