@@ -77,12 +77,9 @@ def test_short_videos_are_remarked_upon(dataset: Path, tmp_path: Path) -> None:
     report = alarms(make_run(tmp_path / "run", dataset), rate=2.0)
     assert report["training"]["alarms"] == 0
     assert any(
-        "allow an alarm at 2 per hour" in remark and "give 0.5 hours or more" in remark
-        for remark in report["remarks"]
+        "allow an alarm at 2 per hour" in remark and "give 0.5 hours or more" in remark for remark in report["remarks"]
     )
-    assert any(
-        "allow a false alarm at 1 or 2 or 5 or 10 per hour" in remark for remark in report["remarks"]
-    )
+    assert any("allow a false alarm at 1 or 2 or 5 or 10 per hour" in remark for remark in report["remarks"])
 
 
 def test_a_participants_own_model_is_judged_where_each_has_one(dataset: Path, tmp_path: Path) -> None:

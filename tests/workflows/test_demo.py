@@ -213,6 +213,5 @@ def test_videos_outside_a_site_and_a_site_that_cannot_be_read_are_reported(tmp_p
     assert [video.name for video in found] == ["east"]
     assert set(passed) == {source / "stray.dav", source / "locked"}
     assert (
-        "is not in a site's folder" in passed[source / "stray.dav"]
-        and "Permission denied" in passed[source / "locked"]
+        "is not in a site's folder" in passed[source / "stray.dav"] and "Permission denied" in passed[source / "locked"]
     )

@@ -91,6 +91,4 @@ def test_a_watch_tells_which_track_it_watches(run, two, tmp_path):
             run, str(two), out=tmp_path / f"w{track}", threshold=0.3, here={"track": track}, tell=lines.append
         )
         assert result["frames"] == frames
-        assert [
-            sentence for sentence in lines if sentence.startswith(f"track {track or 2} of 2 video tracks is read")
-        ]
+        assert [sentence for sentence in lines if sentence.startswith(f"track {track or 2} of 2 video tracks is read")]
