@@ -1,4 +1,4 @@
-"""A coordinator that lies, against the sites of a COMET run: it wins where nothing protects, and not under noise."""
+"""A malicious coordinator against the sites of a COMET run: it succeeds without protection, but not under noise."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_under_the_noise_of_the_default_nothing_comes_back_beyond_chance(tmp_pat
     assert found["subtraction"]["deviation"] > 2
 
 
-def test_the_command_tells_it(tmp_path, quick_train, dataset):
+def test_the_command_reports_it(tmp_path, quick_train, dataset):
     quick_train(dataset, tmp_path / "run", method="comet", rounds=2)
     arguments = [str(tmp_path / "run"), "--shadow-models", "0", "--rounds", "1"]
     output = CliRunner().invoke(audit, arguments, env={"COLUMNS": "200"}).output

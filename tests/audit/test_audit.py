@@ -58,7 +58,7 @@ def test_the_ledger_of_a_run_holds_every_message(tmp_path, dataset, quick_train)
         privacy_ledger(run)
 
 
-def test_a_sites_own_home_is_read_too(tmp_path):
+def test_a_sites_own_folder_is_read_too(tmp_path):
     home = site_home(tmp_path / "home", ledger_line(), ledger_line(bytes=7, protection="masked"))
     found = privacy_ledger(home)
     assert (found["bytes"], found["totals"][0]["masked"], found["torn"]) == (12, 1, False)

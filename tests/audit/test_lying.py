@@ -1,4 +1,4 @@
-"""A lying coordinator's mathematics, against rows that a test knows."""
+"""The mathematics of a malicious coordinator, against known rows."""
 
 from __future__ import annotations
 

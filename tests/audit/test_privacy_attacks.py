@@ -169,7 +169,7 @@ def inferred(dataset: Dataset, scratch: Path, **changes) -> dict:
     return membership(open_run(config), 4, False, scratch)
 
 
-def test_an_overfitted_model_tells_whom_it_was_trained_on_and_an_untrained_one_nobody(tmp_path):
+def test_an_overfitted_model_reveals_its_training_videos_and_an_untrained_one_none(tmp_path):
     dataset = noise(tmp_path / "dataset")
     found = inferred(dataset, tmp_path / "over", rounds=3, local_epochs=40, min_steps=0, lr=0.03)
     assert found["likelihood_ratio"]["low"] > 0.8

@@ -72,7 +72,7 @@ class Background(threading.Thread):
 
     def wait_for_rounds(self, number: int) -> None:
         def done() -> bool:
-            assert self.is_alive(), RunFiles(self.folder).segment()
+            assert self.is_alive(), RunFiles(self.folder).job_status()
             return len(self.answered()) >= number
 
         until(done, f"{number} rounds")
@@ -137,7 +137,7 @@ def _slowly_until(federation: LocalFederation, run: Background, condition: Calla
     """Freeze a site at work for some seconds in every round, so that few rounds go by until the condition holds."""
     end = time.monotonic() + LIMIT
     while not condition():
-        assert run.is_alive() and time.monotonic() < end, RunFiles(run.folder).segment()
+        assert run.is_alive() and time.monotonic() < end, RunFiles(run.folder).job_status()
         rounds, job = len(run.answered()), federation.processes("participant-03").get("job")
         if job is not None:
             with contextlib.suppress(ProcessLookupError):  # the job has just ended

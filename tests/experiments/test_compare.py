@@ -71,7 +71,7 @@ def test_the_table_is_the_mean_over_the_runs(dataset: Path, tmp_path: Path) -> N
     assert table == json.loads((tmp_path / "out" / "table.json").read_text())
 
 
-def test_the_table_is_written_for_people_too(dataset: Path, tmp_path: Path) -> None:
+def test_the_table_is_written_as_text_and_page_too(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     table = compare(dataset, out=out, settings=["centralized"], **CHOICES)
     markdown, html = (out / "table.md").read_text(), (out / "table.html").read_text()

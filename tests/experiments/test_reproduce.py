@@ -126,7 +126,7 @@ def test_a_run_that_is_refused_stops_it_with_its_sentence(tracks: Path, tmp_path
     assert "lower --lr" in done.stderr.splitlines()[-1]
 
 
-def test_without_features_it_says_what_to_get(tmp_path: Path) -> None:
+def test_missing_features_are_named(tmp_path: Path) -> None:
     with pytest.raises(ClapError, match=r"no such folder; ucf-crime needs concat_UCF_V2\.npy .*64 GB"):
         reproduce("ucf-crime", tmp_path / "none", tmp_path / "out")
     (tmp_path / "empty").mkdir()

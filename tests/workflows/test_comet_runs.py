@@ -1,4 +1,4 @@
-"""COMET as a command: every setting, labels, and choices that mean nothing to it."""
+"""COMET as a command: every setting, labels, and options without effect."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_it_trains_and_is_evaluated_under_every_setting(tmp_path, quick_train, d
                 np.testing.assert_array_equal(saved[video], scores[video])
 
 
-def test_without_scenes_a_site_is_one_home_and_of_several_nobodys(tmp_path, quick_train):
+def test_without_scenes_a_site_has_one_model_and_several_sites_share_the_common_one(tmp_path, quick_train):
     path = make_dataset(tmp_path / "d", videos=3, dim=6)
     records = [replace(record, scene="") for record in Dataset(path).videos.values()]
     write_videos_csv(path / "videos.csv", records)
@@ -120,7 +120,7 @@ PROMISES: dict[str, tuple[str, Privacy | None, dict[str, Any] | None]] = {
 
 
 @pytest.mark.parametrize(("setting", "privacy", "reported"), PROMISES.values(), ids=PROMISES.keys())
-def test_what_a_run_promises_stands_in_its_metrics_and_its_ledgers(
+def test_the_privacy_of_a_run_is_in_its_metrics_and_its_ledgers(
     tmp_path, quick_train, dataset, setting, privacy, reported
 ):
     metrics = quick_train(dataset.path, tmp_path / "run", method="comet", setting=setting, privacy=privacy, rounds=2)
@@ -186,7 +186,7 @@ def test_videos_known_to_hold_an_anomaly_are_not_learned_from(tmp_path, quick_tr
     assert sizes["ws", "east"] == 0
 
 
-def test_a_site_that_lies_is_left_out_without_a_home_and_the_run_ends(tmp_path, quick_train, dataset, monkeypatch):
+def test_a_malicious_site_is_left_out_without_a_personalised_model(tmp_path, quick_train, dataset, monkeypatch):
     honest = CometSite._expect
 
     def lie(self: CometSite, payload: Message, state: State) -> Message:

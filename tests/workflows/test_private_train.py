@@ -1,4 +1,4 @@
-"""``clap train --dp video``: what it promises, that it can be taken up again, and what it refuses."""
+"""``clap train --dp video``: its epsilon, resuming, and refused options."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def ledgers(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def test_metrics_tell_what_was_promised_and_what_it_costs(reference):
+def test_metrics_report_the_promised_and_the_spent_epsilon(reference):
     reported, terms = metrics_of(reference)["privacy"], read_specification(reference).privacy
     assert reported.keys() == {
         "unit", "epsilon", "delta", "promised", "noise_statistics", "noise_training", "clip", "sampling", "lr",
@@ -209,7 +209,7 @@ def test_under_masks_sums_have_less_noise(dataset, tmp_path, monkeypatch, sums, 
     assert all(schema(line["schema"]).noised or schema(line["schema"]).bare for line in ledgers(tmp_path / "run"))
 
 
-def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path, sums):
+def test_an_infinite_epsilon_adds_no_noise(dataset, tmp_path, sums):
     privacy = Privacy(math.inf, sampling=1.0, seed=0)
     reported = train(dataset, tmp_path / "run", privacy=privacy, baselines={}, **CHOICES)["privacy"]
     assert (reported["epsilon"], reported["promised"]) == (None, None)
@@ -243,7 +243,7 @@ def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
-def test_what_cannot_keep_a_promise_is_refused_before_the_run(dataset, tmp_path, changes, says):
+def test_options_without_differential_privacy_are_refused_before_the_run(dataset, tmp_path, changes, says):
     options = {"privacy": SEEDED, **CHOICES, "refine_from": 1, **changes}
     if options["segregation"] is None:
         options = {k: v for k, v in options.items() if v is not None and k != "refine_from"}

@@ -64,13 +64,13 @@ def test_a_link_that_leads_out_of_the_folder_is_named_and_not_scored(run, films,
     assert [video["video"] for video in named["videos"]] == ["moving"] and named["skipped"] == []
 
 
-def test_an_event_says_where_in_the_picture_it_is(run, tmp_path):
+def test_an_event_has_its_region_in_the_picture(run, tmp_path):
     film = write_video(tmp_path / "corner.mp4", quarter=True)
     (event,) = score(run, [film], threshold=0.2, report=tmp_path / "report.html")["videos"][0]["events"]
     assert event["region"] == (0.5, 0.5, 1.0, 1.0)
 
 
-def test_a_scene_is_judged_by_its_homes_model(run, films):
+def test_a_scene_is_scored_by_its_personalised_model(run, films):
     common = make_model()
     PersonalisedModels(
         common, {"yard": replace(common, weights={**common.weights, "layer3.bias": np.float32([2.0])})}
@@ -228,7 +228,7 @@ def test_annotated_videos_and_plots_are_written_by_name(run, films, tmp_path):
     assert "All events, highest first" in html and ">yard</th>" in html and f">{films.name}</th>" in html
 
 
-def test_what_cannot_be_annotated_is_said(run, films, tmp_path, monkeypatch):
+def test_what_cannot_be_annotated_is_refused(run, films, tmp_path, monkeypatch):
     still = films / "still.mp4"
     for options, text in (
         ({"annotate": still}, "is a file; name a folder for the annotated"),
@@ -284,7 +284,7 @@ def test_threshold_comes_from_the_model_a_quantile_or_a_number():
         ({"extractor": None}, "'extractor' does not name one"),
     ],
 )
-def test_a_model_that_cannot_score_files_says_why(info, text, films, tmp_path):
+def test_a_model_that_cannot_score_files_is_refused(info, text, films, tmp_path):
     make_model(**info).save(tmp_path)
     with pytest.raises(ClapError, match=text):
         score(tmp_path, [films / "moving.mp4"])

@@ -228,7 +228,7 @@ def test_pseudo_labels_file(dataset, tmp_path):
     assert found["labelled_videos"] == len(anomalous)
 
 
-def test_bad_input_says_what_and_where(dataset, tmp_path):
+def test_bad_input_is_refused_with_its_place(dataset, tmp_path):
     with pytest.raises(ClapError, match="--setting is 'centralised'"):
         train(dataset, tmp_path / "run", setting="centralised")
     with pytest.raises(ClapError, match="no setting 'foo'"):
