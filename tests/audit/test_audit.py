@@ -143,7 +143,7 @@ def test_gcl_and_runs_without_test_videos_are_audited(tmp_path, quick_train, sma
     quick_train(bare, run, method="gcl", rounds=1)
     (found,) = privacy_audit([run], shadow_models=0)["runs"]
     assert found["membership"]["loss"] is None
-    assert "not mounted" in found["membership"]["meaning"]
+    assert "was not run" in found["membership"]["meaning"]
     assert found["recovery"]["total"]["attacked"]["candidates"] > 0
 
 

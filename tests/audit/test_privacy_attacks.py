@@ -123,7 +123,7 @@ def test_gradients_with_noise_of_their_own_are_attacked(tmp_path, quick_train, n
     assert total["within_5"] == least
     found = isolation(opened, private, tmp_path / "scratch")
     assert found["update_error"] is found["feature_moments_error"] is found["feature_mean_error"] is None
-    assert "noise is in the message itself" in found["meaning"]
+    assert "contain noise: nothing exact can be isolated" in found["meaning"]
     assert not (tmp_path / "scratch").exists()
 
 

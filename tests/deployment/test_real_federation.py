@@ -172,8 +172,8 @@ def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_
     assert deployed["model_sha256"] == alone["model_sha256"]
     noisy = train_deployed(tmp_path / "noisy", **over)  # that each site draws its own: see test_site_executor.py
     assert noisy["model_sha256"] != deployed["model_sha256"]
-    told = {name: noisy["privacy"][name] for name in ("unit", "promised", "delta", "seeded")}
-    assert told == {"unit": "crop", "promised": 8.0, "delta": 1e-6, "seeded": False}
+    terms = {name: noisy["privacy"][name] for name in ("unit", "promised", "delta", "seeded")}
+    assert terms == {"unit": "crop", "promised": 8.0, "delta": 1e-6, "seeded": False}
     for site in SITES:
         home = federation.sites[site]
         (ledger,) = (home / "runs").glob(f"{RunFiles(tmp_path / 'noisy').deployment()['id']}/ledger.jsonl")

@@ -159,8 +159,8 @@ def test_a_file_whose_name_is_not_text_does_not_spoil_the_report(run, films, tmp
     odd.write_bytes((films / "still.mp4").read_bytes())
     result = score(run, [odd, films / "moving.mp4"], report=tmp_path / "report.html", scores=tmp_path / "scores.npz")
     assert [video["video"] for video in result["videos"]] == ["moving"]
-    assert "is not allowed as a video's name" in result["skipped"][0]["reason"]
-    assert "is not allowed as a video's name" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "is not allowed as a video" in result["skipped"][0]["reason"]
+    assert "is not allowed as a video" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_video_is_never_overwritten(run, films):

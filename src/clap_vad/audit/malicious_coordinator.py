@@ -17,7 +17,7 @@ from ..federation.ask import Ask
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from ..workflows.opening import Opened
 
-__all__ = ["TRUTH", "Attacks", "Known", "Liar"]
+__all__ = ["TRUTH", "Attacks", "Known", "MaliciousCoordinator"]
 
 TRUTH = 1e-9
 """Share of the noise with which answers are practically exact; sites clip their sums as with the full noise."""
@@ -43,7 +43,7 @@ class Known:
     mixture: Mixture
 
 
-class Liar:
+class MaliciousCoordinator:
     """A malicious coordinator in one conversation with some sites, started from the beginning in an empty folder.
 
     Args:
@@ -125,10 +125,12 @@ class Attacks:
     scratch: Path
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def liar(self, names: Sequence[str], noise: float) -> Liar:
+    def liar(self, names: Sequence[str], noise: float) -> MaliciousCoordinator:
         """A new conversation."""
         number = next(self.numbers)
-        return Liar(self.opened, self.known, names, self.scratch / f"liar-{number}", noise=noise, number=number)
+        return MaliciousCoordinator(
+            self.opened, self.known, names, self.scratch / f"liar-{number}", noise=noise, number=number
+        )
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A random generator for this purpose."""

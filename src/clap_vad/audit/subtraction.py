@@ -13,7 +13,7 @@ from ..core.density.bounded_density import SHARES
 from ..core.density.gaussian_mixture import Mixture
 from ..protection.session import least_members
 from ..workflows.opening import Opened
-from .malicious_coordinator import TRUTH, Known, Liar
+from .malicious_coordinator import TRUTH, Known, MaliciousCoordinator
 from .replay import Observed
 
 __all__ = ["subtraction"]
@@ -43,7 +43,7 @@ def subtraction(opened: Opened, known: Known, observed: Observed, scratch: Path)
     noise = terms.noise_training * math.sqrt(sites) / SHARES[0]
     few = 0
     for number, names in enumerate(groups):
-        liar = Liar(opened, known, names, scratch / str(number), noise=TRUTH, number=number)
+        liar = MaliciousCoordinator(opened, known, names, scratch / str(number), noise=TRUTH, number=number)
         liar.begin()
         masses = np.array([liar.expect(_mixture(seen.ask.payload)).mass / SHARES[0] for seen in asked])
         both = np.concatenate([masses, np.abs(np.diff(masses, axis=0))])

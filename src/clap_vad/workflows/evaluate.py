@@ -76,7 +76,7 @@ def read_config(run: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ClapError(f"{run / 'config.json'}: not the settings of a run; train again")
     if type(config.get("threads", 2)) is not int or config.get("threads", 2) < 1:
-        raise ClapError(f"{run / 'config.json'}: 'threads' must be a whole number of at least 1; restore the file")
+        raise ClapError(f"{run / 'config.json'}: 'threads' must be a whole number from 1; restore the file")
     if not (run / "metrics.json").exists():
         raise ClapError(f"{run}: this run has not finished; finish it with 'clap train --resume {run}'")
     return config
