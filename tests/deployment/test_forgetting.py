@@ -122,10 +122,10 @@ def test_a_run_without_a_participant_goes_on_without_it_after_a_kill(tmp_path, w
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"without": ["elsewhere"]}, f"--without is elsewhere; .* the run has {', '.join(SITES)}"),
-        ({"without": [LEAVES, LEAVES]}, "each once"),
+        ({"without": ["elsewhere"]}, f"--without elsewhere: .* the run has {', '.join(SITES)}"),
+        ({"without": [LEAVES, LEAVES]}, "name each participant once"),
         ({"without": list(SITES)}, "not all"),
-        ({"without": [LEAVES], "setting": "centralized"}, "for --setting collaborative or local"),
+        ({"without": [LEAVES], "setting": "centralized"}, "use it with --setting collaborative or local"),
         (
             {"without": list(SITES[:2]), "secure_aggregation": True, "density": "pooled"},
             "a sum over 2 participants hides none",
@@ -387,7 +387,7 @@ def test_a_run_like_another_is_handed_to_the_service(tmp_path, home, monkeypatch
         deployed.train_deployed_like(old, tmp_path / "new")
     with pytest.raises(ClapError, match="a sum over 2 participants hides none of them"):
         deployed.train_deployed_like(old, tmp_path / "new", without=SITES[:2])
-    with pytest.raises(ClapError, match="--without is elsewhere"):
+    with pytest.raises(ClapError, match="--without elsewhere: name each"):
         deployed.train_deployed_like(old, tmp_path / "new", without=["elsewhere"])
     assert not (tmp_path / "new").exists()
     deployed.train_deployed_like(old, tmp_path / "new", without=[LEAVES])
@@ -406,5 +406,5 @@ def test_sites_are_left_out_of_a_new_run_by_name(tmp_path, home, monkeypatch):
     assert [read_specification(tmp_path / name).sites for name in "abc"] == [
         REST, REST, ("east", "south"),
     ]  # fmt: skip
-    with pytest.raises(ClapError, match="--without is elsewhere"):
+    with pytest.raises(ClapError, match="--without elsewhere: name each"):
         deployed.train_deployed(tmp_path / "d", without=["elsewhere"], **given)

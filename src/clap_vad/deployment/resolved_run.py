@@ -34,7 +34,7 @@ _NAMES = names_at_sites(RunOptions)
 
 @record(frozen=True, kw_only=True, config=STRICT)
 class _Others:
-    """What sites receive beside the specification."""
+    """What sites receive in addition to the specification."""
 
     participants: Names
     labelled: Names

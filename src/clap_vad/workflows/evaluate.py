@@ -39,7 +39,7 @@ def evaluate(runs: Sequence[Path], dataset: Path | None = None, *, pool: bool = 
     Returns:
         For one run, ``run``, ``dataset``, ``method``, ``setting``, ``supervision``, ``seed`` and the keys of
         :func:`~clap_vad.evaluation.evaluate.evaluate_counts` (setting local: of ``mean_over_participants``).
-        For several, ``{"runs": [one such dict each]}``; pooled, the metrics of all frames beside ``runs``.
+        For several, ``{"runs": [one such dict each]}``; pooled, also the metrics of all frames.
 
     Raises:
         ClapError: for an unfinished or broken run, a dataset that is missing or does not fit the model, scores that
