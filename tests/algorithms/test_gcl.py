@@ -194,7 +194,7 @@ def test_sites_train_with_the_generator_of_their_round(dataset, tmp_path, monkey
 
 
 def test_scaffold_and_nesterov_are_refused(dataset, tmp_path):
-    with pytest.raises(ClapError, match=r"--strategy scaffold works with sites that train by SGD, which method 'gcl'"):
+    with pytest.raises(ClapError, match=r"--strategy scaffold needs sites that train by SGD, but method 'gcl'"):
         train(dataset.path, tmp_path / "run", method="gcl", strategy="scaffold")
     with pytest.raises(ClapError, match=r"--nesterov on: gcl trains with RMSprop, which has no Nesterov momentum"):
         train(dataset.path, tmp_path / "run", method="gcl", nesterov="on")

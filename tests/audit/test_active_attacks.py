@@ -44,8 +44,8 @@ def test_without_noise_rows_come_back_and_sums_open(tmp_path, quick_train, datas
     assert sum(row["within_5"] for row in found["extremes"]) > 3
     assert max(row["off"] for row in found["counts"]) < 1
     assert min(row["exact"] for row in found["counts"]) > 0.5
-    told = found["differencing"]
-    assert max(told[step] for step in ("sizes", "moments", "expect")) == 0
+    errors = found["differencing"]
+    assert max(errors[step] for step in ("sizes", "moments", "expect")) == 0
     assert found["subtraction"]["opened"] == found["subtraction"]["sums"] > 0
     assert found["collusion"] is None
 
@@ -74,13 +74,13 @@ def test_under_the_noise_of_the_default_nothing_comes_back_beyond_chance(tmp_pat
     assert found["subtraction"]["deviation"] > 2
 
 
-def test_the_command_tells_it(tmp_path, quick_train, dataset):
+def test_the_command_reports_it(tmp_path, quick_train, dataset):
     quick_train(dataset, tmp_path / "run", method="comet", rounds=2)
     arguments = [str(tmp_path / "run"), "--shadow-models", "0", "--rounds", "1"]
     output = CliRunner().invoke(audit, arguments, env={"COLUMNS": "200"}).output
     assert "rows within 5 %" in output
     assert "sums over few crops told" in output
-    assert "A coordinator that lies brings back" in output
+    assert "A malicious coordinator recovers" in output
 
 
 def test_the_attack_stays_within_what_a_run_asks(tmp_path, quick_train, dataset):

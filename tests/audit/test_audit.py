@@ -52,19 +52,19 @@ def test_the_ledger_of_a_run_holds_every_message(tmp_path, dataset, quick_train)
     assert all(line["purpose"] for line in found["messages"])
     output = CliRunner().invoke(ledger_command, [str(run), "--site", "north"], env={"COLUMNS": "200"}).output
     assert "model_update" in output
-    with pytest.raises(ClapError, match=f"no site 'nowhere' with a ledger; sites there: {', '.join(sorted(SCENES))}"):
+    with pytest.raises(ClapError, match=f"no site 'nowhere' with a ledger; known sites: {', '.join(sorted(SCENES))}"):
         privacy_ledger(run, "nowhere")
-    with pytest.raises(ClapError, match="--site is needed; sites there: east"):
+    with pytest.raises(ClapError, match="--site is needed; known sites: east"):
         privacy_ledger(run)
 
 
-def test_a_sites_own_home_is_read_too(tmp_path):
+def test_a_sites_own_folder_is_read_too(tmp_path):
     home = site_home(tmp_path / "home", ledger_line(), ledger_line(bytes=7, protection="masked"))
     found = privacy_ledger(home)
     assert (found["bytes"], found["totals"][0]["masked"], found["torn"]) == (12, 1, False)
     (home / "runs" / "run-2").mkdir()
     (home / "runs" / "run-2" / "ledger.jsonl").write_text(ledger_line() + "\n")
-    with pytest.raises(ClapError, match="--run is needed; runs there: run-1, run-2"):
+    with pytest.raises(ClapError, match="--run is needed; known runs: run-1, run-2"):
         privacy_ledger(home)
     assert privacy_ledger(home, run_id="run-2")["bytes"] == 5
 
@@ -76,14 +76,14 @@ def test_only_the_last_line_may_be_torn(tmp_path):
     assert result.exit_code == 2
     assert "the last line is torn" in result.output
     broken = site_home(tmp_path / "broken", ledger_line(), "[1]", ledger_line())
-    with pytest.raises(ClapError, match=r"ledger\.jsonl: line 2 is not one of a ledger"):
+    with pytest.raises(ClapError, match=r"ledger\.jsonl: line 2 is not a valid ledger line"):
         privacy_ledger(broken)
 
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir])
 def test_a_folder_without_ledgers_is_refused(tmp_path, make):
     make(tmp_path / "nothing")
-    with pytest.raises(ClapError, match="nothing: no "):
+    with pytest.raises(ClapError, match=r"nothing: (no such folder|contains no ledgers)"):
         privacy_ledger(tmp_path / "nothing")
 
 
@@ -143,13 +143,13 @@ def test_gcl_and_runs_without_test_videos_are_audited(tmp_path, quick_train, sma
     quick_train(bare, run, method="gcl", rounds=1)
     (found,) = privacy_audit([run], shadow_models=0)["runs"]
     assert found["membership"]["loss"] is None
-    assert "not mounted" in found["membership"]["meaning"]
+    assert "was not run" in found["membership"]["meaning"]
     assert found["recovery"]["total"]["attacked"]["candidates"] > 0
 
 
 def test_what_cannot_be_audited_is_refused(tmp_path, dataset, quick_train):
     run = train(quick_train, dataset, tmp_path / "local", setting="local", rounds=1)
-    with pytest.raises(ClapError, match="audit collaborative"):
+    with pytest.raises(ClapError, match="audit a collaborative run"):
         privacy_audit([run])
     with pytest.raises(ClapError, match="no run there"):
         privacy_audit([tmp_path / "gone"])

@@ -1,4 +1,4 @@
-"""A lying coordinator's mathematics, against rows that a test knows."""
+"""The mathematics of a malicious coordinator, against known rows."""
 
 from __future__ import annotations
 
@@ -99,15 +99,15 @@ def test_averages_find_where_many_rows_are_the_same():
 def test_halves_count_what_lies_beyond(threshold):
     rows = some_rows(500)
     for along in directions(DIM):
-        told = asked(halves(along, threshold), rows).mass[1] / SHARES[0]
-        assert abs(told - (rows @ along > threshold).sum()) < 1
+        answered = asked(halves(along, threshold), rows).mass[1] / SHARES[0]
+        assert abs(answered - (rows @ along > threshold).sum()) < 1
 
 
 def test_slabs_along_a_number_are_its_histogram():
     rows = some_rows(500)
-    told = asked(slabs(np.eye(DIM)[1]), rows).mass / SHARES[0]
+    answered = asked(slabs(np.eye(DIM)[1]), rows).mass / SHARES[0]
     held = np.histogram(rows[:, 1], np.linspace(-15, 15, 65))[0]
-    assert np.abs(told - held).sum() < 0.2 * held.sum()  # edges are soft
+    assert np.abs(answered - held).sum() < 0.2 * held.sum()  # edges are soft
 
 
 def test_the_furthest_rows_are_found_without_noise_alone():

@@ -56,9 +56,9 @@ def test_the_likelihood_ratio_is_that_of_scipys_gaussians():
     def scores(logits: np.ndarray) -> list[np.ndarray]:
         return [1 / (1 + np.exp(-np.array([-1, 1]) * value)) for value in logits]
 
-    told = [scores(each) for each in phi]
+    scored = [scores(each) for each in phi]
     attacked = phi[0] + rng.normal(0, 0.3, videos)
-    found = likelihood_ratio(scores(attacked), told[2:], trained_on[2:])
+    found = likelihood_ratio(scores(attacked), scored[2:], trained_on[2:])
     np.testing.assert_allclose(found, norm.logpdf(attacked, own + shift) - norm.logpdf(attacked, own), atol=1e-6)
 
 

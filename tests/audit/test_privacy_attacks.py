@@ -123,7 +123,7 @@ def test_gradients_with_noise_of_their_own_are_attacked(tmp_path, quick_train, n
     assert total["within_5"] == least
     found = isolation(opened, private, tmp_path / "scratch")
     assert found["update_error"] is found["feature_moments_error"] is found["feature_mean_error"] is None
-    assert "noise is in the message itself" in found["meaning"]
+    assert "contain noise: nothing exact can be isolated" in found["meaning"]
     assert not (tmp_path / "scratch").exists()
 
 
@@ -169,7 +169,7 @@ def inferred(dataset: Dataset, scratch: Path, **changes) -> dict:
     return membership(open_run(config), 4, False, scratch)
 
 
-def test_an_overfitted_model_tells_whom_it_was_trained_on_and_an_untrained_one_nobody(tmp_path):
+def test_an_overfitted_model_reveals_its_training_videos_and_an_untrained_one_none(tmp_path):
     dataset = noise(tmp_path / "dataset")
     found = inferred(dataset, tmp_path / "over", rounds=3, local_epochs=40, min_steps=0, lr=0.03)
     assert found["likelihood_ratio"]["low"] > 0.8

@@ -40,9 +40,9 @@ def test_a_run_like_another_without_a_participant(made: Path, tmp_path: Path, cl
     [
         (["--rounds", "3"], "--like takes the run folder, --without, --out and no other arguments (rounds given)"),
         (["--seed", "0", "--method", "clap"], "no other arguments (method, seed given)"),
-        (["--without", "elsewhere"], "--without is elsewhere; it names some participants, each once, and not all"),
+        (["--without", "elsewhere"], "--without elsewhere: name each participant once, and not all of them"),
         (["--without", "north,south"], "the run has north, south"),
-        (["--without", "north, north"], "each once"),
+        (["--without", "north, north"], "name each participant once"),
     ],
 )
 def test_what_a_run_like_another_has_no_room_for_is_told(made, tmp_path, refused, words, says) -> None:
@@ -53,4 +53,4 @@ def test_what_a_run_like_another_has_no_room_for_is_told(made, tmp_path, refused
 def test_a_run_like_one_that_is_not_there_is_told(made, tmp_path, refused) -> None:
     refused("no run there", "train", "--like", tmp_path / "nowhere", "--out", tmp_path / "run")
     refused("give --out RUN too", "train", "--like", made / "run", "--without", "north")
-    refused("holds a run already", "train", "--like", made / "run", "--out", made / "run")
+    refused("contains a run; continue it", "train", "--like", made / "run", "--out", made / "run")

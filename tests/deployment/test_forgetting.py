@@ -1,4 +1,4 @@
-"""A site leaves: what is told, what goes, what stays, and that a run without it is one that never had it."""
+"""A site leaves: what is reported, deleted and kept; a run without the site equals one that never had it."""
 
 from __future__ import annotations
 
@@ -120,20 +120,20 @@ def test_a_run_without_a_participant_goes_on_without_it_after_a_kill(tmp_path, w
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
-        ({"without": ["elsewhere"]}, f"--without is elsewhere; .* the run has {', '.join(SITES)}"),
-        ({"without": [LEAVES, LEAVES]}, "each once"),
+        ({"without": ["elsewhere"]}, f"--without elsewhere: .* the run has {', '.join(SITES)}"),
+        ({"without": [LEAVES, LEAVES]}, "name each participant once"),
         ({"without": list(SITES)}, "not all"),
-        ({"without": [LEAVES], "setting": "centralized"}, "for --setting collaborative or local"),
+        ({"without": [LEAVES], "setting": "centralized"}, "use it with --setting collaborative or local"),
         (
             {"without": list(SITES[:2]), "secure_aggregation": True, "density": "pooled"},
             "a sum over 2 participants hides none",
         ),
     ],
 )
-def test_a_run_without_participants_that_cannot_be_is_told(tmp_path, whole, changes, says):
-    with pytest.raises(ClapError, match=says):
+def test_impossible_participants_of_a_run_are_reported(tmp_path, whole, changes, message):
+    with pytest.raises(ClapError, match=message):
         workflow.train(whole.path, tmp_path / "run", **{"method": "clap", "protocol": "scene", **QUICK, **changes})
     assert not (tmp_path / "run").exists()
 
@@ -269,8 +269,8 @@ def test_a_site_is_forgotten_and_a_run_without_it_is_one_that_never_had_it(tmp_p
     again = finish(home, tmp_path / "runs" / "again", without, hosts)
     assert again["model_sha256"] == unconcerned["model_sha256"] != first["model_sha256"]
     assert again["participants"] == len(REST)
-    [told] = forget_site(home, LEAVES)["runs"]  # once more, in vain
-    assert (told["gave"], told["removed"]) == (True, False)
+    [again] = forget_site(home, LEAVES)["runs"]  # once more, in vain
+    assert (again["gave"], again["removed"]) == (True, False)
 
 
 @pytest.mark.parametrize(("most", "gave"), [(0, False), (1, False), (2, False), (3, True), (6, True)])
@@ -282,23 +282,26 @@ def test_a_run_that_is_not_finished_ends(tmp_path, home, make_sites, most, gave)
     assert (trace["state"], trace["gave"], trace["model"], trace["busy"]) == ("waiting", gave, None, False)
     assert not (run / "checkpoints").exists()
     assert queued(home.path) == []
-    said = RunFiles(run).deployment()
-    assert (said["state"], said["why"]) == ("failed", f"site '{LEAVES}' was forgotten; train anew without it")
-    told = rf"site {LEAVES} was forgotten, .* 'clap train --like .* --without {LEAVES} --out RUN'"
+    deployment = RunFiles(run).deployment()
+    assert (deployment["state"], deployment["why"]) == (
+        "failed",
+        f"site '{LEAVES}' was forgotten; train again without it",
+    )
+    message = rf"site {LEAVES} was forgotten, .* 'clap train --like .* --without {LEAVES} --out RUN'"
     write_status(home.path, True, {})
-    with pytest.raises(ClapError, match=told):
+    with pytest.raises(ClapError, match=message):
         deployed.resume_deployed(run)
-    with pytest.raises(ClapError, match=told):
+    with pytest.raises(ClapError, match=message):
         RunSupervisor(run, home, None).advance({})  # type: ignore[arg-type]
     work(run, hosts)  # by a service that had it in hand
-    assert RunFiles(run).segment()["end"] == "failed"
-    assert "was forgotten" in RunFiles(run).segment()["why"]
+    assert RunFiles(run).job_status()["end"] == "failed"
+    assert "was forgotten" in RunFiles(run).job_status()["why"]
     assert not (run / "checkpoints").exists()
     assert not (run / "model.safetensors").exists()
 
 
-def test_a_run_that_a_job_is_at_work_on_is_recalled_and_told(tmp_path, home, make_sites, monkeypatch, capsys):
-    monkeypatch.setattr(run_files, "_LETTING_GO", 0.0)
+def test_a_run_with_a_job_is_recalled_and_reported(tmp_path, home, make_sites, monkeypatch, capsys):
+    monkeypatch.setattr(run_files, "_RELEASE", 0.0)
     run = ask_for(home, tmp_path / "run", config_of())
     work(run, make_sites("sites")(), 4)
     before = contents(run / "checkpoints")
@@ -316,21 +319,21 @@ def test_a_run_that_a_job_is_at_work_on_is_recalled_and_told(tmp_path, home, mak
     assert (trace["removed"], trace["busy"]) == (True, False)
 
 
-def test_the_command_tells_what_cannot_be_called_back(tmp_path, home, make_sites, capsys):
+def test_the_command_reports_what_cannot_be_deleted(tmp_path, home, make_sites, capsys):
     finish(home, tmp_path / "run", config_of(), make_sites("sites")())
     moved = ask_for(home, tmp_path / "moved", config_of())
     moved.rename(tmp_path / "elsewhere")
-    for options, said in ((["--look"], "nothing was changed"), ([], "asked for nothing any more")):
+    for options, notice in ((["--look"], "nothing was changed"), ([], "asked for nothing any more")):
         cli.main(["coordinator", "forget", LEAVES, "--home", str(home.path), *options], standalone_mode=False)
         text = " ".join(capsys.readouterr().out.split())
         kept = "holds what it gave (2 rounds of training; no masks, no noise)"
-        for sentence in (said, kept, *NOT_RECALLED, f"no longer where they were or cannot be read: {moved}"):
+        for sentence in (notice, kept, *NOT_RECALLED, f"no longer where they were or cannot be read: {moved}"):
             assert " ".join(sentence.split()) in text
         assert f"clap train --like {tmp_path / 'run'} --without {LEAVES} --out RUN" in text
 
 
 @pytest.mark.parametrize("file", ["config.json", "deployment.json", "metrics.json"])
-def test_one_run_that_cannot_be_read_is_told_and_does_not_keep_the_others(tmp_path, home, make_sites, file):
+def test_a_run_that_cannot_be_read_is_reported_and_does_not_stop_the_others(tmp_path, home, make_sites, file):
     hosts = make_sites("sites")()
     for name in ("bad", "good"):
         finish(home, tmp_path / name, config_of(), hosts)
@@ -355,7 +358,7 @@ def test_a_run_of_which_too_little_is_left_perhaps_holds_what_the_site_gave(tmp_
     assert (trace["gave"], trace["removed"]) == (None, False)
 
 
-def test_a_site_that_was_never_here_is_told(home):
+def test_an_unknown_site_is_refused(home):
     with pytest.raises(ClapError, match=f"no site 'elsewhere' was approved; approved: {', '.join(SITES)}"):
         forget_site(home, "elsewhere")
     assert not any(site.revoked for site in home.sites())
@@ -384,7 +387,7 @@ def test_a_run_like_another_is_handed_to_the_service(tmp_path, home, monkeypatch
         deployed.train_deployed_like(old, tmp_path / "new")
     with pytest.raises(ClapError, match="a sum over 2 participants hides none of them"):
         deployed.train_deployed_like(old, tmp_path / "new", without=SITES[:2])
-    with pytest.raises(ClapError, match="--without is elsewhere"):
+    with pytest.raises(ClapError, match="--without elsewhere: name each"):
         deployed.train_deployed_like(old, tmp_path / "new", without=["elsewhere"])
     assert not (tmp_path / "new").exists()
     deployed.train_deployed_like(old, tmp_path / "new", without=[LEAVES])
@@ -403,5 +406,5 @@ def test_sites_are_left_out_of_a_new_run_by_name(tmp_path, home, monkeypatch):
     assert [read_specification(tmp_path / name).sites for name in "abc"] == [
         REST, REST, ("east", "south"),
     ]  # fmt: skip
-    with pytest.raises(ClapError, match="--without is elsewhere"):
+    with pytest.raises(ClapError, match="--without elsewhere: name each"):
         deployed.train_deployed(tmp_path / "d", without=["elsewhere"], **given)

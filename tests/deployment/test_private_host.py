@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from specified import changed, deployed_run, told
+from specified import changed, deployed_run, encoded
 
 from clap_vad.algorithms.rounds import global_weights
 from clap_vad.core.statistics.accounting import Terms, calibrated, epsilon_of
@@ -104,7 +104,7 @@ def weights() -> dict[str, np.ndarray]:
 # What is agreed to.
 
 
-def test_an_agreement_whose_noise_keeps_its_promise_is_agreed_to(hosts, whole):
+def test_a_run_with_enough_noise_for_its_epsilon_is_accepted(hosts, whole):
     assert hosts()["north"].handle("run", begin(agreement(whole, good()))) == {}
     assert agreement(whole, good()).check_promise() == 8.0
     assert agreement(whole, None).check_promise() is None
@@ -122,19 +122,19 @@ def test_an_agreement_whose_noise_keeps_its_promise_is_agreed_to(hosts, whole):
     ],
     ids=str,
 )
-def test_noise_that_does_not_keep_its_promise_is_refused(hosts, whole, tmp_path, change):
+def test_noise_that_is_too_small_for_its_epsilon_is_refused(hosts, whole, tmp_path, change):
     terms = good()
     terms = replace(terms, **{name: getattr(terms, name) * factor for name, factor in change.items()})
     assert epsilon_of(terms) > terms.epsilon
-    with pytest.raises(RefusalError, match=r"noise that does not keep its promise of epsilon"):
+    with pytest.raises(RefusalError, match=r"noise that is too small for its epsilon of"):
         hosts()["north"].handle("run", begin(agreement(whole, terms)))
     assert not (tmp_path / "north" / "runs" / "run" / "ledger.jsonl").exists()
 
 
 def test_noise_that_the_coordinator_knows_is_refused(hosts, whole):
-    with pytest.raises(RefusalError, match="noise from a number that the coordinator knows"):
+    with pytest.raises(RefusalError, match="noise from a seed that the coordinator knows"):
         hosts()["north"].handle("run", begin(agreement(whole, replace(good(), seed=0))))
-    with pytest.raises(ClapError, match="--dp-seed is for experiments in one process"):
+    with pytest.raises(ClapError, match="--dp-seed is only for experiments in one process"):
         config(privacy=Privacy(8.0, seed=0))
 
 
@@ -146,8 +146,8 @@ def test_noise_that_the_coordinator_knows_is_refused(hosts, whole):
     ],
     ids=str,
 )  # fmt: skip
-def test_impossible_terms_are_told_in_a_sentence(hosts, whole, change):
-    odd = told(agreement(whole, good()), privacy={**asdict(good()), **change})
+def test_impossible_terms_are_refused_in_one_sentence(hosts, whole, change):
+    odd = encoded(agreement(whole, good()), privacy={**asdict(good()), **change})
     with pytest.raises(RefusalError, match="the run specification sent by the coordinator: "):
         ResolvedRun.from_array(odd)
     with pytest.raises(RefusalError, match="the run specification sent by the coordinator: "):
@@ -158,11 +158,11 @@ def test_a_delta_that_allows_anything_is_refused(hosts, whole):
     """With probability delta all may come out: epsilon, all that a policy bounds, means nothing beside it."""
     made = agreement(whole, good())
     with pytest.raises(RefusalError, match="the run specification sent by the coordinator: "):
-        hosts()["north"].handle("run", begin(told(made, privacy={**asdict(good()), "delta": 0.01})))
+        hosts()["north"].handle("run", begin(encoded(made, privacy={**asdict(good()), "delta": 0.01})))
 
 
 @pytest.mark.parametrize(
-    ("terms", "says"),
+    ("terms", "message"),
     [
         (good, "a run with epsilon 8; this site's policy asks for epsilon 5 at most"),
         (lambda: None, "a run with no differential privacy; this site's policy asks for epsilon 5 at most"),
@@ -172,9 +172,9 @@ def test_a_delta_that_allows_anything_is_refused(hosts, whole):
         ),
     ],
 )
-def test_a_policy_refuses_a_run_that_promises_less(hosts, whole, tmp_path, terms, says):
+def test_a_policy_refuses_a_run_that_promises_less(hosts, whole, tmp_path, terms, message):
     Policy(maximum_epsilon=5.0).write(tmp_path / "north" / "policy.json")
-    with pytest.raises(RefusalError, match=says):
+    with pytest.raises(RefusalError, match=message):
         hosts()["north"].handle("run", begin(agreement(whole, terms())))
 
 
@@ -244,7 +244,7 @@ def test_a_sample_that_a_method_does_not_draw_is_refused(hosts, whole):
 def test_terms_of_which_an_account_would_take_all_memory_are_refused(hosts, whole):
     terms = replace(good(), rounds=100_000, statistics=100_000, noise_training=0.06, noise_statistics=0.06)
     assert epsilon_of(terms) == math.inf
-    with pytest.raises(RefusalError, match="noise that does not keep its promise"):
+    with pytest.raises(RefusalError, match="noise that is too small for its epsilon"):
         hosts()["north"].handle("run", begin(agreement(whole, terms)))
 
 
@@ -282,7 +282,7 @@ def test_a_new_process_answers_the_same_and_no_more(hosts, whole):
     ],
     ids=["no promise", "more rounds", "no privacy"],
 )
-def test_a_run_cannot_be_agreed_anew_on_other_terms(hosts, whole, other):
+def test_the_terms_of_a_run_cannot_be_changed(hosts, whole, other):
     """Each may keep its promise; what is released under one and then under the other costs more than either."""
     host = hosts()["north"]
     host.handle("run", begin(agreement(whole, good())))
@@ -320,7 +320,7 @@ def test_a_whole_run_by_processes_that_are_new_for_every_question(hosts, whole, 
     assert all(np.isfinite(value).all() for value in global_weights(state).values())
     for name in SITES:
         lines = (tmp_path / name / "runs" / "run" / "ledger.jsonl").read_text().splitlines()
-        told = [json.loads(line) for line in lines]
-        assert all(schema(line["schema"]).noised or schema(line["schema"]).bare for line in told)
-        kinds = [schema(line["schema"]).noised for line in told]
+        entries = [json.loads(line) for line in lines]
+        assert all(schema(line["schema"]).noised or schema(line["schema"]).bare for line in entries)
+        kinds = [schema(line["schema"]).noised for line in entries]
         assert (kinds.count("statistics"), kinds.count("training")) == (9, ROUNDS)

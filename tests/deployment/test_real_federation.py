@@ -72,7 +72,7 @@ class Background(threading.Thread):
 
     def wait_for_rounds(self, number: int) -> None:
         def done() -> bool:
-            assert self.is_alive(), RunFiles(self.folder).segment()
+            assert self.is_alive(), RunFiles(self.folder).job_status()
             return len(self.answered()) >= number
 
         until(done, f"{number} rounds")
@@ -137,7 +137,7 @@ def _slowly_until(federation: LocalFederation, run: Background, condition: Calla
     """Freeze a site at work for some seconds in every round, so that few rounds go by until the condition holds."""
     end = time.monotonic() + LIMIT
     while not condition():
-        assert run.is_alive() and time.monotonic() < end, RunFiles(run.folder).segment()
+        assert run.is_alive() and time.monotonic() < end, RunFiles(run.folder).job_status()
         rounds, job = len(run.answered()), federation.processes("participant-03").get("job")
         if job is not None:
             with contextlib.suppress(ProcessLookupError):  # the job has just ended
@@ -172,8 +172,8 @@ def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_
     assert deployed["model_sha256"] == alone["model_sha256"]
     noisy = train_deployed(tmp_path / "noisy", **over)  # that each site draws its own: see test_site_executor.py
     assert noisy["model_sha256"] != deployed["model_sha256"]
-    told = {name: noisy["privacy"][name] for name in ("unit", "promised", "delta", "seeded")}
-    assert told == {"unit": "crop", "promised": 8.0, "delta": 1e-6, "seeded": False}
+    terms = {name: noisy["privacy"][name] for name in ("unit", "promised", "delta", "seeded")}
+    assert terms == {"unit": "crop", "promised": 8.0, "delta": 1e-6, "seeded": False}
     for site in SITES:
         home = federation.sites[site]
         (ledger,) = (home / "runs").glob(f"{RunFiles(tmp_path / 'noisy').deployment()['id']}/ledger.jsonl")

@@ -1,4 +1,4 @@
-"""When a run's next job is submitted, ended, or given up: the keeper's decisions, with FLARE's server played."""
+"""When a run's next job is submitted, ended, or given up: the supervisor's decisions, with a fake FLARE server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clap_vad.deployment import run_supervisor as run_keeper
+from clap_vad.deployment import run_supervisor
 from clap_vad.deployment.queue import enqueue, queued
 from clap_vad.deployment.run_files import RunFiles
 from clap_vad.deployment.run_supervisor import RunSupervisor, give_up
@@ -41,7 +41,7 @@ class Server:
 
     def submit(self, job: Path) -> str:
         if self.broken:
-            raise ClapError("FLARE's server did not take the job")
+            raise ClapError("FLARE's server refused the job")
         _, *sites = json.loads((job / "meta.json").read_text())["deploy_map"]["app"]
         self.jobs.append(sites)
         return f"job-{len(self.jobs)}"
@@ -68,7 +68,7 @@ def server() -> Server:
 
 
 class Clock:
-    """Stands where the keeper's clock does, and goes on when told to."""
+    """Replaces the supervisor's clock; advances on request."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -80,14 +80,14 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(run_keeper, "time", clock)
+    monkeypatch.setattr(run_supervisor, "time", clock)
     return clock
 
 
 @pytest.fixture(autouse=True)
 def flare_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the "job" is this test's, whose command line does not name FLARE."""
-    monkeypatch.setattr(RunFiles, "job_lives", lambda files: files.segment().get("state") == "running")
+    monkeypatch.setattr(RunFiles, "job_lives", lambda files: files.job_status().get("state") == "running")
 
 
 def heard(*names: str, ago: float = 0.0) -> dict[str, float]:
@@ -95,11 +95,11 @@ def heard(*names: str, ago: float = 0.0) -> dict[str, float]:
 
 
 def works(run: Path, number: int, **content: object) -> None:
-    RunFiles(run).write_segment(number=number, pid=os.getpid(), state="running", **content)
+    RunFiles(run).write_job_status(number=number, pid=os.getpid(), state="running", **content)
 
 
 def ends(run: Path, number: int, end: str, **content: object) -> None:
-    RunFiles(run).write_segment(number=number, pid=os.getpid(), state="ended", end=end, **content)
+    RunFiles(run).write_job_status(number=number, pid=os.getpid(), state="ended", end=end, **content)
 
 
 def state(run: Path) -> str:
@@ -107,119 +107,119 @@ def state(run: Path) -> str:
 
 
 def test_a_job_is_submitted_to_the_sites_that_are_there_once_they_are_enough(run, home, server):
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard("north"))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard("north"))
     assert state(run) == "waiting" and server.jobs == []
     assert RunFiles(run).deployment()["why"] == "1 of the 2 sites needed are connected; missing: south, east"
-    keeper.advance(heard("north", "east") | heard("south", ago=60))
+    supervisor.advance(heard("north", "east") | heard("south", ago=60))
     assert state(run) == "running" and server.jobs == [["north", "east"]]
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert len(server.jobs) == 1  # it has been submitted, and may take a while to begin
 
 
 def test_a_finished_run_is_left_alone(run, home, server):
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard(*SITES))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard(*SITES))
     works(run, 1)
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     ends(run, 1, "complete")
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert state(run) == "finished" and len(server.jobs) == 1
     enqueue(home.path, run)
     assert queued(home.path) == []
 
 
-def test_a_job_is_ended_for_a_site_that_is_heard_of_and_missed(run, home, server, clock):
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard("north", "south"))
+def test_a_job_is_ended_for_an_absent_site_that_has_reconnected(run, home, server, clock):
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard("north", "south"))
     works(run, 1, absent={"east": time.time() - 3})
     clock.now += 15
-    keeper.advance(heard("north", "south") | heard("east", ago=5))  # heard of before it was missed: frozen, or dead
+    supervisor.advance(heard("north", "south") | heard("east", ago=5))  # heard of before it was missed: frozen, or dead
     clock.now += 10
-    keeper.advance(heard("north", "south") | heard("east", ago=5))
+    supervisor.advance(heard("north", "south") | heard("east", ago=5))
     assert not RunFiles(run).recalled(1)
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     clock.now += 5  # it may come back into the job by itself
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert not RunFiles(run).recalled(1)
     clock.now += 2
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert RunFiles(run).recalled(1) and not RunFiles(run).recalled(2)
     ends(run, 1, "recalled")
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert server.jobs == [["north", "south"], list(SITES)]
 
 
 def test_a_lost_job_is_followed_by_the_next(run, home, server, monkeypatch):
-    monkeypatch.setattr(run_keeper, "_PAUSES", (0.0,))
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard(*SITES))
-    RunFiles(run).write_segment(number=1, pid=0, state="killed")
-    keeper.advance(heard(*SITES))
+    monkeypatch.setattr(run_supervisor, "_PAUSES", (0.0,))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard(*SITES))
+    RunFiles(run).write_job_status(number=1, pid=0, state="killed")
+    supervisor.advance(heard(*SITES))
     assert len(server.jobs) == 2
 
 
 def test_jobs_without_a_finished_step_come_ever_more_slowly(run, home, server, clock):
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard(*SITES))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard(*SITES))
     ends(run, 1, "waiting", sequence=3)
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert len(server.jobs) == 2  # it came to step 3: the next one at once
     ends(run, 2, "waiting", sequence=3)
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert len(server.jobs) == 2
     clock.now += 2.1
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert len(server.jobs) == 3
     ends(run, 3, "waiting", sequence=3)
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     clock.now += 4.9
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert len(server.jobs) == 3
     clock.now += 0.2
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert len(server.jobs) == 4
 
 
 def test_a_job_that_does_not_begin_is_ended_and_submitted_anew(run, home, server, clock):
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard(*SITES))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard(*SITES))
     clock.now += 179
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert server.aborted == []
     clock.now += 2
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     clock.now += 3
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert server.aborted == ["job-1"] and len(server.jobs) == 2
 
 
 def test_a_revoked_site_gets_nothing_more_and_the_run_goes_on_with_enough_others(run, home, server):
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard(*SITES))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard(*SITES))
     works(run, 1, absent={})
     home.revoked = {"south"}
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert RunFiles(run).recalled(1)
     ends(run, 1, "recalled")
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert server.jobs[1:] == [["north", "east"]]
     works(run, 2, absent={})
     home.revoked = {"south", "east"}
-    keeper.advance(heard(*SITES))  # says nothing while the job is at work
+    supervisor.advance(heard(*SITES))  # says nothing while the job is at work
     ends(run, 2, "recalled")
     with pytest.raises(ClapError, match="south, east not approved or revoked here, and the run needs 2 sites"):
-        keeper.advance(heard(*SITES))
+        supervisor.advance(heard(*SITES))
 
 
 def test_a_failure_stops_the_run_until_it_is_resumed(run, home, server):
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard(*SITES))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard(*SITES))
     works(run, 1)
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     ends(run, 1, "failed", why="north: refused there")
     with pytest.raises(ClapError, match="north: refused there"):
-        keeper.advance(heard(*SITES))
+        supervisor.advance(heard(*SITES))
     enqueue(home.path, run)
     give_up(run, home, "north: refused there")
     assert state(run) == "failed" and queued(home.path) == []
@@ -230,24 +230,24 @@ def test_a_failure_stops_the_run_until_it_is_resumed(run, home, server):
 
 
 def test_a_pause_takes_hold_after_the_step_and_is_forgotten(run, home, server):
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard(*SITES))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard(*SITES))
     works(run, 1)
     RunFiles(run).pause(True)
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert state(run) == "running"
     ends(run, 1, "recalled")
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert state(run) == "paused" and len(server.jobs) == 1 and not RunFiles(run).paused
 
 
 def test_a_server_that_takes_no_job_is_asked_again(run, home, server, monkeypatch):
-    monkeypatch.setattr(run_keeper, "_PAUSES", (0.0,))
+    monkeypatch.setattr(run_supervisor, "_PAUSES", (0.0,))
     server.broken = True
-    keeper = RunSupervisor(run, home, server)
-    keeper.advance(heard(*SITES))
+    supervisor = RunSupervisor(run, home, server)
+    supervisor.advance(heard(*SITES))
     server.broken = False
-    keeper.advance(heard(*SITES))
+    supervisor.advance(heard(*SITES))
     assert len(server.jobs) == 1
 
 

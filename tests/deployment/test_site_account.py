@@ -1,4 +1,4 @@
-"""What a site adds up over its runs: hosts that answer real runs, refuse what would be too much, and tell of it."""
+"""The account of a site over its runs: sites answer real runs, refuse what exceeds a limit, and report it."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def status(capsys, home: Path, *options: str) -> str:
     return str(capsys.readouterr().out)
 
 
-def test_status_tells_what_is_used_and_what_is_permitted(joined, hosts, whole, tmp_path, capsys):
+def test_status_reports_what_is_used_and_what_is_permitted(joined, hosts, whole, tmp_path, capsys):
     bounds = {"maximum_questions": {"private_mixture": {"ever": 12}}, "maximum_spent": {"video": {"year": 6.0}}}
     Policy(**bounds).write(joined / "policy.json")
     account = json.loads(status(capsys, joined, "--json").splitlines()[-1])["account"]

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shrunk import shrink_generator
 from sklearn.metrics import average_precision_score, roc_auc_score
-from specified import changed, deployed_run, told
+from specified import changed, deployed_run, encoded
 
 from clap_vad.algorithms.method import make_method
 from clap_vad.algorithms.rounds import global_weights, normaliser_of
@@ -349,7 +349,7 @@ def test_nothing_is_done_before_the_run_is_agreed(make_sites, whole, step, reply
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"participants": ("south", "east")}, "site 'north' is not among the participants of this run"),
         ({"features": {}}, "has another 'dim' than its features"),
@@ -360,12 +360,12 @@ def test_nothing_is_done_before_the_run_is_agreed(make_sites, whole, step, reply
         ({"dim": 32}, "has another 'dim' than its features"),
     ],
 )
-def test_an_agreement_that_is_not_about_this_site_is_refused(make_sites, whole, changes, says):
+def test_a_run_specification_without_this_site_is_refused(make_sites, whole, changes, message):
     sites, known = make_sites(), describe(whole.stores[0])
     if changes.get("features"):
         changes = {"features": {**known, **changes["features"]}}
-    with pytest.raises(RefusalError, match=says) as refusal:
-        sites.host("north").handle("run", begin(told(agreement_of(whole), **changes)))
+    with pytest.raises(RefusalError, match=message) as refusal:
+        sites.host("north").handle("run", begin(encoded(agreement_of(whole), **changes)))
     assert str(sites.folder) not in str(refusal.value)
     assert_nothing_begun(sites)
 
@@ -377,7 +377,7 @@ def assert_nothing_begun(sites: Organisations) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "changes", "says"),
+    ("policy", "changes", "message"),
     [
         ({"minimum_cohort": 5}, {}, "a run of 4 participants; this site's policy asks for 5"),
         ({"maximum_rounds": 1}, {}, "2 rounds; this site's policy permits 1"),
@@ -390,11 +390,11 @@ def assert_nothing_begun(sites: Organisations) -> None:
         ({"schemas": ["model_update"]}, {}, "schema 'acknowledgement' is outside this site's policy"),
     ],
 )
-def test_a_run_outside_the_policy_is_refused(make_sites, whole, policy, changes, says):
+def test_a_run_outside_the_policy_is_refused(make_sites, whole, policy, changes, message):
     sites = make_sites()
     file = sites.folder / "north" / "policy.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **policy}))
-    with pytest.raises(RefusalError, match=says):
+    with pytest.raises(RefusalError, match=message):
         sites.host("north").handle("run", begin(agreement_of(whole, **changes)))
     Policy(maximum_rounds=100).write(file)
     assert_nothing_begun(sites)
@@ -413,9 +413,9 @@ def test_a_policy_that_is_changed_counts_from_the_next_question_on(make_sites, w
     permitted.write(file)
     assert host.handle("run", segregate)["count"] > 0
     file.write_text("{")
-    with pytest.raises(ClapError, match=r"policy.json: line 1: not valid JSON") as told:
+    with pytest.raises(ClapError, match=r"policy.json: line 1: not valid JSON") as caught:
         host.handle("run", segregate)
-    assert not isinstance(told.value, RefusalError)
+    assert not isinstance(caught.value, RefusalError)
     file.unlink()
     with pytest.raises(ClapError, match=r"policy.json: no such file"):
         host.handle("run", segregate)
@@ -454,16 +454,16 @@ def test_features_that_change_in_the_middle_of_a_run_are_refused(tmp_path, make_
 
 
 @pytest.mark.parametrize("odd", OTHER_FEATURES)
-def test_sites_with_different_features_are_told_to_the_coordinator_by_name(tmp_path, make_sites, odd):
+def test_sites_with_different_features_are_named_to_the_coordinator(tmp_path, make_sites, odd):
     sites = make_sites()
     changes, common, other = OTHER_FEATURES[odd]
     link = sites.folder / "south" / "dataset" / "store"
     link.unlink()
     link.symlink_to(other_store(tmp_path / "other", **changes) / "store")
-    with pytest.raises(ClapError) as told:
+    with pytest.raises(ClapError) as caught:
         run_deployed(tmp_path / "run", config_of("clap", "us"), sites.hosts)
-    assert str(told.value) == (
-        f"participants 'east' and 'south' have different features ({odd}: {common}, {other}); extract them alike"
+    assert str(caught.value) == (
+        f"participants 'east' and 'south' have different features ({odd}: {common}, {other}); extract both alike"
     )
     assert all([line["step"] for line in sites.ledger(name)] == ["describe"] for name in SITES)
 
@@ -478,12 +478,12 @@ def test_a_site_without_training_videos_tells_its_operator_alone(make_sites, who
         sites.folder / "north" / "policy.json",
         UnauthenticatedSigner,
     )
-    with pytest.raises(ClapError, match=r"videos.csv: no training videos") as told:
+    with pytest.raises(ClapError, match=r"videos.csv: no training videos") as caught:
         host.handle("run", begin(agreement_of(whole)))
-    assert not isinstance(told.value, RefusalError)
+    assert not isinstance(caught.value, RefusalError)
 
 
-def test_a_method_or_strategy_that_this_release_does_not_have_is_told(make_sites, whole):
+def test_an_unknown_method_or_strategy_is_refused(make_sites, whole):
     for changes in ({"method": "magic"}, {"strategy": "magic"}, {"options": {"magic": 1}}, {"options": {"lr": -1.0}}):
         sites = make_sites()
         with pytest.raises(ClapError):
@@ -514,7 +514,7 @@ ENTRIES = [*names_at_sites(RunOptions).values(), "participants", "labelled", "di
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda content: None, "not one of this release"),
         (lambda content: [content], "not one of this release"),
@@ -552,13 +552,13 @@ ENTRIES = [*names_at_sites(RunOptions).values(), "participants", "labelled", "di
         (lambda content: {**content, "update_encoding": "int4"}, "'update_encoding' must be 'float32' or 'int8'"),
     ],
 )  # fmt: skip
-def test_a_malformed_agreement_is_told(make_sites, whole, change, says):
+def test_a_malformed_run_specification_is_refused(make_sites, whole, change, message):
     content = json.loads(agreement_of(whole).to_array().tobytes())
     array = np.frombuffer(json.dumps(change(content)).encode(), np.uint8)
-    with pytest.raises(ClapError, match=says):
+    with pytest.raises(ClapError, match=message):
         ResolvedRun.from_array(array)
     sites = make_sites()
-    with pytest.raises(ClapError, match=says):
+    with pytest.raises(ClapError, match=message):
         sites.host("north").handle("run", Ask("begin", "acknowledgement", {"agreement": array}))
     assert_nothing_begun(sites)
 
@@ -578,7 +578,7 @@ def test_a_malformed_agreement_is_told(make_sites, whole, change, says):
     ],
     ids=lambda array: f"{array.dtype}{array.shape}",
 )
-def test_bytes_that_are_no_agreement_and_no_description_are_told(array):
+def test_bytes_that_are_no_run_specification_and_no_description_are_refused(array):
     with pytest.raises(ClapError, match=r"sent by the coordinator is not (readable|one of this release)"):
         ResolvedRun.from_array(array)
     with pytest.raises(ClapError, match="not a description of features"):
@@ -590,7 +590,7 @@ def test_bytes_that_are_no_agreement_and_no_description_are_told(array):
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(ENTRIES), inner, max_size=3),
     max_leaves=6,
 ))  # fmt: skip
-def test_anything_else_is_told_too(content):
+def test_anything_else_is_refused_too(content):
     data = content if isinstance(content, bytes) else json.dumps(content).encode()
     for read in (ResolvedRun.from_array, description_from_array):
         with pytest.raises(ClapError):
@@ -610,27 +610,27 @@ def test_a_description_comes_out_as_it_went_in_and_is_always_as_long():
         assert description_from_array(array) == description
     length = len(json.dumps(DESCRIPTION))
     assert description_from_array(description_to_array({**DESCRIPTION, "extractor": "x" * (4096 - length + 3)}))
-    with pytest.raises(ClapError, match="4097 bytes in JSON; 4096 can be sent"):
+    with pytest.raises(ClapError, match="4097 bytes in JSON; at most 4096 are sent"):
         description_to_array({**DESCRIPTION, "extractor": "x" * (4096 - length + 4)})
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"extra": 1}, "not a description of features"),
-        ({"extractor": None}, "entries are of other types"),
-        ({"settings": []}, "entries are of other types"),
-        ({"weights_sha256": 7}, "entries are of other types"),
-        ({"dim": 16.0}, "entries are of other types"),
-        ({"crops": True}, "entries are of other types"),
-        ({"normalise": None}, "entries are of other types"),
+        ({"extractor": None}, "entries of wrong types"),
+        ({"settings": []}, "entries of wrong types"),
+        ({"weights_sha256": 7}, "entries of wrong types"),
+        ({"dim": 16.0}, "entries of wrong types"),
+        ({"crops": True}, "entries of wrong types"),
+        ({"normalise": None}, "entries of wrong types"),
         ({"dim": 0}, "sizes below 1"),
         ({"crops": -1}, "sizes below 1"),
         ({"segment_frames": 0}, "sizes below 1"),
     ],
 )
-def test_a_malformed_description_is_told(changes, says):
-    with pytest.raises(ClapError, match=says):
+def test_a_malformed_description_is_refused(changes, message):
+    with pytest.raises(ClapError, match=message):
         description_from_array(description_to_array({**DESCRIPTION, **changes}))
 
 
@@ -654,7 +654,7 @@ def frames_of(whole: Dataset, state: State, videos: Sequence[str]) -> tuple[np.n
 
 
 @pytest.mark.parametrize(("rounds", "lr"), [(2, 0.01), (6, 0.05)])
-def test_summed_histograms_judge_the_model_as_all_frames_do(tmp_path, whole, make_sites, rounds, lr):
+def test_summed_histograms_evaluate_the_model_as_all_frames_do(tmp_path, whole, make_sites, rounds, lr):
     """One site has no test videos."""
     config = config_of("clap", "us", rounds=rounds, options={"lr": lr})
     state = run_deployed(tmp_path / "run", config, make_sites(test=("north", "south", "west")).hosts)

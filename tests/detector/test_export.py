@@ -236,7 +236,7 @@ def test_an_export_of_another_model_or_a_causal_one_is_refused(tmp_path):
     other, _ = exported(make("network"), tmp_path / "other")
     with pytest.raises(ClapError, match="exported from another model than the run's"):
         exported_model(tmp_path / "one" / "onnx", other)
-    with pytest.raises(ClapError, match=r"looks back only, .*; export without --causal"):
+    with pytest.raises(ClapError, match=r"this graph is causal, .*; export without --causal"):
         exported_model(tmp_path / "one" / "onnx", one)
     with pytest.raises(ClapError, match="export without --causal"):
         graph.score(*video(), 25.0)
@@ -252,7 +252,7 @@ def test_export_of_a_run_and_of_its_personalised_models(tmp_path):
     x, valid = video()
     found = exported_model(tmp_path / "1", Model.load(tmp_path / "run" / "homes" / "yard")).score(x, valid, 25.0)
     np.testing.assert_allclose(found, home.score(x, valid, 25.0), rtol=0, atol=LIMIT)
-    with pytest.raises(ClapError, match=r"no home of scene 'gate'.*known: yard"):
+    with pytest.raises(ClapError, match=r"no model personalised for scene 'gate'.*known: yard"):
         export(tmp_path / "run", tmp_path / "2", scene="gate")
     with pytest.raises(ClapError, match="no model found"):
         export(tmp_path / "nothing", tmp_path / "2")

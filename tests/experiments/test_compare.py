@@ -71,7 +71,7 @@ def test_the_table_is_the_mean_over_the_runs(dataset: Path, tmp_path: Path) -> N
     assert table == json.loads((tmp_path / "out" / "table.json").read_text())
 
 
-def test_the_table_is_written_for_people_too(dataset: Path, tmp_path: Path) -> None:
+def test_the_table_is_written_as_text_and_page_too(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     table = compare(dataset, out=out, settings=["centralized"], **CHOICES)
     markdown, html = (out / "table.md").read_text(), (out / "table.html").read_text()
@@ -131,9 +131,9 @@ def test_runs_side_by_side_are_the_same_runs(dataset: Path, tmp_path: Path) -> N
     beside = compare(dataset, out=tmp_path / "beside", jobs=2, **choices)
     assert len(alone["runs"]) == 4
     assert [run["model_sha256"] for run in beside["runs"]] == [run["model_sha256"] for run in alone["runs"]]
-    told = {(run["method"], run["strategy"]): run for run in alone["runs"]}
-    assert ("eta" in told["c2fpl", "fedavg"], "server_lr" in told["c2fpl", "fedavg"]) == (True, False)
-    assert ("eta" in told["clap", "scaffold"], "server_lr" in told["clap", "scaffold"]) == (False, True)
+    reported = {(run["method"], run["strategy"]): run for run in alone["runs"]}
+    assert ("eta" in reported["c2fpl", "fedavg"], "server_lr" in reported["c2fpl", "fedavg"]) == (True, False)
+    assert ("eta" in reported["clap", "scaffold"], "server_lr" in reported["clap", "scaffold"]) == (False, True)
 
 
 @pytest.mark.parametrize("change", ["rounds", "truth", "lists"])

@@ -126,14 +126,14 @@ def test_a_run_that_is_refused_stops_it_with_its_sentence(tracks: Path, tmp_path
     assert "lower --lr" in done.stderr.splitlines()[-1]
 
 
-def test_without_features_it_says_what_to_get(tmp_path: Path) -> None:
+def test_missing_features_are_named(tmp_path: Path) -> None:
     with pytest.raises(ClapError, match=r"no such folder; ucf-crime needs concat_UCF_V2\.npy .*64 GB"):
         reproduce("ucf-crime", tmp_path / "none", tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ClapError, match=r"no training list there.*ucf-crime needs concat_UCF_V2\.npy"):
         reproduce("ucf-crime", tmp_path / "empty", tmp_path / "out")
     lists = write_lists(tmp_path / "lists")
-    with pytest.raises(ClapError, match=r"no features for every split there; ucf-crime needs concat_UCF_V2\.npy"):
+    with pytest.raises(ClapError, match=r"features of some splits are missing; ucf-crime needs concat_UCF_V2\.npy"):
         reproduce("ucf-crime", lists, tmp_path / "out")
     assert not (tmp_path / "out" / "dataset").exists()  # nor stands anything in the way of the next try
     with pytest.raises(ClapError, match=r"xd-violence needs concat_XD\.npy"):
@@ -146,12 +146,12 @@ def test_lists_may_lie_apart_from_the_features(released: Path, tmp_path: Path) -
     features.mkdir()
     for file in released.iterdir():
         (features if file.suffix == ".npy" else lists).joinpath(file.name).symlink_to(file)
-    told: list[str] = []
+    reported: list[str] = []
     choices = {"tables": ["strategies"], "seeds": [0], "rounds": 1, "options": {"local_epochs": 1}}
-    content = reproduce("ucf-crime", features, tmp_path / "out", source=lists, tell=told.append, **choices)
+    content = reproduce("ucf-crime", features, tmp_path / "out", source=lists, tell=reported.append, **choices)
     assert len(content["tables"][0]["rows"]) == 3
-    assert told[0].startswith("preparing ucf-crime")
-    with pytest.raises(ClapError, match="holds another reproduction"):
+    assert reported[0].startswith("preparing ucf-crime")
+    with pytest.raises(ClapError, match="contains another reproduction"):
         reproduce("ucf-crime", released, tmp_path / "out", **choices)
 
 
@@ -168,7 +168,7 @@ def test_lists_may_lie_apart_from_the_features(released: Path, tmp_path: Path) -
 def test_bad_choices_are_refused(tracks: Path, tmp_path: Path, choices: dict[str, object], message: str) -> None:
     with pytest.raises(ClapError, match=message):
         reproduce("shanghaitech-tracks", tracks, tmp_path / "out", **choices)
-    with pytest.raises(ClapError, match="not a dataset prepared of ucf-crime"):
+    with pytest.raises(ClapError, match="not a dataset prepared from ucf-crime"):
         reproduce("ucf-crime", tracks, tmp_path / "other")
 
 

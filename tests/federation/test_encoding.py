@@ -355,7 +355,7 @@ def test_encodings_that_are_not_possible_are_told():
     check_update_encoding("int8", 300, False)
     with pytest.raises(ClapError, match="--update-encoding must be 'float32' or 'int8', not 'int4'"):
         options_from({"update_encoding": "int4"})
-    with pytest.raises(ClapError, match="--update-encoding is for --setting collaborative"):
+    with pytest.raises(ClapError, match="--update-encoding is only for --setting collaborative"):
         resolve(options_from({"update_encoding": "int8", "setting": "local"}), noise_seed=0)
     with pytest.raises(ClapError, match=r"over 259 participants has no room .* at most 258 can take part"):
         check_update_encoding("int8", 259, True)

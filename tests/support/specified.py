@@ -15,7 +15,7 @@ from clap_vad.deployment.resolved_run import ResolvedRun
 from clap_vad.specification.reading import options_from
 from clap_vad.specification.run import RunSpecification
 
-__all__ = ["changed", "deployed_run", "told"]
+__all__ = ["changed", "deployed_run", "encoded"]
 
 
 def deployed_run(sites: Sequence[str], *, dataset: Path | None = None, **options: Any) -> RunSpecification:
@@ -29,7 +29,7 @@ def changed(resolved: ResolvedRun, **changes: Any) -> ResolvedRun:
     return dataclasses.replace(resolved, spec=dataclasses.replace(resolved.spec, **changes), **own)
 
 
-def told(resolved: ResolvedRun, **entries: Any) -> np.ndarray:
-    """What a coordinator sends that puts these entries, whatever they are, into the run it tells of."""
+def encoded(resolved: ResolvedRun, **entries: Any) -> np.ndarray:
+    """The run as a coordinator sends it, with these entries, valid or not, put in."""
     content = json.loads(resolved.to_array().tobytes())
     return np.frombuffer(json.dumps({**content, **entries}).encode(), np.uint8)

@@ -1,4 +1,4 @@
-"""COMET as a command: every setting, labels, and choices that mean nothing to it."""
+"""COMET as a command: every setting, labels, and options without effect."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_it_trains_and_is_evaluated_under_every_setting(tmp_path, quick_train, d
                 np.testing.assert_array_equal(saved[video], scores[video])
 
 
-def test_without_scenes_a_site_is_one_home_and_of_several_nobodys(tmp_path, quick_train):
+def test_without_scenes_a_site_has_one_model_and_several_sites_share_the_common_one(tmp_path, quick_train):
     path = make_dataset(tmp_path / "d", videos=3, dim=6)
     records = [replace(record, scene="") for record in Dataset(path).videos.values()]
     write_videos_csv(path / "videos.csv", records)
@@ -71,26 +71,26 @@ def test_without_scenes_a_site_is_one_home_and_of_several_nobodys(tmp_path, quic
 
 def test_labels_are_written(tmp_path, monkeypatch, dataset):
     monkeypatch.setattr("clap_vad.workflows.label._ROUNDS", 2)
-    told = label(dataset.path, tmp_path / "labels.npz", method="comet")
+    reported = label(dataset.path, tmp_path / "labels.npz", method="comet")
     with np.load(tmp_path / "labels.npz") as labels:
         assert list(labels) == dataset.train_videos
         assert all(((labels[video] >= 0) & (labels[video] < 1)).all() for video in labels)
-        assert told["segments"] == sum(len(labels[video]) for video in labels)
+        assert reported["segments"] == sum(len(labels[video]) for video in labels)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "scaffold": ({"strategy": "scaffold"}, "--strategy scaffold works with sites that train by SGD"),
+    "scaffold": ({"strategy": "scaffold"}, "--strategy scaffold needs sites that train by SGD"),
     "fedprox": ({"strategy": "fedprox"}, "--strategy fedprox"),
     "fedadam": (
         {"strategy": "fedadam"},
-        "--strategy fedadam aggregates updates of a model, and method 'comet' adds up sums",
+        "--strategy fedadam aggregates model updates, but method 'comet' aggregates sums",
     ),
-    "fedavgm": ({"strategy": "fedavgm"}, "--strategy fedavgm aggregates updates"),
+    "fedavgm": ({"strategy": "fedavgm"}, "--strategy fedavgm aggregates model updates"),
     "each round": ({"test_each_round": True}, "--test-each-round: method 'comet' has no scores before its last round"),
-    "privacy of another unit": ({"privacy": Privacy(8.0, unit="frame")}, "can promise it for a crop or video"),
+    "privacy of another unit": ({"privacy": Privacy(8.0, unit="frame")}, "supports the unit crop or video"),
     "privacy of nothing": ({"privacy": Privacy(0.0, unit="crop")}, "--epsilon is 0"),
     "stragglers": ({"stragglers": 0.5}, "--stragglers: "),
-    "int8": ({"update_encoding": "int8"}, "noisy sums leave as they are, leave out --update-encoding"),
+    "int8": ({"update_encoding": "int8"}, "noisy sums are sent unencoded; leave out --update-encoding"),
     "an option": ({"lr": 0.1}, "comet"),
 }
 
@@ -119,18 +119,18 @@ PROMISES: dict[str, tuple[str, Privacy | None, dict[str, Any] | None]] = {
 }
 
 
-@pytest.mark.parametrize(("setting", "privacy", "told"), PROMISES.values(), ids=PROMISES.keys())
-def test_what_a_run_promises_stands_in_its_metrics_and_its_ledgers(
-    tmp_path, quick_train, dataset, setting, privacy, told
+@pytest.mark.parametrize(("setting", "privacy", "reported"), PROMISES.values(), ids=PROMISES.keys())
+def test_the_privacy_of_a_run_is_in_its_metrics_and_its_ledgers(
+    tmp_path, quick_train, dataset, setting, privacy, reported
 ):
     metrics = quick_train(dataset.path, tmp_path / "run", method="comet", setting=setting, privacy=privacy, rounds=2)
-    assert ("privacy" in metrics) == (told is not None)
-    if told is None:
+    assert ("privacy" in metrics) == (reported is not None)
+    if reported is None:
         return
     found = metrics["privacy"]
-    assert {name: found[name] for name in told} == told
-    if told["promised"] is not None:
-        assert 0.9 * told["promised"] < found["epsilon"] <= told["promised"]
+    assert {name: found[name] for name in reported} == reported
+    if reported["promised"] is not None:
+        assert 0.9 * reported["promised"] < found["epsilon"] <= reported["promised"]
         assert min(found["noise_training"], found["noise_statistics"]) > 0.5
     for scene in SCENES:
         lines = (tmp_path / "run" / "sites" / scene / "ledger.jsonl").read_text().splitlines()
@@ -186,7 +186,7 @@ def test_videos_known_to_hold_an_anomaly_are_not_learned_from(tmp_path, quick_tr
     assert sizes["ws", "east"] == 0
 
 
-def test_a_site_that_lies_is_left_out_without_a_home_and_the_run_ends(tmp_path, quick_train, dataset, monkeypatch):
+def test_a_malicious_site_is_left_out_without_a_personalised_model(tmp_path, quick_train, dataset, monkeypatch):
     honest = CometSite._expect
 
     def lie(self: CometSite, payload: Message, state: State) -> Message:

@@ -162,7 +162,7 @@ def test_broken_runs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ClapError, match="--resume"):
         evaluate([run])
     gone = make_run(tmp_path / "gone", tmp_path / "moved", random_scores(1))
-    with pytest.raises(ClapError, match="say where it is with --dataset"):
+    with pytest.raises(ClapError, match="give its folder by --dataset"):
         evaluate([gone])
 
 

@@ -1,4 +1,4 @@
-"""Some participants have video labels, the others none: whose labels are read, and that nobody else's are."""
+"""Some participants have video labels, the others none: only labels of the labelled ones are read."""
 
 from __future__ import annotations
 

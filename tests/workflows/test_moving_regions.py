@@ -91,7 +91,7 @@ def test_an_event_carries_the_region_of_the_object_at_its_peak(run, tmp_path):
     assert "the region that stands out is outlined" in (tmp_path / "page.html").read_text()
 
 
-def test_a_watch_carries_it_too(run, tmp_path):
+def test_a_monitoring_session_has_it_too(run, tmp_path):
     film = write_video(tmp_path / "gate.mp4")
     watch(run, str(film), out=tmp_path / "watch", threshold=0.4)
     with sqlite3.connect(tmp_path / "watch" / "watch.db") as db:
@@ -122,7 +122,7 @@ def test_stores_made_before_regions_are_read(following, tmp_path):
         assert places.tolist() == [[0, 0, 0.5, 1], [0.5, 0, 1, 1]]
 
 
-def test_tracks_say_where_each_person_is(tmp_path):
+def test_tracks_have_the_region_of_each_person(tmp_path):
     rows = [f"{frame} 1 2 {frame} 100 {frame + 20} 180\n" for frame in range(48)]
     rows += [f"{frame} 7 2 400 200 440 300\n" for frame in range(10, 30)]
     (tmp_path / "gate.txt").write_text(

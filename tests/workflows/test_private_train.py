@@ -1,4 +1,4 @@
-"""``clap train --dp video``: what it promises, that it can be taken up again, and what it refuses."""
+"""``clap train --dp video``: its epsilon, resuming, and refused options."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def ledgers(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def test_metrics_tell_what_was_promised_and_what_it_costs(reference):
-    told, terms = metrics_of(reference)["privacy"], read_specification(reference).privacy
-    assert told.keys() == {
+def test_metrics_report_the_promised_and_the_spent_epsilon(reference):
+    reported, terms = metrics_of(reference)["privacy"], read_specification(reference).privacy
+    assert reported.keys() == {
         "unit", "epsilon", "delta", "promised", "noise_statistics", "noise_training", "clip", "sampling", "lr",
         "seeded",
     }  # fmt: skip
-    assert 7.9 < told["epsilon"] <= 8.0
-    assert told["epsilon"] == pytest.approx(epsilon_of(terms), abs=1e-5)
-    assert (told["unit"], told["delta"], told["promised"], told["clip"]) == ("video", 1e-5, 8.0, 1.0)
-    assert (told["sampling"], told["seeded"]) == (1.0, True)
-    assert (told["noise_statistics"], told["noise_training"]) == (terms.noise_statistics, terms.noise_training)
+    assert 7.9 < reported["epsilon"] <= 8.0
+    assert reported["epsilon"] == pytest.approx(epsilon_of(terms), abs=1e-5)
+    assert (reported["unit"], reported["delta"], reported["promised"], reported["clip"]) == ("video", 1e-5, 8.0, 1.0)
+    assert (reported["sampling"], reported["seeded"]) == (1.0, True)
+    assert (reported["noise_statistics"], reported["noise_training"]) == (terms.noise_statistics, terms.noise_training)
     assert (terms.statistics, terms.rounds, terms.spare) == (9, 3, 0)
 
 
@@ -209,11 +209,11 @@ def test_under_masks_sums_have_less_noise(dataset, tmp_path, monkeypatch, sums, 
     assert all(schema(line["schema"]).noised or schema(line["schema"]).bare for line in ledgers(tmp_path / "run"))
 
 
-def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path, sums):
+def test_an_infinite_epsilon_adds_no_noise(dataset, tmp_path, sums):
     privacy = Privacy(math.inf, sampling=1.0, seed=0)
-    told = train(dataset, tmp_path / "run", privacy=privacy, baselines={}, **CHOICES)["privacy"]
-    assert (told["epsilon"], told["promised"]) == (None, None)
-    assert (told["noise_statistics"], told["noise_training"]) == (0.0, 0.0)
+    reported = train(dataset, tmp_path / "run", privacy=privacy, baselines={}, **CHOICES)["privacy"]
+    assert (reported["epsilon"], reported["promised"]) == (None, None)
+    assert (reported["noise_statistics"], reported["noise_training"]) == (0.0, 0.0)
     assert all(np.linalg.norm(total) <= len(SCENES) * 3 for total in sums)  # of so many videos
 
 
@@ -222,17 +222,20 @@ def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path
     [
         ({"segregation": "local"}, "--segregation federated"),
         ({"method": "c2fpl", "segregation": None}, "--method comet, or --method clap"),
-        ({"method": "comet", "segregation": None, "local_epochs": None, "strategy": "fedadam"}, "adds up sums"),
+        (
+            {"method": "comet", "segregation": None, "local_epochs": None, "strategy": "fedadam"},
+            "aggregates sums",
+        ),
         ({"refine_model": "local"}, "--refine-model, --refine-mode at their defaults"),
         ({"refine_mode": "training"}, "--refine-model, --refine-mode at their defaults"),
-        ({"strategy": "median"}, "needs updates one by one, or several local steps; choose fedavg"),
-        ({"strategy": "scaffold"}, "needs updates one by one, or several local steps; choose fedavg"),
-        ({"strategy": "fedprox"}, "needs updates one by one, or several local steps; choose fedavg"),
+        ({"strategy": "median"}, "needs single updates, or several local steps; choose fedavg"),
+        ({"strategy": "scaffold"}, "needs single updates, or several local steps; choose fedavg"),
+        ({"strategy": "fedprox"}, "needs single updates, or several local steps; choose fedavg"),
         ({"normalise": "none"}, "leave --normalise at auto or federated"),
         ({"update_encoding": "int8"}, "--dp"),
         ({"stragglers": 0.5, "local_epochs": 2}, "leave out --stragglers"),
-        ({"lr": 0.5}, "--lr means nothing; leave it out"),
-        ({"density": "pooled"}, "--density means nothing; leave it out"),
+        ({"lr": 0.5}, "--lr has no effect; leave it out"),
+        ({"density": "pooled"}, "--density has no effect; leave it out"),
         ({"privacy": Privacy(0.0)}, "--epsilon is 0"),
         ({"privacy": Privacy(1.0, delta=0.0)}, "--delta is 0"),
         ({"privacy": Privacy(1.0, clip=-1.0)}, "--dp-clip is -1"),
@@ -240,13 +243,13 @@ def test_an_infinite_epsilon_promises_nothing_and_adds_nothing(dataset, tmp_path
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
-def test_what_cannot_keep_a_promise_is_refused_before_the_run(dataset, tmp_path, changes, says):
+def test_options_without_differential_privacy_are_refused_before_the_run(dataset, tmp_path, changes, says):
     options = {"privacy": SEEDED, **CHOICES, "refine_from": 1, **changes}
     if options["segregation"] is None:
         options = {k: v for k, v in options.items() if v is not None and k != "refine_from"}
-    with pytest.raises(ClapError, match=says) as told:
+    with pytest.raises(ClapError, match=says) as reported:
         train(dataset, tmp_path / "run", **options)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(reported.value)
     assert not (tmp_path / "run").exists()
 
 
@@ -261,7 +264,7 @@ def test_what_cannot_keep_a_promise_is_refused_before_the_run(dataset, tmp_path,
         (("--segregation", "federated", "--dp", "video", "--epsilon", "nan"), "--epsilon is nan"),
         (("--segregation", "federated", "--dp", "video", "--epsilon", "-1"), "--epsilon is -1"),
         (("--method", "clap", "--dp", "video", "--epsilon", "1"), "--segregation federated"),
-        (("--segregation", "federated", "--dp", "crop", "--epsilon", "1"), "can promise it for a video"),
+        (("--segregation", "federated", "--dp", "crop", "--epsilon", "1"), "supports the unit video"),
         (("--dp", "video", "--epsilon", "1", "--secure-aggregation", "--fraction", "0.2"), "at least 3 must take part"),
     ],
 )
@@ -334,7 +337,7 @@ def test_rounds_are_those_usual_for_the_method_and_its_promise(dataset, method, 
 
 
 @pytest.mark.parametrize("privacy", [{"epsilon": 1.0}, {"more": 1}])
-def test_terms_that_a_run_cannot_have_are_told_with_their_file(dataset, tmp_path, privacy):
+def test_terms_that_a_run_cannot_have_are_reported_with_their_file(dataset, tmp_path, privacy):
     run = tmp_path / "run"
     train(dataset, run, privacy=SEEDED, baselines={}, **CHOICES)
     content = json.loads((run / "config.json").read_text())

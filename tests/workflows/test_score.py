@@ -58,26 +58,26 @@ def test_a_link_that_leads_out_of_the_folder_is_named_and_not_scored(run, films,
     (tmp_path / "in" / "moving.mp4").symlink_to(films / "moving.mp4")
     result = score(run, [tmp_path / "in"], threshold=0.3)
     assert [video["video"] for video in result["videos"]] == ["own"]
-    (told,) = result["skipped"]
-    assert told["path"] == str(tmp_path / "in" / "moving.mp4") and "a link that leads out of" in told["reason"]
+    (reported,) = result["skipped"]
+    assert reported["path"] == str(tmp_path / "in" / "moving.mp4") and "a link that leads out of" in reported["reason"]
     named = score(run, [tmp_path / "in" / "moving.mp4"], threshold=0.3)
     assert [video["video"] for video in named["videos"]] == ["moving"] and named["skipped"] == []
 
 
-def test_an_event_says_where_in_the_picture_it_is(run, tmp_path):
+def test_an_event_has_its_region_in_the_picture(run, tmp_path):
     film = write_video(tmp_path / "corner.mp4", quarter=True)
     (event,) = score(run, [film], threshold=0.2, report=tmp_path / "report.html")["videos"][0]["events"]
     assert event["region"] == (0.5, 0.5, 1.0, 1.0)
 
 
-def test_a_scene_is_judged_by_its_homes_model(run, films):
+def test_a_scene_is_scored_by_its_personalised_model(run, films):
     common = make_model()
     PersonalisedModels(
         common, {"yard": replace(common, weights={**common.weights, "layer3.bias": np.float32([2.0])})}
     ).save(run)
     plain, yard = (score(run, [films / "still.mp4"], scene=scene)["videos"][0]["max_score"] for scene in (None, "yard"))
     assert yard > plain + 0.5
-    with pytest.raises(ClapError, match="no home of scene 'gate' has adapted the model; known: yard"):
+    with pytest.raises(ClapError, match="no model personalised for scene 'gate'; known: yard"):
         score(run, [films / "still.mp4"], scene="gate")
 
 
@@ -88,8 +88,8 @@ def test_an_exported_graph_finds_the_same_events_in_the_same_places(kind, tmp_pa
         model = mixture_model(dim=model.dim, followed=False).described(model.info)
     model.save(tmp_path / "run")
     film, out = write_video(tmp_path / "corner.mp4", quarter=True), tmp_path / "onnx"
-    told = CliRunner().invoke(export_command, [str(tmp_path / "run"), "--out", str(out), "--json"])
-    exported = json.loads(told.stdout.splitlines()[-1])
+    reported = CliRunner().invoke(export_command, [str(tmp_path / "run"), "--out", str(out), "--json"])
+    exported = json.loads(reported.stdout.splitlines()[-1])
     assert sorted(exported["files"]) == ["detector.onnx", "model.onnx"] and exported["threshold"] == 0.4
     assert exported["remembered"] == (300 if kind == "mixture" else 0)
     threshold = 0.2 if kind == "network" else float(np.median(scores_of(tmp_path / "run", film)))
@@ -159,8 +159,8 @@ def test_a_file_whose_name_is_not_text_does_not_spoil_the_report(run, films, tmp
     odd.write_bytes((films / "still.mp4").read_bytes())
     result = score(run, [odd, films / "moving.mp4"], report=tmp_path / "report.html", scores=tmp_path / "scores.npz")
     assert [video["video"] for video in result["videos"]] == ["moving"]
-    assert "cannot name a video" in result["skipped"][0]["reason"]
-    assert "cannot name a video" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "is not allowed as a video" in result["skipped"][0]["reason"]
+    assert "is not allowed as a video" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_video_is_never_overwritten(run, films):
@@ -205,7 +205,7 @@ def test_report_shows_pictures_clear_blurred_or_not_at_all(run, films, tmp_path)
 
     clear, blurred, without = page(), page(blur=True), page(images=False)
     assert clear.count("data:image/jpeg") == blurred.count("data:image/jpeg") == 1
-    assert "meant to stay here" in clear and "nobody can be recognised" in blurred
+    assert "share it only where you may share the videos" in clear and "nobody can be recognised" in blurred
     assert "data:image" not in without and "00:02.4" in without
     assert clear == page()
 
@@ -228,7 +228,7 @@ def test_annotated_videos_and_plots_are_written_by_name(run, films, tmp_path):
     assert "All events, highest first" in html and ">yard</th>" in html and f">{films.name}</th>" in html
 
 
-def test_what_cannot_be_annotated_is_said(run, films, tmp_path, monkeypatch):
+def test_what_cannot_be_annotated_is_refused(run, films, tmp_path, monkeypatch):
     still = films / "still.mp4"
     for options, text in (
         ({"annotate": still}, "is a file; name a folder for the annotated"),
@@ -239,7 +239,7 @@ def test_what_cannot_be_annotated_is_said(run, films, tmp_path, monkeypatch):
         with pytest.raises(ClapError, match=text):
             score(run, [still], **options)
     for option in ("annotate", "plots"):
-        with pytest.raises(ClapError, match=f"same name as .* --{option} cannot keep apart"):
+        with pytest.raises(ClapError, match=f"same name as .* --{option} needs different names"):
             score(run, [still, tmp_path / "still.mp4"], **{option: tmp_path / "x"})
     monkeypatch.setattr("clap_vad.reporting.annotate.has_pictures", lambda path: False)  # as of tracks
     done = CliRunner().invoke(score_command, [str(run), str(still), "--annotate", str(tmp_path / "x")])
@@ -275,8 +275,8 @@ def test_threshold_comes_from_the_model_a_quantile_or_a_number():
 @pytest.mark.parametrize(
     ("info", "text"),
     [
-        ({"extractor": {"name": "clap", "settings": {}}}, "a plain video cannot be scored with it"),
-        ({"extractor": {"name": "tracks", "settings": {}}}, "takes 24 floats per crop"),
+        ({"extractor": {"name": "clap", "settings": {}}}, "so it cannot score video files"),
+        ({"extractor": {"name": "tracks", "settings": {}}}, "takes 24 floats per region"),
         (
             {"extractor": {"name": "motion", "settings": {"rows": "many"}}},
             "extractor 'motion': --rows is 'many'; a whole number is needed",
@@ -284,7 +284,7 @@ def test_threshold_comes_from_the_model_a_quantile_or_a_number():
         ({"extractor": None}, "'extractor' does not name one"),
     ],
 )
-def test_a_model_that_cannot_score_files_says_why(info, text, films, tmp_path):
+def test_a_model_that_cannot_score_files_is_refused(info, text, films, tmp_path):
     make_model(**info).save(tmp_path)
     with pytest.raises(ClapError, match=text):
         score(tmp_path, [films / "moving.mp4"])
@@ -294,7 +294,7 @@ def test_participants_models_are_named_where_there_is_no_common_one(films, tmp_p
     for name in ("camera-2", "camera-10"):
         (tmp_path / "participants" / name).mkdir(parents=True)
         make_model().save(tmp_path / "participants" / name)
-    with pytest.raises(ClapError, match="there are: camera-2, camera-10"):
+    with pytest.raises(ClapError, match="known: camera-2, camera-10"):
         score(tmp_path, [films / "moving.mp4"])
     assert score(tmp_path / "participants" / "camera-10", [films / "moving.mp4"])["videos"]
     with pytest.raises(ClapError, match="no model there"):

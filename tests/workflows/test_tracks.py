@@ -1,4 +1,4 @@
-"""A file with several video tracks, through scoring, pages, annotated videos, stores and a watch."""
+"""A file with several video tracks, through scoring, pages, annotated videos, stores and monitoring."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_pictures_of_the_page_and_the_annotated_video_are_of_the_same_track(run,
     assert bool(cv2.imdecode(np.frombuffer(picture, np.uint8), 0).mean() > 200) == bright
 
 
-def test_a_store_holds_the_track_that_was_chosen_and_says_so(two, tmp_path):
+def test_a_store_names_the_chosen_track(two, tmp_path):
     for track, frames in ((None, FRAMES), (1, 5)):
         store = tmp_path / f"s{track}"
         options = [] if track is None else [f"--track={track}"]
@@ -84,11 +84,11 @@ def test_a_store_holds_the_track_that_was_chosen_and_says_so(two, tmp_path):
     assert refused.exit_code == 2 and "has 2 video tracks, so there is no track 7" in refused.output
 
 
-def test_a_watch_tells_which_track_it_watches(run, two, tmp_path):
+def test_a_monitoring_session_reports_its_track(run, two, tmp_path):
     for track, frames in ((None, FRAMES), (1, 5)):
-        told: list[str] = []
+        lines: list[str] = []
         result = watch(
-            run, str(two), out=tmp_path / f"w{track}", threshold=0.3, here={"track": track}, tell=told.append
+            run, str(two), out=tmp_path / f"w{track}", threshold=0.3, here={"track": track}, tell=lines.append
         )
         assert result["frames"] == frames
-        assert [sentence for sentence in told if sentence.startswith(f"track {track or 2} of 2 video tracks is read")]
+        assert [sentence for sentence in lines if sentence.startswith(f"track {track or 2} of 2 video tracks is read")]

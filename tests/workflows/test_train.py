@@ -228,7 +228,7 @@ def test_pseudo_labels_file(dataset, tmp_path):
     assert found["labelled_videos"] == len(anomalous)
 
 
-def test_bad_input_says_what_and_where(dataset, tmp_path):
+def test_bad_input_is_refused_with_its_place(dataset, tmp_path):
     with pytest.raises(ClapError, match="--setting is 'centralised'"):
         train(dataset, tmp_path / "run", setting="centralised")
     with pytest.raises(ClapError, match="no setting 'foo'"):
@@ -237,7 +237,7 @@ def test_bad_input_says_what_and_where(dataset, tmp_path):
         train(dataset, tmp_path / "run", entropy="trace")
     assert not (tmp_path / "run").exists()
     train(dataset, tmp_path / "run", rounds=1)
-    with pytest.raises(ClapError, match="holds a run already"):
+    with pytest.raises(ClapError, match="contains a run; continue it"):
         train(dataset, tmp_path / "run", rounds=1)
     with pytest.raises(ClapError, match="no run there"):
         resume(tmp_path)

@@ -1,4 +1,4 @@
-"""Features that a method cannot use, or that it was not made for: one sentence, whatever the method."""
+"""Features that a method cannot use, or that do not suit it: one sentence, whatever the method."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_features_without_change_and_large_ones_can_be_learnt_from(tmp_path: Pat
     assert metrics["remarks"] == []
 
 
-def test_methods_that_follow_segments_say_so_on_single_persons(tmp_path: Path):
+def test_methods_that_score_whole_segments_warn_on_single_persons(tmp_path: Path):
     dataset = make_dataset(tmp_path / "d", persons=True)
     for method in METHODS.names():
         remarks = label(dataset, tmp_path / "l.npz", method=method)["remarks"]

@@ -1,1 +1,1 @@
-"""Attacks on runs from what their coordinators see, mounted for runs of one's own."""
+"""Attacks on one's own runs, from what their coordinators see."""

@@ -1,4 +1,4 @@
-"""A lying coordinator's attacks on COMET, mounted against the run's own sites; each beside what chance gives."""
+"""Attacks of a malicious coordinator on COMET, run against the run's own sites and compared with chance."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from .subtraction import subtraction
 __all__ = ["lying"]
 
 _SCALE = 2.0
-"""Standard deviation of the rows under attack: a narrowest component is then half as wide, and few rows are cut."""
+"""Standard deviation of rows under attack: the narrowest component is half as wide, and few rows are clipped."""
 
 _ERROR, _GROUP = 0.05, 20
 _COUNTED, _THRESHOLD = 5, 1.0
 
 
 def lying(opened: Opened, observed: Observed, run: Path, scratch: Path) -> dict[str, Any] | None:
-    """Attacks of a coordinator that lies; None for a method whose sites are asked other things.
+    """Attack as a malicious coordinator; None for methods other than COMET.
 
     Args:
         opened: the run's configuration.
@@ -44,8 +44,8 @@ def lying(opened: Opened, observed: Observed, run: Path, scratch: Path) -> dict[
         scratch: an empty folder.
 
     Returns:
-        ``slabs``, ``extremes`` and ``counts`` per group of sites whose answers come as one, ``collusion`` (None
-        without masks), ``differencing``, ``subtraction``, and in ``meaning`` what they mean.
+        ``slabs``, ``extremes`` and ``counts`` per group of sites whose answers are summed, ``collusion`` (None
+        without masks), ``differencing``, ``subtraction``, and ``meaning``: the results in sentences.
     """
     if not isinstance(opened.method, Comet):
         return None
@@ -75,7 +75,7 @@ def _known(state: State) -> Known:
 
 
 def _slabs(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
-    """Rows read off cells in all rounds, by two ways to use the rounds; the better one counts."""
+    """Rows recovered from cells of the feature space, by two uses of the rounds; the better one counts."""
     truth, label = attacks.truth(names), ", ".join(names)
     liar = attacks.liar(names, noise)
     liar.begin(_SCALE)
@@ -108,7 +108,7 @@ def _slabs(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, An
 
 
 def _extremes(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
-    """The rows that lie furthest along a number, up or down: as many as one run's questions isolate."""
+    """The smallest and largest rows along each dimension, as many as the questions of one run isolate."""
     truth, liar = attacks.truth(names), attacks.liar(names, noise)
     liar.begin()
     search = ExtremeSearch(liar.dim, liar.radius, liar.exact, liar.questions)
@@ -125,7 +125,7 @@ def _extremes(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str,
 
 
 def _counts(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, Any]:
-    """How many rows lie beyond a threshold, asked in every round, once by once and on average."""
+    """Counts of rows beyond a threshold, asked in every round: error of single answers and of their average."""
     truth = attacks.truth(names)
     drawn = attacks.drawn(100_000, "counts")
     once, mean, exact, exact_mean, guess = [], [], [], [], []
@@ -133,14 +133,14 @@ def _counts(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, A
         liar = attacks.liar(names, noise)
         liar.begin()
         mixture = halves(np.eye(liar.dim)[column], _THRESHOLD)
-        told = np.array([liar.expect(mixture).mass[1] / SHARES[0] for _ in range(liar.questions)])
+        answers = np.array([liar.expect(mixture).mass[1] / SHARES[0] for _ in range(liar.questions)])
         true = int((truth[:, column] > _THRESHOLD).sum())
         rng = attacks.rng(f"guess {column}")
         guessed = rng.binomial(len(truth), float((drawn[:, column] > _THRESHOLD).mean()), 1000)
-        once.append(float(np.abs(told - true).mean()))
-        mean.append(abs(float(told.mean()) - true))
-        exact.append(exact_parts(told, true))
-        exact_mean.append(exact_parts(told.mean(keepdims=True), true))
+        once.append(float(np.abs(answers - true).mean()))
+        mean.append(abs(float(answers.mean()) - true))
+        exact.append(exact_parts(answers, true))
+        exact_mean.append(exact_parts(answers.mean(keepdims=True), true))
         guess.append(exact_parts(guessed, true))
     return {
         "participants": list(names),
@@ -154,7 +154,7 @@ def _counts(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, A
 
 
 def _differencing(attacks: Attacks, name: str) -> dict[str, Any]:
-    """Errors of one site's sums: from the sums with and without it where there are masks, else as it sends them."""
+    """Errors of one site's sums: with masks as the difference of sums with and without it, else as it sends them."""
     everybody, secure = list(attacks.opened.participants), attacks.opened.plan.spec.secure_aggregation
     others = [other for other in everybody if other != name]
     result: dict[str, Any] = {"participant": name, "sizes": None, "moments": None, "expect": None}
@@ -173,7 +173,7 @@ def _differencing(attacks: Attacks, name: str) -> dict[str, Any]:
 
 
 def _releases(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str, np.ndarray]:
-    """The same three questions to some sites, each answer as one vector."""
+    """The answers of these sites to the same three questions, each as one vector."""
     liar = attacks.liar(names, noise)
     sizes, moments = liar.begin()
     density = liar.expect(padded(attacks.known.mixture))
@@ -183,19 +183,19 @@ def _releases(attacks: Attacks, names: Sequence[str], noise: float) -> dict[str,
 
 
 def _meaning(result: dict[str, Any]) -> str:
-    def told(rows: list[dict[str, Any]]) -> str:
+    def found(rows: list[dict[str, Any]]) -> str:
         return "; ".join(f"{row['within_5']} of {row['rows']} rows of {_names(row)} ({_chance(row)})" for row in rows)
 
-    parts = [f"A coordinator that lies brings back within 5 %: {told(result['slabs'])}."]
+    parts = [f"A malicious coordinator recovers within 5 %: {found(result['slabs'])}."]
     if result["collusion"] is not None:
-        parts.append(f"Where all other sites help it: {told(result['collusion'])}.")
+        parts.append(f"With the help of all other sites: {found(result['collusion'])}.")
     isolated = sum(row["within_5"] for row in result["extremes"])
     asked = sum(row["extremes"] for row in result["extremes"])
-    parts.append(f"Of {asked} extreme rows it isolates {isolated}.")
+    parts.append(f"It isolates {isolated} of {asked} extreme rows.")
     counts = result["counts"]
     parts.append(
-        f"Counts beyond a threshold are off by {np.mean([row['off'] for row in counts]):.2g} crops, "
-        f"{np.mean([row['off_averaged'] for row in counts]):.2g} where the same is asked in all rounds."
+        f"Its counts beyond a threshold are off by {np.mean([row['off'] for row in counts]):.2g} crops, or "
+        f"{np.mean([row['off_averaged'] for row in counts]):.2g} if it asks the same in all rounds."
     )
     return " ".join(parts)
 

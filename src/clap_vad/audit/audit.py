@@ -1,4 +1,4 @@
-"""``clap privacy audit``: attacks on runs from what their coordinators saw, judged by somebody who has the data."""
+"""``clap privacy audit``: attack runs with what their coordinators saw, and compare the results with the data."""
 
 from __future__ import annotations
 
@@ -23,38 +23,37 @@ __all__ = ["privacy_audit"]
 def privacy_audit(runs: Sequence[Path], rounds: int = 3, shadow_models: int = 4) -> dict[str, Any]:
     """Replay the first rounds of in-process collaborative runs, finished or not, and attack what the coordinator saw.
 
-    Nothing is written to the runs, and sites are told nothing.
+    The run folders are only read.
 
     Args:
         runs: run folders.
         rounds: to replay at most.
-        shadow_models: trained for membership inference, each as long as the run and on half of its videos; even, and
-            at least 4, or 0 for none. With 4 that takes about twice as long as the run itself.
+        shadow_models: number of models trained for membership inference, each as long as the run on half of its
+            videos: an even number of at least 4, or 0 for none. 4 models take about twice as long as the run itself.
 
     Returns:
-        A JSON-able dict: ``runs``, each with what was ``seen`` and the figures of ``recovery``, ``isolation``,
-        ``membership`` and ``lying`` (None for methods other than COMET), each of which says in ``meaning`` what they
-        mean.
+        A JSON-able dict: ``runs``, each with ``seen`` and the results of ``recovery``, ``isolation``, ``membership``
+        and ``lying`` (None for methods other than COMET); the ``meaning`` of each explains it in sentences.
 
     Raises:
-        ClapError: no run, one of another setting or over real sites, or a dataset that has changed since.
+        ClapError: no run, a run of another setting or over real sites, or a dataset that has changed.
     """
     if not runs:
         raise ClapError("no run to audit; give at least one run folder")
     if rounds < 1:
         raise ClapError(f"--rounds is {rounds}; at least 1 is needed")
     if shadow_models and (shadow_models < 4 or shadow_models % 2):
-        raise ClapError(f"--shadow-models is {shadow_models}; an even number from 4 is needed, or 0 for none")
-    for run in runs:  # all of them before the first is replayed
+        raise ClapError(f"--shadow-models is {shadow_models}; an even number of at least 4 is needed, or 0 for none")
+    for run in runs:  # check all before the first replay
         _check(run, read_specification(run))
     return {"runs": [_audit(run, rounds, shadow_models) for run in runs]}
 
 
 def _check(run: Path, spec: RunSpecification) -> None:
     if spec.setting != "collaborative":
-        raise ClapError(f"{run}: setting '{spec.setting}' has no coordinator that sees anything; audit collaborative")
+        raise ClapError(f"{run}: setting '{spec.setting}' sends nothing to a coordinator; audit a collaborative run")
     if spec.engine != "inprocess":
-        raise ClapError(f"{run}: a run over real sites cannot be replayed here; its data are not in one place")
+        raise ClapError(f"{run}: a run over real sites cannot be replayed, because its data are not on this machine")
 
 
 def _audit(run: Path, rounds: int, shadow_models: int) -> dict[str, Any]:

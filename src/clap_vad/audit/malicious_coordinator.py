@@ -1,4 +1,4 @@
-"""A coordinator that lies, against the run's own site objects: asks what it likes, as far as the sites let it."""
+"""A malicious coordinator against the run's own site objects: it asks whatever the sites' checks accept."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..federation.ask import Ask
 from ..federation.messages import ACKNOWLEDGEMENT, Message
 from ..workflows.opening import Opened
 
-__all__ = ["TRUTH", "Attacks", "Known", "Liar"]
+__all__ = ["TRUTH", "Attacks", "Known", "MaliciousCoordinator"]
 
 TRUTH = 1e-9
-"""Part of the noise with which answers are as good as true; sites bound what they add up as they do with all of it."""
+"""Share of the noise with which answers are practically exact; sites clip their sums as with the full noise."""
 
 _NO_CAP = 1e300
 _SEEDS = 7_000_003
-"""The audit can be repeated, so its noise has seeds; no attack knows them."""
+"""Seeds of the noise, so that the audit is repeatable; no attack uses them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Known:
 
     Attributes:
         normaliser: of the run.
-        sizes, most: as the run has sent them.
+        sizes, most: as sent by the run.
         mixture: its density.
     """
 
@@ -43,23 +43,23 @@ class Known:
     mixture: Mixture
 
 
-class Liar:
-    """One conversation with some sites, begun anew in a scratch folder.
+class MaliciousCoordinator:
+    """A malicious coordinator in one conversation with some sites, started from the beginning in an empty folder.
 
     Args:
         opened: the run's configuration.
-        known: what an honest run tells.
-        names: the sites; their answers are added up.
+        known: results of the honest run.
+        names: the sites; their answers are summed.
         folder: empty.
-        noise: part of the run's noise that each site adds.
-        number: of the conversation; each has noise of its own.
+        noise: share of the run's noise that each site adds.
+        number: of the conversation; each has its own noise.
     """
 
     def __init__(
         self, opened: Opened, known: Known, names: Sequence[str], folder: Path, *, noise: float, number: int
     ) -> None:
         terms = opened.plan.spec.privacy
-        assert terms is not None  # no run of the method is without
+        assert terms is not None  # every run of the method has terms
         training, statistics = terms.noise_training * noise, terms.noise_statistics * noise
         private = replace(terms, noise_training=training, noise_statistics=statistics, seed=_SEEDS + number)
         alone = opened.plan.having(secure_aggregation=False, fraction=1.0, privacy=private)
@@ -72,7 +72,7 @@ class Liar:
         self.radius = radius_for(self.dim, training > 0)
 
     def ask(self, step: str, reply: str, payload: Message) -> Message:
-        """One question; the sum of the answers."""
+        """Ask one question; returns the sum of the answers."""
         accepted = {site.participant: self._sequence - 1 for site in self._sites}
         ask = Ask(step, reply, payload, sequence=self._sequence, accepted=accepted)
         replies = [site.handle(ask) for site in self._sites]
@@ -80,10 +80,10 @@ class Liar:
         return {name: np.sum([np.asarray(reply[name]) for reply in replies], axis=0) for name in replies[0]}
 
     def begin(self, scale: float = 1.0) -> tuple[Message, Message]:
-        """Up to the normalisation.
+        """Run the steps up to the normalisation.
 
         Args:
-            scale: standard deviation that rows are to have; an honest coordinator makes it 1.
+            scale: standard deviation of the standardised rows; 1 for an honest coordinator.
 
         Returns:
             The answers to ``sizes`` and ``moments``.
@@ -97,25 +97,25 @@ class Liar:
         return sizes, moments
 
     def expect(self, mixture: Mixture) -> BoundedSums:
-        """The next round's question, with any mixture that sites take."""
+        """Ask the next round's question, with any mixture that sites accept."""
         self._round += 1
         parts = {"weights": mixture.weights, "means": mixture.means, "covariances": mixture.covariances}
         sums = self.ask("expect", "row_density", {"round": self._round, **parts})
         return BoundedSums(*(np.asarray(sums[name]) for name in ("mass", "first", "second")))
 
     def rows(self) -> np.ndarray:
-        """(n, d) the sites' rows as they are now standardised: for the audit to compare with, never sent."""
+        """(n, d) the sites' standardised rows, never sent: the reference for the audit."""
         states = [site.state(self._sequence) for site in self._sites]
         return np.concatenate([state["rows"] for state in states]).astype(np.float64)
 
 
 @dataclass
 class Attacks:
-    """What all attacks on a run share.
+    """The common parts of all attacks on a run.
 
     Attributes:
         opened: the run's configuration.
-        known: what its coordinator knows.
+        known: to its coordinator.
         scratch: an empty folder.
         numbers: of conversations.
     """
@@ -125,23 +125,25 @@ class Attacks:
     scratch: Path
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def liar(self, names: Sequence[str], noise: float) -> Liar:
+    def liar(self, names: Sequence[str], noise: float) -> MaliciousCoordinator:
         """A new conversation."""
         number = next(self.numbers)
-        return Liar(self.opened, self.known, names, self.scratch / f"liar-{number}", noise=noise, number=number)
+        return MaliciousCoordinator(
+            self.opened, self.known, names, self.scratch / f"liar-{number}", noise=noise, number=number
+        )
 
     def rng(self, purpose: str) -> np.random.Generator:
-        """Draws for this purpose."""
+        """A random generator for this purpose."""
         return keyed_generator(self.opened.plan.spec.seed, 0, "", f"audit {purpose}")
 
     def truth(self, names: Sequence[str]) -> np.ndarray:
-        """(n, d) the sites' rows as an honest run standardises them."""
+        """(n, d) the sites' rows, standardised as in an honest run."""
         liar = self.liar(names, TRUTH)
         liar.begin()
         return liar.rows()
 
     def drawn(self, count: int, purpose: str) -> np.ndarray:
-        """(count, d) rows from the run's own density, which its coordinator has anyway."""
+        """(count, d) random rows from the run's density, which its coordinator knows."""
         rng, mixture = self.rng(purpose), self.known.mixture
         parts = rng.choice(len(mixture.weights), count, p=mixture.weights / mixture.weights.sum())
         roots = np.linalg.cholesky(mixture.covariances)

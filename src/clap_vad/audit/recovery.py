@@ -1,4 +1,4 @@
-"""Recovery of features: what the first layers in a run's messages give away, beside chance."""
+"""Recovery of features from the first layers in a run's messages, compared with chance."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from .replay import Observed, Seen
 
 __all__ = ["recovery"]
 
-_MOST_SEGMENTS = 4096  # of a participant that are compared; more are drawn from
-_MOST_VALUES = 1 << 26  # floats of all participants' segments that are held at once
+_MOST_SEGMENTS = 4096  # compared per participant; of more, a random sample
+_MOST_VALUES = 1 << 26  # floats of all participants' segments in memory
 
 
 def recovery(opened: Opened, observed: Observed) -> dict[str, Any]:
-    """What first-layer updates give away, beside chance."""
+    """Recover training features from first-layer updates, and compare with chance."""
     targets = own_rows({name: _targets(opened, observed, name) for name in opened.participants})
     sent = _sent(observed)
     seed = opened.plan.spec.seed
@@ -49,7 +49,7 @@ def recovery(opened: Opened, observed: Observed) -> dict[str, Any]:
     for name, own in targets.items():
         of_it = [rows for (_, who), seen in sent.items() if name in who.split(", ") for rows in _found(opened, seen)]
         of_it += _found_under_masks(observed, name)
-        found = np.concatenate([own[:0], *of_it])  # nobody may have asked it in these rounds
+        found = np.concatenate([own[:0], *of_it])  # it may not have been asked in these rounds
         others = np.concatenate([own[:0], *(theirs for other, theirs in targets.items() if other != name)])
         drawn = keyed_generator(seed, 0, name, "audit others").permutation(len(others))[: len(found)]
         rows.append(
@@ -64,9 +64,9 @@ def recovery(opened: Opened, observed: Observed) -> dict[str, Any]:
     total = {kind: {key: sum(row[kind][key] for row in rows) for key in _COUNTED} for kind in kinds}
     close, chance = total["attacked"]["within_5"], total["chance_gaussian"]["within_5"]
     meaning = (
-        f"{close} of {total['attacked']['targets']} distinct training vectors came back within 5 % from first-layer "
-        f"updates, {total['attacked']['within_25']} within 25 %; rows that know no segment hit {chance}, real segments "
-        f"of other participants {total['chance_other_participants']['within_5']}."
+        f"{close} of {total['attacked']['targets']} distinct training vectors were recovered within 5 % from "
+        f"first-layer updates, {total['attacked']['within_25']} within 25 %; random rows hit {chance}, segments of "
+        f"other participants {total['chance_other_participants']['within_5']}."
     )
     return {"senders": len({who for _, who in sent}), "total": total, "participants": rows, "meaning": meaning}
 
@@ -80,7 +80,7 @@ def _counts(result: Recovered) -> dict[str, Any]:
 
 
 def _targets(opened: Opened, observed: Observed, participant: str) -> np.ndarray:
-    """The participant's training segments as its network sees them, (m, D); the attacker knows the normaliser."""
+    """The participant's training segments as the input of its network, (m, D); the attacker knows the normaliser."""
     data = site_data(opened.dataset, participant, opened.participants[participant], opened.labelled)
     source = SegmentSource(data.store, data.entries, normaliser_of(observed.state))
     segments = source.present()
@@ -93,7 +93,7 @@ def _targets(opened: Opened, observed: Observed, participant: str) -> np.ndarray
 
 
 def _sent(observed: Observed) -> dict[tuple[str, str], list[Seen]]:
-    """Questions whose answers hold a first layer, by step and by whom they came from: one, or those of a sum."""
+    """Questions whose answers contain a first layer, by step and sender: one participant, or those of a sum."""
     found: dict[tuple[str, str], list[Seen]] = {}
     for seen in observed.read:
         for reply in seen.replies:
@@ -103,24 +103,24 @@ def _sent(observed: Observed) -> dict[tuple[str, str], list[Seen]]:
 
 
 def _found(opened: Opened, rounds: list[Seen]) -> list[np.ndarray]:
-    """Candidates from what one sender answered to one step, layer by layer."""
+    """Candidates from one sender's answers to one step, layer by layer."""
     found = []
     for layer in first_layers(rounds[0].replies[0].message):
         kind, _, name = layer.partition(".")
         sent = [_change(seen.replies[0].message, layer) for seen in rounds]
         if kind == "control":
-            # What is sent is the change since the round before: their sum is the mean gradient of the last round.
+            # Each message is the change since the previous round: their sum is the mean gradient of the last round.
             decay = _sgd(opened).sgd().weight_decay
             sent = [_minus(*each, decay) for each in zip(_running_sums(sent), _began(rounds, name), strict=True)]
         elif kind == "update":
             sent = [_undone(opened, *each) for each in zip(rounds, sent, _began(rounds, name), strict=True)]
-        # Float32 differences of weights alone have a rounding that does not shrink with them.
+        # Only float32 differences of weights have a rounding error that does not shrink with them.
         found.append(candidates(sent, FLOOR if kind == "update" and opened.method.trains_by_sgd else 0.0))
     return found
 
 
 def _began(rounds: list[Seen], name: str) -> list[Change]:
-    """The layer as each round's question sent it."""
+    """The layer as sent by each round's question."""
     return [_change(seen.ask.payload, f"weights.{name}") for seen in rounds]
 
 
@@ -139,7 +139,7 @@ def _running_sums(changes: list[Change]) -> list[Change]:
 
 
 def _undone(opened: Opened, seen: Seen, update: Change, began: Change) -> Change:
-    """An update without what is known of it: weight decay, and RMSprop's division where it took a single step."""
+    """An update with its known parts undone: weight decay, and RMSprop's division if it took a single step."""
     sgd = _schedule(opened, seen)
     steps = steps_per_epoch(sgd, int(seen.replies[0].message["count"]) // len(seen.members))
     if opened.method.trains_by_sgd:
@@ -152,22 +152,22 @@ def _undone(opened: Opened, seen: Seen, update: Change, began: Change) -> Change
 
 
 def _schedule(opened: Opened, seen: Seen) -> SgdSettings:
-    """Optimiser settings of a round: the coordinator knows them as well as the site."""
+    """Optimiser settings of a round, which the coordinator knows too."""
     if "round" not in seen.ask.payload:
         return _sgd(opened).sgd()
     site = opened.federation(Path(), opened.participants).program(seen.members[0])
-    assert isinstance(site, DetectorSite)  # as its method is one that trains
+    assert isinstance(site, DetectorSite)  # its method trains
     return site.schedule(int(seen.ask.payload["round"]))
 
 
 def _sgd(opened: Opened) -> SgdMethod:
-    """The method, which trains by gradient descent: it has sent a first layer."""
+    """The method; one that sends a first layer trains by gradient descent."""
     assert isinstance(opened.method, SgdMethod)
     return opened.method
 
 
 def _found_under_masks(observed: Observed, participant: str) -> list[np.ndarray]:
-    """Candidates from the participant's masked vectors, read as if no mask were on them."""
+    """Candidates from the participant's masked vectors, decoded as if they were not masked."""
     read: dict[str, list[Message]] = {}
     for seen in observed.wire:
         secure = seen.ask.secure

@@ -1,4 +1,4 @@
-"""A run done again under observation: everything that reached its coordinator, kept as it came."""
+"""Replay of a run that records every message to its coordinator."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["Observed", "RecordingEngine", "Seen", "replay"]
 
 @dataclass(frozen=True)
 class Seen:
-    """A question and what came back.
+    """A question and its replies.
 
     Attributes:
         ask: the question.
-        replies: on the wire one of each participant; to the algorithm, under secure aggregation, one for all.
+        replies: on the wire one per participant; as read by the algorithm under secure aggregation, one for all.
     """
 
     ask: Ask
@@ -35,18 +35,18 @@ class Seen:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Whose messages are in the replies."""
+        """Participants whose messages are in the replies."""
         return tuple(name for reply in self.replies for name in reply.participant.split(", "))
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What a coordinator saw of a run.
+    """Everything a coordinator saw of a run.
 
     Attributes:
-        plan: of the run, its rounds as they were replayed.
-        wire: what came over the wire, phases of secure aggregation included.
-        read: what the algorithm was sent: under secure aggregation sums alone.
+        plan: of the run, with the replayed number of rounds.
+        wire: messages on the wire, including the phases of secure aggregation.
+        read: messages read by the algorithm: only sums under secure aggregation.
         state: the coordinator's final state.
     """
 
@@ -56,12 +56,12 @@ class Observed:
     state: State = field(default_factory=dict)
 
     def of(self, step: str) -> list[Seen]:
-        """What the algorithm read in all questions of a step."""
+        """All questions of a step, with the replies read by the algorithm."""
         return [seen for seen in self.read if seen.ask.step == step]
 
     @property
     def noised(self) -> bool:
-        """Whether the sites add noise of their own to what they send, or send gradients that wait for it."""
+        """True if the sites add noise to what they send, or send gradients to which noise is added later."""
         terms = self.plan.spec.privacy
         return (terms is not None and terms.noise_training > 0) or any(
             name.startswith("gradient.") for seen in self.read for reply in seen.replies for name in reply.message
@@ -79,14 +79,14 @@ class Observed:
 
 
 class RecordingEngine:
-    """An engine that keeps what passes through another one."""
+    """An engine that records all messages of another engine."""
 
     def __init__(self, inner: InProcessEngine, kept: list[Seen]) -> None:
         self.participants = inner.participants
         self._inner, self._kept = inner, kept
 
     def deliver(self, ask: Ask, check: Check) -> list[Reply]:
-        """As the other engine; the replies are kept."""
+        """Deliver by the other engine and record the replies."""
         replies = self._inner.deliver(ask, check)
         self._kept.append(Seen(ask, replies))
         return replies
@@ -102,16 +102,16 @@ def replay(
     secure: bool | None = None,
     known: Mapping[str, np.ndarray] | None = None,
 ) -> Observed:
-    """Do a run's first rounds again; with the same participants every number is the same, bit for bit, but masks.
+    """Repeat a run's first rounds; with the same participants all numbers except masks are equal, bit for bit.
 
     Args:
         opened: the run's configuration.
-        folder: an empty scratch folder.
-        rounds: to do at most.
-        without: a participant that stays away.
-        everybody: let all participants take part in every round, where the run draws some.
-        secure: whether replies come under masks; None for as the run has it.
-        known: entries of the coordinator's state to begin with.
+        folder: an empty folder.
+        rounds: to repeat at most.
+        without: a participant to leave out.
+        everybody: let all participants take part in every round, even if the run draws some.
+        secure: use secure aggregation; None for the run's own option.
+        known: initial entries of the coordinator's state.
     """
     held = {name: videos for name, videos in opened.participants.items() if name != without}
     spec = opened.plan.spec
@@ -130,7 +130,7 @@ def replay(
         checkpoint.save({**dict.fromkeys(("sequence", "bytes_up", "bytes_down"), np.array(0)), **known})
 
     def steps(state: State) -> Steps:
-        return _watched(opened.method.coordinate(plan, state, lambda record: None), observed.read)
+        return _recorded(opened.method.coordinate(plan, state, lambda record: None), observed.read)
 
     secure, encoding = plan.spec.secure_aggregation, plan.spec.update_encoding
     final = coordinate(steps, engine, checkpoint, plan.dim, secure=secure, update_encoding=encoding)
@@ -138,8 +138,8 @@ def replay(
     return observed
 
 
-def _watched(steps: Steps, kept: list[Seen]) -> Steps:
-    """The same questions and answers, kept."""
+def _recorded(steps: Steps, kept: list[Seen]) -> Steps:
+    """Pass on questions and replies, and record them."""
     try:
         ask = next(steps)
         while True:

@@ -1,1 +1,1 @@
-"""A federation of real sites: services that keep it going, and runs over it."""
+"""A federation of real sites: its services, and runs over it."""

@@ -1,4 +1,4 @@
-"""``clap coordinator start``: keeps FLARE's server running, and every run going on whenever its sites are there."""
+"""``clap coordinator start``: keeps FLARE's server running, and continues runs when their sites are connected."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .supervisor import SupervisedProcess, end_leftovers
 
 __all__ = ["CoordinatorService"]
 
-_LOOKING = 0.5  # seconds between looks at runs
-_ASKING = 1.0  # seconds between questions to FLARE's server who is there
+_RUN_POLL = 0.5  # seconds between checks of the runs
+_CONTACT_POLL = 1.0  # seconds between requests to FLARE's server for the connected sites
 
 
 class CoordinatorService:
@@ -30,12 +30,12 @@ class CoordinatorService:
 
     Args:
         home: the coordinator's folder.
-        tell: shown to whoever started it.
+        tell: called with each notice for the operator.
     """
 
     def __init__(self, home: CoordinatorHome, tell: Callable[[str], None]) -> None:
         home = CoordinatorHome.open(home.path.resolve())  # FLARE changes the working folder
-        self._home, self._tell = home, tell
+        self._home, self._notify = home, tell
         self._kit = home.path / "server"
         arguments = ["-m", str(self._kit), "-s", "fed_server.json", "--set", "secure_train=true"]
         self._process = SupervisedProcess(
@@ -50,19 +50,19 @@ class CoordinatorService:
         self._problem = ""
 
     def serve(self, stopped: Callable[[], bool]) -> None:
-        """Run until it is told to stop; raises :class:`ClapError` where another one runs in this home."""
+        """Run until ``stopped`` returns True; raises :class:`ClapError` if another service runs in this folder."""
         with locked_folder(self._home.path, _ONE):
-            end_leftovers(self._kit)  # of a service that was killed; it may still hold the ports
+            end_leftovers(self._kit)  # of a killed service; they may still use the ports
             for port in (self._home.port, self._home.admin_port):
                 _check_port_free(port)
             write_server_kit(self._home, self._kit)
             write_operator_kit(self._home, self._home.path / "operator")
             note(self._home.path, "started")
-            self._tell(f"coordinator of '{self._home.name}' on {self._home.host}:{self._home.port}")
+            self._notify(f"coordinator of '{self._home.name}' on {self._home.host}:{self._home.port}")
             try:
                 while not stopped():
                     self._look()
-                    time.sleep(_LOOKING)
+                    time.sleep(_RUN_POLL)
             finally:
                 self._server.close()
                 self._process.stop()
@@ -74,11 +74,11 @@ class CoordinatorService:
         if (ended := self._process.ensure()) is not None:
             note(self._home.path, "server ended", why=ended)
             self._server.close()
-            self._contacts.clear()  # sites have to register with the next one
-        if time.monotonic() - self._asked >= _ASKING:
+            self._contacts.clear()  # sites have to register again
+        if time.monotonic() - self._asked >= _CONTACT_POLL:
             self._asked = time.monotonic()
             self._note_contacts(self._server.contacts())
-        for run in queued(self._home.path)[:1]:  # one at a time, in the order in which they were asked for
+        for run in queued(self._home.path)[:1]:  # one at a time, in the order of the queue
             try:
                 if run not in self._runs:
                     self._runs = {run: RunSupervisor(run, self._home, self._server)}
@@ -97,21 +97,21 @@ class CoordinatorService:
         for name in found:
             if now - self._contacts.get(name, 0.0) > _LOST:
                 note(self._home.path, "site connected", site=name)
-                self._tell(f"{name} connected")
+                self._notify(f"{name} connected")
         self._contacts |= found
         write_contacts(self._home.path, self._contacts)
 
 
 def _check_port_free(port: int) -> None:
-    """FLARE would share a port with whoever has it and lose half of the messages."""
+    """Refuse a used port: FLARE would share it with the other program and lose half of the messages."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind(("", port))
         except OSError as error:
-            raise ClapError(f"port {port} cannot be used ({error.strerror}); end the program that holds it") from None
+            raise ClapError(f"port {port} cannot be used ({error.strerror}); end the program that uses it") from None
 
 
-_ONE = "this coordinator runs already, stop that service first"
+_ONE = "this coordinator is already running; stop that service first"
 _SERVER = "nvflare.private.fed.app.server.server_train"
-_LOST = 15.0  # seconds of silence after which a site that is heard of again counts as connected anew
+_LOST = 15.0  # seconds without contact after which a site counts as newly connected

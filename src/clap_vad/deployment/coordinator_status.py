@@ -1,4 +1,4 @@
-"""What a coordinator's operator sees: the service, every site, every run that is not yet over, and the last ones."""
+"""Status for the coordinator's operator: the service, the sites, the queued runs and recent events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .service_files import is_fresh, last_said
 
 __all__ = ["coordinator_status"]
 
-_SILENT = 20.0  # seconds after which a service that says nothing is not there
+_SILENT = 20.0  # seconds without a status after which a service counts as stopped
 _EVENTS = ("job ended", "run failed", "run finished", "run paused", "server ended", "job did not begin")
 
 
@@ -42,13 +42,13 @@ def coordinator_status(home: CoordinatorHome) -> dict[str, Any]:
 
 def _describe(run: Path) -> dict[str, Any]:
     files, rounds = RunFiles(run), read_rounds(run / "rounds.jsonl")
-    said, segment, last = files.deployment(), files.segment(), rounds[-1] if rounds else {}
+    deployment, job, last = files.deployment(), files.job_status(), rounds[-1] if rounds else {}
     config = files.config()
     return {
         "run": str(run),
         "method": config.get("method"),
-        "state": said.get("state", "queued"),
-        "why": said.get("why", ""),
+        "state": deployment.get("state", "queued"),
+        "why": deployment.get("why", ""),
         "rounds": config.get("rounds"),
         "round": last.get("round", 0),
         "loss": last.get("loss"),
@@ -56,11 +56,11 @@ def _describe(run: Path) -> dict[str, Any]:
         "seconds_per_round": last.get("seconds"),
         "bytes_up": sum(int(line.get("bytes_up", 0)) for line in rounds),
         "bytes_down": sum(int(line.get("bytes_down", 0)) for line in rounds),
-        "jobs": said.get("segments", 0),
-        "step": segment.get("step"),
-        "replied": segment.get("replied", []),
-        "waiting": segment.get("waiting", []),
-        "absent": sorted(segment.get("absent") or {}),
+        "jobs": deployment.get("segments", 0),
+        "step": job.get("step"),
+        "replied": job.get("replied", []),
+        "waiting": job.get("waiting", []),
+        "absent": sorted(job.get("absent") or {}),
         "refused": read_notes(run, ("reply refused",), 5),
         "left_out": {str(line.get("site")): str(line.get("why")) for line in read_notes(run, ("site left out",), 100)},
     }

@@ -1,4 +1,4 @@
-"""The class that a FLARE job names at the coordinator; it can name no other."""
+"""The only class that a FLARE job may name at the coordinator."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Coordinator"]
 
 
 class Coordinator(FlareController):
-    """At the coordinator: goes on with a run.
+    """Continues a run at the coordinator.
 
     Args:
         run: the run's folder.
-        id: under which sites know the run.
+        id: of the run at the sites.
         number: of this job within the run.
-        contacts: file in which the coordinator's service notes when it last heard of each site.
+        contacts: file in which the coordinator's service records the last contact of each site.
     """
 
     def __init__(self, run: str, id: str, number: int, contacts: str) -> None:
@@ -33,7 +33,7 @@ class Coordinator(FlareController):
         self._run, self._id, self._number, self._contacts = Path(run), id, number, Path(contacts)
 
     def work(self, fl_ctx: FLContext, abort_signal: Signal) -> None:
-        """The job."""
+        """Do the job."""
         job = Job(self._run, self._number)
 
         def make_engine(spec: RunSpecification) -> FlareEngine:

@@ -1,4 +1,4 @@
-"""The class that FLARE's server asks who may register."""
+"""The class by which FLARE's server decides which sites may register."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Gate"]
 
 
 class Gate(FlareGate):
-    """Approved sites that were not revoked.
+    """Admits approved sites that are not revoked.
 
     Args:
-        home: the coordinator's folder; read anew each time.
+        home: the coordinator's folder; read again at each registration.
     """
 
     def __init__(self, home: str) -> None:
@@ -22,5 +22,5 @@ class Gate(FlareGate):
         self._home = Path(home)
 
     def welcome(self, name: str) -> bool:
-        """Whether the coordinator's operator let this site in."""
+        """True for an approved site that is not revoked."""
         return any(site.name == name and not site.revoked for site in CoordinatorHome.open(self._home).sites())

@@ -1,4 +1,4 @@
-"""The coordinator's conversation with its own FLARE server: who is there, and jobs to begin."""
+"""The coordinator's session with its own FLARE server: connected sites, submitted jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FlareServer"]
 
 
 class FlareServer:
-    """A session that is opened when it is needed, and anew after an error.
+    """A session that is opened when needed, and reopened after an error.
 
     Args:
         kit: the operator's startup kit.
@@ -24,13 +24,13 @@ class FlareServer:
         self._kit = kit
         self._session: Any = None
         self.problem = ""
-        """Why the server could not be asked the last time; empty where it could."""
+        """Why the last request failed; empty if it did not."""
 
     def contacts(self) -> dict[str, float] | None:
-        """Site -> when it was last heard of, seconds since the epoch; None while the server does not answer."""
+        """Site -> time of its last contact, seconds since the epoch; None while the server does not answer."""
         try:
             info = self._open().get_system_info()
-        except Exception as error:  # whatever it is, the server cannot be asked now
+        except Exception as error:  # of any kind: the server does not answer now
             self.problem = f"{type(error).__name__}: {error}"
             self.close()
             return None
@@ -38,16 +38,16 @@ class FlareServer:
         return {client.name: float(client.last_connect_time) for client in info.client_info}
 
     def submit(self, job: Path) -> str:
-        """Begin a job; returns FLARE's id of it, raises :class:`ClapError` where the server does not take it."""
+        """Submit a job; returns its id at FLARE, raises :class:`ClapError` if the server refuses it."""
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 return str(self._open().submit_job(str(job)))
         except Exception as error:
             self.close()
-            raise ClapError(f"FLARE's server did not take the job ({type(error).__name__}: {error})") from error
+            raise ClapError(f"FLARE's server refused the job ({type(error).__name__}: {error})") from error
 
     def abort(self, job: str) -> None:
-        """End a job; nothing where it has ended already."""
+        """End a job, if it has not ended yet."""
         with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
             self._open().abort_job(job)
 
@@ -62,7 +62,7 @@ class FlareServer:
         if self._session is None:
             from nvflare.fuel.flare_api.flare_api import new_secure_session
 
-            with contextlib.redirect_stdout(io.StringIO()):  # it greets its user
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints a greeting
                 self._session = new_secure_session(
                     OPERATOR_NAME, str(self._kit), timeout=5.0, command_timeout=5.0, auto_login_max_tries=1
                 )

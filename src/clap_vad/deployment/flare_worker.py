@@ -1,4 +1,4 @@
-"""The class that a FLARE job names at a site; it can name no other."""
+"""The only class that a FLARE job may name at a site."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["Worker"]
 
 
 class Worker(FlareWorker):
-    """At a site: answers by the site's own dataset, under the site's own policy."""
+    """Answers questions at a site, from the site's own dataset and under its own policy."""
 
     def __init__(self) -> None:
         super().__init__()
         self._home: SiteHome | None = None
-        self._host: SiteExecutor | None = None
+        self._executor: SiteExecutor | None = None
 
     def begin(self, kit: str) -> None:
-        """The kit lies in the site's home, which says where its dataset is."""
+        """Open the site's folder, which contains the kit."""
         self._home = SiteHome.open(Path(kit).parent)
         home = self._home
-        self._host = SiteExecutor(home.name, home.dataset, home.path, home.path / "policy.json", self._signer)
+        self._executor = SiteExecutor(home.name, home.dataset, home.path, home.path / "policy.json", self._signer)
 
     def _signer(self) -> CertificateSigner:
-        """Signs with the key of this site's certificate, and trusts the federation's authority alone."""
+        """Signs with the key of this site's certificate, and trusts only the federation's authority."""
         assert self._home is not None  # begin comes first
         home = self._home
         key, certificate, authority = (file.read_bytes() for file in (home.key, home.certificate, home.authority))
@@ -41,11 +41,11 @@ class Worker(FlareWorker):
 
     def answer(self, run: str, ask: Ask) -> Message:
         """Answer one question."""
-        assert self._host is not None  # begin comes first
-        return self._host.handle(run, ask)
+        assert self._executor is not None  # begin comes first
+        return self._executor.handle(run, ask)
 
     def failed(self, run: str, ask: Ask | None, error: Exception) -> None:
-        """Into the site's own log."""
+        """Record a question that was not answered in the site's log."""
         assert self._home is not None
         kind = "question refused" if isinstance(error, RefusalError) else "question failed"
         question = {"step": ask.step, "schema": ask.reply} if ask is not None else {}

@@ -1,4 +1,4 @@
-"""``clap coordinator forget``: a site leaves. What the coordinator still holds of it goes, and what stays is told."""
+"""``clap coordinator forget``: exclude a site, delete what the coordinator has of it, and report what remains."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from .run_files import RunFiles, locked_soon
 __all__ = ["NOT_RECALLED", "Trace", "forget_site"]
 
 NOT_RECALLED = (
-    "finished models that hold what the site gave: they stay in their run folders until you delete them, and copies "
-    "that were handed out or exported are out of reach",
-    "what other sites have made of such a model at home: their adapted models, their scores, their alarms",
-    "sums and updates that were seen here before: whoever kept them elsewhere, in a backup too, has them still",
+    "finished models with contributions of the site: they stay in their run folders until you delete them; copies that "
+    "were shared or exported cannot be deleted here",
+    "results of such a model at other sites: their personalised models, scores and alarms",
+    "sums and updates received before: copies kept elsewhere, such as backups, still exist",
 )
-"""What no command can call back."""
+"""What this command cannot delete."""
 
 _CHECKPOINTS = "checkpoints"
-_INTRODUCTION = 2  # questions at the beginning of a run whose answers tell nothing of any video
+_HANDSHAKE = 2  # first questions of a run, whose answers do not depend on any video
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A run that a site was to take part in.
+    """A run whose participants include the site.
 
     Attributes:
         run: its folder.
-        state: ``finished``, or where it stood.
-        gave: whether the site answered more than the introduction; None where nothing tells any more.
-        rounds: rounds of training whose result holds its answer.
-        masked: whether its answers came under masks.
+        state: ``finished``, or the state of the unfinished run.
+        gave: True if the site answered more than the handshake; None if unknown.
+        rounds: training rounds whose result includes its answer.
+        masked: True if its answers were masked.
         epsilon: of the run's differential privacy; None for none.
-        model: file of the model, where there is one.
-        model_sha256: of the model, where the run is finished.
-        removed: whether checkpoints were there and are gone now.
-        busy: whether a job is still at work on the run, so that nothing could be removed yet.
+        model: file of the model, if there is one.
+        model_sha256: of the model of a finished run.
+        removed: True if checkpoints were deleted.
+        busy: True if a job still works on the run, so that nothing could be deleted yet.
     """
 
     run: str
@@ -59,19 +59,19 @@ class Trace:
 
 
 def forget_site(home: CoordinatorHome, site: str, look: bool = False) -> dict[str, Any]:
-    """Shut a site out, remove what this coordinator holds of it, and tell which models hold what it gave.
+    """Revoke a site, delete what this coordinator has of it, and report which models include its contributions.
 
-    Its runs that are not finished end: nobody goes on with them. Of finished runs the checkpoints go, which are not
-    needed any more; the models stay, for others may depend on them.
+    Unfinished runs of the site end and cannot be resumed. Of finished runs the checkpoints are deleted, which are not
+    needed any more; the models stay, because others may depend on them.
 
     Args:
         home: the coordinator's.
         site: its name.
-        look: only tell; change nothing.
+        look: only report; change nothing.
 
     Returns:
         A JSON-able dict: ``site``, ``revoked``, ``runs`` (entries of :class:`Trace`), ``missing`` (folders of runs
-        that are no longer where they were, or cannot be read), ``not_recalled``.
+        that were moved or cannot be read), ``not_recalled``.
 
     Raises:
         ClapError: no site of this name was ever approved.
@@ -80,7 +80,7 @@ def forget_site(home: CoordinatorHome, site: str, look: bool = False) -> dict[st
     if site not in names:
         raise ClapError(f"{home.path}: no site '{site}' was approved; approved: {', '.join(names) or 'none'}")
     if not look:
-        home.revoke(site)  # first: nothing new comes from it while the rest is removed
+        home.revoke(site)  # first, so that it sends nothing new meanwhile
         note(home.path, "site forgotten", site=site)
     traces, missing = [], []
     for run in known_runs(home.path):
@@ -122,22 +122,22 @@ def _model_sha256(run: Path) -> str | None:
 
 
 def _gave(run: Path, row: int) -> bool | None:
-    """What the coordinator's last state says of the site in this place of the run."""
+    """Whether the site with this index has contributed, by the last checkpoint; None if unknown."""
     try:
         state = Checkpoint(run / _CHECKPOINTS).load()
     except ClapError:
         return None
     if "accepted" in state:
-        return int(state["accepted"][row]) >= _INTRODUCTION
+        return int(state["accepted"][row]) >= _HANDSHAKE
     return None if RunFiles(run).deployment().get("segments") else False
 
 
 def _removed(home: CoordinatorHome, run: Path, trace: Trace, site: str) -> Trace:
-    """Take away what can be taken away of this run."""
+    """Delete what can be deleted of this run."""
     files = RunFiles(run)
     if trace.state != "finished":
         files.forget(site)
-        files.recall(int(files.segment().get("number", 0)))
+        files.recall(int(files.job_status().get("number", 0)))
         dequeue(home.path, run)
     elif trace.gave is False:
         return trace
@@ -146,9 +146,9 @@ def _removed(home: CoordinatorHome, run: Path, trace: Trace, site: str) -> Trace
         with locked_soon(run):
             shutil.rmtree(run / _CHECKPOINTS, ignore_errors=True)
             if trace.state != "finished":
-                why = f"site '{site}' was forgotten; train anew without it"
-                said = {"id": None, "segments": 0, **files.deployment()}
-                files.write_deployment(**{**said, "state": "failed", "why": why})
+                why = f"site '{site}' was forgotten; train again without it"
+                before = {"id": None, "segments": 0, **files.deployment()}
+                files.write_deployment(**{**before, "state": "failed", "why": why})
     except ClapError:
         return replace(trace, busy=True)
     return replace(trace, removed=there)

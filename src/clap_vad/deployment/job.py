@@ -1,4 +1,4 @@
-"""One FLARE job's work on a run: from its last checkpoint as far as the sites that are there allow."""
+"""A FLARE job: continues a run from its last checkpoint, until it ends or too few sites are left."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Job"]
 
 
 class Job:
-    """The work of one job, and what the run's folder says of it.
+    """One job, and its status in the run's folder.
 
     Args:
         run: the run's folder.
@@ -49,20 +49,20 @@ class Job:
         self._refused: set[tuple[int, str]] = set()
 
     def recalled(self) -> bool:
-        """Whether the job is to end: because sites have come back, or somebody wants the run to stop."""
+        """True if the job has to end: sites have reconnected, or the run is to pause."""
         return self._files.recalled(self._number) or self._files.paused
 
     def progress(self, progress: Progress) -> None:
-        """Tell where the present step stands."""
+        """Report the progress of the current step."""
         now = time.time()
         number = int(progress.ask.payload["round"]) if "round" in progress.ask.payload else None
         for name, why in progress.refused.items():
-            if (said := (progress.ask.sequence, name)) not in self._refused:
-                self._refused.add(said)
+            if (refusal := (progress.ask.sequence, name)) not in self._refused:
+                self._refused.add(refusal)
                 note(self._run, "reply refused", site=name, step=progress.ask.step, round=number, why=why)
         self._sequence = progress.ask.sequence
         self._absent_since = {name: self._absent_since.get(name, now) for name in progress.absent}
-        self._tell(
+        self._report(
             "running",
             step=progress.ask.step,
             round=number,
@@ -73,30 +73,30 @@ class Job:
         )
 
     def work(self, make_engine: Callable[[RunSpecification], FlareEngine]) -> None:
-        """Go on with the run, and tell how that ended.
+        """Continue the run, and report how the job ended.
 
-        Nothing is done by a job that FLARE has kept from before a restart: the service has submitted another since.
+        A job that FLARE kept from before a restart does nothing, because the service has submitted another one.
         """
         if self._number < int(self._files.deployment().get("segments", 0)):
             return
         with locked_soon(self._run):
-            self._tell("running")
+            self._report("running")
             self._work(make_engine)
 
     def _work(self, make_engine: Callable[[RunSpecification], FlareEngine]) -> None:
         try:
             self._go_on(make_engine)
         except RecalledError as error:
-            self._tell("ended", end="recalled", why=str(error))
+            self._report("ended", end="recalled", why=str(error))
         except TooFewRepliesError as error:
-            self._tell("ended", end="waiting", why=str(error))
+            self._report("ended", end="waiting", why=str(error))
         except (ClapError, OSError) as error:
-            self._tell("ended", end="failed", why=str(error))
+            self._report("ended", end="failed", why=str(error))
         except Exception as error:
-            self._tell("ended", end="failed", why=f"unexpected {type(error).__name__} ({error})")
+            self._report("ended", end="failed", why=f"unexpected {type(error).__name__} ({error})")
             raise
         else:
-            self._tell("ended", end="complete")
+            self._report("ended", end="complete")
 
     def _go_on(self, make_engine: Callable[[RunSpecification], FlareEngine]) -> None:
         started = time.perf_counter()
@@ -114,7 +114,7 @@ class Job:
         state = coordinate(steps, make_engine(spec), checkpoint, 0, spec.quorum(), *modes)
         resolved = ResolvedRun.from_array(state["agreement"]).with_options_of(spec)
         settled = replace(spec, threads=resolved.spec.threads, normalise=resolved.spec.normalise)
-        write_json(self._run / "config.json", settled.as_json())  # what was left open is known now
+        write_json(self._run / "config.json", settled.as_json())  # with the resolved threads and normalisation
         finish(
             self._run,
             settled,
@@ -148,13 +148,13 @@ class Job:
     def _left_out(self, participant: str, why: str) -> None:
         note(self._run, "site left out", site=participant, why=why)
 
-    def _tell(self, state: str, **content: Any) -> None:
+    def _report(self, state: str, **content: Any) -> None:
         job = {"number": self._number, "pid": os.getpid(), "state": state, "time": _now(), "sequence": self._sequence}
-        self._files.write_segment(**job, **content)
+        self._files.write_job_status(**job, **content)
 
 
 def _federated_evaluation(method: Method, state: State) -> Steps:
-    """The final model judged by every site's own test videos."""
+    """The final model evaluated on every site's own test videos."""
     if "evaluation.normal" in state:
         return
     replies = yield Ask("evaluate", "evaluation_histogram", method.final_question(state), lasting=False)

@@ -1,4 +1,4 @@
-"""How a site comes into a federation, step by step, as its operator takes them."""
+"""The steps by which a site joins a federation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..trust.site_home import SiteHome
 
 __all__ = ["join_site", "request_site"]
 
-_COHORT = 3  # sums over fewer sites say much about each of them
+_COHORT = 3  # sums over fewer sites reveal much about each of them
 _ROUNDS = 1000
-_RUNS_A_YEAR = 24  # of COMET, whose noise is averaged out by whoever may ask again and again
+_RUNS_A_YEAR = 24  # of COMET: many repeated questions would average out its noise
 
 
 def request_site(home: Path, name: str, organisation: str, out: Path | None = None) -> tuple[Path, str]:
@@ -22,7 +22,7 @@ def request_site(home: Path, name: str, organisation: str, out: Path | None = No
     Args:
         home: the site's folder.
         name: of the site.
-        organisation: whose it is; empty for the one it stated before, or else its name.
+        organisation: that owns the site; empty for the one stated before, or else the site's name.
         out: the file; ``NAME.request.json`` by default.
 
     Returns:
@@ -33,10 +33,10 @@ def request_site(home: Path, name: str, organisation: str, out: Path | None = No
 
 
 def join_site(home: Path, bundle: Path, dataset: Path) -> dict[str, Any]:
-    """Take in the coordinator's bundle; writes the site's policy where there is none yet, with every message allowed.
+    """Import the coordinator's bundle; if the site has no policy yet, write one that allows every message.
 
     Returns:
-        A JSON-able dict of what was joined. Raises :class:`ClapError` as :meth:`SiteHome.join`.
+        A JSON-able description of the federation. Raises :class:`ClapError` as :meth:`SiteHome.join`.
     """
     days = SiteHome(home).join(bundle, dataset)
     site = SiteHome.open(home)

@@ -1,4 +1,4 @@
-"""FLARE's startup kits, written by ourselves: mutual TLS only, no code from jobs, no shell, no log streaming."""
+"""Writes FLARE's startup kits: mutual TLS only, no code from jobs, no shell, no log streaming."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CONTROLLER = "clap_vad.deployment.flare_coordinator.Coordinator"
 WORKER = "clap_vad.deployment.flare_worker.Worker"
 
 HEARTBEAT = "heartbeat"
-"""File in a client's kit that is touched whenever the coordinator has answered."""
+"""File in a client's kit that is touched at each answer of the coordinator."""
 
 _ALLOWED = [CONTROLLER, WORKER]
-"""The only classes that a job may name, at either side."""
+"""The only classes that a job may name, at coordinator and sites."""
 
 _JOBS_KEPT = 7 * 86400.0  # seconds
 _LARGEST = 1 << 28  # bytes of one message; a model of 1 M weights has 4 MB
@@ -43,8 +43,8 @@ _AUTHORIZATION = {
         **{role: {**_NOBODY, "server-predeployed-flwr": "none"} for role in ("org_admin", "lead", "member")},
     },
 }
-"""What FLARE's administrators may do: the coordinator's own operator starts and ends jobs, nobody does anything else.
-``byoc`` is FLARE's word for code that comes with a job."""
+"""Rights of FLARE's administrators: the coordinator's operator starts and ends jobs; nothing else is allowed.
+``byoc`` is FLARE's term for code that comes with a job."""
 
 
 _LOGGING = {
@@ -73,7 +73,7 @@ _LOGGING = {
 
 
 def write_server_kit(home: CoordinatorHome, kit: Path) -> None:
-    """The folder from which FLARE's server runs."""
+    """Write the folder from which FLARE's server runs."""
     startup = _startup(kit, home.authority_certificate)
     shutil.copy(home.server_certificate, startup / "server.crt")
     _copy_key(home.server_key, startup / "server.key")
@@ -129,7 +129,7 @@ def write_server_kit(home: CoordinatorHome, kit: Path) -> None:
 
 
 def write_operator_kit(home: CoordinatorHome, kit: Path) -> None:
-    """The folder from which the coordinator speaks to its own server."""
+    """Write the folder from which the coordinator connects to its own server."""
     startup = _startup(kit, home.authority_certificate)
     shutil.copy(home.operator_certificate, startup / "client.crt")
     _copy_key(home.operator_key, startup / "client.key")
@@ -156,7 +156,7 @@ def write_operator_kit(home: CoordinatorHome, kit: Path) -> None:
 
 
 def write_client_kit(home: SiteHome, kit: Path) -> None:
-    """The folder from which FLARE's client runs at a site."""
+    """Write the folder from which FLARE's client runs at a site."""
     startup = _startup(kit, home.authority)
     shutil.copy(home.certificate, startup / "client.crt")
     _copy_key(home.key, startup / "client.key")
@@ -205,7 +205,7 @@ def write_client_kit(home: SiteHome, kit: Path) -> None:
 
 
 def _listening(host: str) -> str:
-    """Where the server listens for sites: everywhere, since the name they know may be a router's or a proxy's."""
+    """The address on which the server listens: all, because the public name may be that of a router or proxy."""
     return host if host in ("localhost", "127.0.0.1") else "0.0.0.0"
 
 

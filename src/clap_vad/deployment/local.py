@@ -1,4 +1,4 @@
-"""A whole federation on one machine, for trying out and for tests: real processes, real mutual TLS, on loopback."""
+"""A federation on one machine for trials and tests: real processes and real mutual TLS, on loopback."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from .service_files import is_fresh, last_said
 __all__ = ["LocalFederation", "local_federation"]
 
 _JOBS = ("worker_process", "runner_process")  # FLARE's modules that a job runs in, at a site and at the coordinator
-_STARTING = 180.0  # seconds within which three sites must be connected, on a busy machine too
-_PORTS = range(20_000, 32_000)  # below those that the system gives to connections: nothing takes one meanwhile
+_STARTING = 180.0  # seconds within which three sites must be connected, even on a busy machine
+_PORTS = range(20_000, 32_000)  # below the system's ephemeral ports, so that no connection takes one meanwhile
 _GRACE = 15.0  # seconds between asking a service to end and ending it
 
 
 class LocalFederation:
-    """Coordinator and sites of one dataset's participants, each in a home of its own and a process of its own.
+    """A coordinator, and a site for each participant of a dataset; each has its own folder and process.
 
     Args:
-        dataset: its participants become sites. Each site's dataset links to the same features, and lists its own
-            training videos alone.
-        out: folder for the homes; taken up again where it holds them already.
-        protocol: who holds what.
+        dataset: its participants become sites. Each site's dataset links to the same features, and lists only its own
+            training videos.
+        out: receives the folders; existing ones are reused.
+        protocol: partition of the videos among the sites.
         seed: of the protocol.
-        host: under which sites reach the coordinator.
-        through: per site what stands in front of its command, such as ``ip netns exec NAME``.
+        host: name or address at which sites reach the coordinator.
+        through: site -> prefix of its command, such as ``ip netns exec NAME``.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class LocalFederation:
         return self._processes[name].pid
 
     def processes(self, name: str) -> dict[str, int]:
-        """Process ids of a site or of the coordinator (``""``): ``service``, ``flare``, and ``job`` while there is one.
+        """Process ids of a site or of the coordinator (``""``): ``service``, ``flare``, and ``job`` during a job.
 
-        ``flare`` is FLARE's own process of that organisation, ``job`` the one in which steps run.
+        ``flare`` is the FLARE process of this site or coordinator, ``job`` the process that computes the steps.
         """
         home = self.coordinator if name == "" else self.sites[name]
         kit = str((home / ("server" if name == "" else "client")).resolve())
@@ -103,7 +103,7 @@ class LocalFederation:
         return found
 
     def wait(self, timeout: float | None = None) -> float:
-        """Return when all sites are connected, with the seconds that took; raises :class:`ClapError` at the timeout."""
+        """Wait until all sites are connected; returns the seconds, raises :class:`ClapError` at the timeout."""
         began, timeout = time.monotonic(), _STARTING * max(1.0, len(self.sites) / 3) if timeout is None else timeout
         while missing := [name for name in self.sites if not self._connected(name)]:
             for name, process in self._processes.items():
@@ -117,7 +117,7 @@ class LocalFederation:
         return time.monotonic() - began
 
     def stop(self) -> None:
-        """End every process that :meth:`start` has started, by its id; they end those that they have started."""
+        """End every process started by :meth:`start`, by its id; each ends its own child processes."""
         for process in self._processes.values():
             process.terminate()
         for name in list(self._processes):
@@ -145,7 +145,7 @@ class LocalFederation:
             site = SiteHome.request(home, name, "local", request)
             coordinator.approve(request, bundle)
             site.join(bundle, own)
-            # All sites are one organisation's here, so that even two or one may try out what a run is.
+            # All sites belong to one organisation here, so runs with one or two sites are allowed.
             Policy(minimum_cohort=1, maximum_rounds=1_000_000, allow_exact_sums=True).write(home / "policy.json")
 
 
@@ -153,7 +153,7 @@ class LocalFederation:
 def local_federation(
     dataset: Path, out: Path, protocol: str, seed: int = 0, tell: Callable[[str], Any] = lambda text: None
 ) -> Iterator[LocalFederation]:
-    """A federation that is up while the block runs."""
+    """A federation that runs during the ``with`` block."""
     federation = LocalFederation(dataset, out, protocol, seed)
     try:
         federation.start()
@@ -165,7 +165,7 @@ def local_federation(
 
 
 def _make_dataset(folder: Path, whole: Dataset, videos: Sequence[str]) -> None:
-    """A dataset of these training videos that links to the features of the whole one."""
+    """Create a dataset of these training videos that links to the features of the whole dataset."""
     folder.mkdir(parents=True)
     for store in whole.stores:
         (folder / store.path.name).symlink_to(store.path.resolve(), target_is_directory=True)

@@ -1,4 +1,4 @@
-"""Our own log of a coordinator, a site or a run: ``log.jsonl`` in its folder, one JSON object a line."""
+"""The log of a coordinator, a site or a run: ``log.jsonl`` in its folder, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..persistence import append_line, read_json_lines
 
 __all__ = ["note", "noted_runs", "read_notes"]
 
-_MOST = 5_000_000  # bytes of the log before it is put aside, so that at most twice as much is kept
+_MOST = 5_000_000  # bytes of a log file before it is rotated; two files are kept
 
 
 def note(home: Path, event: str, **facts: Any) -> None:
-    """Add a line: time, event, and what there is to say of it."""
+    """Add a line: time, event and facts."""
     file = home / "log.jsonl"
     if file.exists() and file.stat().st_size > _MOST:
         file.replace(home / "log.1.jsonl")
@@ -25,11 +25,11 @@ def note(home: Path, event: str, **facts: Any) -> None:
 
 
 def read_notes(home: Path, events: tuple[str, ...], last: int) -> list[dict[str, Any]]:
-    """The last lines of these events, oldest first; a line torn by a kill is passed over."""
+    """The last lines of these events, oldest first; a line cut by a kill is skipped."""
     return [content for content in read_json_lines(home / "log.jsonl") if content.get("event") in events][-last:]
 
 
 def noted_runs(home: Path) -> list[str]:
-    """Folders of the runs that a coordinator's log names, the part that was put aside among it."""
+    """Folders of the runs named in a coordinator's log, including its rotated file."""
     lines = [*read_json_lines(home / "log.1.jsonl"), *read_json_lines(home / "log.jsonl")]
     return list(dict.fromkeys(line["run"] for line in lines if isinstance(line.get("run"), str)))

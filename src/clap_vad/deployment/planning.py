@@ -1,4 +1,4 @@
-"""A run across organisations: its specification before the sites are known, and the resolved one once they are."""
+"""A run over real sites: its specification before the sites' features are known, and the resolved one afterwards."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["deployed_specification", "resolved_run", "specification_without", "t
 
 
 def deployed_specification(asked: RunOptions) -> RunSpecification:
-    """The specification of a run over sites; raises :class:`ClapError` for options that are not possible.
+    """The specification of a run over sites; raises :class:`ClapError` for impossible options.
 
     Args:
-        asked: with ``sites``, in the order in which replies are summed, and in ``dataset`` the folder whose test
-            videos judge the model, or nothing where sites do so at home.
+        asked: with ``sites`` in the order in which replies are summed, and in ``dataset`` the coordinator's test
+            videos, or "" if the sites evaluate the model on their own.
     """
     sites = asked.sites
     if len(set(sites)) < len(sites) or not sites:
@@ -35,7 +35,7 @@ def deployed_specification(asked: RunOptions) -> RunSpecification:
     if asked.test_each_round and not asked.dataset:
         raise ClapError("--test-each-round: give a DATASET with test videos, or leave it out")
     if asked.privacy is not None and asked.privacy.seed is not None:
-        raise ClapError("--dp-seed is for experiments in one process; sites draw their noise themselves")
+        raise ClapError("--dp-seed is only for experiments in one process; real sites draw secret noise")
     spec = resolve(replace(asked, min_sites=asked.min_sites or len(sites)), noise_seed=None, repeats=True)
     check_participants(spec, len(sites))
     if (dataset := test_dataset(spec)) is not None:
@@ -44,10 +44,10 @@ def deployed_specification(asked: RunOptions) -> RunSpecification:
 
 
 def specification_without(spec: RunSpecification, without: Sequence[str]) -> RunSpecification:
-    """The specification of a run over sites for another one in which these sites have no part.
+    """The specification of the same run over sites without these sites.
 
-    All sites of it are needed where all were before; raises :class:`ClapError` for a site that is not in the run, and
-    where the others are too few.
+    If all sites were needed before, all remaining ones are. Raises :class:`ClapError` for a site that is not in the
+    run, and if too few are left.
     """
     sites = left_over(spec.sites, without)
     check_participants(spec, len(sites))
@@ -55,16 +55,16 @@ def specification_without(spec: RunSpecification, without: Sequence[str]) -> Run
 
 
 def resolved_run(spec: RunSpecification, features: Mapping[str, Any]) -> ResolvedRun:
-    """What the sites are told, now that their features are known.
+    """The resolved run specification for the sites' features.
 
-    Raises :class:`ClapError` where the coordinator's test videos have other features.
+    Raises :class:`ClapError` if the coordinator's test videos have other features.
     """
     dataset = test_dataset(spec)
     if dataset is not None:
         own = describe(dataset.stores[0])
         if odd := [name for name in own if own[name] != features[name]]:
             raise ClapError(
-                f"{dataset.path}: its features are not those of the sites ({', '.join(odd)} differ); extract the test "
+                f"{dataset.path}: its features differ from those of the sites ({', '.join(odd)}); extract the test "
                 "videos as the sites do, or train without a DATASET"
             )
     labelled = {
@@ -81,5 +81,5 @@ def resolved_run(spec: RunSpecification, features: Mapping[str, Any]) -> Resolve
 
 
 def test_dataset(spec: RunSpecification) -> Dataset | None:
-    """The coordinator's test videos; None where it holds none."""
+    """The dataset of the coordinator's test videos; None without one."""
     return Dataset(Path(spec.dataset)) if spec.dataset else None

@@ -1,4 +1,4 @@
-"""The resolved run specification: what coordinator and sites agree on before a run, as data."""
+"""The resolved run specification, which the coordinator sends to the sites before a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..specification.run import STRICT, Names, RunOptions, RunSpecification
 __all__ = ["ResolvedRun"]
 
 _MOST_ROUNDS = 100_000
-"""A site works out for each whether it is drawn."""
+"""A site computes for each round whether it is drawn."""
 
 _ROUNDING = 1e-6
 """Of epsilon: other releases of the accountant may differ in the last digits."""
@@ -34,7 +34,7 @@ _NAMES = names_at_sites(RunOptions)
 
 @record(frozen=True, kw_only=True, config=STRICT)
 class _Others:
-    """What sites are told beside the specification."""
+    """What sites receive in addition to the specification."""
 
     participants: Names
     labelled: Names
@@ -44,13 +44,13 @@ class _Others:
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """A run in which nothing is left open, the same at every site.
+    """A completely resolved run, the same at every site.
 
     Attributes:
-        spec: what the run is; at a site, the options that only the coordinator needs have their defaults.
+        spec: of the run; at a site, options that only the coordinator needs have their defaults.
         participants: in the order in which replies are summed.
-        labelled: those of them that use the labels of their training videos.
-        features: what every site's features must be, see :func:`~clap_vad.features.store.description.describe`.
+        labelled: participants that use the labels of their training videos.
+        features: required of every site, see :func:`~clap_vad.features.store.description.describe`.
     """
 
     spec: RunSpecification
@@ -63,17 +63,17 @@ class ResolvedRun:
         return Plan.of(self.spec, self.participants, self.features)
 
     def with_options_of(self, spec: RunSpecification) -> ResolvedRun:
-        """The same at the coordinator, with the options of its specification that sites are not told."""
+        """The same at the coordinator, with the options of its specification that sites do not receive."""
         return replace(self, spec=replace(spec, **{name: getattr(self.spec, name) for name in _NAMES}))
 
     def check_promise(self) -> float | None:
         """Epsilon of the run's differential privacy, at :data:`~clap_vad.federation.account.DELTA`; None for none.
 
-        A larger delta of its own would make any epsilon small, and a site's policy bounds epsilon alone.
+        A run with a larger delta could state any small epsilon, and a site's policy bounds only epsilon.
 
         Raises:
-            RefusalError: the noise that the terms have does not keep their promise, or is not drawn by the sites; or
-                the method can promise no such thing.
+            RefusalError: the noise of the terms is too small for their epsilon, or not drawn by the sites; or the
+                method does not support the unit.
         """
         terms = self.spec.privacy
         if terms is None:
@@ -82,12 +82,12 @@ class ResolvedRun:
         if not method.private_statistics() or terms.unit not in method.private_units:
             raise RefusalError(f"method '{name}' with these settings hides no {terms.unit}; refused")
         if terms.sampling < 1 and not method.trains_by_sgd:
-            # It has all of its units in each sum, so drawing some saves no noise.
+            # All units are in each sum, so sampling must not reduce the noise.
             raise RefusalError(f"method '{name}' draws no sample of a site's {terms.unit}s; refused")
         if terms.seed is not None:
-            raise RefusalError("noise from a number that the coordinator knows; a site draws its own")
+            raise RefusalError("noise from a seed that the coordinator knows; a site draws its own")
         if terms.epsilon is not None and epsilon_of(terms) > terms.epsilon * (1 + _ROUNDING):
-            raise RefusalError(f"noise that does not keep its promise of epsilon {terms.epsilon:g}")
+            raise RefusalError(f"noise that is too small for its epsilon of {terms.epsilon:g}")
         if terms.epsilon is None or terms.delta <= DELTA:
             return terms.epsilon
         return max(terms.epsilon, epsilon_of(replace(terms, delta=DELTA)))
@@ -97,7 +97,7 @@ class ResolvedRun:
         return make_method(self.spec.method, self.spec.options)
 
     def to_array(self) -> np.ndarray:
-        """As an array that a question can carry, uint8."""
+        """As an array for a question, uint8."""
         entries = self.spec.as_json()
         content = {name: entries[field] for field, name in _NAMES.items()}
         content |= {"participants": self.participants, "labelled": self.labelled, "features": self.features}
@@ -106,7 +106,7 @@ class ResolvedRun:
 
     @classmethod
     def from_array(cls, array: np.ndarray) -> ResolvedRun:
-        """The resolved run in such an array; raises :class:`RefusalError` for anything else."""
+        """The resolved run in such an array; raises :class:`RefusalError` for an invalid one."""
         try:
             content = json.loads(np.asarray(array, np.uint8).tobytes())
         except (ValueError, RecursionError):

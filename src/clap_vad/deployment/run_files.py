@@ -1,11 +1,11 @@
-"""What coordinator, FLARE's job and follower tell each other of a run: small files in its folder, one writer each.
+"""Small files in a run's folder by which service, job and follower of the run communicate; one writer each.
 
 RUN/
-  deployment.json     by the coordinator's service: where the run stands
-  segment.json        by the job at work on it: which step, who replied, who is absent, how it ended
-  recall              by the service: the number of the job that is to end
-  pause               by whoever follows the run: it is to stop after the present step
-  forgotten.json      by 'clap coordinator forget': sites whose part in the run was removed, so that it cannot go on
+  deployment.json     by the coordinator's service: state of the run
+  segment.json        by the current job: its step, replies, absent sites, and how it ended
+  recall              by the service: the number of the job that has to end
+  pause               by the follower of the run: stop after the current step
+  forgotten.json      by 'clap coordinator forget': forgotten sites, without which the run cannot continue
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["ENDED", "RunFiles", "locked_soon"]
 ENDED = ("finished", "failed", "paused")
 """States in which the service does nothing for a run."""
 
-_LETTING_GO = 20.0  # seconds
+_RELEASE = 20.0  # seconds in which the process of the previous job releases the folder
 
 
 class RunFiles:
@@ -34,9 +34,9 @@ class RunFiles:
         self.run = run
 
     def config(self) -> dict[str, Any]:
-        """``config.json``, unchecked but for what a service needs of it: ``sites`` and ``min_sites``.
+        """``config.json``, with only ``sites`` and ``min_sites`` checked, which a service needs.
 
-        A service does without the libraries that a whole configuration needs to be checked; the job checks it.
+        The job checks the rest: a service does not load the libraries needed for that.
         """
         content = self._read("config.json")
         sites, least = content.get("sites"), content.get("min_sites")
@@ -49,15 +49,15 @@ class RunFiles:
         return self._read("deployment.json")
 
     def write_deployment(self, **content: Any) -> None:
-        """Replace it."""
+        """Replace ``deployment.json``."""
         write_json(self.run / "deployment.json", content)
 
-    def segment(self) -> dict[str, Any]:
-        """Of the last job: ``number``, ``pid``, ``state`` and so on; empty before the first."""
+    def job_status(self) -> dict[str, Any]:
+        """Status of the last job: ``number``, ``pid``, ``state`` and so on; empty before the first."""
         return self._read("segment.json")
 
-    def write_segment(self, **content: Any) -> None:
-        """Replace it."""
+    def write_job_status(self, **content: Any) -> None:
+        """Replace the status of the last job."""
         write_json(self.run / "segment.json", content)
 
     def recall(self, number: int) -> None:
@@ -65,14 +65,14 @@ class RunFiles:
         write_text(self.run / "recall", str(number))
 
     def recalled(self, number: int) -> bool:
-        """Whether this job is to end."""
+        """True if this job has to end."""
         try:
             return (self.run / "recall").read_text() == str(number)
         except FileNotFoundError:
             return False
 
     def pause(self, wanted: bool) -> None:
-        """Ask for the run to stop after the present step, or no longer."""
+        """Ask the run to stop after the current step, or withdraw that."""
         if wanted:
             write_text(self.run / "pause", "")
         else:
@@ -80,49 +80,49 @@ class RunFiles:
 
     @property
     def paused(self) -> bool:
-        """Whether that was asked for."""
+        """True if a pause was asked for."""
         return (self.run / "pause").exists()
 
     def forgotten(self) -> list[str]:
-        """Sites that were forgotten."""
+        """Forgotten sites of the run."""
         return [str(name) for name in self._read("forgotten.json").get("sites", ())]
 
     def forget(self, site: str) -> None:
-        """Note that a site was forgotten: nobody goes on with the run."""
+        """Record that a site was forgotten, so that the run cannot continue."""
         write_json(self.run / "forgotten.json", {"sites": list(dict.fromkeys((*self.forgotten(), site)))})
 
     def check_not_forgotten(self) -> None:
-        """Raise :class:`ClapError` where a site of the run was forgotten."""
+        """Raise :class:`ClapError` if a site of the run was forgotten."""
         if sites := self.forgotten():
             raise ClapError(
-                f"{self.run}: site {', '.join(sites)} was forgotten, and what the run held of it is gone; train anew "
+                f"{self.run}: site {', '.join(sites)} was forgotten, and its contributions were deleted; train again "
                 f"with 'clap train --like {self.run} --without {','.join(sites)} --out RUN'"
             )
 
     def job_lives(self) -> bool:
-        """Whether the process of the last job is there and has not said that it ended."""
-        segment = self.segment()
-        if segment.get("state") != "running":
+        """True if the process of the last job runs and has not reported its end."""
+        status = self.job_status()
+        if status.get("state") != "running":
             return False
         with contextlib.suppress(OSError, ValueError):
             # a zombie has an empty command line
-            return b"nvflare" in Path(f"/proc/{int(segment['pid'])}/cmdline").read_bytes()
+            return b"nvflare" in Path(f"/proc/{int(status['pid'])}/cmdline").read_bytes()
         return False
 
     def _read(self, name: str) -> dict[str, Any]:
-        if not (self.run / name).exists():  # asked first: another process may write it at any moment
+        if not (self.run / name).exists():  # checked first: another process may write it at any moment
             return {}
         content = read_json(self.run / name)
         if not isinstance(content, dict):
-            raise ClapError(f"{self.run / name}: not what a coordinator writes there; delete it")
+            raise ClapError(f"{self.run / name}: was not written by a coordinator; delete it")
         return content
 
 
 @contextlib.contextmanager
 def locked_soon(run: Path) -> Iterator[None]:
-    """Hold the run's folder, which the process of the job before may still be letting go of."""
+    """Lock the run's folder; waits for the process of the previous job to release it."""
     with contextlib.ExitStack() as stack:
-        until = time.monotonic() + _LETTING_GO
+        until = time.monotonic() + _RELEASE
         while True:
             try:
                 stack.enter_context(locked_folder(run))

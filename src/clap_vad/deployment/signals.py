@@ -1,4 +1,4 @@
-"""How a service is told to stop: Ctrl-C, or the signal that systemd sends."""
+"""Signals that stop a service: Ctrl-C, or the one that systemd sends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["until_stopped"]
 
 @contextlib.contextmanager
 def until_stopped() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether the process was asked to end."""
+    """Yields a function that returns True once the process was asked to end."""
     asked = threading.Event()
     before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""The account of a site over all its runs, and what it says to the site's operator."""
+"""The account of a site over all its runs, and its status for the site's operator."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _LAST = 99_999_999  # the highest number that a question can have
 
 
 def open_account(home: Path) -> Account:
-    """The account in a site's home; where there is none yet, it begins with what earlier runs have answered."""
+    """The account in a site's folder; a new one begins with the answers of earlier runs."""
     return Account(home / "account.jsonl", lambda: past_answers(home / "runs"))
 
 
 def data_of(dataset: Dataset) -> Data:
-    """The training videos of a site's dataset, as its account knows them."""
+    """The training videos of a site's dataset, as its account identifies them."""
     return Data.of(dataset.train_videos, [(store.path / "store.json").read_bytes() for store in dataset.stores])
 
 
 def account_status(home: Path, dataset: Path, policy: Policy) -> dict[str, Any]:
-    """What was answered and spent, and what is permitted; nothing is written.
+    """Answers and privacy loss so far, and their limits; writes nothing.
 
     Returns:
-        A JSON-able dict. ``used`` of a run is that of the run with most. Of the privacy loss, null in ``used`` means
-        without bound, and ``unbounded`` names the runs that make it so; null in ``permitted`` means no bound is set.
+        A JSON-able dict. ``used`` under ``run`` is the largest of all runs. A privacy loss of null in ``used`` is
+        unbounded, and ``unbounded`` names the runs that cause it; null in ``permitted`` means no limit is set.
     """
     account = open_account(home)
     try:
         data = data_of(Dataset(dataset))
     except (ClapError, OSError):
-        data = None  # all that was ever answered is shown
+        data = None  # count the answers on all datasets
     answers = {span: account.counted(span, data) for span in ("year", "ever")}
     runs: dict[str, list[Answer]] = {}
     for answer in answers["ever"]:
@@ -92,7 +92,7 @@ def _finite(loss: float) -> float | None:
 def past_answers(runs: Path) -> list[Answer]:
     """The answers that depend on videos in all ledgers ``runs/ID/ledger.jsonl``, oldest first.
 
-    One with noise of which the run's folder no longer says how much counts as one without.
+    A noisy answer whose amount of noise is no longer known counts as one without noise.
     """
     declared, found = {schema.name: schema for schema in schemas()}, []
     for ledger in sorted(runs.glob("*/ledger.jsonl")):
@@ -101,7 +101,7 @@ def past_answers(runs: Path) -> list[Answer]:
             try:
                 names = [str(line[name]) for name in ("time", "step", "schema", "sha256", "protection")]
             except KeyError:
-                continue  # of no ledger
+                continue  # not a ledger's line
             time, step, name, answer, protection = names
             schema = declared.get(name)
             if schema is not None and schema.bare:
@@ -113,7 +113,7 @@ def past_answers(runs: Path) -> list[Answer]:
 
 
 def _terms(state: Path) -> Terms | None:
-    """What the run was agreed on; None for no differential privacy, and where that is not known any more."""
+    """The run's terms; None without differential privacy, and if they are no longer known."""
     try:
         agreement = SiteState(state).before(_LAST).get("agreement")
         privacy = json.loads(agreement.tobytes())["privacy"] if agreement is not None else {}

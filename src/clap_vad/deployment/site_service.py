@@ -1,4 +1,4 @@
-"""``clap site start``: keeps a site in touch with its coordinator, and says what is wrong where it cannot be."""
+"""``clap site start``: keeps a site connected to its coordinator, and reports why if that fails."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .supervisor import SupervisedProcess
 __all__ = ["STATUS", "SiteService"]
 
 STATUS = "status.json"
-"""What the service knows, for ``clap site status``."""
+"""The service's state, for ``clap site status``."""
 
-_NOT_LET_IN = "unauthenticated"  # in what FLARE's client prints when the server does not register it
-_ASK = "the coordinator does not let this site in: it was revoked, or never approved there; ask the coordinator"
+_NOT_ADMITTED = "unauthenticated"  # printed by FLARE's client when the server does not register it
+_ASK = "the coordinator does not admit this site: it was revoked, or never approved; ask the coordinator's operator"
 _CLIENT = "nvflare.private.fed.app.client.client_train"
 _HEARTBEAT = 2  # seconds between signs of life
-_LOOKING = 1.0  # seconds between looks at the client
-_SILENT = 15.0  # seconds without an answer after which the client is started anew, once the coordinator can be reached
+_POLL = 1.0  # seconds between checks of the client
+_SILENT = 15.0  # seconds without an answer after which the client is restarted, once the coordinator can be reached
 _PAUSES = (2.0, 5.0, 10.0, 30.0)  # seconds before a coordinator that cannot be reached is tried again
 
 
-_ONE = "this site runs already, stop that service first"
+_ONE = "this site is already running; stop that service first"
 
 
 class SiteService:
@@ -36,51 +36,51 @@ class SiteService:
 
     Args:
         home: the site's folder.
-        tell: shown to whoever started it.
+        tell: called with each notice for the operator.
     """
 
     def __init__(self, home: SiteHome, tell: Callable[[str], None]) -> None:
         home = SiteHome.open(home.path.resolve())  # FLARE changes the working folder
-        self._home, self._tell = home, tell
+        self._home, self._notify = home, tell
         self._kit = home.path / "client"
         arguments = ["-m", str(self._kit), "-s", "fed_client.json", "--set", "secure_train=true"]
         own = [f"uid={home.name}", f"org={home.name}", "config_folder=config", f"heart_beat_interval={_HEARTBEAT}"]
         self._client = SupervisedProcess(
             [sys.executable, "-m", _CLIENT, *arguments, *own], home.path / "client.out", self._kit
         )
-        self._said = ""
+        self._state = ""
         self._since = time.time()
 
     def serve(self, stopped: Callable[[], bool]) -> None:
-        """Run until it is told to stop.
+        """Run until ``stopped`` returns True.
 
         Raises:
-            ClapError: what no waiting can mend, such as a coordinator that is not this federation's, or a certificate
-                that has expired; or another service in this home.
+            ClapError: an error that waiting cannot repair, such as the coordinator of another federation or an
+                expired certificate; or another service runs in this folder.
         """
         with locked_folder(self._home.path, _ONE):
             try:
                 self._reach(stopped)
                 while not stopped():
                     self._look(stopped)
-                    time.sleep(_LOOKING)
+                    time.sleep(_POLL)
             except ClapError as error:
                 self._client.stop()
-                self._say("refused", str(error))
+                self._report("refused", str(error))
                 raise
             finally:
                 self._client.stop()
-            self._say("stopped")
+            self._report("stopped")
 
     def _reach(self, stopped: Callable[[], bool]) -> None:
-        """Return when the coordinator can be reached."""
+        """Wait until the coordinator can be reached."""
         home, tries = self._home, 0
         while not stopped():
             try:
                 preflight(home.host, home.port, home.authority, home.certificate, home.key, home.name)
                 return
             except Unreachable as error:
-                self._say("unreachable", str(error))
+                self._report("unreachable", str(error))
                 _sleep(_PAUSES[min(tries, len(_PAUSES) - 1)], stopped)
                 tries += 1
 
@@ -91,40 +91,40 @@ class SiteService:
             write_client_kit(self._home, self._kit)
         if (ended := self._client.ensure()) is not None:
             note(self._home.path, "client ended", why=ended)
-            if _NOT_LET_IN in self._last_output():
-                self._say("refused", _ASK)
-        heard = self._heard()
-        if heard is not None and heard < _SILENT:
-            self._say("connected")
-        elif heard is not None:
+            if _NOT_ADMITTED in self._last_output():
+                self._report("refused", _ASK)
+        silent = self._silent_seconds()
+        if silent is not None and silent < _SILENT:
+            self._report("connected")
+        elif silent is not None:
             self._reach(stopped)
             if not stopped():
-                note(self._home.path, "client restarted", why=f"no answer for {heard:.0f} s")
+                note(self._home.path, "client restarted", why=f"no answer for {silent:.0f} s")
                 (self._kit / HEARTBEAT).unlink(missing_ok=True)
                 self._client.restart()
-        elif self._client.pid is not None and not self._said.startswith("refused"):
-            self._say("connecting")
+        elif self._client.pid is not None and not self._state.startswith("refused"):
+            self._report("connecting")
 
     def _last_output(self) -> str:
-        """What the client has said last, on its way out."""
+        """The end of the client's output."""
         try:
             return (self._home.path / "client.out").read_text(errors="replace")[-2000:]
         except OSError:
             return ""
 
-    def _heard(self) -> float | None:
-        """Seconds since the coordinator last answered; None where it has not yet."""
+    def _silent_seconds(self) -> float | None:
+        """Seconds since the coordinator last answered; None before its first answer."""
         try:
             return time.time() - (self._kit / HEARTBEAT).stat().st_mtime
         except FileNotFoundError:
             return None
 
-    def _say(self, state: str, why: str = "") -> None:
+    def _report(self, state: str, why: str = "") -> None:
         home = self._home
-        if (said := f"{state}: {why}" if why else state) != self._said:
-            self._said, self._since = said, time.time()
+        if (text := f"{state}: {why}" if why else state) != self._state:
+            self._state, self._since = text, time.time()
             note(home.path, state, why=why) if why else note(home.path, state)
-            self._tell(f"site '{home.name}' {said}")
+            self._notify(f"site '{home.name}' {text}")
         write_json(
             home.path / STATUS,
             {"time": time.time(), "state": state, "why": why, "since": self._since, "client": self._client.pid},

@@ -1,4 +1,4 @@
-"""Processes of FLARE that a service of ours keeps running: started with it, ended with it, again when they die."""
+"""FLARE processes supervised by a service: started and ended with it, and restarted when they die."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import psutil
 __all__ = ["SupervisedProcess", "end_leftovers"]
 
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
-_GRACE = 5.0  # seconds between asking a process to end and ending it
-_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before it is started again; the last one from then on
-_STEADY = 60.0  # seconds after which a process counts as running well
+_GRACE = 5.0  # seconds between asking a process to end and killing it
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before each restart; the last value is repeated
+_STEADY = 60.0  # seconds after which a process counts as stable
 
 
 class SupervisedProcess:
@@ -26,8 +26,8 @@ class SupervisedProcess:
 
     Args:
         command: to run.
-        output: file to which whatever it prints is added.
-        kit: folder that is named in the command lines of it and of all that it starts.
+        output: file to which its output is appended.
+        kit: folder named in its command line and in those of its child processes.
     """
 
     def __init__(self, command: Sequence[str], output: Path, kit: Path) -> None:
@@ -42,7 +42,7 @@ class SupervisedProcess:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def ensure(self) -> str | None:
-        """Start it if it is not running and it is time to; returns how it ended where it has just been found dead."""
+        """Start it if it is not running and its pause is over; returns how it ended if it was just found dead."""
         if self.pid is not None:
             if time.monotonic() - self._started > _STEADY:
                 self._failures = 0
@@ -58,12 +58,12 @@ class SupervisedProcess:
         return ended
 
     def restart(self) -> None:
-        """End it and start it anew."""
+        """End it and start it again."""
         self.stop()
         self._start()
 
     def stop(self) -> None:
-        """End it and all that it has started."""
+        """End it and its child processes."""
         if self._process is not None and self.pid is not None:
             self._process.terminate()
             try:
@@ -75,7 +75,7 @@ class SupervisedProcess:
         end_leftovers(self._kit)
 
     def _start(self) -> None:
-        end_leftovers(self._kit)  # workers of one that was killed would be in the way of the new one
+        end_leftovers(self._kit)  # workers of a killed process would block the new one
         self._output.parent.mkdir(parents=True, exist_ok=True)
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -90,7 +90,7 @@ class SupervisedProcess:
 
 
 def end_leftovers(kit: Path) -> None:
-    """End the processes that run from this kit: those that a killed service or process of FLARE has left behind."""
+    """End the processes that run from this kit, left by a killed service or FLARE process."""
     left = [process for process in psutil.process_iter(["cmdline", "pid"]) if _runs_from(process, kit)]
     for process in left:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""``clap train --engine flare``: hand a run to the coordinator's service and follow it to its end."""
+"""``clap train --engine flare``: give a run to the coordinator's service and follow it until it ends."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from .service_files import last_said
 
 __all__ = ["resume_deployed", "train_deployed", "train_deployed_like"]
 
-_LOOKING = 0.2  # seconds between looks at the run
-_SILENT = 20.0  # seconds after which a service that says nothing is not there
-_RESTARTING = 90.0  # seconds that a service which was there may be silent: it may be starting again
+_POLL = 0.2  # seconds between checks of the run
+_SILENT = 20.0  # seconds without a status after which a service counts as stopped
+_RESTARTING = 90.0  # seconds without a status that are allowed later, because the service may be restarting
 
 
 @takes_options("train", "flare")
 def train_deployed(out: Path, *, coordinator: Path, dataset: Path | None = None, asked: RunOptions) -> dict[str, Any]:
     """Train over sites of other organisations; returns when the run is finished.
 
-    The coordinator's service does the work: this call may be killed and the run goes on. Ctrl-C pauses it.
+    The coordinator's service does the work: if this call is killed, the run continues. Ctrl-C pauses it.
 
     Args:
         out: run folder to make, on the coordinator's machine.
-        coordinator: the coordinator's home, whose service must be running.
-        dataset: whose test videos judge the model; without one, sites do so at home and send histograms of scores.
+        coordinator: the coordinator's folder, whose service must be running.
+        dataset: its test videos evaluate the model; without one, the sites evaluate it and send score histograms.
         {options}
         options: settings of the method and of the strategy.
 
     Returns:
         The contents of ``metrics.json``. Raises :class:`ClapError` for bad input, a service that is not running, and
-        a run that cannot go on.
+        a run that cannot continue.
     """
     home = CoordinatorHome.open(coordinator)
     known = home.sites()
@@ -62,12 +62,12 @@ def train_deployed(out: Path, *, coordinator: Path, dataset: Path | None = None,
 
 
 def train_deployed_like(run: Path, out: Path, *, without: Sequence[str] = ()) -> dict[str, Any]:
-    """Train anew as another run over sites was, with the same seed and without some of its sites.
+    """Repeat a run over sites with the same seed, without some of its sites.
 
     Args:
-        run: folder of the other run; its choices are taken over.
+        run: folder of the other run; its options are used.
         out: run folder to make.
-        without: sites that have no part.
+        without: sites to leave out.
 
     Returns:
         As :func:`train_deployed`.
@@ -91,7 +91,7 @@ def _begin(out: Path, spec: RunSpecification, home: CoordinatorHome) -> dict[str
 
 
 def resume_deployed(run: Path) -> dict[str, Any]:
-    """Ask the coordinator's service to go on with a run, and follow it; as :func:`train_deployed`."""
+    """Ask the coordinator's service to continue a run, and follow it; as :func:`train_deployed`."""
     spec = read_specification(run)
     if (run / "metrics.json").exists():
         return dict(read_json(run / "metrics.json"))
@@ -114,24 +114,25 @@ def _follow(run: Path, spec: RunSpecification, home: CoordinatorHome) -> dict[st
     files, shown = RunFiles(run), 0
     with progress_bar("training", spec.rounds) as advance:
         while True:
-            said = files.deployment()
+            deployment = files.deployment()
             rounds = len(read_rounds(run / "rounds.jsonl"))
-            advance(max(0, rounds - shown), note=_note(said, files.segment()))
+            advance(max(0, rounds - shown), note=_note(deployment, files.job_status()))
             shown = max(shown, rounds)
-            if said.get("state") == "finished":
+            if deployment.get("state") == "finished":
                 return dict(read_json(run / "metrics.json"))
-            if said.get("state") == "failed":
-                raise ClapError(f"{said.get('why')}; the run stopped there, 'clap train --resume {run}' goes on")
+            if deployment.get("state") == "failed":
+                why = deployment.get("why")
+                raise ClapError(f"{why}; the run stopped, continue it with 'clap train --resume {run}'")
             _check_served(home, _RESTARTING)
-            time.sleep(_LOOKING)
+            time.sleep(_POLL)
 
 
-def _note(said: dict[str, Any], segment: dict[str, Any]) -> str:
-    if said.get("state") != "running":
-        return f"{said.get('state', 'queued')} {said.get('why', '')}".strip()
-    replied, waiting = len(segment.get("replied") or ()), segment.get("waiting") or ()
-    absent = segment.get("absent") or {}
-    parts = [f"step '{segment.get('step')}': {replied} replied"] if segment.get("step") else ["starting"]
+def _note(deployment: dict[str, Any], job: dict[str, Any]) -> str:
+    if deployment.get("state") != "running":
+        return f"{deployment.get('state', 'queued')} {deployment.get('why', '')}".strip()
+    replied, waiting = len(job.get("replied") or ()), job.get("waiting") or ()
+    absent = job.get("absent") or {}
+    parts = [f"step '{job.get('step')}': {replied} replied"] if job.get("step") else ["starting"]
     parts += [f"waiting for {', '.join(waiting)}"] if waiting else []
     parts += [f"without {', '.join(absent)}"] if absent else []
     return ", ".join(parts)
@@ -140,6 +141,6 @@ def _note(said: dict[str, Any], segment: dict[str, Any]) -> str:
 def _check_served(home: CoordinatorHome, silent: float = _SILENT) -> None:
     if last_said(home.path)[0] > silent:
         raise ClapError(
-            f"{home.path}: its service is not running; start it with 'clap coordinator start', the run then goes on "
+            f"{home.path}: its service is not running; start it with 'clap coordinator start', then the run continues "
             "by itself"
         )

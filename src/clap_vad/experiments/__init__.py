@@ -1,1 +1,1 @@
-"""Tables of many runs: the cells of a comparison, the tables of a paper, the runs that fill them."""
+"""Tables of many runs: comparisons, the tables of a paper, and their runs."""

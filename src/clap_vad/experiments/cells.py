@@ -1,4 +1,4 @@
-"""The cells of a table: the choices that all runs of a row share, and the runs that fill them."""
+"""The cells of a table (one row each, with common options), and their planned runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Cell:
     """One row of a table.
 
     Attributes:
-        strategy: None except in setting collaborative, where alone updates are aggregated.
-        protocol: None for what ``train`` chooses itself.
+        strategy: None except in setting collaborative; the other settings do not aggregate.
+        protocol: None for the default of ``train``.
     """
 
     method: str
@@ -43,15 +43,16 @@ class Cell:
     protocol: str | None = None
 
     def arguments(self, **others: Any) -> dict[str, Any]:
-        """Keyword arguments of ``train`` for a run of this cell; those that are None are left out."""
+        """Keyword arguments of ``train`` for a run of this cell, without those that are None."""
         return {name: value for name, value in {**vars(self), **others}.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that fills a cell: with its specification checked, and the folder it lies in or will lie in.
+    """A run of a cell, with its checked specification.
 
     Attributes:
+        folder: of the run; it exists once the run has begun.
         arguments: keyword arguments of ``train``.
     """
 
@@ -75,7 +76,7 @@ def expand_cells(
     [('local', None), ('collaborative', 'fedavg'), ('collaborative', 'fedprox')]
     """
     for supervision, setting, method in product(supervisions, settings, methods):
-        # A name that is none is kept, to be refused where the specification is made.
+        # Keep an unknown name: it is refused when the specification is made.
         without = not METHODS[method].aggregates_updates and set(strategies) <= set(STRATEGIES.names())
         possible = ("fedavg",) if without else strategies
         for strategy in possible if setting == "collaborative" else (None,):
@@ -85,17 +86,17 @@ def expand_cells(
 def plan_runs(
     dataset: Path, out: Path, cells: Sequence[Cell], seeds: Sequence[int], common: Mapping[str, Any]
 ) -> list[PlannedRun]:
-    """The runs of these cells, each cell's seeds together. All specifications are made, and so checked, before any run.
+    """The runs of these cells, each cell's seeds together; all specifications are checked before the first run.
 
     Args:
         dataset: folder of the dataset.
-        out: the runs lie under ``out/runs``.
-        cells: what to run.
+        out: the runs are written to ``out/runs``.
+        cells: to run.
         seeds: of each cell.
-        common: further keyword arguments of ``train``; a setting goes to the methods and strategies that have it.
+        common: further keyword arguments of ``train``; a setting is passed to the methods and strategies that have it.
 
     Raises:
-        ClapError: for a choice that is not possible, or a setting that none of them has.
+        ClapError: for an impossible option, or a setting that none of them has.
     """
     opened = Dataset(dataset)
     keywords = {name: value for name, value in common.items() if name in _OPTIONS}
@@ -142,9 +143,9 @@ def _known_settings(cell: Cell) -> set[str]:
 
 
 def _run_folder(out: Path, spec: RunSpecification, dataset: Dataset) -> Path:
-    """Where the run of this specification lies: a readable name, another one whenever a choice or input is another.
+    """Folder of a run: a readable name, and a digest that changes with every option and input.
 
-    The specification carries a checksum of features, lists and participants; the frame truth, which decides the
+    The specification contains a checksum of features, lists and participants. The frame truth, which decides the
     metrics but not the model, is added here.
     """
     truth = dataset.path / "frame_labels.npz"

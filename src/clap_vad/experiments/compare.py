@@ -1,4 +1,4 @@
-"""Methods in several settings over seeds, as one table, with baselines and published values beside."""
+"""``clap compare``: methods in several settings over seeds as one table, with baselines and published values."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def compare(
 ) -> dict[str, Any]:
     """Train every method x setting x supervision x strategy x seed and write the table.
 
-    Resumable: a run of the same data and choices that already lies under ``out`` is taken as it is when finished, and
-    resumed when not. The table shows the last round, mean and standard deviation over seeds; no round is selected.
+    Resumable: a run in ``out`` with the same data and options is reused if finished, and resumed if not. The table
+    shows mean and standard deviation over seeds of the last round; no round is selected.
 
     Args:
         dataset: folder of the dataset.
-        out: receives ``table.md``, ``table.csv``, ``table.json``, ``table.html``, the picture
-            ``table.svg`` and ``table.png``, and the runs under ``runs/``.
-        methods, settings, supervisions, seeds, strategies: what to combine; strategies in setting collaborative only.
-        protocol, rounds: as in :func:`clap_vad.train`. One assignment serves all seeds.
-        test_each_round: adds the column of the best round on the test labels, named so, as releases select it.
-        jobs: runs at once, each in a process of its own; None for as many as there are cores for their threads.
-        options: settings, each given to the methods and strategies that have it, and further arguments of ``train``.
+        out: receives ``table.md``, ``table.csv``, ``table.json``, ``table.html``, the plot ``table.svg`` and
+            ``table.png``, and the runs in ``runs/``.
+        methods, settings, supervisions, seeds, strategies: to combine; strategies in setting collaborative only.
+        protocol, rounds: as in :func:`clap_vad.train`. All seeds use the same participants.
+        test_each_round: add a column with the best round on the test labels, as published releases select it.
+        jobs: parallel runs, each in its own process; None for as many as the cores allow.
+        options: settings, each passed to the methods and strategies that have it, and further arguments of ``train``.
         tell: called with a line of text when a run has finished.
 
     Returns:
@@ -59,7 +59,7 @@ def compare(
         ``benchmark`` and ``published`` (all numbers published for it).
 
     Raises:
-        ClapError: for an unknown or repeated choice, a dataset without test videos, or what training refuses.
+        ClapError: for an unknown or repeated option, a dataset without test videos, or a run that is refused.
     """
     for flag, chosen in (
         ("methods", methods),

@@ -1,4 +1,4 @@
-"""The files of a comparison: the same table for a program, a spreadsheet, a README and a browser."""
+"""The files of a comparison: its table as JSON, CSV, Markdown, HTML and plot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
 
     Args:
         out: folder.
-        table: what :func:`~clap_vad.experiments.compare.compare` returns.
+        table: the result of :func:`~clap_vad.experiments.compare.compare`.
     """
     rows = [Row.from_json(row) for row in table["rows"]]
     published = [
@@ -57,7 +57,7 @@ def write_comparison(out: Path, table: dict[str, Any]) -> None:
 
 
 def _compared(row: Row) -> ComparedRow | None:
-    """A row as a mark; None for one without a figure."""
+    """A row as a mark of the plot; None without a frame AUC."""
     if row.frame_auc is None:
         return None
     words = [row.method, row.setting, row.supervision, row.strategy if row.strategy != "fedavg" else ""]
@@ -67,22 +67,22 @@ def _compared(row: Row) -> ComparedRow | None:
 
 
 def page_table(title: str, rows: Sequence[Row], note: str) -> Table:
-    """The rows for a page, narrow enough to be read: what all rows that tell of it have alike goes into the note."""
+    """The rows for a page; columns with one common value are left out and named in the note."""
     texts = [[text.replace(" ± ", "\u00a0±\u00a0") for text in row_texts(row)] for row in rows]
     values = {i: {line[i] for line in texts} - {NOTHING} for i in range(len(COLUMNS))}
     shown = [i for i, name in enumerate(COLUMNS) if len(values[i]) > 1 or name in _ALWAYS_SHOWN]
     alike = [f"{COLUMNS[i]} {min(values[i])}" for i in values if i not in shown and values[i]]
     lines = tuple(tuple(line[i] for i in shown) for line in texts)
-    told = f"{', '.join(alike)} in all rows that have one. {note}" if alike else note
-    return Table(title, tuple(COLUMNS[i] for i in shown), lines, told)
+    full = f"{', '.join(alike)} in all rows that have one. {note}" if alike else note
+    return Table(title, tuple(COLUMNS[i] for i in shown), lines, full)
 
 
 def table_notes(benchmark: str | None) -> str:
-    """What a reader must know about the figures of a table."""
+    """Explanation of the numbers in a table."""
     note = (
         "Percent over all test frames, last round, mean ± standard deviation over seeds; setting local is the mean "
-        "over the participants' models. The baselines learn no detector and are a fixed set. The column of the best "
-        "round on the test labels is what releases report; it is no result, since test labels chose it."
+        "over the participants' models. The baselines train no detector and are a fixed set. Published releases report "
+        "the best round on the test labels; it is not a valid result, because test labels select it."
     )
     if published_metric(benchmark or ""):
         note += " Published values are frame AUC as printed by the CLAP paper, on the features its authors released."

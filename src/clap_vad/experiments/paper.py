@@ -1,4 +1,4 @@
-"""The tables of the CLAP paper as cells, for whatever a dataset has: scenes, events, official partitions."""
+"""The tables of the CLAP paper as cells, as far as a dataset has scenes, events and official partitions."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class PaperTable:
 
 
 def default_protocol(dataset: Dataset) -> str:
-    """Who holds what in the main table: equal shares among five as officially drawn, else scenes, else ``random``.
+    """The protocol of the main table: the official random split among five, else ``scene``, else ``random``.
 
-    The paper's main table is not of its scene protocol, for which it gives CLAP another figure (73.99, not 78.02); that
-    it is of the random one is our reading.
+    The paper's main table does not use its scene protocol, for which it reports another value for CLAP (73.99 instead
+    of 78.02). We assume the random protocol.
     """
     stored = _stored(dataset)
     if "official-random-5" in stored:
@@ -45,15 +45,15 @@ def default_protocol(dataset: Dataset) -> str:
 
 
 def paper_tables(dataset: Dataset, protocol: str, wanted: tuple[str, ...] = TABLES) -> list[PaperTable]:
-    """The tables for this dataset; one for which it lacks the fields is left out.
+    """The tables for this dataset, without those for which it lacks the fields.
 
     Args:
-        dataset: with its official partitions, where it has any.
+        dataset: with its official partitions, if any.
         protocol: of the main table.
         wanted: names of tables, see :data:`TABLES`.
 
     Raises:
-        ClapError: for a name that is no table.
+        ClapError: for an unknown table.
     """
     if unknown := sorted(set(wanted) - set(TABLES)):
         raise ClapError(f"--tables: unknown table '{unknown[0]}'; known: {', '.join(TABLES)}")
@@ -74,7 +74,7 @@ def paper_tables(dataset: Dataset, protocol: str, wanted: tuple[str, ...] = TABL
         ),
         PaperTable(
             "protocols",
-            "Who holds what",
+            "Partitions among participants",
             tuple(
                 Cell("clap", "collaborative", "us", "fedavg", name)
                 for name in (*shares[:1], *([event] if event else []), *([scene] if scene else []))
@@ -108,7 +108,7 @@ def _event(dataset: Dataset, stored: list[str]) -> str | None:
 
 
 def _shares(dataset: Dataset, stored: list[str]) -> list[str]:
-    """Protocols of equal shares, by number of participants: official ones, else drawn with four videos each or more."""
+    """Protocols of equal shares: the official ones, else random ones with at least four videos per participant."""
     official = {int(found[1]): name for name in stored if (found := re.fullmatch(r"official-random-(\d+)", name))}
     if official:
         return [official[count] for count in sorted(official) if count in SHARES]

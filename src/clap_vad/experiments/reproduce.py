@@ -1,4 +1,4 @@
-"""``clap reproduce``: every cell of the paper's tables on one benchmark, with the published values beside."""
+"""``clap reproduce``: every cell of the paper's tables on one benchmark, with the published values."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ def reproduce(
     options: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Train every cell of the paper's tables and write them with the published value, ours, and the difference.
+    """Train every cell of the paper's tables; write the published value, our value and the difference.
 
-    Killed, the same command goes on: finished runs are read, torn ones resumed.
+    After a kill, repeat the same command: finished runs are reused, unfinished ones resumed.
 
     Args:
         benchmark: ``ucf-crime``, ``xd-violence``, ``shanghaitech-tracks`` or another known one.
-        features: folder of the published files, or a dataset prepared of them.
+        features: folder of the published files, or a dataset prepared from them.
         out: receives ``reproduction.md``, ``.csv``, ``.html`` and ``.json``, the dataset and the runs.
-        source: folder of the lists, annotations and partitions, where they do not lie with the features.
-        tables: which ones, see :data:`~clap_vad.experiments.paper.TABLES`.
+        source: folder of the lists, annotations and partitions, if not in ``features``.
+        tables: names, see :data:`~clap_vad.experiments.paper.TABLES`.
         protocol: of the main table; see :func:`~clap_vad.experiments.paper.default_protocol`.
         seeds, rounds: of each cell.
-        jobs: runs at once, in processes; None for as many as there are cores for their threads.
-        options: settings, each given to the methods and strategies that have it, and further arguments of ``train``.
-        tell: called with a line of text as things get done.
+        jobs: parallel runs, in processes; None for as many as the cores allow.
+        options: settings, each passed to the methods and strategies that have it, and further arguments of ``train``.
+        tell: called with a line of text for each step done.
 
     Returns:
         Contents of ``reproduction.json``: ``tables`` (name, title, rows), ``baselines``, ``runs``, ``participants``,
-        ``synthetic`` (whether the features say of themselves that they are rendered).
+        ``synthetic`` (True if the features are marked as synthetic).
 
     Raises:
-        ClapError: the features are missing, with what to get and in which layout; or a choice that is not possible.
+        ClapError: the features are missing (the message names the files and layout needed), or an impossible option.
     """
     check_list("seeds", seeds)
     check_list("tables", tables)
@@ -102,19 +102,19 @@ def reproduce(
 
 
 def _dataset(benchmark: str, features: Path, source: Path | None, out: Path, tell: Callable[[str], None]) -> Path:
-    """The dataset to run on: the one given, the one an earlier call prepared, or a new one from the published files."""
+    """The dataset: the given one, the one prepared by an earlier call, or a new one from the published files."""
     wanted = DATASETS[benchmark].wanted
     if not features.is_dir():
         raise ClapError(f"{features}: no such folder; {benchmark} needs {wanted}")
     if (features / "videos.csv").exists():
         if benchmark_of(Dataset(features)) != benchmark:
-            raise ClapError(f"{features}: not a dataset prepared of {benchmark}; give one, or a folder with {wanted}")
+            raise ClapError(f"{features}: not a dataset prepared from {benchmark}; give one, or a folder with {wanted}")
         return features
     dataset, purpose = out / "dataset", out / "prepared.json"
     stated = {"benchmark": benchmark, "features": str(features.resolve()), "source": source and str(source.resolve())}
     if purpose.exists():
         if read_json(purpose) != stated:
-            raise ClapError(f"{out}: holds another reproduction ({purpose}); choose another --out")
+            raise ClapError(f"{out}: contains another reproduction ({purpose}); choose another --out")
         return dataset
     tell(f"preparing {benchmark} from {features}")
     if source is not None and "features" not in setting_names(DATASETS[benchmark]):
@@ -125,8 +125,8 @@ def _dataset(benchmark: str, features: Path, source: Path | None, out: Path, tel
     except ClapError as error:
         raise ClapError(f"{error}; {benchmark} needs {wanted}") from None
     if prepared["features"] is None or prepared["next"]:
-        shutil.rmtree(dataset)  # or a later call, with the features, would take it as it is
-        raise ClapError(f"{features}: no features for every split there; {benchmark} needs {wanted}")
+        shutil.rmtree(dataset)  # else a later call would reuse the incomplete dataset
+        raise ClapError(f"{features}: features of some splits are missing; {benchmark} needs {wanted}")
     if prepared["skipped"]:
         tell(f"{len(prepared['skipped'])} videos could not be used: {', '.join(prepared['skipped'])}")
     write_json(purpose, stated)

@@ -1,4 +1,4 @@
-"""The files of a reproduction: all tables of a paper for a program, a spreadsheet, a README and a browser."""
+"""The files of a reproduction: all tables of the paper as JSON, CSV, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from .comparison_files import page_table, table_notes
 
 __all__ = ["write_reproduction"]
 
-_SYNTHETIC = "The features are synthetic: these figures show that everything runs and say nothing about the benchmark."
+_PARTITIONS = "Partitions among participants"
+_SYNTHETIC = "The features are synthetic: these numbers show that everything runs, but not results on the benchmark."
 
 
 def write_reproduction(out: Path, content: Mapping[str, Any]) -> None:
-    """Write ``reproduction.csv``, ``.md``, ``.html``, the pictures of who holds what and, last, ``reproduction.json``.
+    """Write ``reproduction.csv``, ``.md``, ``.html``, the plots of the partitions and, last, ``reproduction.json``.
 
     Args:
         out: folder.
-        content: what :func:`~clap_vad.experiments.reproduce.reproduce` returns.
+        content: the result of :func:`~clap_vad.experiments.reproduce.reproduce`.
     """
     title = f"Reproduction of the CLAP paper's tables on {content['benchmark']}"
     baselines = [Row.from_json(row) for row in content["baselines"]]
@@ -41,7 +42,7 @@ def write_reproduction(out: Path, content: Mapping[str, Any]) -> None:
         names += [table["name"]] * len(rows)
         parts += [f"## {table['title']}", markdown_table(rows)]
         sections.append(page_table(table["title"], rows, notes))
-    parts += ["## Who holds what", *(_picture(out, held) for held in content["participants"])]
+    parts += [f"## {_PARTITIONS}", *(_picture(out, held) for held in content["participants"])]
     plots = tuple(
         Plot(
             partial(participant_bars, held["participants"]),
@@ -51,7 +52,7 @@ def write_reproduction(out: Path, content: Mapping[str, Any]) -> None:
         for held in content["participants"]
     )
     if plots:
-        sections.append(Plots("Who holds what", plots, "Training videos per participant; labels colour the bars only."))
+        sections.append(Plots(_PARTITIONS, plots, "Training videos per participant; labels only colour the bars."))
     runs = [(Path(run["run"]).name, run["command"]) for run in content["runs"]]
     parts += ["## Commands", "```\n" + "\n".join(command for _, command in runs) + "\n```"]
     sections.append(Table("Commands", ("Run", "Command"), tuple(runs), prose=True, folded=True))
@@ -64,7 +65,7 @@ def write_reproduction(out: Path, content: Mapping[str, Any]) -> None:
 
 
 def _picture(out: Path, held: Mapping[str, Any]) -> str:
-    """Write the picture of one protocol; returns its line in the Markdown file."""
+    """Write the plot of one protocol; returns its line in the Markdown file."""
     name = f"participants-{held['protocol']}.svg"
     write_bytes(out / name, participant_bars(held["participants"], title=held["protocol"]))
     return f"![{held['protocol']}]({name})"

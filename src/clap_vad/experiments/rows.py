@@ -1,4 +1,4 @@
-"""From finished runs to the rows of a table."""
+"""Table rows from finished runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEPT = (
 def cell_rows(
     planned: Sequence[PlannedRun], finished: Mapping[Path, Mapping[str, Any]], benchmark: str | None
 ) -> list[Row]:
-    """A row per cell, in order of first appearance: mean and deviation over its runs, the published number beside."""
+    """A row per cell, in order of first appearance: mean and deviation over its runs, and the published value."""
     rows = []
     for cell in dict.fromkeys(run.cell for run in planned):
         own = [run for run in planned if run.cell == cell]
@@ -40,7 +40,7 @@ def cell_rows(
 def run_records(
     dataset: Path, planned: Sequence[PlannedRun], finished: Mapping[Path, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Folder, command, choices and results of every run, for ``table.json``."""
+    """Folder, command, arguments and results of every run, for ``table.json``."""
     records = []
     for run in {run.folder: run for run in planned}.values():
         metrics = finished[run.folder]
@@ -51,7 +51,7 @@ def run_records(
 
 
 def benchmark_of(dataset: Dataset) -> str | None:
-    """The benchmark a dataset was prepared from, None for one's own."""
+    """The benchmark that a dataset was prepared from; None for own videos."""
     file = dataset.path / "truth.json"
     content = read_json(file) if file.exists() else None
     found = content.get("dataset") if isinstance(content, dict) else None

@@ -1,4 +1,4 @@
-"""Bringing the runs of a table about: finished ones are read, torn ones resumed, several at a time in processes."""
+"""Train the runs of a table: finished ones are reused, unfinished ones resumed, several in parallel processes."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def run_all(
 
     Args:
         dataset: folder of the dataset.
-        planned: what to run; one that occurs twice runs once.
-        jobs: runs at once; more than one run in processes of their own, with the same results. None for as many as
-            there are cores for their threads.
+        planned: runs; duplicates run once.
+        jobs: parallel runs, from 2 on in separate processes, with the same results. None for as many as the cores
+            allow.
         tell: called with a line of text when a run has finished.
 
     Raises:
-        ClapError: what a run refuses. Runs that have finished are kept.
+        ClapError: from a run that is refused. Finished runs are kept.
     """
     unique = list({run.folder: run for run in planned}.values())
     if jobs is None:
@@ -52,7 +52,7 @@ def run_all(
     waiting = [run for run in unique if run.folder not in found]
     if found:
         tell(f"{len(found)} of {len(unique)} runs are finished already")
-    # The same for every run: taken from a finished one, or computed before the first.
+    # Equal for all runs: read from a finished one, or computed before the first.
     known = (metrics["baselines"] for metrics in found.values() if metrics.get("baselines"))
     baselines = next(known, None) or baseline_table(Dataset(dataset))
     done = _one_by_one(dataset, waiting, baselines) if jobs == 1 else _side_by_side(dataset, waiting, baselines, jobs)
@@ -68,7 +68,7 @@ def run_all(
 def train_or_resume(
     dataset: Path, folder: Path, arguments: Mapping[str, Any], baselines: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Metrics of one run, begun or taken up."""
+    """Train or resume one run; returns its metrics."""
     if (folder / "config.json").exists():
         return resume(folder, baselines=baselines)
     return train(dataset, folder, baselines=baselines, **arguments)
@@ -95,7 +95,7 @@ def _side_by_side(dataset: Path, waiting: Sequence[PlannedRun], baselines: Mappi
         for task, message in messages:
             folder = task["folder"]
             if DIED in message:
-                raise ClapError(f"{folder}: {message[DIED]}; repeat the command to go on, perhaps with a lower --jobs")
+                raise ClapError(f"{folder}: {message[DIED]}; repeat the command to continue, or lower --jobs")
             if "refused" in message:
                 raise ClapError(message["refused"])
             yield by_folder[folder], message["metrics"]

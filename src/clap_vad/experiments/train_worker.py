@@ -1,4 +1,4 @@
-"""A process that trains one run after the other, run as ``python -m clap_vad.experiments.train_worker``."""
+"""A process that trains one run after another: ``python -m clap_vad.experiments.train_worker``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator would have of a finished run: false alarms per hour, events found, and how late: ``clap alarms``."""
+"""False alarms per hour, events found and detection delay of a finished run: ``clap alarms``."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from .evaluate import check_features, open_dataset, read_config
 __all__ = ["DEFAULT_RATE", "alarms"]
 
 DEFAULT_RATE = 2.0
-"""Alarms per camera-hour: who watches ten cameras is called every three minutes. Half an hour of video can tell it."""
+"""Alarms per camera-hour: with ten cameras, one alarm every three minutes. Needs half an hour of video or more."""
 
 PICTURES = {"recall": "recall", "latency_median": "latency"}
-"""What is drawn over false alarms per hour, and the name of the file."""
+"""Quantity plotted against false alarms per hour -> file name."""
 
 
 def alarms(
     run: Path, *, dataset: Path | None = None, rate: float = DEFAULT_RATE, out: Path | None = None
 ) -> dict[str, Any]:
-    """Choose a threshold without labels, and judge the alarms that it raises on the test videos.
+    """Choose a threshold without labels, and evaluate the alarms it raises on the test videos.
 
-    The model scores the unlabelled training videos, each segment from what has been seen until its end. The threshold
-    is the lowest that keeps ``rate`` there, found as sites find it together: from a sum of their histograms. The test
-    videos then are scored, and alarms at that threshold are held against their truth.
+    The model scores the unlabelled training videos causally: each segment from the video up to its end. The threshold
+    is the lowest that keeps ``rate`` there, computed from a score histogram, as a federation does from the sum of its
+    sites' histograms. The test videos are then scored, and the alarms at that threshold are compared with the truth.
 
     Args:
-        run: a finished run, or ``RUN/participants/ID`` where every participant has a model of its own.
-        dataset: use this dataset's training and test videos instead of the one trained on.
+        run: a finished run, or ``RUN/participants/ID`` where each participant has its own model.
+        dataset: use the training and test videos of this dataset instead of the run's own.
         rate: alarms per camera-hour on the training videos, above 0.
         out: folder to write ``alarms.json`` and the pictures ``recall`` and ``latency`` (.svg and .png) into.
 
@@ -61,7 +61,7 @@ def alarms(
         raise ClapError(f"--rate {rate:g}: a number of alarms per camera-hour above 0 is needed")
     if out is not None and out.exists() and not out.is_dir():
         raise ClapError(f"{out}: a file is in the way; choose another --out")
-    config = read_config(_home(run))
+    config = read_config(_run_folder(run))
     opened = open_dataset(run, config, dataset)
     if not opened.train_videos:
         raise ClapError(f"{opened.path}: no training videos, so no threshold can be chosen without labels; add some")
@@ -69,7 +69,7 @@ def alarms(
     training = _footage(opened, opened.train_videos, scores)
     chosen = threshold_from_histogram(alarm_histogram(training), 3600 * training.hours, rate)
     policy = EventPolicy(threshold=chosen)
-    judged = evaluate_alarms(opened, scores, policy.threshold, str(run))
+    evaluated = evaluate_alarms(opened, scores, policy.threshold, str(run))
     raised = int(count_alarms(training, np.array([policy.threshold]))[0])
     report = {
         "run": str(run),
@@ -83,22 +83,22 @@ def alarms(
             "alarms": raised,
             "alarms_per_hour": raised / training.hours,
         },
-        "remarks": _remarks(opened, training.hours, rate, judged),
-        **judged,
+        "remarks": _remarks(opened, training.hours, rate, evaluated),
+        **evaluated,
     }
     if out is not None:
         _write(out, report)
     return report
 
 
-def _home(run: Path) -> Path:
-    """The run's own folder: that of a participant's model lies two below it."""
+def _run_folder(run: Path) -> Path:
+    """The run's own folder; the folder of a participant's model is two levels below it."""
     if (run / "config.json").exists() and not (run / "model.json").exists():
         known = sorted(path.parent.name for path in (run / "participants").glob("*/model.json"))
         if known:
             raise ClapError(
-                f"{run}: every participant has a model of its own here; give one of them, for example "
-                f"{run / 'participants' / known[0]} (there are: {', '.join(known)})"
+                f"{run}: each participant has its own model here; give one of them, for example "
+                f"{run / 'participants' / known[0]} (known: {', '.join(known)})"
             )
     below = run.resolve().parents
     inside = not (run / "config.json").exists() and (run / "model.json").exists() and len(below) > 1
@@ -106,7 +106,7 @@ def _home(run: Path) -> Path:
 
 
 def _causal_scores(folder: Path, dataset: Dataset, videos: Sequence[str], threads: int) -> dict[str, np.ndarray]:
-    """Video -> (T,) scores in [0, 1] under the model in ``folder``, each from what is seen until its segment's end."""
+    """Video -> (T,) causal scores in [0, 1] under the model in ``folder``."""
     from ..detector.personalised import PersonalisedModels
     from ..evaluation.scoring import score_dataset
 
@@ -125,33 +125,33 @@ def _footage(dataset: Dataset, videos: Sequence[str], scores: dict[str, np.ndarr
     return Footage.of(streams)
 
 
-def _remarks(dataset: Dataset, hours: float, rate: float, judged: dict[str, Any]) -> list[str]:
-    """What a reader must know beside the numbers."""
+def _remarks(dataset: Dataset, hours: float, rate: float, evaluated: dict[str, Any]) -> list[str]:
+    """Limits of the numbers, as sentences."""
     remarks = []
     if hours * rate < 1:
         remarks.append(
-            f"the training videos last {hours:.3g} hours, in which {rate:g} per hour allows no alarm: the threshold "
-            f"lies above their highest score, and what rate it keeps is not known; give {1 / rate:.3g} hours or more, "
-            "or a higher --rate"
+            f"the training videos last {hours:.3g} hours, too short to allow an alarm at {rate:g} per hour: the "
+            "threshold is above their highest score, and its alarm rate is unknown; give "
+            f"{1 / rate:.3g} hours or more, or a higher --rate"
         )
-    short = [f"{own:g}" for own in RATES if own * judged["hours"] < 1]
+    short = [f"{own:g}" for own in RATES if own * evaluated["hours"] < 1]
     if short:
         remarks.append(
-            f"the test videos last {judged['hours']:.3g} hours, in which {' or '.join(short)} per hour allows no false "
-            "alarm: what is read there is read without any"
+            f"the test videos last {evaluated['hours']:.3g} hours, too short to allow a false alarm at "
+            f"{' or '.join(short)} per hour: the results there are those without false alarms"
         )
-    if not judged["events"]:
-        remarks.append("the test videos hold no event, so nothing can be detected")
-    if judged["videos_without_truth"]:
-        remarks.append(f"{len(judged['videos_without_truth'])} test videos without truth were left out")
+    if not evaluated["events"]:
+        remarks.append("the test videos contain no event, so nothing can be detected")
+    if evaluated["videos_without_truth"]:
+        remarks.append(f"{len(evaluated['videos_without_truth'])} test videos without truth were left out")
     unknown = sum(dataset.locate(video)[1].fps is None for video in [*dataset.train_videos, *dataset.test_videos])
     if unknown:
-        remarks.append(f"the frame rate of {unknown} videos is unknown; {ASSUMED_FPS:g} per second was taken")
+        remarks.append(f"the frame rate of {unknown} videos is unknown; {ASSUMED_FPS:g} per second was assumed")
     return remarks
 
 
 def _write(out: Path, report: dict[str, Any]) -> None:
-    """The pictures and, last, ``alarms.json``."""
+    """Write the plots, then ``alarms.json``."""
     from ..reporting.alarms import alarm_curves
 
     for quantity, name in PICTURES.items():

@@ -16,12 +16,12 @@ _SMALLEST = 64
 
 
 def annotated_file(folder: Path, video: str) -> Path:
-    """Where the annotated video of this name goes."""
+    """Path of the annotated video of this name."""
     return folder / f"{video}.mp4"
 
 
 def check_annotating(folder: Path, side: int, extractor: Extractor, paths: Sequence[Path]) -> None:
-    """Raise :class:`ClapError` where annotated videos could not be written or would overwrite one of the videos."""
+    """Raise :class:`ClapError` if annotated videos could not be written or would overwrite an input."""
     if side < _SMALLEST:
         raise ClapError(f"--annotate-side: {side}; at least {_SMALLEST} pixels are needed")
     if folder.exists() and not folder.is_dir():
@@ -41,9 +41,9 @@ def annotate_scored(
     *,
     side: int,
     blur: bool,
-    told: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> Path:
-    """Write ``FOLDER/NAME.mp4``; ``told`` hears how far it is.
+    """Write ``FOLDER/NAME.mp4``; ``on_progress`` receives a progress note.
 
     Raises:
         ClapError: the input has no pictures.
@@ -61,6 +61,6 @@ def annotate_scored(
         track=extractor.track,
         side=side,
         blur=blur,
-        shown=lambda count: told(f"{one.path.name}, annotating {count} of {one.frames}"),
+        shown=lambda count: on_progress(f"{one.path.name}, annotating {count} of {one.frames}"),
     )
     return file

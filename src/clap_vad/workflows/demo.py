@@ -1,4 +1,4 @@
-"""``clap demo``: the whole chain, from videos of several sites to one model and a report."""
+"""``clap demo``: the whole pipeline, from videos of several sites to one model and a report."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = ["demo"]
 EXTRACTOR = "motion"
 # Twelve large cells: at 256 pixels a person covers about one.
 EXTRACTION: dict[str, Any] = {"rows": 3, "cols": 4, "side": 256}
-# An event scores as high as 1 % of the training segments, as elsewhere, but as high as this many of them at least:
-# of a few minutes of video 1 % is next to nothing.
+# As elsewhere, an event scores as high as the top 1 % of training segments, but the share is raised to at least this
+# many segments: of a few minutes of video, 1 % is too few.
 FEWEST_ABOVE = 20
 
 
@@ -45,17 +45,17 @@ def demo(
     blur: bool = False,
     settings: RenderSettings | None = None,
 ) -> dict[str, Any]:
-    """Videos of several sites -> features -> a model learned together -> events and a report.
+    """Videos of several sites -> features -> a collaboratively trained model -> events and a report.
 
-    Repeat an interrupted call to go on where it stopped; a finished one is reported again from its files.
+    Repeat an interrupted call to continue it; a finished demo is reported again from its files.
 
     Args:
-        out: folder for everything: ``videos/``, ``dataset/``, ``runs/``, ``report.html``.
-        videos: the user's own, one sub-folder per site, in place of rendered ones (see :func:`own_videos`).
+        out: folder of all results: ``videos/``, ``dataset/``, ``runs/``, ``report.html``.
+        videos: own videos, one sub-folder per site, instead of rendered ones (see :func:`own_videos`).
         seed: of the rendered videos and the training.
         rounds: rounds of training.
-        images, blur: pictures in the report, and whether they are made unrecognisable.
-        settings: what to render, where not the default; its seed counts.
+        images, blur: include pictures in the report; make people in them unrecognisable.
+        settings: of the renderer, if not the default; their seed is used for rendering.
 
     Returns:
         A JSON-able dict: ``out``, ``report``, ``sites``, ``results`` (setting -> metrics), ``baselines``; ``run``,
@@ -63,7 +63,7 @@ def demo(
         ``skipped``, ``seconds``.
 
     Raises:
-        ClapError: ``out`` holds something else, or the user's videos are not laid out as needed.
+        ClapError: ``out`` holds something else, or the folder of own videos has the wrong layout.
     """
     started = time.monotonic()
     if rounds < 1 or seed < 0:
@@ -83,13 +83,13 @@ def demo(
     quantile = max(0.5, min(DEFAULT_QUANTILE, 1 - FEWEST_ABOVE / trained))
     found = find_all_events(out / "runs" / main, store, shown, quantile)
     page = write_demo_page(out, out / "runs" / main, results, used, found, skipped, images=images, blur=blur)
-    told = stories(used)
+    described = stories(used)
     metrics = results[main]
     return {
         "out": str(out),
         "report": str(page),
         "run": str(out / "runs" / main),
-        "sites": {site: _site(site, told[site], used) for site in told},
+        "sites": {site: _site(site, story, used) for site, story in described.items()},
         "frame_auc": metrics["frame_auc"],
         "frame_ap": metrics["frame_ap"],
         "bytes_up": metrics["bytes_up"],
@@ -110,16 +110,16 @@ def _collect(
     tool: Extractor,
     pass_over: PassOver,
 ) -> list[DemoVideo]:
-    """The videos, after making sure that ``out`` is this demo's folder."""
+    """Check that ``out`` is the folder of this demo, and return its videos."""
     choices: dict[str, Any] = {"rounds": rounds, "seed": seed, "rendered": asdict(render) if videos is None else None}
     if videos is not None and (out / "videos").resolve() == videos.resolve():
-        raise ClapError(f"{out}: holds the videos of --videos itself; choose another --out")
+        raise ClapError(f"{out}: contains the folder given by --videos; choose another --out")
     file = out / "demo.json"
     known = read_json(file) if file.exists() else None
     if known is None and out.exists() and any(out.iterdir()):
         raise ClapError(f"{out}: is not empty and not the folder of a demo; choose another --out")
     if known is not None and {k: known.get(k) for k in choices} != choices:
-        raise ClapError(f"{out}: holds a demo of other choices (seed, rounds or videos); choose another --out")
+        raise ClapError(f"{out}: holds a demo with another seed, rounds or videos; choose another --out")
     if videos is None:
         if known is None:
             write_json(file, choices)
@@ -129,13 +129,13 @@ def _collect(
     if known is None:
         write_json(file, {**choices, "videos": seen})
     elif known.get("videos") != seen:
-        raise ClapError(f"{out}: was made of other videos than {videos} holds now; choose another --out")
+        raise ClapError(f"{out}: the videos in {videos} have changed since this demo began; choose another --out")
     link_videos(held)
     return held
 
 
 def _state(path: Path) -> list[int]:
-    """What changes when a file does; a folder of frames counts its entries."""
+    """Size and modification time of a file, or the number of entries of a folder of frames."""
     if path.is_dir():
         return [sum(1 for _ in path.iterdir()), 0]
     status = path.stat()
@@ -143,7 +143,7 @@ def _state(path: Path) -> list[int]:
 
 
 def _extract(store: Path, held: Sequence[DemoVideo]) -> dict[str, str]:
-    """Make the store; returns the videos that could not be read, with the reason."""
+    """Extract features into the store; returns video -> why it could not be read."""
     file = store.parent / "skipped.json"
     if not (store / "store.json").exists():
         report = extract_features([v.path for v in held], store, extractor=EXTRACTOR, settings=EXTRACTION)
@@ -154,11 +154,11 @@ def _extract(store: Path, held: Sequence[DemoVideo]) -> dict[str, str]:
 
 
 def _create(folder: Path, held: Sequence[DemoVideo], truth: dict[str, np.ndarray]) -> list[DemoVideo]:
-    """The dataset of the videos that could be read; the scene is the site. Returns those videos."""
+    """Create the dataset of the readable videos, with the site as the scene; returns these videos."""
     store = FeatureStore(folder / "store")
     used = [video for video in held if video.name in store]
     if not any(video.split == "train" for video in used):
-        raise ClapError(f"{folder}: not one training video could be read; give others")
+        raise ClapError(f"{folder}: no training video could be read; give other videos")
     labels = {video.name: truth[video.name] for video in used if video.name in truth}
     check_lengths(Path(TRUTH), labels, store)
     if not (folder / "videos.csv").exists():
@@ -169,7 +169,7 @@ def _create(folder: Path, held: Sequence[DemoVideo], truth: dict[str, np.ndarray
 
 
 def _train(out: Path, sites: set[str], seed: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """Setting -> metrics; a site that is alone has nobody to learn with. The main run comes first."""
+    """Setting -> metrics, the main run first; a single site trains centralized only."""
     settings = ("collaborative", "local", "centralized") if len(sites) > 1 else ("centralized",)
     choices: dict[str, Any] = {"protocol": "scene", "rounds": rounds, "seed": seed}
     results: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Events of the demo's videos, from the features that the demo has extracted already."""
+"""Events of the demo's videos, from the features that the demo has extracted."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .scoring import Locator, choose_threshold, stored_regions, with_regions
 
 __all__ = ["VideoEvents", "find_all_events"]
 
-_THREADS = 1  # a fixed number, so that the scores do not depend on the machine
+_THREADS = 1  # fixed, so that scores do not depend on the machine
 
 
 @dataclass(frozen=True)
 class VideoEvents:
-    """A video's scores (T,) by the model, and its events from ``threshold`` up, the training scores' ``quantile``."""
+    """Scores (T,) and events of a video; ``threshold`` is the ``quantile`` of the training scores."""
 
     video: DemoVideo
     scores: np.ndarray
@@ -45,10 +45,7 @@ class VideoEvents:
 
 
 def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo], quantile: float) -> list[VideoEvents]:
-    """Scores and events of the videos.
-
-    ``quantile`` is where the threshold of a site lies among the scores of its own training segments.
-    """
+    """Scores and events of the videos; a site's threshold is this ``quantile`` of its own training scores."""
     personalised = PersonalisedModels.load(run)
     thresholds = _Thresholds(personalised, run, quantile)
     found = []
@@ -79,7 +76,8 @@ def find_all_events(run: Path, store: FeatureStore, videos: Sequence[DemoVideo],
 class _Thresholds:
     def __init__(self, personalised: PersonalisedModels, run: Path, quantile: float) -> None:
         self._own = {site: choose_threshold(model, run, None, quantile)[0] for site, model in personalised.own.items()}
-        # Of a few videos noise can hide where the common scores lie; a site without a home then has the usual one.
+        # With few videos, noise can hide the quantiles of the common model's scores. A site without a personalised
+        # model then takes the median threshold of the others.
         if self._own and not personalised.common.info["calibration"]["quantiles"]:
             self._common = median(self._own.values())
         else:

@@ -1,4 +1,4 @@
-"""The demo's report: what the sites are, what happened, what came out."""
+"""The demo's report: its sites, the training, the results and the events."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .scoring import regions_of
 __all__ = ["comparison_rows", "shown_videos", "write_demo_page"]
 
 _NAMES = {
-    "collaborative": "learned together, videos stayed at home",
+    "collaborative": "trained together, videos stayed at the sites",
     "local": "each site alone (mean)",
     "centralized": "all videos in one place",
 }
 _FOOTER = (
-    "This page is complete in itself: it loads nothing from any network. On this machine the sites are folders that "
-    "take part in turn; what a site sends is checked and written down exactly as it would be between machines."
+    "This page is self-contained: it loads nothing from any network. In the demo the sites are folders on one machine "
+    "that take part in turn; each message of a site is checked and logged as it would be between machines."
 )
 
 
@@ -51,7 +51,7 @@ def write_demo_page(
         run: the run whose model found the events.
         results: setting -> metrics, the main one first.
         used, found, skipped: videos, events, and what could not be read.
-        images, blur: pictures of the peaks, and whether they are made unrecognisable.
+        images, blur: include pictures of the peaks; make people in them unrecognisable.
     """
     sections: list[Section] = [
         _headline(results, used),
@@ -59,7 +59,7 @@ def write_demo_page(
         _sites(used),
         Table(
             "Together, alone, or all in one place",
-            ("Who learned", "Frame AUC", "Frame AP"),
+            ("Training", "Frame AUC", "Frame AP"),
             tuple(comparison_rows(results)),
             "Percent, over all test frames of all sites. Chance is an AUC of 50. The baselines train no model.",
             strong=0,
@@ -84,14 +84,14 @@ def write_demo_page(
 
 
 def comparison_rows(results: Mapping[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """Who learned, frame AUC and AP in percent: the settings, then the baselines."""
+    """Training, frame AUC and AP in percent: the settings, then the baselines."""
     rows = [(f"{setting}: {_NAMES[setting]}", *_figures(metrics)) for setting, metrics in results.items()]
     baselines = next(iter(results.values()))["baselines"]
     return rows + [(f"baseline {name}", *_figures(metrics)) for name, metrics in baselines.items()]
 
 
 def shown_videos(found: Sequence[VideoEvents]) -> list[VideoEvents]:
-    """Of every site the two videos with the highest peaks."""
+    """The two videos with the highest peaks of each site."""
     shown = []
     for site in dict.fromkeys(one.video.site for one in found):
         mine = sorted((one for one in found if one.video.site == site), key=lambda one: (-one.peak, one.video.name))
@@ -124,27 +124,27 @@ def _story(results: Mapping[str, dict[str, Any]], used: Sequence[DemoVideo]) -> 
     rendered = all(video.anomaly is not None for video in used)
     sites = len(stories(used))
     size = sum(video.path.stat().st_size for video in used if video.path.is_file())
-    told = []
+    lines = []
     if rendered:
-        told.append(
-            f"{sites} sites with cameras of their own each recorded some videos; for this demo they were rendered, so "
-            "that what happens in them is known frame by frame. In some of the training videos something unusual "
-            "happens, in most of them nothing does, and nobody told the sites which."
+        lines.append(
+            f"{sites} sites recorded videos, each with its own camera. For this demo they were rendered, so the truth "
+            "of every frame is known. Some training videos contain an anomaly, most do not, and the sites have no "
+            "labels."
         )
     else:
-        told.append(
+        lines.append(
             f"{sites} site{'s' if sites != 1 else ''} gave {len(used)} videos of their own, without any labels."
         )
     if setting == "collaborative":
-        told.append(
-            f"Every site turned its videos into numbers about motion. In {metrics['rounds']} rounds the sites found "
-            "together how likely such numbers are, from sums over all of them, and each then adapted that to its own "
-            f"camera: what is unlikely there scores high. The videos ({byte_size(size)}), the features and the scores "
-            f"stayed at the sites; sums left them, {byte_size(metrics['bytes_up'])} in all "
-            f"({byte_size(metrics['bytes_up'] / sites)} a site), and every message stands in the site's ledger."
+        lines.append(
+            f"Each site extracted motion features from its videos. In {metrics['rounds']} rounds the sites estimated "
+            "the density of these features together, from sums over all sites, and each site then personalised the "
+            f"model for its camera: features that are unlikely there score high. The videos ({byte_size(size)}), the "
+            f"features and the scores stayed at the sites. Only sums left them, {byte_size(metrics['bytes_up'])} in "
+            f"total ({byte_size(metrics['bytes_up'] / sites)} per site), and each message is in the site's ledger."
         )
     else:
-        told.append("There is one site only, so it learned alone, from all its training videos.")
+        lines.append("There is only one site, so it trained alone, on all its training videos.")
     if rendered:
         calm = [
             site
@@ -152,30 +152,30 @@ def _story(results: Mapping[str, dict[str, Any]], used: Sequence[DemoVideo]) -> 
             if not any(video.anomaly for video in used if video.site == site and video.split == "train")
         ]
         if calm:
-            told.append(
-                f"In the training videos of {' and '.join(calm)} nothing unusual happens at all: what is unusual "
-                "there, the site can only learn from the others."
+            lines.append(
+                f"The training videos of {' and '.join(calm)} contain no anomaly: only the other sites can show such "
+                "a site what is unusual."
             )
     if metrics["frame_auc"] is None:
-        told.append(f"There is no score of quality, because {metrics.get('undefined') or 'there is no truth'}.")
+        lines.append(f"Quality was not measured, because {metrics.get('undefined') or 'there is no truth'}.")
     else:
-        told.append(_verdict(results))
-    return tuple(told)
+        lines.append(_verdict(results))
+    return tuple(lines)
 
 
 def _verdict(results: Mapping[str, dict[str, Any]]) -> str:
     auc = {setting: metrics["frame_auc"] for setting, metrics in results.items()}
     setting = next(iter(results))
-    told = f"On the test videos the model reached a frame AUC of {percent(auc[setting])} %"
+    text = f"On the test videos the model reached a frame AUC of {percent(auc[setting])} %"
     if "local" in auc:
         more = auc[setting] > auc["local"]
-        told += (
-            f", {'more' if more else 'not more'} than the {percent(auc['local'])} % that the sites reach alone on "
+        text += (
+            f", {'more' if more else 'not more'} than the {percent(auc['local'])} % that sites trained alone reach on "
             "average"
         )
     best, metrics = max(results[setting]["baselines"].items(), key=lambda item: item[1]["frame_auc"] or 0)
-    told += f"; the best baseline, {best}, reaches {percent(metrics['frame_auc'])} %." if best else "."
-    return told + " A small demo is no benchmark: other seeds give other figures."
+    text += f"; the best baseline, {best}, reaches {percent(metrics['frame_auc'])} %." if best else "."
+    return text + " A small demo is no benchmark: other seeds give other figures."
 
 
 def _sites(used: Sequence[DemoVideo]) -> Table:
@@ -190,8 +190,8 @@ def _sites(used: Sequence[DemoVideo]) -> Table:
             row.pop(1)
         rows.append(tuple(row))
     if any(stories(used).values()):
-        columns = ("Site", "What it is", "Training videos", "of them with an anomaly", "Test videos")
-        note = "The method was not told which training videos hold an anomaly; only the renderer knows."
+        columns = ("Site", "Description", "Training videos", "of them with an anomaly", "Test videos")
+        note = "The method does not know which training videos contain an anomaly; only the renderer knows."
         return Table("The sites", columns, tuple(rows), note, prose=True)
     return Table("The sites", ("Site", "Training videos", "Test videos"), tuple(rows))
 
@@ -199,23 +199,23 @@ def _sites(used: Sequence[DemoVideo]) -> Table:
 def _choice(found: Sequence[VideoEvents], shown: Sequence[VideoEvents], images: bool, blur: bool) -> str:
     events = sum(len(one.events) for one in found)
     share = 100 * (1 - found[0].quantile)
-    told = (
-        f"{events} event{'s' if events != 1 else ''} in {len(found)} video{'s' if len(found) != 1 else ''}: stretches "
-        f"that score as high as the highest {share:.2g} % of the training segments. Shown: of every site the two "
-        "videos with the highest scores."
+    text = (
+        f"{events} event{'s' if events != 1 else ''} in {len(found)} video{'s' if len(found) != 1 else ''}: intervals "
+        f"that score as high as the highest {share:.2g} % of the training segments. Shown: the two videos with the "
+        "highest scores of each site."
     )
     if images and any(one.events for one in shown):
-        told += (
+        text += (
             " The pictures are averaged so coarsely that nobody can be recognised."
             if blur
-            else " The pictures come from the videos; pass this page on only where the videos themselves may go."
+            else " The pictures come from the videos; share this page only where you may share the videos."
         )
-    return told
+    return text
 
 
 def _video(one: VideoEvents, truth: np.ndarray | None, *, images: bool, blur: bool) -> Video:
     wanted = [event.peak_frame for event in pictured(one.events)]
-    remarks = [f"What was staged: {one.video.anomaly or 'nothing unusual'}"] if one.video.anomaly is not None else []
+    remarks = [f"Rendered anomaly: {one.video.anomaly or 'none'}"] if one.video.anomaly is not None else []
     return video_section(
         f"{one.video.site}: {one.video.name}",
         one.scores,

@@ -1,4 +1,4 @@
-"""The demo's videos: those it renders, or the user's own, laid out as one folder per site."""
+"""The demo's videos, rendered or the user's own, in one folder per site."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class DemoVideo:
         name: unique over all sites.
         site: who holds it.
         split: ``train`` or ``test``.
-        path: where the demo's folder has it.
-        source: the file it came from; the same where the demo rendered it.
-        anomaly: what was staged in it; None where nobody knows.
+        path: in the demo's folder.
+        source: the original file; equals ``path`` for a rendered video.
+        anomaly: the rendered anomaly, "" for none; None where unknown.
     """
 
     name: str
@@ -47,7 +47,7 @@ class DemoVideo:
 
 
 def rendered_videos(folder: Path, settings: RenderSettings) -> list[DemoVideo]:
-    """Render what is missing in ``folder`` and list every video."""
+    """Render the videos missing in ``folder`` and return all of them."""
     placed = [(plan, clip_path(folder, plan)) for plan in render_clips(folder, settings)]
     return [DemoVideo(plan.name, plan.site, plan.split, path, path, plan.anomaly) for plan, path in placed]
 
@@ -55,27 +55,27 @@ def rendered_videos(folder: Path, settings: RenderSettings) -> list[DemoVideo]:
 def own_videos(
     source: Path, folder: Path, extractor: Extractor, leave_out: Path, pass_over: PassOver
 ) -> list[DemoVideo]:
-    """The user's videos: every sub-folder of ``source`` is a site; :func:`link_videos` gives each its ``path``.
+    """The user's videos: each sub-folder of ``source`` is a site; :func:`link_videos` creates each ``path``.
 
     Videos in ``SITE/test`` and those with truth in ``source/frame_labels.npz`` are for testing, all others for
-    training. A name that several sites use gets the site in front of it. ``pass_over`` is told of links that lead
-    out of their folder.
+    training. A name used by several sites is prefixed with the site. ``pass_over`` is called for links that lead out
+    of their folder.
 
     Raises:
-        ClapError: no folder, no site, a site without videos, or truth of an unknown video; says the layout needed.
+        ClapError: no folder, no site, a site without videos, or truth of an unknown video; names the layout needed.
     """
     if not source.is_dir():
         raise ClapError(f"{source}: no such folder; {LAYOUT}")
     sites = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".") and not _same(p, leave_out)]
     for link in [site for site in sites if leads_out(site, source)]:
         sites.remove(link)
-        told = f"{link}: a link that leads out of {source}, so it was not followed; put the folder itself there"
-        pass_over(link, harmless(told))
+        reason = f"{link}: a link that leads out of {source}, so it was not followed; put the folder itself there"
+        pass_over(link, harmless(reason))
     if not sites:
-        raise ClapError(f"{source}: holds no sub-folder; {LAYOUT}")
+        raise ClapError(f"{source}: contains no sub-folder; {LAYOUT}")
     _pass_over_strays(source, extractor, pass_over)
     if strange := [site for site in sites if unprintable(site.name)]:
-        raise ClapError(f"{source}: {strange[0].name!r} cannot name a site; rename the folder")
+        raise ClapError(f"{source}: {strange[0].name!r} is not allowed as a site's name; rename the folder")
     found = []
     for site in sorted(sites, key=lambda p: natural_key(p.name)):
         try:
@@ -89,7 +89,7 @@ def own_videos(
             raise ClapError(f"{error} ({LAYOUT})") from None
         found += [(site, name, path) for name, path in sorted(inputs.items(), key=lambda item: natural_key(item[0]))]
     if not found:
-        raise ClapError(f"{source}: no sub-folder of it can be read; {LAYOUT}")
+        raise ClapError(f"{source}: none of its sub-folders can be read; {LAYOUT}")
     uses = Counter(name for _, name, _ in found)
     truth = read_truth(source)
     videos = []
@@ -104,19 +104,19 @@ def own_videos(
         raise ClapError(f"{source}: two videos would be called '{twice[0]}'; rename one")
     unknown = sorted(truth.keys() - names.keys())
     if unknown:
-        raise ClapError(f"{source / TRUTH}: has truth for '{unknown[0]}', a video that no site holds; correct the name")
+        raise ClapError(f"{source / TRUTH}: has truth for '{unknown[0]}', but no site has this video; correct the name")
     if all(video.split == "test" for video in videos):
-        raise ClapError(f"{source}: every video is for testing, none is left to learn from; {LAYOUT}")
+        raise ClapError(f"{source}: all videos are for testing, none for training; {LAYOUT}")
     return videos
 
 
 def _pass_over_strays(source: Path, extractor: Extractor, pass_over: PassOver) -> None:
-    """Tell of videos that lie in no site's folder."""
+    """Report videos outside the sites' folders."""
     names = sorted(path.name for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
     outward = {name for name in names if leads_out(source / name, source)}
     found = extractor.sort_folder(source, names, outward, subfolders=True)
     for path in [*found.inputs, *(left.path for left in found.left_out if left.doubtful)]:
-        pass_over(path, harmless(f"{path}: lies in no site's folder, so it is not read; put it into one"))
+        pass_over(path, harmless(f"{path}: is not in a site's folder, so it is not read; move it into one"))
 
 
 def read_truth(folder: Path) -> dict[str, np.ndarray]:
@@ -126,14 +126,14 @@ def read_truth(folder: Path) -> dict[str, np.ndarray]:
 
 
 def stories(videos: Sequence[DemoVideo]) -> dict[str, str]:
-    """Site -> what it is, in words, in the order of the videos."""
+    """Site -> description, in the order of the videos; empty texts for own videos."""
     sites = dict.fromkeys(video.site for video in videos)
     rendered = all(video.anomaly is not None for video in videos)
     return {site: SITES[site].story if rendered else "" for site in sites}
 
 
 def link_videos(videos: Sequence[DemoVideo]) -> None:
-    """Put a link to every source at its path."""
+    """Create a symbolic link to each source at its path."""
     for video in videos:
         if not (video.path.is_symlink() and video.path.resolve() == video.source):
             video.path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def link_videos(videos: Sequence[DemoVideo]) -> None:
 
 
 def _file_name(name: str, path: Path) -> str:
-    """A file name that an extractor takes for a video called ``name``."""
+    """A file name from which extractors derive the video name ``name``."""
     named = name + (path.suffix if path.is_file() else "")
     return named if video_name(named) == name else name
 

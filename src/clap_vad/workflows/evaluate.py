@@ -1,4 +1,4 @@
-"""Frame-level results of finished runs: recomputed, on another dataset, or pooled over the folds of a benchmark."""
+"""Frame-level metrics of finished runs: recomputed, on another dataset, or pooled over the folds of a benchmark."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_features", "evaluate", "open_dataset", "read_config"]
 
-Judged = dict[str, FrameCounts]
-"""What each model of a run scored: participant -> counts in setting local, one entry named "" otherwise."""
+Counts = dict[str, FrameCounts]
+"""Counts per model of a run: participant -> counts in setting local, one entry named "" otherwise."""
 
 
 def evaluate(runs: Sequence[Path], dataset: Path | None = None, *, pool: bool = False) -> dict[str, Any]:
@@ -33,43 +33,43 @@ def evaluate(runs: Sequence[Path], dataset: Path | None = None, *, pool: bool = 
     Args:
         runs: run folders.
         dataset: score this dataset's test videos instead of the one trained on.
-        pool: judge the frames of all runs as one test set (each fold of a benchmark scored by the model that did not
-            see it); setting local is pooled participant by participant.
+        pool: evaluate the frames of all runs as one test set (each fold of a benchmark scored by the model that was
+            not trained on it); setting local is pooled participant by participant.
 
     Returns:
         For one run, ``run``, ``dataset``, ``method``, ``setting``, ``supervision``, ``seed`` and the keys of
         :func:`~clap_vad.evaluation.evaluate.evaluate_counts` (setting local: of ``mean_over_participants``).
-        For several, ``{"runs": [one such dict each]}``; pooled, the metrics of all frames beside ``runs``.
+        For several, ``{"runs": [one such dict each]}``; pooled, also the metrics of all frames.
 
     Raises:
-        ClapError: for an unfinished or broken run, a dataset that is gone or does not fit the model, scores that do
-            not fit the dataset, or runs that cannot be pooled.
+        ClapError: for an unfinished or broken run, a dataset that is missing or does not fit the model, scores that
+            do not fit the dataset, or runs that cannot be pooled.
     """
     if not runs:
         raise ClapError("no run to evaluate; give at least one run folder")
     if pool and len(runs) < 2:
         raise ClapError(f"{runs[0]}: one run alone cannot be pooled; give the run of each fold")
     if pool and dataset is not None:
-        raise ClapError("--pool judges runs on different datasets; leave --dataset out")
+        raise ClapError("--pool evaluates runs on different datasets; leave --dataset out")
     configs = [read_config(run) for run in runs]
     datasets = [open_dataset(run, config, dataset) for run, config in zip(runs, configs, strict=True)]
     if pool:
         _check_poolable(runs, configs, datasets)
-    judged = [
-        _judge(run, config, opened, rescore=dataset is not None)
+    counted = [
+        _count(run, config, opened, rescore=dataset is not None)
         for run, config, opened in zip(runs, configs, datasets, strict=True)
     ]
     rows = [
         _describe(run, config, opened) | _summarise(parts)
-        for run, config, opened, parts in zip(runs, configs, datasets, judged, strict=True)
+        for run, config, opened, parts in zip(runs, configs, datasets, counted, strict=True)
     ]
     if pool:
-        return {"runs": rows, "pooled": True, **_summarise(_pool(runs, judged))}
+        return {"runs": rows, "pooled": True, **_summarise(_pool(runs, counted))}
     return rows[0] if len(rows) == 1 else {"runs": rows}
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """The settings of a finished run."""
+    """The ``config.json`` of a finished run; a run of another release is accepted too."""
     if not (run / "config.json").exists():
         raise ClapError(f"{run}: not a run (config.json is missing); make one with 'clap train'")
     config = read_json(run / "config.json")
@@ -83,14 +83,13 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def open_dataset(run: Path, config: dict[str, Any], dataset: Path | None) -> Dataset:
-    """The dataset given, or else the one that a run was trained on."""
+    """The given dataset, or else the one that the run was trained on."""
     if dataset is not None:
         return Dataset(dataset)
     named = config.get("dataset")
     if not isinstance(named, str) or not Path(named).is_dir():
         raise ClapError(
-            f"{run / 'config.json'}: the dataset it was trained on ({named}) is not there; "
-            "say where it is with --dataset"
+            f"{run / 'config.json'}: the dataset it was trained on ({named}) is missing; give its folder by --dataset"
         )
     return Dataset(Path(named))
 
@@ -100,7 +99,7 @@ def _check_poolable(runs: Sequence[Path], configs: Sequence[dict[str, Any]], dat
     for i, folder in enumerate(folders):
         if folder in folders[:i]:
             raise ClapError(
-                f"{runs[i]}: judges the same dataset as {runs[folders.index(folder)]} ({folder}); "
+                f"{runs[i]}: has the same dataset as {runs[folders.index(folder)]} ({folder}); "
                 "only runs on different test sets can be pooled"
             )
         if configs[i].get("setting") != configs[0].get("setting"):
@@ -110,25 +109,25 @@ def _check_poolable(runs: Sequence[Path], configs: Sequence[dict[str, Any]], dat
             )
 
 
-def _judge(run: Path, config: dict[str, Any], dataset: Dataset, *, rescore: bool) -> Judged:
-    judged = {}
+def _count(run: Path, config: dict[str, Any], dataset: Dataset, *, rescore: bool) -> Counts:
+    counts = {}
     for participant, folder in _models(run, config).items():
         if rescore:
-            judged[participant] = count_frames(dataset, _score(folder, dataset, config.get("threads", 2)), str(folder))
+            counts[participant] = count_frames(dataset, _score(folder, dataset, config.get("threads", 2)), str(folder))
         else:
             file = folder / "scores.npz"
             with _open_scores(file) as archive:
-                judged[participant] = count_frames(dataset, archive, str(file))
-    return judged
+                counts[participant] = count_frames(dataset, archive, str(file))
+    return counts
 
 
 def _models(run: Path, config: dict[str, Any]) -> dict[str, Path]:
-    """Folders that hold a model and its scores."""
+    """Folders that contain a model and its scores."""
     if config.get("setting") != "local":
         return {"": run}
     folders = sorted(path for path in (run / "participants").glob("*") if path.is_dir())
     if not folders:
-        raise ClapError(f"{run / 'participants'}: no participant's model there; train again")
+        raise ClapError(f"{run / 'participants'}: contains no participant's model; train again")
     return {folder.name: folder for folder in folders}
 
 
@@ -149,7 +148,7 @@ def _score(folder: Path, dataset: Dataset, threads: int) -> dict[str, np.ndarray
 
 
 def check_features(folder: Path, model: Model, dataset: Dataset, videos: Sequence[str]) -> None:
-    """Refuse videos whose features are not of the kind that the model in ``folder`` was trained on."""
+    """Refuse videos whose features differ in kind from those the model in ``folder`` was trained on."""
     for store, _ in dataset.by_store(videos):
         if store.dim != model.dim:
             raise ClapError(f"{store.path}: features have {store.dim} dimensions, {folder} was trained on {model.dim}")
@@ -164,18 +163,18 @@ def _check_extractor(folder: Path, info: dict[str, Any], found: str, store: Path
         raise ClapError(f"{store}: features of '{found}', but {folder} was trained on '{trained}'; extract those")
 
 
-def _pool(runs: Sequence[Path], judged: Sequence[Judged]) -> Judged:
-    for run, parts in zip(runs, judged, strict=True):
-        if parts.keys() != judged[0].keys():
+def _pool(runs: Sequence[Path], counted: Sequence[Counts]) -> Counts:
+    for run, parts in zip(runs, counted, strict=True):
+        if parts.keys() != counted[0].keys():
             raise ClapError(
-                f"{run}: its participants ({', '.join(parts)}) are not those of {runs[0]} ({', '.join(judged[0])}); "
+                f"{run}: its participants ({', '.join(parts)}) are not those of {runs[0]} ({', '.join(counted[0])}); "
                 "only runs with the same participants can be pooled"
             )
-    return {participant: pool_counts([parts[participant] for parts in judged]) for participant in judged[0]}
+    return {participant: pool_counts([parts[participant] for parts in counted]) for participant in counted[0]}
 
 
-def _summarise(judged: Judged) -> dict[str, Any]:
-    results = {participant: evaluate_counts(counts) for participant, counts in judged.items()}
+def _summarise(parts: Counts) -> dict[str, Any]:
+    results = {participant: evaluate_counts(counts) for participant, counts in parts.items()}
     return results[""] if "" in results else mean_over_participants(results)
 
 

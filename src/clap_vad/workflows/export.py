@@ -1,4 +1,4 @@
-"""A run's model for where neither Python nor torch is: ``clap export``, and scoring by what it wrote."""
+"""``clap export``: write a run's model as ONNX graphs; score with such graphs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FORMATS = ("onnx",)
 def export(
     run: Path, out: Path, *, format: str = "onnx", scene: str | None = None, causal: bool = False
 ) -> dict[str, Any]:
-    """Write a run's model as graphs that other programs run.
+    """Write a run's model as graphs that run without Python and torch.
 
     Args:
-        run: a run folder, or ``RUN/participants/ID`` where every participant has a model of its own.
+        run: a run folder, or ``RUN/participants/ID`` where each participant has its own model.
         out: folder for ``detector.onnx`` (prepared crops -> evidence), ``model.onnx`` (raw features of a video ->
-            scores) and ``export.json``, which says what goes in and comes out.
+            scores) and ``export.json``, which describes inputs and outputs.
         format: ``onnx``.
-        scene: the camera whose home's model it is to be; None for the common one.
-        causal: let no score depend on a later segment, as a live stream demands.
+        scene: export the model personalised for this camera; None for the common one.
+        causal: compute each score without later segments, as a live stream requires.
 
     Returns:
-        A JSON-able dict: ``run``, ``out``, and what ``export.json`` holds.
+        A JSON-able dict: ``run``, ``out``, and the contents of ``export.json``.
 
     Raises:
         ClapError: no usable model, an unknown format, ``out`` is a file, or the extra 'export' is not installed.
@@ -48,11 +48,11 @@ def export(
 
 
 def exported_model(folder: Path, model: Model) -> Scorer:
-    """What scores whole videos by the graph in ``folder``; raises :class:`ClapError` where it is not this model's."""
+    """Scorer of whole videos by the graph in ``folder``; raises :class:`ClapError` for the graph of another model."""
     require_onnx()
     from ..detector.export.exported import ExportedModel
 
     scorer = ExportedModel(folder, model)
     if scorer.causal:
-        raise ClapError(f"{folder}: this graph looks back only, a file is judged as a whole; export without --causal")
+        raise ClapError(f"{folder}: this graph is causal, but files are scored as a whole; export without --causal")
     return scorer

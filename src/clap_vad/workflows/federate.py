@@ -1,4 +1,4 @@
-"""One federation in this process: sites from a dataset's participants, a method, a strategy."""
+"""A federation in one process: sites from a dataset's participants, a method, a strategy."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = ["Federation"]
 
 @dataclass(frozen=True)
 class Federation:
-    """A method run by some participants; everything it needs to go on after a kill lies in its folder.
+    """A method run by some participants; its folder holds all that is needed to continue after a kill.
 
     Attributes:
-        folder: ``checkpoints/``, ``sites/ID/`` and ``rounds.jsonl`` go there.
+        folder: receives ``checkpoints/``, ``sites/ID/`` and ``rounds.jsonl``.
         participants: id -> training videos, in order.
-        plan: of the run; its participants are these.
-        labelled: training videos whose labels the method may know.
+        plan: of the run; its participants are replaced by these.
+        labelled: training videos whose labels the method may read.
     """
 
     folder: Path
@@ -57,8 +57,8 @@ class Federation:
 
         Args:
             on_reply: called after each reply, for progress.
-            on_round: called with the coordinator's state after each round; what it returns is logged with the round.
-            on_left_out: called with a participant that is left out of the rest of the run, and why.
+            on_round: called with the coordinator's state after each round; its result is logged with the round.
+            on_left_out: called with a participant that is left out of the rest of the run, and the reason.
 
         Returns:
             The coordinator's final state.
@@ -84,14 +84,14 @@ class Federation:
 
     @property
     def agreed(self) -> Plan:
-        """The plan with those who take part."""
+        """The plan with the participants of this federation."""
         return replace(self.plan, participants=tuple(self.participants))
 
     def personalised(self, state: State) -> dict[str, Model]:
-        """The models of the participants' homes after the run that ended in this state, by scene.
+        """Scene -> personalised model, after the run that ended in this state.
 
-        A scene that several participants hold is nobody's own; the common model judges it, as it judges those of who
-        was left out of the run.
+        A scene of several participants and the scenes of a left-out participant get no personalised model: the common
+        model scores them.
         """
         found: dict[str, list[Model]] = {}
         if not self.method.personalises:
@@ -102,7 +102,7 @@ class Federation:
             if site.participant in out:
                 continue
             known = site.state(sequence)
-            # The threshold of a home is by its own site's scores, which nobody else can move.
+            # The threshold of a personalised model comes from its own site's scores, which no other site can change.
             info = {"calibration": calibration_of(known)} if "score_histogram" in known else {}
             own = self.program(site.participant).personalised(question, known, info).own
             for scene, model in own.items():
@@ -114,19 +114,19 @@ class Federation:
         return [self._site(participant) for participant in self.participants]
 
     def program(self, participant: str) -> MethodSite:
-        """The method's side at one participant."""
+        """The method's program at one participant."""
         data = site_data(self.dataset, participant, self.participants[participant], self.labelled)
         return self.method.site(self.agreed, data)
 
     def _site(self, participant: str) -> Site:
-        home = self.folder / "sites" / participant
+        folder = self.folder / "sites" / participant
         protection, privacy, encoding = None, None, None
         if self.plan.spec.secure_aggregation:
-            signer = UnauthenticatedSigner()  # one process, which carries all messages itself
+            signer = UnauthenticatedSigner()  # one process carries all messages itself
             protection = SiteProtection(participant, list(self.participants), signer, LEAST_COHORT)
         if self.plan.spec.privacy is not None:
-            privacy = SitePrivacy(participant, self.plan.spec.privacy, home, one_process=True)
+            privacy = SitePrivacy(participant, self.plan.spec.privacy, folder, one_process=True)
         if self.plan.spec.update_encoding == "int8":
             encoding = SiteEncoding(participant, self.plan.spec.seed)
-        states, modes = SiteState(home / "state"), (protection, privacy, encoding)
-        return Site(participant, self.program(participant), states, home, None, *modes, one_process=True)
+        states, modes = SiteState(folder / "state"), (protection, privacy, encoding)
+        return Site(participant, self.program(participant), states, folder, None, *modes, one_process=True)

@@ -1,4 +1,4 @@
-"""How a run ends, whichever engine it ran on: the model, its scores, its metrics, the page about it."""
+"""The end of a run of either engine: its model, scores, metrics and report."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = ["finish", "finished", "test_round"]
 
 
 def finished(run: Path) -> dict[str, Any] | None:
-    """The metrics of a run that has ended, and its page where a kill came before it; None for one that has not."""
+    """The metrics of a finished run, whose report is written if missing; None for an unfinished one."""
     if not (run / "metrics.json").exists():
         return None
     metrics = read_json(run / "metrics.json")
     if not isinstance(metrics, dict) or not metrics.keys() >= {"method", "setting", "model_sha256", "seconds"}:
-        raise ClapError(f"{run / 'metrics.json'}: not the metrics of a run; delete it and repeat to make it anew")
+        raise ClapError(f"{run / 'metrics.json'}: not the metrics of a run; delete it and repeat the command")
     if not (run / "report.html").exists():
         report(run)
     return dict(metrics)
@@ -67,15 +67,15 @@ def finish(
     Args:
         run: the run's folder.
         spec: of the run.
-        states: folder -> final state of the coordinator; one, or one per participant under setting local.
+        states: folder -> final state of the coordinator; one, or one per participant in setting local.
         method, plan: of the run.
-        homes: folder -> scene -> the model of its home, where these are known; at other organisations they are not.
-        features: as :func:`~clap_vad.features.store.description.describe` tells.
-        dataset: whose test videos are scored; None where there is none, and sites have evaluated at home.
-        participants: of the run.
-        baselines: of the dataset, where they are known already.
-        resumed: whether the run was taken up again.
-        started: ``time.perf_counter()`` at the beginning of this process's work on it.
+        personalised: folder -> scene -> personalised model; empty over real sites, which keep theirs.
+        features: as returned by :func:`~clap_vad.features.store.description.describe`.
+        dataset: its test videos are scored; None if the sites have evaluated their own.
+        participants: number of participants.
+        baselines: of the dataset, if already known.
+        resumed: True if the run was resumed.
+        started: ``time.perf_counter()`` when this process began to work on the run.
 
     Returns:
         The contents of ``metrics.json``.
@@ -96,7 +96,7 @@ def finish(
         model_sha256 = hashes[0]
     lines = [line for folder in states for line in read_rounds(folder / "rounds.jsonl")]
     evaluated = _evaluate(spec, dataset, states)
-    seconds = round(time.perf_counter() - started, 2)  # the run's own: baselines may come from another run
+    seconds = round(time.perf_counter() - started, 2)  # without the baselines, which may come from another run
     if spec.test_each_round:
         evaluated |= best_round([read_rounds(folder / "rounds.jsonl") for folder in states])
     if baselines is None:
@@ -137,7 +137,7 @@ def _absent_crops(dataset: Dataset | None) -> bool:
 
 
 def test_round(spec: RunSpecification, method: Method, plan: Plan, dataset: Dataset, state: State) -> dict[str, Any]:
-    """What ``rounds.jsonl`` says of a round beside its loss, where that is asked for."""
+    """Test metrics for the round's line in ``rounds.jsonl``; empty unless ``test_each_round`` is set."""
     if not spec.test_each_round or not dataset.test_videos:
         return {}
     models = PersonalisedModels(method.model(plan, state, {}))
@@ -148,7 +148,7 @@ def test_round(spec: RunSpecification, method: Method, plan: Plan, dataset: Data
 def _evaluate(spec: RunSpecification, dataset: Dataset | None, states: Mapping[Path, State]) -> dict[str, Any]:
     folders = list(states)
     if dataset is None and spec.privacy:
-        why = "sites do not tell how their own test videos score under differential privacy"
+        why = "sites do not report scores of their own test videos under differential privacy"
         return {"frame_auc": None, "frame_ap": None, "undefined": why}
     if dataset is None:
         return evaluate_histograms(*(states[folders[0]][f"evaluation.{kind}"] for kind in ("normal", "abnormal")))

@@ -1,4 +1,4 @@
-"""``clap label``: a method's pseudo-labels, for researchers. Simulation only: at real sites labels stay at home."""
+"""``clap label``: a method's pseudo-labels, for research. In one process only: real sites never share labels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .suitability import feature_remarks
 __all__ = ["label"]
 
 _ROUNDS = 20
-"""Of methods whose labels come of them, as many as a run has by default."""
+"""For methods that produce labels during training: the default of a run."""
 _THREADS = 2
 
 
 @takes_options("label")
 def label(dataset: Path, out: Path, *, asked: RunOptions) -> dict[str, Any]:
-    """Make the labels that training would begin with and write them to one file.
+    """Write the pseudo-labels that training would begin with to one file.
 
     Args:
         dataset: dataset folder; neither test videos nor frame labels are needed.
@@ -37,7 +37,7 @@ def label(dataset: Path, out: Path, *, asked: RunOptions) -> dict[str, Any]:
         options: settings of the method.
 
     Returns:
-        How many videos and segments there are, and how many carry a label above 0.
+        The number of videos and segments, and how many of them have a label above 0.
     """
     if out.is_dir():
         raise ClapError(f"{out}: is a folder; name a file in it")

@@ -1,4 +1,4 @@
-"""``clap privacy ledger``: every message that left a site, from its own record."""
+"""``clap privacy ledger``: every message that left a site, from the site's own ledger."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _ENTRIES = ("time", "step", "round", "schema", "shapes", "bytes", "sha256", "pro
 
 
 def privacy_ledger(run: Path, site: str | None = None, run_id: str | None = None) -> dict[str, Any]:
-    """What left a site.
+    """Read the ledger of a site.
 
     Args:
-        run: a run folder, whose ledgers are ``sites/ID/ledger.jsonl``; or a site's own home, with ``runs/ID/``.
-        site: which site; needed for a run folder.
-        run_id: which run; for a site's home, needed where there are several.
+        run: a run folder with ledgers ``sites/ID/ledger.jsonl``, or a site's own folder with ``runs/ID/``.
+        site: id of the site; needed for a run folder.
+        run_id: id of the run; for a site's folder with several runs.
 
     Returns:
-        A JSON-able dict: ``file``, ``messages`` (each with ``purpose`` beside what the ledger holds), ``totals`` per
-        schema, ``bytes``, and ``torn``, whether the last line is one that a kill has torn.
+        A JSON-able dict: ``file``, ``messages`` (each with its ``purpose`` added), ``totals`` per schema, ``bytes``,
+        and ``torn``: True if a kill has cut the last line.
 
     Raises:
-        ClapError: no such ledger (the sentence names those that are there), or a line that is not one of a ledger.
+        ClapError: no such ledger (the message names the known ones), or a broken line.
     """
     file = _ledger_file(run, site, run_id)
     lines, torn = read_ledger(file)
@@ -56,7 +56,7 @@ def privacy_ledger(run: Path, site: str | None = None, run_id: str | None = None
 
 
 def read_ledger(file: Path) -> tuple[list[dict[str, Any]], bool]:
-    """Lines of a ledger, and whether the last one is torn; raises :class:`ClapError` for any other broken line."""
+    """Lines of a ledger, and whether its last line is cut; raises :class:`ClapError` for any other broken line."""
     texts = file.read_text(encoding="utf-8", errors="replace").splitlines()
     lines = []
     for number, text in enumerate(texts, start=1):
@@ -65,8 +65,8 @@ def read_ledger(file: Path) -> tuple[list[dict[str, Any]], bool]:
             lines.append(line)
         elif number < len(texts):
             raise ClapError(
-                f"{file}: line {number} is not one of a ledger; if a kill has torn it, delete that line, else find out "
-                "who wrote it"
+                f"{file}: line {number} is not a valid ledger line; if a kill has cut it, delete it, else find out who "
+                "wrote it"
             )
     return lines, bool(texts) and _parsed(texts[-1]) is None
 
@@ -89,10 +89,10 @@ _ROUNDS = (int, type(None))
 
 def _ledger_file(run: Path, site: str | None, run_id: str | None) -> Path:
     if not run.is_dir():
-        raise ClapError(f"{run}: no such folder; give a run, or a site's home")
+        raise ClapError(f"{run}: no such folder; give a run or a site's folder")
     if (run / "sites").is_dir():
         if run_id is not None:
-            raise ClapError(f"{run}: a run folder holds one run; leave --run out")
+            raise ClapError(f"{run}: a run folder contains one run; leave --run out")
         if site is None:
             raise ClapError(f"{run}: --site is needed; {_there(_names(run / 'sites'), 'sites')}")
         return _chosen(run / "sites", site, "site", "sites")
@@ -101,7 +101,7 @@ def _ledger_file(run: Path, site: str | None, run_id: str | None) -> Path:
         if run_id is None and len(names) != 1:
             raise ClapError(f"{run / 'runs'}: --run is needed; {_there(names, 'runs')}")
         return _chosen(run / "runs", run_id or names[0], "run", "runs")
-    raise ClapError(f"{run}: no ledgers there; give a run of 'clap train', or a site's home that has taken part in one")
+    raise ClapError(f"{run}: contains no ledgers; give a run of 'clap train', or the folder of a site that took part")
 
 
 def _chosen(folder: Path, name: str, kind: str, kinds: str) -> Path:
@@ -116,4 +116,4 @@ def _names(folder: Path) -> list[str]:
 
 
 def _there(names: Sequence[str], kinds: str) -> str:
-    return f"{kinds} there: {', '.join(names)}" if names else f"there are no {kinds}"
+    return f"known {kinds}: {', '.join(names) or 'none'}"

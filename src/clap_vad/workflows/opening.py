@@ -1,4 +1,4 @@
-"""A run's specification brought to life: its dataset, who holds what, whose labels may be read, its plan."""
+"""From a run's specification to its dataset, participants, readable labels and plan."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Opened:
-    """What a run in one process needs to go on.
+    """Everything that a run in one process needs.
 
     Attributes:
         participants: id -> training videos.
-        labelled: training videos whose labels the method may know.
+        labelled: training videos whose labels the method may read.
     """
 
     dataset: Dataset
@@ -45,20 +45,20 @@ class Opened:
     labelled: frozenset[str]
 
     def federation(self, folder: Path, held: Mapping[str, Sequence[str]]) -> Federation:
-        """Some or all of the participants as a federation that keeps its files in ``folder``."""
+        """A federation of the participants in ``held``, with its files in ``folder``."""
         return Federation(folder, self.dataset, held, self.plan, self.method, self.labelled)
 
 
 def open_run(spec: RunSpecification) -> Opened:
-    """What a run needs to go on, checked to be that which it began with; raises :class:`ClapError` where it is not."""
+    """Open the inputs of a run; raises :class:`ClapError` if they are missing or have changed since it began."""
     if not Path(spec.dataset).is_dir():
-        raise ClapError(f"{spec.dataset}: the dataset this run was begun on is not there; put it back to go on")
+        raise ClapError(f"{spec.dataset}: the dataset of this run is missing; put it back to continue")
     dataset = Dataset(Path(spec.dataset))
     participants = participants_of(dataset, spec.setting, spec.protocol, spec.seed, spec.without)
     if fingerprint(dataset, participants) != spec.inputs:
         raise ClapError(
             f"{spec.dataset}: features, video list or participants have changed since this run began; "
-            "train anew into another --out"
+            "train again with another --out"
         )
     plan = Plan.of(spec, tuple(participants), describe(dataset.stores[0]))
     return Opened(dataset, participants, plan, make_method(spec.method, spec.options), labelled_videos(dataset, spec))
@@ -67,38 +67,37 @@ def open_run(spec: RunSpecification) -> Opened:
 def participants_of(
     dataset: Dataset, setting: str, protocol: str | None, seed: int, without: Sequence[str] = ()
 ) -> dict[str, tuple[str, ...]]:
-    """Who holds which training videos: one participant with everything for centralized, else by protocol.
+    """Participant -> training videos: one participant with all videos for centralized, else by protocol.
 
     Args:
-        without: participants of the protocol that are left out; the others hold what they would hold anyway.
+        without: participants of the protocol to leave out; the others keep their videos.
 
     Raises:
-        ClapError: one is not there or named twice, or nobody is left.
+        ClapError: one of them is unknown or named twice, or none is left.
     """
     if setting == "centralized" or protocol is None:
         if without:
-            raise ClapError("--without leaves participants out; it is for --setting collaborative or local")
+            raise ClapError("--without leaves participants out; use it with --setting collaborative or local")
         return {"all": tuple(dataset.train_videos)}
     held = dict(ensure_participants(dataset, protocol, seed, None).videos)
     return {name: held[name] for name in left_over(list(held), without)}
 
 
 def left_over(participants: Sequence[str], without: Sequence[str]) -> list[str]:
-    """These participants without some, in order; raises :class:`ClapError` for strangers, and where none is left."""
+    """The other participants, in order; raises :class:`ClapError` for an unknown one, and if none is left."""
     left = [name for name in participants if name not in without]
     if not left or len(left) + len(without) != len(participants):
         raise ClapError(
-            f"--without is {','.join(without)}; it names some participants, each once, and not all: the run has "
+            f"--without {','.join(without)}: name each participant once, and not all of them; the run has "
             f"{', '.join(participants)}"
         )
     return left
 
 
 def labelled_videos(dataset: Dataset, spec: RunSpecification) -> frozenset[str]:
-    """Training videos whose labels may be read: none, all, or those of a drawn part of the protocol's participants.
+    """Training videos whose labels may be read: none, all, or those of randomly drawn participants (``mixed``).
 
-    Under ``mixed`` the draw depends on the run's seed. Setting centralized knows the same videos' labels as the other
-    settings do, though it is one participant.
+    The draw depends on the run's seed. Setting centralized reads labels of the same videos as the other settings.
     """
     if spec.supervision == "us":
         return frozenset()
@@ -110,21 +109,21 @@ def labelled_videos(dataset: Dataset, spec: RunSpecification) -> frozenset[str]:
 
 
 def labelled_part(participants: Sequence[str], share: float, seed: int) -> list[str]:
-    """The participants that have labels under ``mixed``, drawn by the run's seed, in their order."""
+    """The participants with labels under ``mixed``, drawn by the run's seed, in their order."""
     rng = keyed_generator(seed, 0, "", "labelled participants")
     chosen = rng.choice(len(participants), max(1, round(share * len(participants))), replace=False)
     return [participants[i] for i in sorted(chosen)]
 
 
 def check_test_videos(dataset: Dataset) -> None:
-    """Find now what would stop a run at its end; raises :class:`ClapError` for missing features or unreadable truth."""
+    """Check the test videos before training; raises :class:`ClapError` for missing features or unreadable truth."""
     for video in dataset.test_videos:
         dataset.locate(video)
         dataset.frame_labels(video)
 
 
 def fingerprint(dataset: Dataset, participants: Mapping[str, Sequence[str]]) -> str:
-    """SHA-256 over the stores' descriptions, the video list and who holds which videos."""
+    """SHA-256 of the stores' descriptions, the video list and the participants' videos."""
     digest = hashlib.sha256()
     for store in dataset.stores:
         digest.update((store.path / "store.json").read_bytes())

@@ -1,4 +1,4 @@
-"""Differential privacy of a run: the terms that follow from what is asked for, what ``metrics.json`` says of it."""
+"""Differential privacy of a run: its terms, and its entries in ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ __all__ = ["default_privacy", "privacy_figures", "terms_of"]
 
 _OF_LOCAL_STEPS = ("lr", "nesterov", "weight_decay", "min_steps", "epoch_share", "lr_milestones", "density")
 _SPARE = 2
-"""Repeats that the terms of a run over real sites leave room for: a site may vanish within a masked sum."""
+"""Repeated sums that the terms of a run over real sites include: a site may drop out of a masked sum."""
 
 
 def terms_of(
     privacy: Privacy, asked: RunOptions, method: Method, strategy: Strategy, *, rounds: int, repeats: bool = False
 ) -> Terms:
-    """The terms of a run; raises :class:`ClapError` for one that cannot keep a promise.
+    """The terms of a run; raises :class:`ClapError` for options that exclude differential privacy.
 
     Args:
-        privacy: what is asked for, or what the method has by default.
+        privacy: the requested privacy, or the method's default.
         asked: the run's other options.
         method, strategy: of the run, with their settings.
         rounds: of the run.
-        repeats: whether sums may have to be asked again with new noise.
+        repeats: True if sums may have to be repeated with new noise.
     """
     statistics = method.private_statistics()
     if not statistics:
         raise ClapError(
-            "--dp: with this method and these settings one video can move more than its noise covers; train with "
+            "--dp: with this method and these settings the effect of one video is not bounded; train with "
             "--method comet, or --method clap --segregation federated (and --refine-model, --refine-mode at their "
             "defaults)"
         )
     if privacy.unit not in method.private_units:
-        raise ClapError(f"--dp {privacy.unit}: this method can promise it for a {' or '.join(method.private_units)}")
+        raise ClapError(f"--dp {privacy.unit}: this method supports the unit {' or '.join(method.private_units)}")
     local = type(strategy).correction is not Strategy.correction
     if strategy.needs_each or local:
         raise ClapError(
-            "--dp: this strategy needs updates one by one, or several local steps; choose fedavg, fedavgm, fedadam "
-            "or fedyogi"
+            "--dp: this strategy needs single updates, or several local steps; choose fedavg, fedavgm, fedadam or "
+            "fedyogi"
         )
     if asked.normalise == "none" and method.trains_by_sgd:
-        raise ClapError("--dp: bounds are in standardised units; leave --normalise at auto or federated")
+        raise ClapError("--dp: bounds apply to standardised features; leave --normalise at auto or federated")
     if asked.update_encoding != "float32":
-        raise ClapError("--dp: noisy sums leave as they are, leave out --update-encoding")
+        raise ClapError("--dp: noisy sums are sent unencoded; leave out --update-encoding")
     if asked.stragglers:
-        raise ClapError("--dp: a round is one step, so nobody does fewer epochs; leave out --stragglers")
+        raise ClapError("--dp: a round is one step, so no site can do fewer epochs; leave out --stragglers")
     for field in dataclasses.fields(method):
         if field.name in _OF_LOCAL_STEPS and getattr(method, field.name) != field.default:
             flag = field.name.replace("_", "-")
-            raise ClapError(f"--dp: a round is one step over all sites, for which --{flag} means nothing; leave it out")
+            raise ClapError(f"--dp: a round is one step over all sites, so --{flag} has no effect; leave it out")
     spare = _SPARE if repeats else 0
     return calibrated(
         privacy.epsilon,
@@ -75,14 +75,14 @@ _CROP_EPSILON, _CROP_DELTA = 8.0, 1e-6
 
 
 def default_privacy(method: Method, setting: str, seed: int | None) -> Privacy | None:
-    """What a run promises where nobody asks for anything; None for nothing.
+    """The privacy of a run without the option ``--dp``; None for no differential privacy.
 
-    A method whose exact sums would open single crops (COMET) has noise that hides any one. In a setting in which
-    nothing leaves a participant it bounds what it adds up, without noise.
+    A method whose exact sums could expose single crops (COMET) adds noise that hides each of them. In a setting in
+    which nothing leaves a participant it bounds its sums, without noise.
 
     Args:
         method, setting: of the run.
-        seed: of the noise, in a simulation, where one process holds all data and results are to be repeatable.
+        seed: of the noise, for repeatable results in one process; None for secret noise.
     """
     if "crop" not in method.private_units:
         return None
@@ -95,7 +95,7 @@ def privacy_figures(terms: Terms | None, setting: str) -> dict[str, Any]:
     if terms is None:
         return {}
     if setting != "collaborative" and terms.epsilon is None:
-        return {}  # nothing left a participant, and nothing was promised
+        return {}  # nothing left a participant, so there is nothing to report
     spent = None if terms.epsilon is None else round(epsilon_of(terms), 6)
     return {
         "privacy": {

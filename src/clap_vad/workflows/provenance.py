@@ -1,4 +1,4 @@
-"""Where a model comes from: the run's choices and the versions that decide its bits."""
+"""Provenance of a model: the run's specification and the package versions that decide its bits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGES = ("clap-vad", "numpy", "scikit-learn", "torch")
 
 
 def provenance(spec: RunSpecification) -> dict[str, Any]:
-    """What ``model.json`` says about the model's origin; no paths of the machine, for a model travels."""
+    """The provenance in ``model.json``; without paths of this machine, because models are shared."""
     return {
         **spec.as_json(),
         "dataset": Path(spec.dataset).name,

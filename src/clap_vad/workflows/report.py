@@ -1,4 +1,4 @@
-"""One self-contained page about a run: ``clap report``."""
+"""``clap report``: a self-contained page about a run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..reporting.run_files import read_run
 __all__ = ["report"]
 
 _FOOTER = (
-    "This page is complete in itself: it loads nothing from any network. It holds scores and names of test videos, "
-    "no pictures."
+    "This page is self-contained: it loads nothing from any network. It contains scores and names of test videos, "
+    "but no pictures."
 )
 
 
@@ -24,17 +24,17 @@ def report(run: Path, dataset: Path | None = None, plots: Path | None = None) ->
     """Write ``RUN/report.html``: results, baselines, scenes, curves, what left the sites, provenance.
 
     Args:
-        run: a run folder; one without metrics (no truth) gives a page as well. Or a folder of ``clap watch``, whose
-            page is written anew from its database.
+        run: a run folder, with or without metrics; or a folder of ``clap watch``, whose page is rewritten from its
+            database.
         dataset: the dataset whose test videos were scored, for frame rates and truth; by default the one named in the
-            run's ``config.json`` if it still exists.
-        plots: folder that gets every plot of the page as PNG and SVG.
+            run's ``config.json``, if it still exists.
+        plots: folder for every plot of the page as PNG and SVG.
 
     Returns:
         Path of the page.
 
     Raises:
-        ClapError: there is no run, one of its files is broken, or the given dataset is not one.
+        ClapError: there is no run, one of its files is broken, or the given folder is not a dataset.
     """
     if plots is not None and plots.exists() and not plots.is_dir():
         raise ClapError(f"{plots}: is a file; name a folder for the plots")

@@ -1,4 +1,4 @@
-"""From what is asked of a run to its specification: what was left open is filled in, what is impossible is refused."""
+"""From the options of a run to its specification: defaults are filled in, impossible combinations are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .privacy_terms import default_privacy, terms_of
 __all__ = ["check_participants", "chosen_method", "leaving_out", "resolve", "specify", "split_options", "threads_for"]
 
 _TRAINING = "clap"
-_WIDE = 4096  # floats per segment from which two threads gain more than they wait for each other
+_WIDE = 4096  # floats per segment from which two threads are faster than one
 
 
 def specify(dataset: Dataset, asked: RunOptions) -> RunSpecification:
@@ -57,10 +57,10 @@ def specify(dataset: Dataset, asked: RunOptions) -> RunSpecification:
 
 
 def leaving_out(spec: RunSpecification, names: Sequence[str]) -> RunSpecification:
-    """The same for a run of its own in which these participants have no part.
+    """The specification of the same run without these participants.
 
     Raises:
-        ClapError: one is no participant of the run, or the others are too few.
+        ClapError: one of them is not a participant of the run, or too few are left.
     """
     without = (*spec.without, *names)
     dataset = Dataset(Path(spec.dataset))
@@ -70,15 +70,15 @@ def leaving_out(spec: RunSpecification, names: Sequence[str]) -> RunSpecificatio
 
 
 def resolve(asked: RunOptions, *, noise_seed: int | None, repeats: bool = False) -> RunSpecification:
-    """All of a specification that no data are needed for.
+    """The part of a specification that does not depend on data.
 
     Args:
-        asked: what is asked for.
-        noise_seed: of the noise that a method has where no differential privacy is asked for; None for secret noise.
-        repeats: whether sums may have to be asked again with new noise.
+        asked: the given options.
+        noise_seed: of the method's default noise, used without ``--dp``; None for secret noise.
+        repeats: True if sums may have to be repeated with new noise.
 
     Raises:
-        ClapError: options that do not go together, or a setting that neither method nor strategy has.
+        ClapError: incompatible options, or a setting that neither method nor strategy has.
     """
     _check_setting(asked)
     name = chosen_method(asked)
@@ -87,7 +87,7 @@ def resolve(asked: RunOptions, *, noise_seed: int | None, repeats: bool = False)
     method = make_with_settings("method", name, METHODS[name], of_method, options)
     strategy = make_strategy(asked.strategy, of_strategy)
     collaborative = asked.setting == "collaborative"
-    if not collaborative:  # one participant, whose own update is all there is to aggregate
+    if not collaborative:  # a single participant: there is nothing to aggregate
         strategy = make_strategy("fedavg", {})
     _check_method(asked, name, method, strategy)
     privacy, unit = asked.privacy, None if asked.privacy is None else asked.privacy.unit
@@ -109,7 +109,7 @@ def resolve(asked: RunOptions, *, noise_seed: int | None, repeats: bool = False)
 
 
 def chosen_method(asked: RunOptions) -> str:
-    """The method of a run: the one given, else the default, or ``clap`` where another option needs sites that train.
+    """The method of a run: the given one, else the default, or ``clap`` if another option needs sites that train.
 
     >>> [chosen_method(RunOptions(options=options)) for options in ({}, {"lr": 0.1})]
     ['comet', 'clap']
@@ -122,7 +122,7 @@ def chosen_method(asked: RunOptions) -> str:
 
 
 def check_participants(spec: RunSpecification, participants: int) -> None:
-    """Raise :class:`ClapError` for a run that so many participants cannot have."""
+    """Raise :class:`ClapError` for a run that is impossible with this number of participants."""
     method = make_method(spec.method, spec.options)
     if spec.secure_aggregation:
         _check_secure(method, make_strategy(spec.strategy, spec.strategy_options), spec.per_round(participants))
@@ -131,12 +131,12 @@ def check_participants(spec: RunSpecification, participants: int) -> None:
 
 
 def threads_for(crops: int, dim: int) -> int:
-    """Threads of a step by the width of the features, and never by the machine: they decide bits of the result."""
+    """CPU threads per step, from the features' size only: they decide the last bits of results on any machine."""
     return 2 if crops * dim >= _WIDE else 1
 
 
 def split_options(method: str, strategy: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of a run as those of its method and those of its strategy; what neither has stays with the method.
+    """Split the settings of a run into those of its method and its strategy; unknown ones stay with the method.
 
     >>> split_options("clap", "fedprox", {"mu": 1.0, "lr": 0.1})
     ({'lr': 0.1}, {'mu': 1.0})
@@ -151,7 +151,7 @@ def _check_setting(asked: RunOptions) -> None:
         settings = setting.where.settings if setting.where else ()
         if settings and asked.setting not in settings and getattr(asked, setting.name) != setting.default:
             raise ClapError(
-                f"{setting.flag} is for --setting {' or '.join(settings)}, in which something leaves participants; "
+                f"{setting.flag} is only for --setting {' or '.join(settings)}, where messages leave the participants; "
                 "leave it out"
             )
 
@@ -159,27 +159,27 @@ def _check_setting(asked: RunOptions) -> None:
 def _check_method(asked: RunOptions, name: str, method: Method, strategy: Strategy) -> None:
     if strategy.needs_sgd and not method.trains_by_sgd:
         raise ClapError(
-            f"--strategy {asked.strategy} works with sites that train by SGD, which method '{name}' does not; choose "
-            "another strategy"
+            f"--strategy {asked.strategy} needs sites that train by SGD, but method '{name}' does not; choose another "
+            "strategy"
         )
     if not method.aggregates_updates and asked.strategy != "fedavg":
         raise ClapError(
-            f"--strategy {asked.strategy} aggregates updates of a model, and method '{name}' adds up sums; leave it "
-            "out, or choose a --method that trains, such as clap"
+            f"--strategy {asked.strategy} aggregates model updates, but method '{name}' aggregates sums; leave it out, "
+            "or choose a --method that trains, such as clap"
         )
     if asked.stragglers and method.epochs_per_round < 2:
-        raise ClapError("--stragglers: a site does fewer epochs only where a round has 2 or more; give --local-epochs")
+        raise ClapError("--stragglers: needs rounds of 2 or more epochs; give --local-epochs")
     if asked.test_each_round and not method.scores_each_round:
         raise ClapError(f"--test-each-round: method '{name}' has no scores before its last round; leave it out")
 
 
 def _check_secure(method: Method, strategy: Strategy, drawn: int) -> None:
     if strategy.needs_each:
-        raise ClapError("--secure-aggregation: this strategy needs updates one by one; choose one of sums, as fedavg")
+        raise ClapError("--secure-aggregation: this strategy needs single updates; choose one of sums, such as fedavg")
     if not method.sums_only():
         raise ClapError(
-            "--secure-aggregation: with these settings the method needs a message of each participant; for clap choose "
-            "--segregation federated or --density pooled"
+            "--secure-aggregation: with these settings the method needs each participant's own message; for clap "
+            "choose --segregation federated or --density pooled"
         )
     if drawn < LEAST_COHORT:
         raise ClapError(

@@ -1,4 +1,4 @@
-"""``clap privacy schemas``: everything that can leave a site, and whether any of it could grow with its videos."""
+"""``clap privacy schemas``: everything that can leave a site, and whether its size could grow with the videos."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ SYMBOLS = {
     "N": "entries of the message under masks that fit 32 bits: fixed by D and that message's own schema",
     "W": "entries of the message under masks that need 64 bits: fixed by D and that message's own schema",
 }
-"""What a size that is no number may be; nothing here depends on how many segments or videos a site holds."""
+"""Symbolic sizes; none depends on the number of segments or videos of a site."""
 
 
 def privacy_schemas() -> dict[str, Any]:
-    """Everything that can leave a site.
+    """Describe everything that can leave a site.
 
     Returns:
-        A JSON-able dict: ``schemas`` (each with ``sum``, whether secure aggregation can hide it; ``bare``, whether it
-        may stay unmasked there; ``noised``, whether it is of runs under differential privacy; and its ``fields`` with
-        shape, type, range and the bound in secure sums), ``symbols``, and ``bounded``, whether no shape can grow with
-        segments or videos.
+        A JSON-able dict: ``schemas`` (each with ``sum``: secure aggregation can hide it; ``bare``: it may stay
+        unmasked there; ``noised``: it belongs to runs with differential privacy; and its ``fields`` with shape, type,
+        range and the bound in secure sums), ``symbols``, and ``bounded``: no shape can grow with segments or videos.
     """
     rows = [
         {

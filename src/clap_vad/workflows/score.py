@@ -48,23 +48,23 @@ def score(
     """Score videos straight from their files and find events in them.
 
     Args:
-        run: a run folder, or ``RUN/participants/ID`` where every participant has a model of its own.
-        scene: the camera that the videos come from, where its home has adapted the model; None for the common model.
-        onnx: folder of :func:`~clap_vad.workflows.export.export`, whose graph is to score in place of the model.
-        videos: files of the kind that the model's extractor reads; folders are searched.
+        run: a run folder, or ``RUN/participants/ID`` where each participant has its own model.
+        scene: use the model personalised for this camera; None for the common model.
+        onnx: folder of :func:`~clap_vad.workflows.export.export`; score with its graph instead of the model.
+        videos: files that the model's extractor reads; folders are searched.
         report: HTML page to write.
         scores: ``.npz`` to write, video -> (T,) float32.
-        annotate: folder that gets each video again as MP4 with its score and events drawn on.
-        annotate_side: longer side of these pictures, at most.
-        plots: folder that gets every plot of the report as PNG and SVG.
+        annotate: folder for a copy of each video as MP4, with score and events drawn on it.
+        annotate_side: longest side of these videos, in pixels.
+        plots: folder for every plot of the report as PNG and SVG.
         threshold: score from which a segment belongs to an event.
         quantile: instead, the threshold at this quantile of the scores of the unlabelled training segments; the
-            default is the one that the model was calibrated with (0.99).
+            default is the quantile of the model's calibration (0.99).
         max_gap, min_length: seconds, see :class:`~clap_vad.core.events.policy.EventPolicy`.
-        images: put pictures of the peaks in the report.
-        blur: make everybody in them, and in annotated videos, unrecognisable.
-        here: settings of the extractor that are this machine's (``weights``, ``device``), and ``rate``, frames to take
-            a second where the videos have another rate than those the model learned from.
+        images: include pictures of the peaks in the report.
+        blur: make people in them and in annotated videos unrecognisable.
+        here: machine options of the extractor (``weights``, ``device``), and ``rate``: frames per second to read, if
+            the videos have another frame rate than the training videos.
 
     Returns:
         A JSON-able dict: ``run``, ``scene``, ``onnx``, ``threshold``, ``quantile``, ``max_gap``, ``min_length``,
@@ -111,14 +111,14 @@ def score(
                         sections.append(scored_section(one, frames, limit, images=images, blur=blur, **taken))
                     done.append(one)
                     if annotate is not None:
-                        look: dict[str, Any] = {"side": annotate_side, "blur": blur, "told": partial(advance, 0)}
+                        look: dict[str, Any] = {"side": annotate_side, "blur": blur, "on_progress": partial(advance, 0)}
                         try:
                             annotated[str(path)] = str(annotate_scored(one, extractor, limit, annotate, **look))
                         except ClapError as error:
                             not_annotated.append({"path": str(path), "reason": _reason(path, error)})
                 advance()
     finally:
-        # also after Ctrl-C: what was scored is not lost
+        # also after Ctrl-C: keep what was scored
         if done and scores is not None:
             save_npz(scores, {one.video: one.scores for one in done})
         if done and report is not None:
@@ -151,10 +151,9 @@ def score(
 def _inputs(
     extractor: Extractor, videos: Sequence[Path]
 ) -> tuple[list[Path], list[dict[str, str]], list[dict[str, Any]]]:
-    """Files to score in the order given, entries of ``skipped`` for what may be missed, and those of ``left_out``.
+    """Files to score in the given order, and the entries of ``skipped`` and ``left_out``.
 
-    A missing file is reported when its turn comes, and a folder that holds nothing among others, so that the rest is
-    scored.
+    A missing file fails later, when it is scored; an empty folder is skipped, so that the rest is scored.
     """
     found: list[Path] = []
     passed: dict[str, str] = {}
@@ -182,7 +181,7 @@ def _inputs(
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # it may not be looked at; its reader says why
+    except OSError:  # not accessible; its reader reports why
         return False
 
 
@@ -191,7 +190,7 @@ def _refuse_equal_names(extractor: Extractor, paths: Sequence[Path], option: str
     for path in paths:
         first = owner.setdefault(extractor.video_name(path), path)
         if first != path:
-            raise ClapError(f"{path}: same name as {first}, which {option} cannot keep apart; score them one by one")
+            raise ClapError(f"{path}: same name as {first}; {option} needs different names, score them one by one")
 
 
 def _subtitle(done: Sequence[ScoredVideo], threshold: float, quantile: float | None) -> str:
@@ -204,5 +203,4 @@ def _subtitle(done: Sequence[ScoredVideo], threshold: float, quantile: float | N
 
 
 def _reason(path: Path, error: ClapError | OSError) -> str:
-    told = str(error) if isinstance(error, ClapError) else f"{path}: {error.strerror or error}"
-    return harmless(told)
+    return harmless(str(error) if isinstance(error, ClapError) else f"{path}: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""The page about scored videos, and its plots as files."""
+"""The report of scored videos, and its plots as files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from .scoring import ScoredVideo
 __all__ = ["save_score_plots", "write_score_page"]
 
 _PICTURES_STAY = (
-    "This page holds pictures taken from the videos. It was made on this site and is meant to stay here: "
-    "pass it on only where the videos themselves may go. The options --blur and --no-images make everybody "
-    "unrecognisable or leave the pictures out."
+    "This page contains pictures from the videos: share it only where you may share the videos. The option --blur "
+    "makes people unrecognisable; --no-images leaves the pictures out."
 )
 _PICTURES_BLURRED = "The pictures on this page are averaged so coarsely that nobody can be recognised."
-_MOST_OPEN = 20  # videos; of more, those without an event are closed until they are opened
+_MOST_OPEN = 20  # videos; with more, the sections of videos without an event are collapsed
 
 
 def write_score_page(
@@ -30,15 +29,15 @@ def write_score_page(
     scene: str | None,
     blur: bool,
 ) -> None:
-    """Write the page: what was found in all, then each video.
+    """Write the page: an overview, then each video.
 
     Args:
         file: the page.
         done, sections: scored videos and the section of each.
-        skipped: sentences about those that could not be scored.
+        skipped: sentences about videos that could not be scored.
         subtitle: of the page.
-        scene: the camera, where one was named.
-        blur: whether the pictures were made unrecognisable.
+        scene: the camera, if one was named.
+        blur: True if the pictures are blurred.
     """
     pictures = any(section.pictures for section in sections)
     before: list[Section] = [Text("", (_PICTURES_BLURRED if blur else _PICTURES_STAY,))] if pictures else []

@@ -1,4 +1,4 @@
-"""One video through a run's model: its scores and its events."""
+"""Score one video with a run's model and find its events."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ScoredVideo:
-    """One video and what the model says of it.
+    """A video with its scores and events.
 
     Attributes:
         video: its name.
-        path: where it lies.
+        path: of the file.
         scores: (T,) float32.
-        frames, fps: frame count and rate (None where the file does not tell).
-        times: when the frames are shown, where ``fps`` alone does not tell.
+        frames, fps: frame count and rate (None if unknown).
+        times: of the frames, where ``fps`` alone does not determine them.
         events: in order of time.
-        truncated: what is missing of it, where the file breaks off or parts of it cannot be decoded.
+        truncated: what is missing, if the file is cut off or parts of it cannot be decoded.
         notes: further remarks of its reader.
-        started: when it was taken, in seconds since 1970, where the file says so.
-        regions: segment that reaches the threshold -> what stands out in it.
+        started: recording time in seconds since 1970, if the file contains it.
+        regions: segment that reaches the threshold -> its peak region.
     """
 
     video: str
@@ -69,13 +69,13 @@ class ScoredVideo:
 
     @property
     def seconds(self) -> float | None:
-        """How long it lasts; None where its rate is unknown."""
+        """Duration; None if the frame rate is unknown."""
         if self.times is not None:
             return self.times.seconds
         return self.frames / self.fps if self.fps else None
 
     def summary(self) -> dict[str, Any]:
-        """All but the scores, fit for JSON."""
+        """All but the scores, as a JSON-able dict."""
         return {
             "video": self.video,
             "path": str(self.path),
@@ -91,7 +91,7 @@ class ScoredVideo:
         }
 
     def _clock(self, event: Event) -> dict[str, str]:
-        """Wall-clock times of an event, where the file says when it was taken."""
+        """Wall-clock times of an event, if the file contains its recording time."""
         moments = {"start": event.start_seconds, "stop": event.stop_seconds, "peak": event.peak_seconds}
         return {
             f"{name}_time": _written(self.started + seconds)
@@ -108,15 +108,15 @@ def _written(seconds: float) -> str:
 def scoring_parts(
     run: Path, scene: str | None = None, here: Mapping[str, Any] | None = None
 ) -> tuple[Model, Extractor]:
-    """The model of a run and the extractor that makes its features from files.
+    """The model of a run and the extractor that computes its features from files.
 
     Args:
         run: its folder.
-        scene: whose home's model it is to be; None for the common one.
-        here: settings of the extractor that are this machine's (``weights``, ``device``), and ``rate``.
+        scene: use the model personalised for this camera; None for the common one.
+        here: machine options of the extractor (``weights``, ``device``), and ``rate``.
 
     Raises:
-        ClapError: no model there, or one that was trained on imported features, or weights that are not the model's.
+        ClapError: no model, a model trained on imported features, or weights other than the model's.
     """
     model = model_of(run, scene)
     named = model.info.get("extractor")
@@ -128,9 +128,9 @@ def scoring_parts(
         raise ClapError(f"{run / 'model.json'}: 'extractor' does not name one; train again")
     if named["name"] not in EXTRACTORS.names():
         raise ClapError(
-            f"{run / 'model.json'}: the model needs features of '{named['name']}', which were imported, so a plain "
-            "video cannot be scored with it; import the video's features into a dataset and use 'clap evaluate RUN "
-            f"--dataset DATASET', or train on features of {' or '.join(EXTRACTORS.names())}"
+            f"{run / 'model.json'}: the model needs imported features of '{named['name']}', so it cannot score video "
+            "files; import the video's features into a dataset and use 'clap evaluate RUN --dataset DATASET', or "
+            f"train on features of {' or '.join(EXTRACTORS.names())}"
         )
     own = {entry.name for entry in settings_of(EXTRACTORS[named["name"]]) if entry.machine or entry.name == "rate"}
     given = {name: value for name, value in (here or {}).items() if value is not None}
@@ -141,39 +141,39 @@ def scoring_parts(
     extractor = make_extractor(named["name"], {**(named.get("settings") or {}), **given})
     if extractor.weights_sha256 != model.info.get("weights_sha256"):
         raise ClapError(
-            f"{run / 'model.json'}: the model takes features of weights with SHA-256 {model.info['weights_sha256']}, "
-            f"those given here have {extractor.weights_sha256}; give the same file by --weights"
+            f"{run / 'model.json'}: the model needs extractor weights with SHA-256 {model.info['weights_sha256']}, but "
+            f"the given file has {extractor.weights_sha256}; give the same file by --weights"
         )
     if extractor.dim != model.dim:
         raise ClapError(
-            f"{run / 'model.json'}: the model takes {model.dim} floats per crop, extractor '{named['name']}' gives "
+            f"{run / 'model.json'}: the model takes {model.dim} floats per region, extractor '{named['name']}' gives "
             f"{extractor.dim}; the run was made by another release, train again"
         )
     return model, extractor
 
 
 def model_of(run: Path, scene: str | None) -> Model:
-    """The model of a run, or of a scene's home in it; arguments and errors as of :func:`scoring_parts`."""
+    """The common or a personalised model of a run; arguments and errors as of :func:`scoring_parts`."""
     if not (run / "model.json").exists() and (run / "participants").is_dir():
         known = sorted((p.parent.name for p in (run / "participants").glob("*/model.json")), key=natural_key)
         if known:
             raise ClapError(
-                f"{run}: every participant has a model of its own here; give one of them, "
-                f"for example {run / 'participants' / known[0]} (there are: {', '.join(known)})"
+                f"{run}: each participant has its own model here; give one of them, "
+                f"for example {run / 'participants' / known[0]} (known: {', '.join(known)})"
             )
     personalised = PersonalisedModels.load(run)
     if scene is None:
         return personalised.common
     if scene not in personalised.own:
         scenes = ", ".join(sorted(personalised.own, key=natural_key)) or "none"
-        raise ClapError(f"{run}: no home of scene '{scene}' has adapted the model; known: {scenes}; leave out --scene")
+        raise ClapError(f"{run}: no model personalised for scene '{scene}'; known: {scenes}; leave out --scene")
     return personalised.own[scene]
 
 
 def choose_threshold(
     model: Model, run: Path, threshold: float | None, quantile: float | None
 ) -> tuple[float, float | None]:
-    """The threshold to use and the quantile it stands for (None where it was given as a number)."""
+    """The threshold, and its quantile of the training scores (None if the threshold itself was given)."""
     if threshold is not None and quantile is not None:
         raise ClapError("--threshold and --quantile: give one of them")
     if threshold is not None:
@@ -186,7 +186,7 @@ def choose_threshold(
     except (AttributeError, TypeError, ValueError):
         raise ClapError(f"{run / 'model.json'}: its calibration is damaged; give --threshold") from None
     if not known:
-        raise ClapError(f"{run / 'model.json'}: no calibration in it; give --threshold")
+        raise ClapError(f"{run / 'model.json'}: contains no calibration; give --threshold")
     if quantile is None:
         quantile = float(calibration.get("quantile", DEFAULT_QUANTILE))
     at = sorted(known)
@@ -201,24 +201,24 @@ def score_video(
     path: Path,
     policy: EventPolicy,
 ) -> ScoredVideo:
-    """Score one file block by block: memory does not grow with the video but for one number per segment.
+    """Score one file block by block; memory grows by a few numbers per segment only.
 
     Raises:
-        ClapError: the file cannot be read; the sentence names it.
+        ClapError: the file cannot be read; the message names it.
     """
     name = extractor.video_name(path)
     if unprintable(name):
-        raise ClapError(f"{path}: {name!r} cannot name a video; rename the file")
+        raise ClapError(f"{path}: {name!r} is not allowed as a video's name; rename the file")
     extraction = extractor.extract(path)
     parts: list[np.ndarray] = []
     masks: list[np.ndarray] = []
-    places: list[np.ndarray] = []  # a view for each segment, where regions are fixed
+    places: list[np.ndarray] = []  # one array per segment; views of one array if regions are fixed
     for block in extraction:
         parts.append(model.evidence(block.features, block.valid))
         masks += [] if block.valid is None else [block.valid]
         places += [] if block.regions is None else list(block.regions)
     if not sum(map(len, parts)):
-        raise ClapError(f"{path}: no frame in it, so there is nothing to score")
+        raise ClapError(f"{path}: contains no frames, so there is nothing to score")
     evidence = np.concatenate(parts)
     present = np.concatenate(masks) if masks else None
     found = model.scores(evidence, present, extraction.ending.fps or None)
@@ -238,18 +238,18 @@ def score_video(
     located = tuple(with_regions(events, where, extractor.segment_frames))
     high = {segment: where.region(segment) for segment in np.flatnonzero(found >= policy.threshold).tolist()}
     regions = {segment: region for segment, region in high.items() if region is not None}
-    told = ending.truncated, ending.notes, ending.started, ending.times
-    return ScoredVideo(name, path, found, ending.frames, fps, located, *told, regions)
+    read = ending.truncated, ending.notes, ending.started, ending.times
+    return ScoredVideo(name, path, found, ending.frames, fps, located, *read, regions)
 
 
 @dataclass(frozen=True)
 class Locator:
-    """Where in the picture a video's segments are high.
+    """Finds the peak region of a video's segments.
 
     Attributes:
         contributions: (T, C), :meth:`~clap_vad.detector.scorer.Scorer.contributions` of a model.
-        places: T times (C, 4), the regions of each segment; empty where features are of no place.
-        valid: (T, C) bool, the regions that are present; None where all are.
+        places: T times (C, 4), the regions of each segment; empty for features without regions.
+        valid: (T, C) bool; None if all regions are valid.
     """
 
     contributions: np.ndarray
@@ -257,7 +257,7 @@ class Locator:
     valid: np.ndarray | None
 
     def region(self, segment: int) -> Region | None:
-        """What stands out in a segment; None where nobody knows."""
+        """The peak region of a segment; None if unknown."""
         if not len(self.places):
             return None
         valid = None if self.valid is None else self.valid[segment]
@@ -265,13 +265,13 @@ class Locator:
 
 
 def with_regions(events: Sequence[Event], where: Locator, segment_frames: int) -> list[Event]:
-    """The events with where in the picture their peaks are."""
+    """The events with the regions of their peaks."""
     last = len(where.contributions) - 1
     return [replace(event, region=where.region(min(event.peak_frame // segment_frames, last))) for event in events]
 
 
 def stored_regions(store: FeatureStore, entry: VideoIndex) -> Sequence[np.ndarray]:
-    """The regions of a stored video, segment by segment: those in the store, or the fixed places of its extractor."""
+    """The regions of a stored video, segment by segment: from the store, or the fixed ones of its extractor."""
     if store.regions is not None:
         return list(np.array(store.regions[entry.start : entry.stop], np.float32))
     if store.extractor not in EXTRACTORS.names():
@@ -281,7 +281,7 @@ def stored_regions(store: FeatureStore, entry: VideoIndex) -> Sequence[np.ndarra
 
 
 def regions_of(events: Sequence[Event]) -> dict[int, Region]:
-    """Peak frame -> region, of the events that have one."""
+    """Peak frame -> region, for events that have one."""
     return {event.peak_frame: event.region for event in events if event.region is not None}
 
 
@@ -295,8 +295,8 @@ def scored_section(
     rate: float | None = None,
     track: int | None = None,
 ) -> Video:
-    """A scored video as a section of a page; its pictures are decoded here."""
-    # matplotlib and the decoder are wanted for a report only
+    """A scored video as a section of a page; decodes its pictures."""
+    # matplotlib and the decoder are needed for a report only
     from ..reporting.thumbnails import thumbnails
     from ..reporting.video import pictured, video_section
 

@@ -1,4 +1,4 @@
-"""Whether a method suits the features that it is to learn from."""
+"""Check that a method suits the features it is trained on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["feature_remarks"]
 def feature_remarks(
     method: Method | type[Method], name: str, features: Mapping[str, Any], absent_crops: bool = False
 ) -> list[str]:
-    """What to know before trusting a method on these features, as sentences; empty where it suits them.
+    """Warnings about a method on these features, as sentences; empty if it suits them.
 
     Args:
         method, name: the method.
-        features: as :func:`~clap_vad.features.store.description.describe` tells.
-        absent_crops: whether crops of the store may be absent, as only those of persons and objects are.
+        features: as returned by :func:`~clap_vad.features.store.description.describe`.
+        absent_crops: True if the store has invalid crops, as only those of persons and objects have.
     """
     extractor, settings = str(features["extractor"]), dict(features.get("settings") or {})
     single = absent_crops or roles_of(extractor, settings).followed
@@ -29,6 +29,6 @@ def feature_remarks(
     form = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in whole.items())
     remedy = f"extract with '--extractor {extractor} {form}', or take" if form else "take"
     return [
-        f"{name} follows a video's segments as wholes, but these features ({extractor}) are of single persons or "
-        f"objects, where it can fall below chance; {remedy} --method {DEFAULT_METHOD}, which judges each of them"
+        f"{name} scores segments as wholes, but these features ({extractor}) are of single persons or objects, where "
+        f"it can fall below chance; {remedy} --method {DEFAULT_METHOD}, which scores each person or object"
     ]

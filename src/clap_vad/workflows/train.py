@@ -1,4 +1,4 @@
-"""``clap train``: from a dataset to a model, its scores and its metrics."""
+"""``clap train``: train a model on a dataset, score the test videos, compute metrics."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def _train(
         dataset: dataset folder.
         out: run folder to make.
         {options}
-        baselines: what :func:`~clap_vad.evaluation.baseline.baseline_table` gives for this dataset, where it is known
-            already; they depend on nothing else.
+        baselines: the result of :func:`~clap_vad.evaluation.baseline.baseline_table` for this dataset, if already
+            known.
         options: settings of the method and of the strategy.
 
     Returns:
-        The contents of ``metrics.json``. Raises :class:`ClapError` for bad input and an ``out`` that holds a run.
+        The contents of ``metrics.json``. Raises :class:`ClapError` for bad input, and if ``out`` contains a run.
     """
     check_free(out)
     opened = Dataset(dataset)
@@ -51,15 +51,15 @@ train: Train = _train
 
 
 def train_like(run: Path, out: Path, *, without: Sequence[str] = ()) -> dict[str, Any]:
-    """Train anew as another run was, with the same seed and without some of its participants.
+    """Repeat a run with the same seed, without some of its participants.
 
-    The model is that of a run which never had them, bit for bit, but for noise that nobody can draw again: that of
-    differential privacy without a seed.
+    The model equals, bit for bit, that of a run which never had them, except for secret noise (differential privacy
+    without a seed), which cannot be repeated.
 
     Args:
-        run: folder of the other run; its choices are taken over.
+        run: folder of the other run; its options are used.
         out: run folder to make.
-        without: participants that have no part.
+        without: participants to leave out.
 
     Returns:
         As :func:`train`.
@@ -71,10 +71,10 @@ def train_like(run: Path, out: Path, *, without: Sequence[str] = ()) -> dict[str
 
 
 def resume(run: Path, *, baselines: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Take up a run where its last checkpoint left it; a finished one returns its metrics.
+    """Continue a run from its last checkpoint; a finished one returns its metrics.
 
-    The model is the same, bit for bit, as that of an undisturbed run; ``baselines`` as for :func:`train`. Raises
-    :class:`ClapError` where there is no run, another process is at work on it, or what it was trained on has changed.
+    The model equals, bit for bit, that of an uninterrupted run; ``baselines`` as for :func:`train`. Raises
+    :class:`ClapError` if there is no run, another process works on it, or its dataset has changed.
     """
     read_specification(run)
     with locked_folder(run):
@@ -82,9 +82,9 @@ def resume(run: Path, *, baselines: Mapping[str, Any] | None = None) -> dict[str
 
 
 def check_free(out: Path) -> None:
-    """Refuse a place that holds anything; hidden files are what a kill left of a run that had not begun."""
+    """Refuse an ``out`` that is not empty; hidden files may remain from a run killed before it began."""
     if (out / "config.json").exists():
-        raise ClapError(f"{out}: holds a run already; go on with 'clap train --resume {out}' or choose another --out")
+        raise ClapError(f"{out}: contains a run; continue it with 'clap train --resume {out}' or choose another --out")
     if out.exists() and not out.is_dir():
         raise ClapError(f"{out}: a file is in the way; choose another --out")
     if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
