@@ -73,7 +73,7 @@ def test_more_than_the_file_holds_is_never_allocated(tmp_path, kind):
     file = ANNOUNCED[kind](tmp_path / "labels.npz")
     with (
         open_npz(file, "anything") as archive,
-        pytest.raises(ClapError, match=r"labels\.npz: ('video' announces [0-9]+ by|not a readable archive)"),
+        pytest.raises(ClapError, match=r"labels\.npz: ('video' declares [0-9]+ by|not a readable archive)"),
     ):
         archive["video"]
     with pytest.raises(ClapError, match=r"labels\.npz: "):
@@ -137,7 +137,7 @@ def test_an_entry_has_a_largest_size(tmp_path, monkeypatch):
     save_npz(tmp_path / "a.npz", {"small": np.zeros(800, np.uint8), "large": np.zeros(1001, np.uint8)}, compress=True)
     with open_npz(tmp_path / "a.npz", "arrays") as archive:
         assert archive["small"].shape == (800,)
-        with pytest.raises(ClapError, match=r"'large' has [0-9]+ bytes; at most 1000 are read"):
+        with pytest.raises(ClapError, match=r"'large' has [0-9]+ bytes, the limit is 1000"):
             archive["large"]
 
 
@@ -201,11 +201,11 @@ def test_scores_of_another_length_are_not_read(bomb, frugal):
     ("content", "says"),
     [
         (npy((10**10,), b"\0" * 50), "cut short"),
-        (npy((-5,), b"\0" * 50), "no array can have the shape"),
-        (npy((-5, -5), b"\0" * 50), "no array can have the shape"),
-        (npy((0, 2**40, 2**40)), "no array can have the shape"),
-        (npy((1,), b" " * 100_000, version=2, length=100_000), "header would have 100000 bytes"),
-        (b"PK\x03\x04", "does not begin as a .npy"),
+        (npy((-5,), b"\0" * 50), r"the shape \(.*\) is impossible"),
+        (npy((-5, -5), b"\0" * 50), r"the shape \(.*\) is impossible"),
+        (npy((0, 2**40, 2**40)), r"the shape \(.*\) is impossible"),
+        (npy((1,), b" " * 100_000, version=2, length=100_000), "header declares 100000 bytes"),
+        (b"PK\x03\x04", "it is not a .npy of version"),
     ],
 )
 def test_a_npy_that_cannot_be_is_refused(tmp_path, content, says):

@@ -94,7 +94,7 @@ DATASETS: list[tuple[Change, str]] = [
     (add_line("videos.csv", "ghost,test,north,,0\n"), "'ghost' stands in videos.csv but no store"),
     (add_line("videos.csv", "g,valid,,,\n"), "line 10: split is 'valid'"),
     (add_line("videos.csv", "g,train,,,2\n"), "line 10: label is '2'"),
-    (add_line("videos.csv", "g\0h,train,,,\n"), "line 10: holds a NUL byte"),
+    (add_line("videos.csv", "g\0h,train,,,\n"), "line 10: contains a NUL byte"),
     (overwrite("videos.csv", "vidéo,split\n".encode("latin-1")), "not a UTF-8 text file"),
     (lambda folder: shutil.rmtree(folder / "store"), "no features yet"),
     (lambda folder: (folder / "store/store.json").unlink(), "store.json is missing"),

@@ -275,7 +275,7 @@ def test_an_interrupted_rendering_leaves_no_file_in_part_and_can_be_repeated(
     (out / ".Concat_test_10.npy.123.tmp").write_bytes(b"what a killed process left")
     with pytest.raises(ClapError, match="left unfinished with other parameters"):
         render_ucf_crime(lists, out, **{**SMALL, "seed": 1})
-    with locked_folder(out), pytest.raises(ClapError, match="another process is at work"):
+    with locked_folder(out), pytest.raises(ClapError, match="another process is using this folder"):
         render_ucf_crime(lists, out, **SMALL)
     render_ucf_crime(lists, out, **SMALL)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == {
