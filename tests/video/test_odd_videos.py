@@ -26,10 +26,10 @@ from odd_videos import KINDS, make
 SETTINGS = {"rows": 2, "cols": 2, "side": 96}
 NOTES = {
     "time_hole": [
-        "its frames are not evenly spaced in time, with 60 seconds without a picture at most; --rate takes them evenly"
+        "its frames are not evenly spaced in time, longest gap 60 seconds; use --rate to sample them evenly"
     ],
-    "variable_rate": ["its frames are not evenly spaced in time; --rate takes them evenly"],
-    "stamps_restart": ["its time stamps begin anew 1 time, joined here"],
+    "variable_rate": ["its frames are not evenly spaced in time; use --rate to sample them evenly"],
+    "stamps_restart": ["time stamps restart 1 time, joined without a gap"],
 }
 
 WHOLE = {  # video -> frames, pictures a second, seconds of its event
@@ -48,20 +48,24 @@ WHOLE = {  # video -> frames, pictures a second, seconds of its event
     "variable_rate": (120, 20, [(3.6, 10.8)]),
 }
 IN_PART = {  # video -> its frames lie in here, what is told, when its event starts
-    "cut_short": (range(60, 90), "of 120 announced frames are there", 2.4),
-    "cut_short_mkv": (range(50, 80), "of 6.0 announced seconds", 2.4),
-    "damaged": (range(114, 120), "of 120 announced frames are there", 2.4),
+    "cut_short": (range(60, 90), "of 120 declared frames are there", 2.4),
+    "cut_short_mkv": (range(50, 80), "of 6.0 declared seconds", 2.4),
+    "damaged": (range(114, 120), "of 120 declared frames are there", 2.4),
 }
+INVALID = (
+    "cannot be read as a video (Invalid data found when processing input); "
+    "check that it plays, or copy it again from its source"
+)
 SKIPPED = {
-    "no_index.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
-    "frames_all_broken": "no picture in it can be decoded; the file is damaged or cut short",
-    "sound_only.mp4": "holds no video stream; give a file with a moving picture",
-    "empty.mp4": "the file is empty; fetch it again",
-    "zeros.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
-    "a_text.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
-    "a_playlist.mp4": "this is a play list (m3u8), which names other files or addresses and holds no picture; give",
-    "link_to_itself.mp4": "a link that leads to no file; mend or remove it",
-    "link_to_nothing.mp4": "a link that leads to no file; mend or remove it",
+    "no_index.mp4": INVALID,
+    "frames_all_broken": "no picture can be decoded; the file is damaged or truncated",
+    "sound_only.mp4": "contains no video stream; give a file with a moving picture",
+    "empty.mp4": "the file is empty; copy it again",
+    "zeros.mp4": INVALID,
+    "a_text.mp4": INVALID,
+    "a_playlist.mp4": "this is a play list (m3u8), which refers to other files or addresses; give",
+    "link_to_itself.mp4": "broken link; repair or remove it",
+    "link_to_nothing.mp4": "broken link; repair or remove it",
 }
 
 

@@ -184,7 +184,7 @@ def test_nothing_can_be_recorded_without_a_stream_or_a_key_frame(tmp_path, told)
     assert recorder.begin(tmp_path, "clip", 0.0) is None
     recorder.end(tmp_path / "clip.mp4", 1.0)
     recorder.close()
-    assert told == ["clip: no clip of this event, no stream is there that a clip can be made of"]
+    assert told == ["clip: no clip of this event, no recordable stream is connected"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,7 +210,7 @@ def test_a_key_frame_minutes_back_begins_a_clip_and_one_beyond_the_bound_is_told
             large.time_base = stream.time_base
         assert recorder.begin(tmp_path, "two", 1039.0) is None
     (sentence,) = told
-    assert sentence.startswith("two: no clip of this event, its last key frame lies more than 64 MB back")
+    assert sentence.startswith("two: no clip of this event, the last key frame is more than 64 MB ago")
 
 
 def test_a_folder_that_cannot_be_made_is_told_and_the_next_clip_is_written(tmp_path, render, told):
@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_made_is_told_and_the_next_clip_is_written(tmp_p
     recorder.close()
     assert clips[0] is None and len(numbers_in(clips[1])) == 30
     (sentence,) = told
-    assert sentence.startswith(f"{tmp_path / 'a file' / 'one.mp4'}: this clip cannot be written")
+    assert sentence.startswith(f"{tmp_path / 'a file' / 'one.mp4'}: cannot write this clip")
 
 
 def test_a_full_disk_is_told_leaves_no_file_and_does_not_stop_the_stream(tmp_path, render, told):
@@ -247,5 +247,5 @@ def test_a_full_disk_is_told_leaves_no_file_and_does_not_stop_the_stream(tmp_pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     (sentence,) = told
-    assert sentence.startswith(f"{tmp_path / 'clips' / 'one.mp4'}: this clip cannot be written")
+    assert sentence.startswith(f"{tmp_path / 'clips' / 'one.mp4'}: cannot write this clip")
     assert list((tmp_path / "clips").iterdir()) == []

@@ -71,7 +71,7 @@ def test_a_file_that_breaks_off_says_how_much_of_it_is_there(tmp_path, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     assert breaks_off(path, form) is True
     count, reader, _, _ = seen(path)
-    assert 10 < count < 120 and "of 120 announced frames are there" in reader.truncated
+    assert 10 < count < 120 and "of 120 declared frames are there" in reader.truncated
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"RIFF\0\0\0\0AVI ", b"\0\0\0\0mdat", b"\0\0\0\1mdat\0", b"\xff" * 40])

@@ -488,7 +488,7 @@ def test_the_command_names_what_it_left_out(tmp_path: Path) -> None:
     (tmp_path / "in/b.npy").touch()
     command = [sys.executable, "-m", "clap_vad.cli", "features", "import", "--format", "rtfm", str(tmp_path / "in")]
     done = subprocess.run([*command, "--out", str(tmp_path / "s"), "--json"], capture_output=True, text=True)
-    assert done.returncode == 2 and "b.npy: the file is empty; fetch it again or take it away" in done.stderr
+    assert done.returncode == 2 and "b.npy: the file is empty; copy it again or remove it" in done.stderr
     assert [entry["path"] for entry in json.loads(done.stdout)["skipped"]] == [str(tmp_path / "in/b.npy")]
 
 

@@ -112,7 +112,7 @@ def _fault(file: Path) -> str | None:
         return "neither a file nor a folder; take it away"
     if not os.access(file, os.R_OK, effective_ids=True):
         return f"cannot be read (Permission denied); {_PERMIT}"
-    return None if size else "the file is empty; fetch it again or take it away"
+    return None if size else "the file is empty; copy it again or remove it"
 
 
 def outward_links(source: Path) -> list[Path]:
