@@ -75,7 +75,7 @@ def test_bad_usage_is_one_sentence_and_status_2(tmp_path: Path, bare_dataset: Pa
         (partition, [str(bare_dataset), "--protocol", "city"], "unknown protocol 'city'"),
         (partition, [str(bare_dataset), "--protocol", "random", "--alpha", "1"], "no setting 'alpha'"),
         (partition, [str(bare_dataset), "--protocol", "random-3", "--participants", "4"], "--participants 3, not 4"),
-        (partition, [str(tmp_path / "none"), "--protocol", "random"], "no dataset there"),
+        (partition, [str(tmp_path / "none"), "--protocol", "random"], "not a dataset"),
         (prepare, ["avenue", "--source", str(tmp_path), "--out", str(tmp_path / "o")], "unknown dataset 'avenue'"),
         (
             prepare,

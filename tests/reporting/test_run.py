@@ -223,7 +223,7 @@ def test_what_is_not_a_run_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(ClapError, match=r"config.json is missing"):
         report(tmp_path)
     run = make_run(tmp_path / "run", None, ["a"])
-    with pytest.raises(ClapError, match="no dataset there"):
+    with pytest.raises(ClapError, match="not a dataset"):
         report(run, tmp_path / "nothing")
     (run / "scores.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(ClapError, match=r"scores.npz: not a readable"):

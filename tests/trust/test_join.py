@@ -411,7 +411,7 @@ def test_the_signature_is_one_that_any_library_can_check(home: CoordinatorHome, 
 def test_there_must_be_a_dataset(home: CoordinatorHome, place: Path) -> None:
     site = SiteHome.request(place / "site", "north", "Town")
     home.approve(Path("north.request.json"))
-    with pytest.raises(ClapError, match=r"^nowhere: no dataset there"):
+    with pytest.raises(ClapError, match=r"^nowhere: not a dataset"):
         site.join(Path("north.bundle.json"), Path("nowhere"))
     with pytest.raises(ClapError, match=r"^coordinator/videos\.csv: missing, so coordinator is no dataset"):
         site.join(Path("north.bundle.json"), Path("coordinator"))

@@ -88,7 +88,7 @@ def render_ucf_crime(
         return {"path": str(out)} | _finished(out, parameters)
     videos = _plan(sources, factor)
     if out.exists() and not out.is_dir():
-        raise ClapError(f"{out}: a file stands there; choose another folder")
+        raise ClapError(f"{out}: is a file; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
         _claim(out, parameters)

@@ -75,7 +75,7 @@ HEADER = "video,start,stop,frames,fps\n"
         (rewrite("index.csv", HEADER + "one,0\n"), "line 2: 'one,0,,,' is not"),
         (rewrite("index.csv", HEADER + "one,0,3,0,\n"), "frames must be at least 1"),
         (rewrite("index.csv", HEADER + "one,0,3,40,nan\n"), "fps positive or empty"),
-        (rewrite("index.csv", HEADER + "one,0,2,32,\none,2,3,16,\n"), "'one' stands twice"),
+        (rewrite("index.csv", HEADER + "one,0,2,32,\none,2,3,16,\n"), "'one' is listed twice"),
     ],
 )
 def test_damage_is_named(folder: Path, damage: Callable[[Path], object], says: str) -> None:
