@@ -66,7 +66,7 @@ def test_a_picture_of_the_participants(bare_dataset: Path, tmp_path: Path) -> No
 def test_another_picture_format_is_refused_before_anything_is_written(bare_dataset: Path) -> None:
     result = CliRunner().invoke(partition, [str(bare_dataset), "--protocol", "random", "--picture", "shares.pdf"])
     assert result.exit_code == 2
-    assert "shares.pdf: pictures are written as .svg or .png" in result.stderr
+    assert "shares.pdf: unknown picture format; use a name that ends with .svg or .png" in result.stderr
     assert not (bare_dataset / "participants").exists()
 
 

@@ -88,7 +88,7 @@ def test_an_event_carries_the_region_of_the_object_at_its_peak(run, tmp_path):
     (event,) = scored["events"]
     assert (event["start_frame"], event["stop_frame"]) == EVENT
     np.testing.assert_allclose(event["region"], box_of(event["peak_frame"] // 16))
-    assert "the region that stands out is outlined" in (tmp_path / "page.html").read_text()
+    assert "the most anomalous region is outlined" in (tmp_path / "page.html").read_text()
 
 
 def test_a_watch_carries_it_too(run, tmp_path):
