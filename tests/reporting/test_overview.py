@@ -70,7 +70,7 @@ def test_the_highest_events_come_first_and_the_rest_is_told():
     table = section(overview_sections(videos), Table, "highest")
     every = sorted((event.peak_score for video in videos for event in video.events), reverse=True)
     assert [row[-1] for row in table.rows] == [f"{score:.3f}" for score in every[:50]]
-    assert f"The 50 highest of {len(every)}; the other {len(every) - 50}" in table.note
+    assert f"The 50 highest of {len(every)}; {len(every) - 50} more" in table.note
 
 
 def test_one_video_needs_no_overview_and_many_show_the_highest():

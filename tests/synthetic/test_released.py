@@ -253,7 +253,7 @@ def test_a_finished_set_is_left_alone_and_other_parameters_are_refused(lists: Pa
     with pytest.raises(ClapError, match="other parameters or lists"):
         render_ucf_crime(other, out, **SMALL)
     (out / "Concat_test_10.npy").unlink()
-    with pytest.raises(ClapError, match=r"Concat_test_10\.npy: not as synthetic\.json"):
+    with pytest.raises(ClapError, match=r"Concat_test_10\.npy: differs from synthetic\.json"):
         render_ucf_crime(lists, out, **SMALL)
 
 
@@ -273,7 +273,7 @@ def test_an_interrupted_rendering_leaves_no_file_in_part_and_can_be_repeated(
             render_ucf_crime(lists, out, **SMALL)
     assert {file.name for file in out.iterdir()} == {"concat_UCF_V2.npy", TRAIN_LIST, "rendering.json"}
     (out / ".Concat_test_10.npy.123.tmp").write_bytes(b"what a killed process left")
-    with pytest.raises(ClapError, match="left unfinished with other parameters"):
+    with pytest.raises(ClapError, match="unfinished set with other parameters"):
         render_ucf_crime(lists, out, **{**SMALL, "seed": 1})
     with locked_folder(out), pytest.raises(ClapError, match="another process is using this folder"):
         render_ucf_crime(lists, out, **SMALL)
