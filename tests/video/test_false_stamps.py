@@ -96,8 +96,8 @@ def test_a_transport_stream_is_timed_as_it_was_taken(tmp_path, change, told):
     seconds, reader = shown(restamped(even, change))
     np.testing.assert_allclose(seconds, EVEN, atol=0.06)
     assert reader.fps == FPS and reader.truncated is None
-    assert told == "" or (told is None) == (reader.repairs.told() is None)
-    assert not told or told in reader.repairs.told()
+    assert told == "" or (told is None) == (reader.repairs.summary() is None)
+    assert not told or told in reader.repairs.summary()
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.mov", "a.nut"])
@@ -105,7 +105,7 @@ def test_one_stamp_far_ahead_is_one_picture_s_fault_in_any_container(tmp_path, n
     path = film(tmp_path / name, lambda k: 1_000_000 if k == 60 else None)
     seconds, reader = shown(path)
     np.testing.assert_allclose(seconds, EVEN, atol=0.06)
-    assert reader.fps == FPS and "1 time stamp far from" in reader.repairs.told()
+    assert reader.fps == FPS and "1 time stamp far from" in reader.repairs.summary()
 
 
 @pytest.mark.parametrize("guess", [100, 1000])

@@ -44,7 +44,7 @@ def test_stamps_that_tell_are_kept_and_go_on_where_they_begin_anew():
     seconds, repairs = shown(stamps, 0.04)
     assert seconds == pytest.approx([0, 0.04, 0.5, 0.54, 0.58, 0.62, 3.58, 3.62, 3.66, 3.7], abs=0.05)
     assert (repairs.false, repairs.jumps) == (0, 1)
-    assert repairs.told() == "time stamps restart 1 time, joined without a gap"
+    assert repairs.summary() == "time stamps restart 1 time, joined without a gap"
 
 
 def test_a_pause_of_a_stream_is_as_long_as_it_was_here_whatever_its_stamps_say():

@@ -63,7 +63,7 @@ class Address:
         raise ClapError(f"{place}no such file and not a stream address; give a file, camera:0, or one of {kinds}...")
 
     @property
-    def may_be_asked(self) -> bool:
+    def may_serve_snapshots(self) -> bool:
         """Whether it may be a snapshot address (HTTP), which returns one picture per request."""
         return self.parts is not None and self.parts.scheme in ("http", "https")
 

@@ -190,7 +190,7 @@ class VideoReader:
 
     def _missing(self, seconds: float) -> str | None:
         """Sentence about missing or undecodable parts of a file that ended after ``seconds``; None if it is whole."""
-        alone = None if self.notes or self.repairs.told() else seconds  # the declared length may mean another track
+        alone = None if self.notes or self.repairs.summary() else seconds  # the declared length may mean another track
         parts = [missing_part(self.path, self._stream, self._packets.count, alone)]
         if self._failed:
             parts.append(f"{self._failed} {'packet' if self._failed == 1 else 'packets'} could not be decoded")

@@ -43,7 +43,7 @@ class Repairs:
     false: int = 0
     jumps: int = 0
 
-    def told(self) -> str | None:
+    def summary(self) -> str | None:
         """A sentence about the faults; None if there are none."""
         parts = []
         if self.false:

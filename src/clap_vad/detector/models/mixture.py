@@ -98,7 +98,7 @@ class MixtureModel(Model):
     """Densities and perhaps a memory.
 
     Attributes:
-        behaviour: from features to rows.
+        projection: from features to rows.
         experts: at least one; a crop's surprise is their mean, weighted by their shares.
         followed: see :class:`~clap_vad.features.roles.Roles`.
         info: see :class:`~clap_vad.detector.model.Model`.

@@ -62,7 +62,7 @@ class Motion(VideoExtractor):
     def roles(self) -> Roles:
         """How fast and how much of a cell moves; the rest of its numbers feed on texture, light and compression."""
         names = ("speed mean", "speed 90th percentile", "horizontal speed mean", "share of moving samples")
-        return Roles(behaviour=tuple(FEATURE_NAMES.index(name) for name in names))
+        return Roles(activity=tuple(FEATURE_NAMES.index(name) for name in names))
 
     @property
     def picture_side(self) -> int:
