@@ -258,5 +258,5 @@ def test_a_page_turns_no_direction_and_keeps_its_lines():
 def test_a_name_that_entered_with_an_earlier_release_is_told(tmp_path):
     (tmp_path / "ds").mkdir()
     (tmp_path / "ds" / "videos.csv").write_text("video,split,scene\na,train,gate\u202e\n")
-    with pytest.raises(ClapError, match=r"videos\.csv: line 2: 'gate\\u202e' cannot name a scene; take printable"):
+    with pytest.raises(ClapError, match=r"videos\.csv: line 2: 'gate\\u202e' cannot name a scene; use only printable"):
         Dataset(tmp_path / "ds")

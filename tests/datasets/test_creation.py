@@ -171,5 +171,5 @@ def test_an_unfinished_store_and_an_occupied_folder_are_refused(
     (store / "store.json").unlink()
     with pytest.raises(ClapError, match="not a feature store"):
         create_dataset(store, table, tmp_path / "out")
-    with pytest.raises(ClapError, match="no feature store there"):
+    with pytest.raises(ClapError, match="not a feature store"):
         create_dataset(tmp_path / "none", table, tmp_path / "out")

@@ -146,9 +146,9 @@ def test_tracks_say_where_each_person_is(tmp_path):
     [
         (None, "no regions"),
         (np.zeros((1, 2, 3)), "regions \\(1, 2, 3\\)"),
-        (np.full((1, 2, 4), 1.5), "segment 0, region 0: .* is no box"),
-        (np.array([[[0, 0, 1, 1], [0.5, 0, 0.2, 1]]]), "segment 0, region 1: .* is no box"),
-        (np.full((1, 2, 4), np.nan), "is no box"),
+        (np.full((1, 2, 4), 1.5), "segment 0, region 0: .* is not a box"),
+        (np.array([[[0, 0, 1, 1], [0.5, 0, 0.2, 1]]]), "segment 0, region 1: .* is not a box"),
+        (np.full((1, 2, 4), np.nan), "is not a box"),
     ],
 )
 def test_regions_that_are_none_are_refused(regions, text, tmp_path):

@@ -152,7 +152,7 @@ def test_bad_usage(tmp_path):
     with pytest.raises(ClapError, match=r"unknown extractor 'i3d'; known: .*i3d-r50, motion, tracks"):
         extract_features([tracks], tmp_path / "s", extractor="i3d")
     extract_features([tracks, tracks], tmp_path / "s", extractor="tracks")
-    with pytest.raises(ClapError, match="finished feature store"):
+    with pytest.raises(ClapError, match="this feature store exists already"):
         extract_features([tracks], tmp_path / "s", extractor="tracks")
 
 

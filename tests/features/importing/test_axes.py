@@ -81,9 +81,9 @@ def test_the_sentence_tells_the_sizes_of_both_readings():
     ("every", "layout", "says"),
     [
         ([(10, 32, 64), (32, 10, 64)], None, r"v1\.npy: crops and dimension are \(10, 64\) but \(32, 64\) in v0\.npy"),
-        ([(32, 10, 2048), (32, 5, 2048)], None, "import features of one kind only"),
-        ([(9, 2048), (9, 1024)], None, "import features of one kind only"),
-        ([(7, 10, 64), (9, 5, 64)], "segments-crops-dim", "import features of one kind only"),
+        ([(32, 10, 2048), (32, 5, 2048)], None, "import files of one kind"),
+        ([(9, 2048), (9, 1024)], None, "import files of one kind"),
+        ([(7, 10, 64), (9, 5, 64)], "segments-crops-dim", "import files of one kind"),
         ([(7, 64)], "segments-crops-dim", r"has 2 axes, but --layout segments-crops-dim names 3"),
         ([(7, 64)], "TD", "--layout 'TD' is unknown; choose one of segments-crops-dim"),
     ],
