@@ -25,9 +25,7 @@ from odd_videos import KINDS, make
 
 SETTINGS = {"rows": 2, "cols": 2, "side": 96}
 NOTES = {
-    "time_hole": [
-        "its frames are not evenly spaced in time, longest gap 60 seconds; use --rate to sample them evenly"
-    ],
+    "time_hole": ["its frames are not evenly spaced in time, longest gap 60 seconds; use --rate to sample them evenly"],
     "variable_rate": ["its frames are not evenly spaced in time; use --rate to sample them evenly"],
     "stamps_restart": ["time stamps restart 1 time, joined without a gap"],
 }
