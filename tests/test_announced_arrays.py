@@ -28,7 +28,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture
 def frugal():
-    """Fails where more than 32 MB were taken at once; numpy tells :mod:`tracemalloc` of its arrays."""
+    """Fails if more than 32 MB were allocated at once; numpy reports its arrays to :mod:`tracemalloc`."""
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]

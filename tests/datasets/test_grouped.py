@@ -37,7 +37,7 @@ def make(tmp_path_factory) -> Callable[[Sizes], Dataset]:
 
 
 def dealt(sizes: Sizes, count: int) -> list[set[str]]:
-    """Scenes of each participant: the largest that is left to whoever has fewest, ties by name and by number."""
+    """Scenes of each participant: the largest first, each to the participant with the fewest videos, ties by name."""
     left, held, videos = dict(sizes), [set() for _ in range(count)], [0] * count
     while left:
         largest = min(scene for scene in left if left[scene] == max(left.values()))

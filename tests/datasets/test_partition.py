@@ -247,7 +247,7 @@ def test_a_stored_name_wins_until_it_is_divided_anew(bare_dataset: Path, tmp_pat
     assert len(ensure_participants(dataset, "random-10").videos) == 10
 
 
-def test_videos_without_scene_or_event_are_told(tmp_path: Path, write_table: Callable[..., Path]) -> None:
+def test_videos_without_scene_or_event_are_reported(tmp_path: Path, write_table: Callable[..., Path]) -> None:
     write_table([["video", "split", "scene"], ["a", "train", "x"], ["b", "train", ""]], "d/videos.csv")
     with pytest.raises(ClapError, match=r"1 of 2 training videos have no scene .*'b'"):
         partition(tmp_path / "d", "scene")

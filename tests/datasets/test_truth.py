@@ -35,7 +35,7 @@ def test_runs_rebuild_the_labels(flags: list[int]) -> None:
     assert all(a[1] < b[0] for a, b in itertools.pairwise(found))
 
 
-def test_spans_beyond_the_end_are_cut_and_told() -> None:
+def test_spans_beyond_the_end_are_cut_and_reported() -> None:
     labels, cut = generate_truth({"a": [(2, 9)]}, {"a": 5, "b": 3})
     assert labels["a"].tolist() == [0, 0, 1, 1, 1]
     assert labels["b"].tolist() == [0, 0, 0]

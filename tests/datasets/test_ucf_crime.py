@@ -52,7 +52,7 @@ def _features(folder: Path) -> dict[str, np.ndarray]:
     return {video: random.normal(size=(count, 10, 8)).astype(np.float32) for video, count in counts.items()}
 
 
-def test_without_features_everything_else_is_there_and_the_next_step_is_told(release: Path, tmp_path: Path) -> None:
+def test_without_features_everything_else_is_there_and_the_next_step_is_reported(release: Path, tmp_path: Path) -> None:
     made = prepare("ucf-crime", release, tmp_path / "out")
     assert (made["train"], made["train_anomalous"], made["test"], made["features"]) == (4, 2, 2, None)
     assert len(made["next"]) == 2

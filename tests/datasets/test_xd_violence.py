@@ -83,7 +83,7 @@ def test_crop_files_are_imported(release: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.read(entry.start, entry.stop), values)
 
 
-def test_without_frame_counts_there_is_no_truth_and_that_is_told(release: Path, tmp_path: Path) -> None:
+def test_without_frame_counts_there_are_no_frame_labels_and_a_note_says_so(release: Path, tmp_path: Path) -> None:
     (release / "frame_labels.npz").unlink()
     made = prepare("xd-violence", release, tmp_path / "out")
     assert made["truth"]["frame_counts"]["unknown"] == TEST

@@ -118,7 +118,7 @@ def test_labels_that_programs_write(tmp_path: Path, label: str, meant: int | Non
         (b"PK\x03\x04\xff\x00\x00", "line 1: not a UTF-8"),
     ],
 )
-def test_what_cannot_be_meant_is_named(tmp_path: Path, text: str | bytes, says: str):
+def test_an_invalid_table_is_refused_with_its_place(tmp_path: Path, text: str | bytes, says: str):
     (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ClapError, match=says):
         read_videos_csv(tmp_path / "t.csv")

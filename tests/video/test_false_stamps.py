@@ -76,7 +76,7 @@ EVEN = np.arange(COUNT) / FPS
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "summary"),
     [
         (lambda k, v: v, None),
         (lambda k, v: v + 37_600 * SECOND * (k == 60), "1 time stamp far from"),
@@ -91,13 +91,13 @@ EVEN = np.arange(COUNT) / FPS
         (lambda k, v: v + 37_600 * SECOND * (k == 0), ""),
     ],
 )
-def test_a_transport_stream_is_timed_as_it_was_taken(tmp_path, change, told):
+def test_a_transport_stream_is_timed_as_it_was_taken(tmp_path, change, summary):
     even = film(tmp_path / "a.ts", lambda k: None, codec="mpeg2video")
     seconds, reader = shown(restamped(even, change))
     np.testing.assert_allclose(seconds, EVEN, atol=0.06)
     assert reader.fps == FPS and reader.truncated is None
-    assert told == "" or (told is None) == (reader.repairs.summary() is None)
-    assert not told or told in reader.repairs.summary()
+    assert summary == "" or (summary is None) == (reader.repairs.summary() is None)
+    assert not summary or summary in reader.repairs.summary()
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.mov", "a.nut"])

@@ -39,7 +39,7 @@ def test_times_start_at_zero_and_never_run_backwards_whatever_the_stamps_are(sta
     assert (np.diff(seconds) >= 0).all()
 
 
-def test_stamps_that_tell_are_kept_and_go_on_where_they_begin_anew():
+def test_consistent_stamps_are_kept_and_continue_after_a_restart():
     stamps = [100.0, 100.04, 100.5, 100.54, 0.0, 0.04, 3.0, 3.04, 3.08, 3.12]
     seconds, repairs = shown(stamps, 0.04)
     assert seconds == pytest.approx([0, 0.04, 0.5, 0.54, 0.58, 0.62, 3.58, 3.62, 3.66, 3.7], abs=0.05)

@@ -213,7 +213,7 @@ def test_a_link_that_is_named_is_followed_but_those_in_it_only_within(with_links
     assert told == [with_links / "everything" / "deep" / "back"]
 
 
-def test_nothing_but_links_that_lead_out_is_told(with_links, tmp_path):
+def test_nothing_but_links_that_lead_out_is_reported(with_links, tmp_path):
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "link").symlink_to(with_links, target_is_directory=True)
     with pytest.raises(
@@ -307,7 +307,7 @@ def test_a_crash_costs_one_video_and_the_worker_is_replaced(tmp_path):
     ]
 
 
-def test_the_command_prints_a_summary_and_its_status_tells_of_skipped_files(videos, tmp_path):
+def test_the_command_prints_a_summary_and_its_status_reports_skipped_files(videos, tmp_path):
     options = [f"--{name}={value}" for name, value in SMALL.items()]
     command = [str(videos), "--extractor=motion", "--out", str(tmp_path / "s"), "--json", *options]
     result = CliRunner().invoke(extract_command, command)
