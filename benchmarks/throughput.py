@@ -135,7 +135,7 @@ def random_model(folder: Path) -> Path:
 def comet_model(tool: VideoExtractor) -> MixtureModel:
     """A home's model of full size: the common density, one of its own with and without places, and a full memory."""
     rng = np.random.default_rng(0)
-    projection = Projection.of(tool.dim, tool.roles.behaviour, 0)
+    projection = Projection.of(tool.dim, tool.roles.activity, 0)
     d = projection.dim
     rows = rng.normal(size=(most_remembered(d), d)).astype(np.float32)
     weights, means = np.full(COMPONENTS, 1 / COMPONENTS), rng.normal(size=(COMPONENTS, d))

@@ -28,7 +28,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture
 def frugal():
-    """Fails where more than 32 MB were taken at once; numpy tells :mod:`tracemalloc` of its arrays."""
+    """Fails if more than 32 MB were allocated at once; numpy reports its arrays to :mod:`tracemalloc`."""
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]
@@ -73,7 +73,7 @@ def test_more_than_the_file_holds_is_never_allocated(tmp_path, kind):
     file = ANNOUNCED[kind](tmp_path / "labels.npz")
     with (
         open_npz(file, "anything") as archive,
-        pytest.raises(ClapError, match=r"labels\.npz: ('video' announces [0-9]+ by|not a readable archive)"),
+        pytest.raises(ClapError, match=r"labels\.npz: ('video' declares [0-9]+ by|not a readable archive)"),
     ):
         archive["video"]
     with pytest.raises(ClapError, match=r"labels\.npz: "):
@@ -137,7 +137,7 @@ def test_an_entry_has_a_largest_size(tmp_path, monkeypatch):
     save_npz(tmp_path / "a.npz", {"small": np.zeros(800, np.uint8), "large": np.zeros(1001, np.uint8)}, compress=True)
     with open_npz(tmp_path / "a.npz", "arrays") as archive:
         assert archive["small"].shape == (800,)
-        with pytest.raises(ClapError, match=r"'large' has [0-9]+ bytes; at most 1000 are read"):
+        with pytest.raises(ClapError, match=r"'large' has [0-9]+ bytes, the limit is 1000"):
             archive["large"]
 
 
@@ -158,7 +158,7 @@ def bomb(tmp_path) -> Path:
 
 def test_labels_that_no_video_can_have_are_not_read(bomb, frugal):
     assert truth.MOST_FRAMES < 100 * MEGABYTE
-    with pytest.raises(ClapError, match=r"bomb\.npz: 'gate' has 104857600 labels, more than the 100000000 that can be"):
+    with pytest.raises(ClapError, match=r"bomb\.npz: 'gate' has 104857600 labels, the limit is 100000000"):
         read_frame_labels(bomb)
 
 
@@ -187,7 +187,7 @@ def test_labels_of_videos_that_are_not_listed_are_not_read(tmp_path, monkeypatch
 def test_labels_in_all_have_a_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(truth, "_MOST_LABELS", 100)
     save_npz(tmp_path / "labels.npz", {f"v{n}": np.zeros(40, np.uint8) for n in range(3)})
-    with pytest.raises(ClapError, match=r"labels\.npz: 120 labels in all; at most 100 are read"):
+    with pytest.raises(ClapError, match=r"labels\.npz: 120 labels, the limit is 100;"):
         read_frame_labels(tmp_path / "labels.npz")
 
 
@@ -200,12 +200,12 @@ def test_scores_of_another_length_are_not_read(bomb, frugal):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (npy((10**10,), b"\0" * 50), "cut short"),
-        (npy((-5,), b"\0" * 50), "no array can have the shape"),
-        (npy((-5, -5), b"\0" * 50), "no array can have the shape"),
-        (npy((0, 2**40, 2**40)), "no array can have the shape"),
-        (npy((1,), b" " * 100_000, version=2, length=100_000), "header would have 100000 bytes"),
-        (b"PK\x03\x04", "does not begin as a .npy"),
+        (npy((10**10,), b"\0" * 50), "truncated"),
+        (npy((-5,), b"\0" * 50), r"the shape \(.*\) is impossible"),
+        (npy((-5, -5), b"\0" * 50), r"the shape \(.*\) is impossible"),
+        (npy((0, 2**40, 2**40)), r"the shape \(.*\) is impossible"),
+        (npy((1,), b" " * 100_000, version=2, length=100_000), "header declares 100000 bytes"),
+        (b"PK\x03\x04", "it is not a .npy of version"),
     ],
 )
 def test_a_npy_that_cannot_be_is_refused(tmp_path, content, says):
@@ -230,5 +230,5 @@ def test_a_store_of_endless_videos_is_refused(tmp_path):
 
 
 def test_spans_of_an_endless_video_are_refused():
-    with pytest.raises(ClapError, match="frames of one video are more than"):
+    with pytest.raises(ClapError, match="frames in one video, the limit is"):
         truth.generate_truth({}, {"gate": 10**12})

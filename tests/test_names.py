@@ -193,7 +193,7 @@ def odd_videos(tmp_path) -> Path:
     return folder
 
 
-def test_files_of_such_names_are_told_of_line_by_line(odd_videos, tmp_path):
+def test_files_of_such_names_are_reported_line_by_line(odd_videos, tmp_path):
     command = [sys.executable, "-m", "clap_vad.cli", "features", "extract", str(odd_videos), "--extractor=tracks"]
     done = subprocess.run([*command, f"--out={tmp_path / 's'}"], capture_output=True, text=True)
     assert done.returncode == 2
@@ -255,8 +255,8 @@ def test_a_page_turns_no_direction_and_keeps_its_lines():
     assert not ODD & set(page) and "first\nsecond" in page and r"\u202e" in page
 
 
-def test_a_name_that_entered_with_an_earlier_release_is_told(tmp_path):
+def test_a_name_that_entered_with_an_earlier_release_is_reported(tmp_path):
     (tmp_path / "ds").mkdir()
     (tmp_path / "ds" / "videos.csv").write_text("video,split,scene\na,train,gate\u202e\n")
-    with pytest.raises(ClapError, match=r"videos\.csv: line 2: 'gate\\u202e' cannot name a scene; take printable"):
+    with pytest.raises(ClapError, match=r"videos\.csv: line 2: 'gate\\u202e' cannot name a scene; use only printable"):
         Dataset(tmp_path / "ds")

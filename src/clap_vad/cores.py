@@ -1,4 +1,4 @@
-"""How much work may run side by side."""
+"""The number of processor cores this process may use."""
 
 import os
 
@@ -6,5 +6,5 @@ __all__ = ["available_cores"]
 
 
 def available_cores() -> int:
-    """Processor cores this process may use, at least 1; fewer than the machine has where a container limits it."""
+    """Number of processor cores this process may use, at least 1. A container may allow fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,12 +1,12 @@
-"""The one exception that bad input raises, and what of a text is fit to be printed.
+"""The exception for bad input, and escapes for texts that are printed.
 
-Everything a user can get wrong ends as a :class:`ClapError` whose text is one sentence that names the file,
-the place in it and the remedy. The command line prints that sentence and exits with status 2.
+Every user error ends as a :class:`ClapError`: one sentence that names the file, the place in it and the remedy. The
+command line prints the sentence and exits with status 2.
 
-Such a sentence holds names that others chose: of files, cameras, sites. Escape sequences in them would be obeyed by a
-terminal, line ends would forge lines of a log, marks that turn the direction of writing would show a name as another
-one. So a name that the product is to keep is refused (:func:`unprintable`), and what it only repeats is written with
-escapes in place of them (:func:`harmless`).
+The sentence may repeat names chosen by others: of files, cameras, sites. Escape sequences in a name would control the
+terminal, line breaks would forge log lines, and direction marks would display another name. A name that is stored is
+therefore refused if it contains such characters (:func:`unprintable`); in a text that is only printed they are escaped
+(:func:`harmless`).
 """
 
 import unicodedata
@@ -14,12 +14,12 @@ import unicodedata
 __all__ = ["ClapError", "harmless", "unprintable"]
 
 _UNFIT = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control and format characters, halves of characters, ends of lines and paragraphs."""
-_JOINERS = frozenset("\u200c\u200d")  # format characters that Persian, Indian languages and emoji are written with
+"""Unicode categories: control and format characters, surrogates, line and paragraph separators."""
+_JOINERS = frozenset("\u200c\u200d")  # format characters needed for Persian, Indian languages and emoji
 
 
 class ClapError(Exception):
-    """Bad usage or bad input, told in one clear sentence, which is :func:`harmless`.
+    """Bad usage or bad input, described in one sentence, which is escaped by :func:`harmless`.
 
     >>> str(ClapError("video.mp4: holds no video stream; give a file with a picture"))
     'video.mp4: holds no video stream; give a file with a picture'
@@ -32,8 +32,8 @@ class ClapError(Exception):
 
 
 def unprintable(text: str) -> bool:
-    """Whether a name holds what no name may: control characters and escape sequences, line ends, marks that turn the
-    direction of writing or show nothing, and what UTF-8 cannot hold.
+    """Whether a name contains a forbidden character: control characters and escape sequences, line breaks, direction
+    marks, invisible characters, and characters that UTF-8 cannot encode.
 
     >>> [unprintable(name) for name in ("Großer Platz 3", "a\\nb", "\\x1b[31mgate", "gate\\u202e4pm.exe")]
     [False, True, True, True]
@@ -42,7 +42,7 @@ def unprintable(text: str) -> bool:
 
 
 def harmless(text: str) -> str:
-    """A text with escapes in place of the characters that make a name :func:`unprintable`.
+    """The text with its :func:`unprintable` characters escaped.
 
     >>> harmless("gate\\n\\x1b[31m \\u202e3")
     'gate\\\\n\\\\x1b[31m \\\\u202e3'

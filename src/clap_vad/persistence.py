@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside, flushed to disk, then renamed into place."""
+"""Atomic writes: a file is written under a temporary name, flushed to disk, then renamed. Safe reads of arrays."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ __all__ = [
 
 
 UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged ``.npz``, or an entry of one, can raise."""
+"""Exceptions raised when a damaged ``.npz`` or one of its entries is read."""
 
-_LONGEST_HEADER = 1 << 16  # bytes; that of a plain array has about 100
-_LARGEST_ENTRY = 1 << 30  # bytes of one array in an .npz: ours are a number per frame or segment of a video
-_ENCRYPTED = 0x61  # bits by which a zip says so: plainly, by patches, strongly
-_STRONGEST_DEFLATE = 1032  # bytes that one byte of a deflated file can stand for, by the format
+_LONGEST_HEADER = 1 << 16  # bytes; the header of a plain array has about 100
+_LARGEST_ENTRY = 1 << 30  # bytes of one array in an .npz; we store one number per frame or segment of a video
+_ENCRYPTED = 0x61  # flag bits of a zip entry: encrypted, patched, strongly encrypted
+_STRONGEST_DEFLATE = 1032  # highest compression ratio that the deflate format allows
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the folder's entries (a rename just done) survive a power cut."""
+    """Flush the folder's entries to disk, so that a rename survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -65,7 +65,7 @@ def fsync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; on success it is synced and renamed to ``path``, else removed.
+    """Yield a temporary path in the same folder. On success it is flushed and renamed to ``path``, otherwise removed.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "a.txt"
@@ -84,13 +84,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
             fsync_folder(path.parent)
     finally:
-        with contextlib.suppress(OSError):  # where the folder itself is at fault, that has been said already
+        with contextlib.suppress(OSError):  # an unusable folder has raised its own error already
             temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name ``path``: the system reports a full disk without any name, and a failed rename with a temporary one."""
+    """Put ``path`` into an OSError: a full disk is reported without a name, a failed rename with the temporary one."""
     try:
         yield
     except OSError as error:
@@ -101,9 +101,9 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def append_line(path: Path, line: str, durable: bool = False) -> None:
-    """Add a line to a text file; one that a kill or a full disk has torn before it stays a line of its own.
+    """Append a line to a text file. An incomplete last line (after a kill or a full disk) is ended first.
 
-    ``durable`` returns only once it will survive a loss of power.
+    With ``durable`` the line is flushed to disk before the function returns.
     """
     with _naming(path), path.open("ab+") as handle:
         torn = b""
@@ -118,9 +118,9 @@ def append_line(path: Path, line: str, durable: bool = False) -> None:
 
 @contextlib.contextmanager
 def held_file(path: Path) -> Iterator[None]:
-    """Hold a file, made where there is none, for this process; waits while another one holds it.
+    """Lock a file for this process, creating it if needed. Waits while another process holds the lock.
 
-    What is read and then appended to is so never appended to by two at once. A killed process lets go of it.
+    Use it to read and then append, so that two processes never append at once. The lock ends with the process.
     """
     with _naming(path), path.open("ab") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -129,16 +129,16 @@ def held_file(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_folder(folder: Path, remedy: str = "wait for it or choose another --out") -> Iterator[None]:
-    """Hold a folder for this process; raises :class:`ClapError`, with the remedy, while another one holds it.
+    """Lock a folder for this process. Raises :class:`ClapError` with the remedy if another process holds the lock.
 
-    The lock is on the folder itself, so nothing is left behind, and a killed process lets go of it.
+    The lock is on the folder itself: it leaves no file and ends with the process.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ClapError(f"{folder}: another process is at work in it; {remedy}") from None
+            raise ClapError(f"{folder}: another process is using this folder; {remedy}") from None
         yield
     finally:
         os.close(handle)
@@ -170,8 +170,8 @@ def read_json(path: Path) -> Any:
         raise ClapError(f"{path}: line {error.lineno}: not valid JSON ({error.msg})") from None
     except UnicodeDecodeError:
         raise ClapError(f"{path}: not a UTF-8 text file") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise ClapError(f"{path}: not JSON that can be read ({error})") from None
+    except (ValueError, RecursionError) as error:  # numbers with thousands of digits, thousands of nested brackets
+        raise ClapError(f"{path}: this JSON cannot be read ({error})") from None
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -187,15 +187,15 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named arrays atomically in the safetensors format (no code can hide in it)."""
+    """Write named arrays atomically in the safetensors format, which cannot contain code."""
     ordered = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
     write_bytes(path, save(ordered, metadata=dict(metadata) if metadata else None))
 
 
 def save_npz(path: Path, arrays: Mapping[str, np.ndarray], compress: bool = False) -> None:
-    """Write an ``.npz`` atomically; equal arrays give equal bytes, and every name is allowed.
+    """Write an ``.npz`` atomically. Equal arrays give equal bytes; every name is allowed.
 
-    numpy's own ``savez`` takes names as keyword arguments, so a video called ``file`` would break it.
+    numpy's ``savez`` takes names as keyword arguments, so a video named ``file`` would break it.
     """
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
@@ -207,11 +207,11 @@ def save_npz(path: Path, arrays: Mapping[str, np.ndarray], compress: bool = Fals
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array in the ``.npy`` format says of itself.
+    """The header of an array in the ``.npy`` format.
 
     Attributes:
         shape, dtype, fortran_order: of the array.
-        offset: bytes before its data.
+        offset: bytes before the data.
     """
 
     shape: tuple[int, ...]
@@ -226,39 +226,39 @@ class ArrayHeader:
 
 
 def read_array_header(handle: IO[bytes]) -> ArrayHeader:
-    """Read the header at the start of ``handle``, and nothing of the data; no memory is taken for what it announces.
+    """Read the header at the start of ``handle``. Reads no data and allocates no memory for the declared size.
 
     Raises:
-        ValueError: no ``.npy``, of a version that plain arrays do not need, a shape that cannot be, or objects, which
-            are never unpickled.
+        ValueError: not an ``.npy`` of version 1.0 or 2.0, an impossible shape, or an array of Python objects (never
+            unpickled).
     """
     start = handle.read(8)
     if start[:6] != np.lib.format.MAGIC_PREFIX or tuple(start[6:]) not in ((1, 0), (2, 0)):
-        raise ValueError("it does not begin as a .npy of version 1.0 or 2.0 does")
+        raise ValueError("it is not a .npy of version 1.0 or 2.0")
     counted = handle.read(2 if start[6] == 1 else 4)
     length = int.from_bytes(counted, "little")
     if length > _LONGEST_HEADER:
-        raise ValueError(f"its header would have {length} bytes")
+        raise ValueError(f"its header declares {length} bytes, the limit is {_LONGEST_HEADER}")
     header = io.BytesIO(start + counted + handle.read(length))
     version = np.lib.format.read_magic(header)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
         shape, fortran_order, dtype = read(header)
-    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:  # what parsing a text can raise
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:  # raised when the header text is parsed
         raise ValueError(f"its header cannot be read ({type(error).__name__})") from None
     if dtype.hasobject:
-        raise ValueError("it holds objects, which are never unpickled")
+        raise ValueError("it contains Python objects, which are never unpickled")
     largest = np.iinfo(np.intp).max
     if min(shape, default=0) < 0 or math.prod(n for n in shape if n) * max(1, dtype.itemsize) > largest:
-        raise ValueError(f"no array can have the shape {shape}")
+        raise ValueError(f"the shape {shape} is impossible")
     return ArrayHeader(shape, dtype, fortran_order, header.tell())
 
 
 class NpzArrays(Mapping[str, np.ndarray]):
-    """The plain arrays of an open ``.npz``, each read when it is asked for, after its header was found possible.
+    """The plain arrays of an open ``.npz``. Each is read on access, after its header was checked.
 
-    Reading one may raise :data:`UNREADABLE`, and :class:`ClapError` where its header announces more than the file
-    holds, or more than 1 GiB. Nothing is ever unpickled.
+    Access may raise :data:`UNREADABLE`, or :class:`ClapError` if the header declares more bytes than the file contains
+    or more than 1 GiB. Nothing is unpickled.
 
     Attributes:
         files: names of the arrays.
@@ -270,23 +270,23 @@ class NpzArrays(Mapping[str, np.ndarray]):
         self.files = [name.removesuffix(".npy") for name in self._archive.namelist()]
 
     def header(self, name: str) -> ArrayHeader:
-        """Shape and type of an array, without reading it."""
+        """The checked header of an array; its data is not read."""
         member = self._member(name)
         if member.flag_bits & _ENCRYPTED or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ValueError(f"'{name}' is encrypted, or compressed in a way that numpy does not use")
+            raise ValueError(f"'{name}' is encrypted or uses a compression that numpy does not use")
         with self._opened(member) as handle:
             header = read_array_header(handle)
         packed = min(member.compress_size, self._path.stat().st_size)
         holds = packed if member.compress_type == zipfile.ZIP_STORED else (packed + 1) * _STRONGEST_DEFLATE
         if header.size > min(member.file_size, holds):
             raise ClapError(
-                f"{self._path}: '{name}' announces {header.size} bytes, and the file holds at most "
-                f"{min(member.file_size, holds)} of it; it is damaged or made to fill the memory, fetch it again"
+                f"{self._path}: '{name}' declares {header.size} bytes but the file contains at most "
+                f"{min(member.file_size, holds)} of them; the file is damaged or malicious, download it again"
             )
         if header.size > _LARGEST_ENTRY:
             raise ClapError(
-                f"{self._path}: '{name}' has {header.size} bytes; at most {_LARGEST_ENTRY} are read, as a number per "
-                "frame or segment needs less"
+                f"{self._path}: '{name}' has {header.size} bytes, the limit is {_LARGEST_ENTRY}; give one number per "
+                "frame or segment"
             )
         return header
 
@@ -302,8 +302,8 @@ class NpzArrays(Mapping[str, np.ndarray]):
         except zipfile.BadZipFile as error:
             if "Overlapped" not in str(error):
                 raise
-            # Some releases of Python compare the table of contents with the file themselves.
-            raise ClapError(f"{self._path}: not a readable archive ({error}); it is damaged, fetch it again") from None
+            # Some releases of Python check the table of contents themselves.
+            raise ClapError(f"{self._path}: not a readable archive ({error}); download it again") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files)
@@ -312,7 +312,7 @@ class NpzArrays(Mapping[str, np.ndarray]):
         return len(self.files)
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._archive.close()
 
     def __enter__(self) -> Self:
@@ -329,11 +329,11 @@ class NpzArrays(Mapping[str, np.ndarray]):
 
 
 def open_npz(path: Path, content: str) -> NpzArrays:
-    """Open an ``.npz`` of plain arrays; its entries are read, and checked, when they are asked for.
+    """Open an ``.npz`` of plain arrays. Its entries are checked and read on access.
 
     Args:
         path: the file.
-        content: what it should hold, for the error sentence.
+        content: the expected content, for the error message.
 
     Raises:
         ClapError: missing, damaged, or no ``.npz``.
@@ -341,7 +341,7 @@ def open_npz(path: Path, content: str) -> NpzArrays:
     if not path.exists():
         raise ClapError(f"{path}: no such file")
     if not zipfile.is_zipfile(path):
-        raise ClapError(f"{path}: not a readable .npz of {content}; it is damaged, or a file of another kind")
+        raise ClapError(f"{path}: not a readable .npz of {content}; the file is damaged or has another format")
     try:
         return NpzArrays(path)
     except UNREADABLE as error:
@@ -349,7 +349,7 @@ def open_npz(path: Path, content: str) -> NpzArrays:
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what :func:`save_arrays` wrote; raises :class:`ClapError` when the file is missing or damaged."""
+    """Read a file written by :func:`save_arrays`; raises :class:`ClapError` if it is missing or damaged."""
     try:
         return load_file(path)
     except FileNotFoundError:
@@ -359,6 +359,6 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal, read in bounded blocks."""
+    """SHA-256 of a file, hexadecimal. The file is read in blocks of bounded size."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""Work in several processes at once, each apart from the crashes of the others.
+"""Run tasks in several worker processes; a crash in one does not affect the others.
 
-Processes are started afresh (no fork, no need for a ``__main__`` guard in the caller's script) and speak JSON lines;
-nothing is pickled. One that dies fails the task it was at and is replaced. When the parent goes away, by kill -9 too,
-so do they.
+Workers are new processes (no fork, no ``__main__`` guard needed in the caller's script) that exchange JSON lines;
+nothing is pickled. If a worker dies, its task fails and a new worker starts. Workers end with the parent, even after
+kill -9.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Task = dict[str, Any]
 Message = dict[str, Any]
 
 PROGRESS = "progress"
-"""Key of a message that does not end its task."""
+"""Key of a progress message, which does not end its task."""
 
 DIED = "died"
-"""Key of the message, and in it a sentence, that ends the task of a process that is gone."""
+"""Key of the message that ends the task of a dead worker; its value is a sentence."""
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""Environment of processes that are to leave the other cores to one another."""
+"""Environment that limits each worker to one core."""
 
 _ROOT = str(Path(__file__).resolve().parents[1])
 
@@ -39,15 +39,15 @@ _ROOT = str(Path(__file__).resolve().parents[1])
 def run_tasks(
     module: str, tasks: Sequence[Task], workers: int, environment: Mapping[str, str] | None = None
 ) -> Generator[tuple[Task, Message], None, None]:
-    """Run the tasks, starting them in order, and yield every message with its task, in order of arrival.
+    """Start the tasks in order and yield (task, message) in order of arrival.
 
-    Each task ends with a message without :data:`PROGRESS`. Closing the iterator ends the processes.
+    A message without :data:`PROGRESS` ends its task. Closing the iterator ends the workers.
 
     Args:
-        module: what a process runs (``python -m``); it must call :func:`serve`.
-        tasks: fit for JSON.
-        workers: processes at once.
-        environment: added to this process's own.
+        module: the module that a worker runs (``python -m``); it must call :func:`serve`.
+        tasks: JSON-serialisable.
+        workers: number of processes.
+        environment: variables added to the environment of this process.
     """
     waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
     for task in tasks:
@@ -71,9 +71,9 @@ def run_tasks(
 
 
 def serve(work: Callable[[Task], Iterable[Message]]) -> None:
-    """The other side: take tasks from standard input until it closes, and send each one's messages."""
+    """Run inside a worker: read tasks from standard input until it closes, and send the messages of each task."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints must not mix with the messages
+    os.dup2(2, 1)  # output printed by libraries must not mix with the messages
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
     while True:
@@ -85,7 +85,7 @@ def serve(work: Callable[[Task], Iterable[Message]]) -> None:
 def _listen(tasks: queue.SimpleQueue[Task]) -> None:
     for line in sys.stdin:
         tasks.put(json.loads(line))
-    os._exit(0)  # the parent is gone or done: stop at once, even in the middle of a task
+    os._exit(0)  # the parent has ended or needs no more: stop at once, even in the middle of a task
 
 
 class _Worker(threading.Thread):
@@ -115,7 +115,7 @@ class _Worker(threading.Thread):
         self.stop()
 
     def stop(self) -> None:
-        """End the process at once; what it was writing is not finished and counts for nothing."""
+        """Kill the process. Its unfinished output is not used."""
         with self._lock:
             self._stopped = True
             if self._process is not None:
@@ -129,7 +129,7 @@ class _Worker(threading.Thread):
             return None if self._stopped else self._process
 
     def _hand_over(self, process: subprocess.Popen[str], task: Task) -> Message:
-        """Hand a task over, pass on progress, and return the message that ends it."""
+        """Send a task, forward its progress messages, and return the message that ends it."""
         assert process.stdin is not None and process.stdout is not None  # both are pipes, see _start
         try:
             process.stdin.write(json.dumps(task) + "\n")
@@ -153,13 +153,13 @@ def _start(module: str, environment: Mapping[str, str]) -> subprocess.Popen[str]
         text=True,
         encoding="utf-8",
         env={**os.environ, **environment, "PYTHONPATH": path},
-        start_new_session=True,  # Ctrl-C reaches the parent alone, which then ends its workers
+        start_new_session=True,  # Ctrl-C reaches only the parent, which then ends its workers
     )
 
 
 def _death(status: int) -> str:
     if status == -signal.SIGKILL:
-        return "the process at work on it was killed (out of memory?)"
+        return "its worker process was killed (out of memory?)"
     if status < 0:
-        return f"the process at work on it crashed ({signal.Signals(-status).name})"
-    return f"the process at work on it ended with status {status}"
+        return f"its worker process crashed ({signal.Signals(-status).name})"
+    return f"its worker process ended with status {status}"

@@ -1,4 +1,4 @@
-"""Progress of long work on standard error, silent where nobody watches."""
+"""Progress bars on standard error, drawn only on a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Advance = Callable[..., None]
 
 
 class _Lenient:
-    """A stream whose terminal may go away: what cannot be written is dropped."""
+    """A stream that drops output it cannot write, for a terminal that may disappear."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -41,15 +41,15 @@ class _Lenient:
 def progress_bar(title: str, total: float | None) -> Iterator[Advance]:
     """A progress bar; yields ``advance(steps=1, note=None)``.
 
-    Drawn only on a terminal, so logs and pipes stay clean, and not where the environment says ``CLAP_PROGRESS=off``.
-    Titles and notes may be names that others chose: what a terminal would obey in them is written as escapes.
+    It is drawn only on a terminal, and not if the environment variable ``CLAP_PROGRESS`` is ``off``. Control characters
+    in titles and notes are escaped, as these may contain names chosen by others.
 
     >>> with progress_bar("segments", 2) as advance:
     ...     advance()
     ...     advance(1, note="done")
     """
-    console = Console(file=_Lenient(sys.stderr))  # type: ignore[arg-type]  # all that is used of a file
-    shown = console.is_terminal and os.environ.get("CLAP_PROGRESS") != "off"
+    console = Console(file=_Lenient(sys.stderr))  # type: ignore[arg-type]  # has every method that Console uses
+    visible = console.is_terminal and os.environ.get("CLAP_PROGRESS") != "off"
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -58,7 +58,7 @@ def progress_bar(title: str, total: float | None) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not visible) as progress:
         task = progress.add_task(harmless(title), total=total, note="")
 
         def advance(steps: float = 1, note: str | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Finding plug-ins: every module in a package registers what it defines, nobody keeps a list.
+"""Plug-in registries: every module of a package registers its entries; there is no central list.
 
-A new method, strategy, extractor, importer, dataset, protocol or baseline is one new file in the matching
-package; the file calls :meth:`Registry.register` and is found because it lies there.
+A new method, strategy, extractor, importer, dataset, protocol or baseline is one new file in its package. The file
+calls :meth:`Registry.register`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Registry(Generic[T]):
     """Named entries of one kind, filled by importing every module of a package on first use.
 
     Args:
-        kind: what the entries are, as a user would say it ("method", "extractor").
+        kind: what an entry is, in the user's words ("method", "extractor").
         package: the package whose modules register entries.
     """
 
@@ -33,7 +33,7 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that registers its target under ``name``; a name taken twice is a programming error."""
+        """Decorator that registers its target under ``name``; raises ValueError if the name is taken."""
 
         def add(entry: T) -> T:
             if name in self._entries:
@@ -44,7 +44,7 @@ class Registry(Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        """The entry called ``name``; raises :class:`ClapError` that lists the known names."""
+        """The entry named ``name``; if it is unknown, raises :class:`ClapError` with the known names."""
         self._load()
         if name not in self._entries:
             raise ClapError(f"unknown {self.kind} '{name}'; known: {', '.join(self.names())}")

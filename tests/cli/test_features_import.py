@@ -35,7 +35,7 @@ def test_import_then_info(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["segments"] == 5
     again = run_import(*arguments)
     assert again.exit_code == 2 and again.stdout == "" and again.stderr.count("\n") == 1
-    assert "a finished feature store is there already" in again.stderr
+    assert "this feature store exists already" in again.stderr
     shown = run_info(tmp_path / "a store", "--verify")
     assert shown.exit_code == 0 and "referenced" not in shown.stdout
     assert "2 x 3 float32" in shown.stdout and "SHA-256 of features.npy" in shown.stdout

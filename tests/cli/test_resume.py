@@ -78,7 +78,7 @@ def test_what_a_kill_can_leave_ends_in_the_same_model(
 
 def test_a_second_process_is_refused(stopped: Path, refused: Any) -> None:
     with locked_folder(stopped):
-        refused("another process is at work", "train", "--resume", stopped)
+        refused("another process is using this folder", "train", "--resume", stopped)
     files = sorted(path.name for path in stopped.iterdir())
     assert files == ["checkpoints", "config.json", "rounds.jsonl", "sites"]
 
@@ -100,7 +100,7 @@ def test_ctrl_c_is_one_sentence_and_the_run_goes_on(made: Path, tmp_path: Path, 
         env={key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "PYTHONPATH")},
     )
     until(lambda: process.poll() is not None or (run / "rounds.jsonl").exists(), "the first round")
-    refused("another process is at work", "train", "--resume", run)
+    refused("another process is using this folder", "train", "--resume", run)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 130

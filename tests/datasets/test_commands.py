@@ -66,7 +66,7 @@ def test_a_picture_of_the_participants(bare_dataset: Path, tmp_path: Path) -> No
 def test_another_picture_format_is_refused_before_anything_is_written(bare_dataset: Path) -> None:
     result = CliRunner().invoke(partition, [str(bare_dataset), "--protocol", "random", "--picture", "shares.pdf"])
     assert result.exit_code == 2
-    assert "shares.pdf: pictures are written as .svg or .png" in result.stderr
+    assert "shares.pdf: unknown picture format; use a name that ends with .svg or .png" in result.stderr
     assert not (bare_dataset / "participants").exists()
 
 
@@ -75,7 +75,7 @@ def test_bad_usage_is_one_sentence_and_status_2(tmp_path: Path, bare_dataset: Pa
         (partition, [str(bare_dataset), "--protocol", "city"], "unknown protocol 'city'"),
         (partition, [str(bare_dataset), "--protocol", "random", "--alpha", "1"], "no setting 'alpha'"),
         (partition, [str(bare_dataset), "--protocol", "random-3", "--participants", "4"], "--participants 3, not 4"),
-        (partition, [str(tmp_path / "none"), "--protocol", "random"], "no dataset there"),
+        (partition, [str(tmp_path / "none"), "--protocol", "random"], "not a dataset"),
         (prepare, ["avenue", "--source", str(tmp_path), "--out", str(tmp_path / "o")], "unknown dataset 'avenue'"),
         (
             prepare,

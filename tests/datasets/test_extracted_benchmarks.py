@@ -88,7 +88,7 @@ def test_an_interrupted_preparation_goes_on(tracks: Path, tmp_path: Path, monkey
     assert not (out / "preparing.json").exists()
     for file in ("videos.csv", "frame_labels.npz", "truth.json", "store/features.npy"):
         assert (out / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
-    with pytest.raises(ClapError, match="a finished dataset stands there"):
+    with pytest.raises(ClapError, match="this dataset exists already"):
         prepare("shanghaitech-tracks", tracks, out)
 
 
@@ -114,9 +114,9 @@ def test_videos_finished_before_an_interruption_are_kept(
     ("spoil", "says"),
     [
         (lambda s: (s / "train" / "02_005.txt").unlink(), r"1 videos have no track file .*02_005\.txt"),
-        (lambda s: (s / "frame_labels.npz").unlink(), r"no frame_labels\.npz there"),
-        (lambda s: (s / "weak_test.txt").write_text("01_001\n"), "'01_001' is a training video, too"),
-        (lambda s: (s / "weak_train.txt").unlink(), "no train list there"),
+        (lambda s: (s / "frame_labels.npz").unlink(), r"frame_labels\.npz not found"),
+        (lambda s: (s / "weak_test.txt").write_text("01_001\n"), "'01_001' is also a training video"),
+        (lambda s: (s / "weak_train.txt").unlink(), "train list not found"),
         (lambda s: _track(s / "copy" / "01_001.txt", 3), "same video as"),
     ],
 )

@@ -37,7 +37,7 @@ def make(tmp_path_factory) -> Callable[[Sizes], Dataset]:
 
 
 def dealt(sizes: Sizes, count: int) -> list[set[str]]:
-    """Scenes of each participant: the largest that is left to whoever has fewest, ties by name and by number."""
+    """Scenes of each participant: the largest first, each to the participant with the fewest videos, ties by name."""
     left, held, videos = dict(sizes), [set() for _ in range(count)], [0] * count
     while left:
         largest = min(scene for scene in left if left[scene] == max(left.values()))
@@ -108,7 +108,7 @@ def test_it_is_found_by_its_name_and_by_its_name_with_a_number(bare_dataset: Pat
 
 def test_more_participants_than_scenes_are_refused(bare_dataset: Path) -> None:
     for protocol, count in (("grouped", 4), ("grouped-4", None)):
-        with pytest.raises(ClapError, match=r"videos.csv: 3 scenes cannot be dealt to 4 participants; ask for fewer"):
+        with pytest.raises(ClapError, match=r"videos.csv: 3 scenes are too few for 4 participants; use fewer"):
             partition(bare_dataset, protocol, count)
     with pytest.raises(ClapError, match="at least 1"):
         partition(bare_dataset, "grouped", 0)

@@ -58,21 +58,21 @@ def test_scene_gives_each_participant_one_scene(bare_dataset: Path) -> None:
     [
         ("random", 21, "too few for 21"),
         ("random", 0, "at least 1"),
-        ("event", 5, "2 here, not 5"),
-        ("scene", 2, "3 here, not 2"),
+        ("event", 5, "2, not 5"),
+        ("scene", 2, "3, not 2"),
         ("dirichlet", 21, "too few for 21"),
         ("dirichlet-21", None, "too few for 21"),
-        ("event-5", None, "2 here, not 5"),
+        ("event-5", None, "2, not 5"),
         ("random-10", 5, "random-10 means --participants 10, not 5"),
         ("random-10", 0, "random-10 means --participants 10, not 0"),
-        ("random-0", None, "unknown protocol 'random-0'; known here: .*random-PARTICIPANTS"),
+        ("random-0", None, "unknown protocol 'random-0'; known: .*random-PARTICIPANTS"),
         ("random-007", None, "unknown protocol"),
         ("random-5-0.3", None, "unknown protocol"),
         ("dirichlet-5-", None, "unknown protocol"),
         ("dirichlet-5-nan", None, "unknown protocol .*dirichlet-PARTICIPANTS-ALPHA"),
         ("dirichlet-5-0.0", None, "finite number above 0"),
         ("official-scene-11", None, "unknown protocol"),
-        ("city", None, "known here: dirichlet, event, grouped, random, scene"),
+        ("city", None, "known: dirichlet, event, grouped, random, scene"),
         ("../videos", None, "unknown protocol"),
     ],
 )
@@ -155,7 +155,7 @@ def test_skew_grows_as_alpha_falls_and_is_that_of_normalised_gamma_draws() -> No
 
 @pytest.mark.parametrize("alpha", [0, -1, float("nan"), float("inf")])
 def test_alpha_must_be_a_finite_number_above_zero(bare_dataset: Path, alpha: float) -> None:
-    with pytest.raises(ClapError, match=r"--alpha is .*; a finite number above 0 is needed"):
+    with pytest.raises(ClapError, match=r"--alpha is .*; give a finite number above 0"):
         partition(bare_dataset, "dirichlet", alpha=alpha)
     assert not (bare_dataset / "participants").exists()
 
@@ -164,15 +164,15 @@ def test_settings_that_a_protocol_does_not_have_are_refused(bare_dataset: Path) 
     for protocol, settings, says in (
         ("random", {"alpha": 0.5}, "'random' has no setting 'alpha'; it has none"),
         ("dirichlet", {"beta": 0.5}, "'dirichlet' has no setting 'beta'; it has alpha"),
-        ("dirichlet", {"alpha": "much"}, "--alpha is 'much'; a number is needed"),
-        ("dirichlet", {"alpha": True}, "--alpha is True; a number is needed"),
+        ("dirichlet", {"alpha": "much"}, "--alpha is 'much'; give a number"),
+        ("dirichlet", {"alpha": True}, "--alpha is True; give a number"),
         ("dirichlet-4", {"alpha": 0.3}, r"dirichlet-4 means --alpha 0\.5, not 0\.3"),
         ("dirichlet-4-0.3", {"alpha": 0.5}, r"dirichlet-4-0\.3 means --alpha 0\.3, not 0\.5"),
     ):
         with pytest.raises(ClapError, match=says):
             partition(bare_dataset, protocol, **settings)
     partition(bare_dataset, "random", 2).write(bare_dataset / "participants" / "by-hand.json")
-    with pytest.raises(ClapError, match="takes no --alpha"):
+    with pytest.raises(ClapError, match="leave out --alpha"):
         partition(bare_dataset, "by-hand", alpha=0.5)
 
 
@@ -196,7 +196,7 @@ def test_a_new_protocol_brings_its_settings_and_names(bare_dataset: Path, monkey
     assert {name: len(videos) for name, videos in made.videos.items()} == {"first": 7, "others": 13}
     assert recipe("random-cut-2-1.5") is None
     assert recipe("random-cut", None, {"first": np.int64(4)}).settings == {"first": 4}
-    with pytest.raises(ClapError, match=r"--first is 1\.5; a whole number is needed"):
+    with pytest.raises(ClapError, match=r"--first is 1\.5; give an integer"):
         recipe("random-cut", None, {"first": 1.5})
 
 
@@ -229,7 +229,7 @@ def test_assignments_to_different_numbers_stand_side_by_side(bare_dataset: Path)
     for name, count in (("random", 4), ("random-2", 2), ("random-10", 10), ("dirichlet-3", 3)):
         assert len(ensure_participants(dataset, name).videos) == count
     assert len(list((bare_dataset / "participants").iterdir())) == 4
-    with pytest.raises(ClapError, match="holds 10 participants, not 5; choose another"):
+    with pytest.raises(ClapError, match="has 10 participants, not 5; choose another"):
         ensure_participants(dataset, "random-10", participants=5)
     with pytest.raises(ClapError, match="random-11 means --participants 11, not 5"):
         ensure_participants(dataset, "random-11", participants=5)
@@ -247,12 +247,12 @@ def test_a_stored_name_wins_until_it_is_divided_anew(bare_dataset: Path, tmp_pat
     assert len(ensure_participants(dataset, "random-10").videos) == 10
 
 
-def test_videos_without_scene_or_event_are_told(tmp_path: Path, write_table: Callable[..., Path]) -> None:
+def test_videos_without_scene_or_event_are_reported(tmp_path: Path, write_table: Callable[..., Path]) -> None:
     write_table([["video", "split", "scene"], ["a", "train", "x"], ["b", "train", ""]], "d/videos.csv")
     with pytest.raises(ClapError, match=r"1 of 2 training videos have no scene .*'b'"):
         partition(tmp_path / "d", "scene")
     for protocol in ("event", "dirichlet"):
-        with pytest.raises(ClapError, match="no training video states an event"):
+        with pytest.raises(ClapError, match="no training video has an event"):
             partition(tmp_path / "d", protocol)
 
 
@@ -271,13 +271,13 @@ def test_a_json_file_is_copied_under_the_name_it_states(bare_dataset: Path, tmp_
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"participants": {"a": ["v00", "v00"]}}, "held by both"),
-        ({"participants": {"a": ["v00"], "b": ["v00"]}}, "held by both 'a' and 'b'"),
+        ({"participants": {"a": ["v00", "v00"]}}, "assigned twice"),
+        ({"participants": {"a": ["v00"], "b": ["v00"]}}, "assigned twice, to 'a' and 'b'"),
         ({"participants": {"a": ["t00"]}}, "not a training video"),
         ({"participants": {"a": []}}, "non-empty list"),
-        ({"participants": {"../x": ["v00"]}}, "cannot name a folder"),
-        ({"protocol": "../x", "participants": {"a": ["v00"]}}, "cannot name a file"),
-        ({"seed": float("inf"), "participants": {"a": ["v00"]}}, "whole number"),
+        ({"participants": {"../x": ["v00"]}}, "cannot be a folder name"),
+        ({"protocol": "../x", "participants": {"a": ["v00"]}}, "cannot be a file name"),
+        ({"seed": float("inf"), "participants": {"a": ["v00"]}}, "must be an integer"),
         ([], "not a participants file"),
     ],
 )
@@ -311,7 +311,7 @@ class _Evil:
 def test_a_pickle_that_asks_for_code_is_refused_and_does_not_run(bare_dataset: Path, tmp_path: Path) -> None:
     trap, file = tmp_path / "ran", tmp_path / "evil_video_num_partition.pkl"
     file.write_bytes(pickle.dumps({"data_indices": [{"train": _Evil(trap)}]}))
-    with pytest.raises(ClapError, match="asks for"):
+    with pytest.raises(ClapError, match="it refers to"):
         partition(bare_dataset, str(file))
     assert not trap.exists()
 
@@ -320,11 +320,11 @@ def test_a_pickle_that_asks_for_code_is_refused_and_does_not_run(bare_dataset: P
     ("content", "says"),
     [
         (pickle.dumps([1, 2]), "not an official CLAP partition"),
-        (pickle.dumps({"separation": {}, "data_indices": [{"train": [1]}]}), "divides segments"),
+        (pickle.dumps({"separation": {}, "data_indices": [{"train": [1]}]}), "partitions segments"),
         (pickle.dumps({"data_indices": [{"train": [20]}]}), "outside the training list of 20"),
         (pickle.dumps({"data_indices": [{"train": [-1]}]}), "index -1 is outside"),
         (pickle.dumps({"data_indices": [{"train": [True]}]}), "non-empty list"),
-        (pickle.dumps({"data_indices": [{"train": [1]}, {"train": [1]}]}), "held by both"),
+        (pickle.dumps({"data_indices": [{"train": [1]}, {"train": [1]}]}), "assigned twice"),
         (pickle.dumps({"data_indices": [{"test": [1]}]}), "non-empty list"),
         (b"", "Ran out of input"),
         (b"\x80\x04garbage", "not a pickle"),
@@ -349,9 +349,9 @@ def test_ensure_makes_what_is_missing_and_reuses_what_is_there(bare_dataset: Pat
     first = ensure_participants(dataset, "random", 5, 4)
     assert ensure_participants(dataset, "random", 6) == first
     assert dataset.read_participants("random") == first
-    with pytest.raises(ClapError, match="holds 4 participants, not 7"):
+    with pytest.raises(ClapError, match="has 4 participants, not 7"):
         ensure_participants(dataset, "random", 5, 7)
-    with pytest.raises(ClapError, match=r"unknown protocol 'official-event-13'; known here: dirichlet, event, grouped"):
+    with pytest.raises(ClapError, match=r"unknown protocol 'official-event-13'; known: dirichlet, event, grouped"):
         ensure_participants(dataset, "official-event-13", 0)
 
 

@@ -35,7 +35,7 @@ def test_runs_rebuild_the_labels(flags: list[int]) -> None:
     assert all(a[1] < b[0] for a, b in itertools.pairwise(found))
 
 
-def test_spans_beyond_the_end_are_cut_and_told() -> None:
+def test_spans_beyond_the_end_are_cut_and_reported() -> None:
     labels, cut = generate_truth({"a": [(2, 9)]}, {"a": 5, "b": 3})
     assert labels["a"].tolist() == [0, 0, 1, 1, 1]
     assert labels["b"].tolist() == [0, 0, 0]
@@ -55,7 +55,7 @@ def test_every_disagreement_is_found() -> None:
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["3"], "needs a stop"), (["a", "4"], "whole frame"), (["9", "4"], "backwards"), (["-1", "4"], "-1")],
+    [(["3"], "needs a stop"), (["a", "4"], "integer frame"), (["9", "4"], "reversed"), (["-1", "4"], "-1")],
 )
 def test_broken_spans_name_their_line(words: list[str], says: str) -> None:
     with pytest.raises(ClapError, match=r"f\.txt: line 7.*" + says):
@@ -92,9 +92,9 @@ def test_bool_and_integer_labels_are_taken(tmp_path: Path) -> None:
     ("values", "says"),
     [
         (np.array([{"a": 1}], dtype=object), "not a readable"),
-        (np.array([0, 2]), "beside 0 and 1"),
-        (np.array([0.0, np.nan]), "whole numbers"),
-        (np.zeros((2, 2), np.uint8), "flat array"),
+        (np.array([0, 2]), "values other than 0 and 1"),
+        (np.array([0.0, np.nan]), "is float64 .* flat integer array"),
+        (np.zeros((2, 2), np.uint8), "is uint8 .* flat integer array"),
     ],
 )
 def test_unfit_labels_are_refused(tmp_path: Path, values: np.ndarray, says: str) -> None:

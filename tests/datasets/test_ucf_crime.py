@@ -52,7 +52,7 @@ def _features(folder: Path) -> dict[str, np.ndarray]:
     return {video: random.normal(size=(count, 10, 8)).astype(np.float32) for video, count in counts.items()}
 
 
-def test_without_features_everything_else_is_there_and_the_next_step_is_told(release: Path, tmp_path: Path) -> None:
+def test_without_features_everything_else_is_there_and_the_next_step_is_reported(release: Path, tmp_path: Path) -> None:
     made = prepare("ucf-crime", release, tmp_path / "out")
     assert (made["train"], made["train_anomalous"], made["test"], made["features"]) == (4, 2, 2, None)
     assert len(made["next"]) == 2
@@ -71,7 +71,7 @@ def test_without_features_everything_else_is_there_and_the_next_step_is_told(rel
         "Normal_Videos001_x264",
         "Arrest002_x264",
     )
-    assert any("random_partition_5_V2.pkl divides segments" in note for note in made["notes"])
+    assert any("random_partition_5_V2.pkl partitions segments" in note for note in made["notes"])
     with pytest.raises(ClapError, match="no features yet"):
         dataset.locate("Abuse001_x264")
 
@@ -139,7 +139,7 @@ def test_a_store_is_linked_if_it_holds_every_video(
     prepare("ucf-crime", release, tmp_path / "again", features=tmp_path / "out")
     assert Dataset(tmp_path / "again").locate("Abuse001_x264")[1].segments == 3
     part = make_store({video: 16 * count for video, count in TRAIN.items()}, "part")
-    with pytest.raises(ClapError, match=r"2 of the 2 videos of UCF_Test.* in no store"):
+    with pytest.raises(ClapError, match=r"2 of the 2 videos of UCF_Test.* not in this store"):
         prepare("ucf-crime", release, tmp_path / "third", features=part)
     assert not (tmp_path / "third").exists()
 
@@ -157,18 +157,18 @@ def test_a_wrong_huge_file_is_refused_and_can_be_replaced(release: Path, tmp_pat
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda s: (s / "Temporal_Anomaly_Annotation.txt").unlink(), "no annotation there"),
-        (lambda s: (s / "Temporal_Anomaly_Annotation.txt").write_text(""), "holds nothing"),
+        (lambda s: (s / "Temporal_Anomaly_Annotation.txt").unlink(), "annotation not found"),
+        (lambda s: (s / "Temporal_Anomaly_Annotation.txt").write_text(""), "the file is empty"),
         (lambda s: (s / "Temporal_Anomaly_Annotation.txt").write_text("x y\n"), "line 1.*is not 'name class"),
         (lambda s: (s / "Temporal_Anomaly_Annotation.txt").write_text(ANNOTATION * 2), "line 3.*annotated twice"),
         (
             lambda s: (s / "Temporal_Anomaly_Annotation.txt").write_text("A001 A 1 2 \n"),
             "1 anomalous test videos have no",
         ),
-        (lambda s: (s / "Temporal_Anomaly_Annotation.txt").write_text("A001 A 9 2 \n"), "line 1.*backwards"),
-        (lambda s: (s / "lists" / "UCF_Train_ten_crop_i3d_complete_V1.txt").unlink(), "no training list there"),
+        (lambda s: (s / "Temporal_Anomaly_Annotation.txt").write_text("A001 A 9 2 \n"), "line 1.*reversed"),
+        (lambda s: (s / "lists" / "UCF_Train_ten_crop_i3d_complete_V1.txt").unlink(), "training list not found"),
         (lambda s: (s / "lists" / "UCF_Test_ten_crop_i3d_complete_V1.txt").write_bytes(b"\xff\xfe\x00"), "not a UTF-8"),
-        (lambda s: (s / "x_video_num_partition.pkl").write_bytes(b"cos\nsystem\n."), "asks for os.system"),
+        (lambda s: (s / "x_video_num_partition.pkl").write_bytes(b"cos\nsystem\n."), "refers to os.system"),
         (lambda s: shutil.rmtree(s), "no such folder"),
     ],
 )

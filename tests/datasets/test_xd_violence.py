@@ -83,16 +83,16 @@ def test_crop_files_are_imported(release: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.read(entry.start, entry.stop), values)
 
 
-def test_without_frame_counts_there_is_no_truth_and_that_is_told(release: Path, tmp_path: Path) -> None:
+def test_without_frame_counts_there_are_no_frame_labels_and_a_note_says_so(release: Path, tmp_path: Path) -> None:
     (release / "frame_labels.npz").unlink()
     made = prepare("xd-violence", release, tmp_path / "out")
     assert made["truth"]["frame_counts"]["unknown"] == TEST
-    assert any("no truth" in note for note in made["notes"])
+    assert any("have no frame labels" in note for note in made["notes"])
     assert not (tmp_path / "out" / "frame_labels.npz").exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("film__label_B3-0-0", "class 'B3' is none of"), ("film", "ends in its classes")]
+    ("name", "says"), [("film__label_B3-0-0", "unknown class 'B3'"), ("film", "ends with its classes")]
 )
 def test_names_without_a_known_class_are_refused(release: Path, tmp_path: Path, name: str, says: str) -> None:
     _list(release / "rgb_train.list", [name])
@@ -126,7 +126,7 @@ def test_the_order_of_the_real_index_agrees_with_the_durations_in_the_names(
 
 def test_a_refused_preparation_leaves_nothing_in_the_way(release: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ClapError, match="no features there"):
+    with pytest.raises(ClapError, match="contains no features"):
         prepare("xd-violence", release, tmp_path / "out", features=tmp_path / "empty")
     assert not (tmp_path / "out").exists()
     assert prepare("xd-violence", release, tmp_path / "out")["train"] == 3

@@ -130,7 +130,7 @@ def test_missing_features_are_named(tmp_path: Path) -> None:
     with pytest.raises(ClapError, match=r"no such folder; ucf-crime needs concat_UCF_V2\.npy .*64 GB"):
         reproduce("ucf-crime", tmp_path / "none", tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ClapError, match=r"no training list there.*ucf-crime needs concat_UCF_V2\.npy"):
+    with pytest.raises(ClapError, match=r"training list not found.*ucf-crime needs concat_UCF_V2\.npy"):
         reproduce("ucf-crime", tmp_path / "empty", tmp_path / "out")
     lists = write_lists(tmp_path / "lists")
     with pytest.raises(ClapError, match=r"features of some splits are missing; ucf-crime needs concat_UCF_V2\.npy"):

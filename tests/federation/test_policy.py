@@ -101,7 +101,7 @@ def without(name: str) -> dict[str, Any]:
         (None, "no such file"),
         ("", "not valid JSON"),
         ('{"format": 1', "line 1: not valid JSON"),
-        ("[" * 100_000, "not JSON that can be read"),
+        ("[" * 100_000, "this JSON cannot be read"),
         (b"\xff\xfe{}", "not a UTF-8 text file"),
         ([], "not a site's policy; correct it"),
         ("null", "not a site's policy; correct it"),

@@ -119,6 +119,6 @@ def test_frames_taken_evenly_have_the_numbers_that_were_scored(tmp_path):
 @pytest.mark.parametrize("content", ["0 1 0 10 10 20 20\n" * 100, ""])
 def test_an_input_without_pictures_leaves_no_file(tmp_path, content):
     (tmp_path / "tracks.txt").write_text(content)
-    with pytest.raises(ClapError, match=r"tracks\.txt: holds no pictures"):
+    with pytest.raises(ClapError, match=r"tracks\.txt: contains no pictures"):
         annotate_video(tmp_path / "tracks.txt", tmp_path / "b.mp4", scored())
     assert [file.name for file in tmp_path.iterdir()] == ["tracks.txt"]

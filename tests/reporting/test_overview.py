@@ -65,12 +65,12 @@ def test_the_table_by_camera_counts_as_a_slow_loop_does(count):
         assert row == [*wanted, "" if camera == "all" else last]
 
 
-def test_the_highest_events_come_first_and_the_rest_is_told():
+def test_the_highest_events_come_first_and_the_rest_is_counted():
     videos = listed(40)
     table = section(overview_sections(videos), Table, "highest")
     every = sorted((event.peak_score for video in videos for event in video.events), reverse=True)
     assert [row[-1] for row in table.rows] == [f"{score:.3f}" for score in every[:50]]
-    assert f"The 50 highest of {len(every)}; the other {len(every) - 50}" in table.note
+    assert f"The 50 highest of {len(every)}; {len(every) - 50} more" in table.note
 
 
 def test_one_video_needs_no_overview_and_many_show_the_highest():
@@ -120,7 +120,7 @@ def page() -> Page:
     return Page(render_page("Scored videos", "", [*overview_sections(listed(5)), *sections]))
 
 
-def test_every_picture_is_told_and_every_link_leads_somewhere(page):
+def test_every_picture_is_described_and_every_link_leads_somewhere(page):
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     links = [attrs["href"] for tag, attrs in page.tags if tag == "a"]
     assert len(links) >= 10

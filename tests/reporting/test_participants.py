@@ -127,5 +127,5 @@ def test_equal_rows_give_equal_bytes(form):
 def test_the_suffix_decides_the_form():
     assert [picture_form(Path(name)) for name in ("a.svg", "b.PNG", "c.d.png")] == ["svg", "png", "png"]
     for name in ("a.pdf", "svg", "a.svg.gz", "a."):
-        with pytest.raises(ClapError, match=r"written as \.svg or \.png"):
+        with pytest.raises(ClapError, match=r"ends with \.svg or \.png"):
             picture_form(Path(name))

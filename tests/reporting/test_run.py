@@ -121,7 +121,7 @@ def test_a_whole_run_shows_every_section(whole_run):
     assert left == (("update", "1", "4.0 MB", "none"), ("normal_gaussian", "1", "24 B", "none"))
     assert ("options.momentum", "0.9") in table(sections, "Provenance").rows
     assert ("dataset", "data") in table(sections, "Provenance").rows
-    assert "3 sites learned one model together" in run_subtitle(read_run(whole_run))
+    assert "3 sites trained one model together" in run_subtitle(read_run(whole_run))
 
 
 def test_the_page_is_written_into_the_run_and_names_no_path_of_this_machine(whole_run):
@@ -161,7 +161,7 @@ def test_curves_are_chosen_by_rank_of_the_highest_score(whole_run):
     assert len(section.plots) == 8
     assert section.plots[0].caption.startswith(order[0]) and "rank 1 of 10" in section.plots[0].caption
     assert section.plots[-1].caption.startswith(order[-1]) and "rank 10 of 10" in section.plots[-1].caption
-    assert "the truth plays no part" in section.note
+    assert "the choice does not use the ground truth" in section.note
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 8, 9, 15, 290, 800])
@@ -223,13 +223,13 @@ def test_what_is_not_a_run_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(ClapError, match=r"config.json is missing"):
         report(tmp_path)
     run = make_run(tmp_path / "run", None, ["a"])
-    with pytest.raises(ClapError, match="no dataset there"):
+    with pytest.raises(ClapError, match="not a dataset"):
         report(run, tmp_path / "nothing")
     (run / "scores.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(ClapError, match=r"scores.npz: not a readable"):
         report(run)
     (run / "metrics.json").write_text("[1]")
-    with pytest.raises(ClapError, match="a JSON object is needed"):
+    with pytest.raises(ClapError, match="not a JSON object"):
         report(run)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clap_vad.synthetic.anomalies import ANOMALIES
-from clap_vad.synthetic.clip import Clip, ClipPlan, frames, stage, truth
+from clap_vad.synthetic.clip import Clip, ClipPlan, frames, make_clip, truth
 from clap_vad.synthetic.movement import walk
 from clap_vad.synthetic.sites import SITES
 
@@ -20,10 +20,10 @@ def plan(site: str, anomaly: str = "", count: int = 100, seed: int = 0) -> ClipP
 @pytest.mark.parametrize("site", SITES)
 def test_frames_have_the_cameras_size_and_are_the_same_every_time(site: str) -> None:
     camera = SITES[site].camera
-    first, second = (list(islice(frames(stage(plan(site, count=30))), 4)) for _ in range(2))
+    first, second = (list(islice(frames(make_clip(plan(site, count=30))), 4)) for _ in range(2))
     assert all(f.shape == (camera.height, camera.width, 3) and f.dtype == np.uint8 for f in first)
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-    other = next(frames(stage(plan(site, count=30, seed=1))))
+    other = next(frames(make_clip(plan(site, count=30, seed=1))))
     assert not np.array_equal(first[0], other)
     assert first[0].std() > 15  # a picture, with something for optical flow to hold on to
 
@@ -33,13 +33,13 @@ def test_frames_have_the_cameras_size_and_are_the_same_every_time(site: str) -> 
 )
 def test_every_planned_anomaly_is_seen_for_a_part_of_its_clip(site: str, anomaly: str) -> None:
     for seed in range(5):
-        labels = truth(stage(plan(site, anomaly, count=10 * SITES[site].fps, seed=seed)))
+        labels = truth(make_clip(plan(site, anomaly, count=10 * SITES[site].fps, seed=seed)))
         assert labels.shape == (10 * SITES[site].fps,) and labels.dtype == np.uint8
         assert 0 < labels.sum() < len(labels)
 
 
 def test_a_normal_clip_has_no_anomalous_frame() -> None:
-    assert not truth(stage(plan("corridor"))).any()
+    assert not truth(make_clip(plan("corridor"))).any()
 
 
 def test_sites_differ_and_one_of_them_trains_without_anomalies() -> None:
@@ -73,7 +73,7 @@ def test_a_runner_is_faster_on_the_picture_than_a_walker() -> None:
 
 
 def test_runners_are_faster_than_everybody_else_in_their_clip() -> None:
-    clip = stage(plan("corridor", "running", count=250))
+    clip = make_clip(plan("corridor", "running", count=250))
     fastest: dict[bool, list[float]] = {True: [], False: []}
     for actor in clip.actors:
         steps = np.linalg.norm(np.diff(actor.place, axis=0), axis=1)[actor.present[1:] & actor.present[:-1]]
@@ -84,7 +84,7 @@ def test_runners_are_faster_than_everybody_else_in_their_clip() -> None:
 
 
 def test_the_wrong_way_goes_against_the_lane() -> None:
-    clip = stage(plan("corridor", "wrong way", count=250))
+    clip = make_clip(plan("corridor", "wrong way", count=250))
     for actor in clip.actors:
         along = np.diff(actor.place[:, 1])[actor.present[1:] & actor.present[:-1]].sum()
         assert not actor.present.any() or (along > 0) == bool(actor.anomalous.any())

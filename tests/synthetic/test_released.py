@@ -253,7 +253,7 @@ def test_a_finished_set_is_left_alone_and_other_parameters_are_refused(lists: Pa
     with pytest.raises(ClapError, match="other parameters or lists"):
         render_ucf_crime(other, out, **SMALL)
     (out / "Concat_test_10.npy").unlink()
-    with pytest.raises(ClapError, match=r"Concat_test_10\.npy: not as synthetic\.json"):
+    with pytest.raises(ClapError, match=r"Concat_test_10\.npy: differs from synthetic\.json"):
         render_ucf_crime(lists, out, **SMALL)
 
 
@@ -273,9 +273,9 @@ def test_an_interrupted_rendering_leaves_no_file_in_part_and_can_be_repeated(
             render_ucf_crime(lists, out, **SMALL)
     assert {file.name for file in out.iterdir()} == {"concat_UCF_V2.npy", TRAIN_LIST, "rendering.json"}
     (out / ".Concat_test_10.npy.123.tmp").write_bytes(b"what a killed process left")
-    with pytest.raises(ClapError, match="left unfinished with other parameters"):
+    with pytest.raises(ClapError, match="unfinished set with other parameters"):
         render_ucf_crime(lists, out, **{**SMALL, "seed": 1})
-    with locked_folder(out), pytest.raises(ClapError, match="another process is at work"):
+    with locked_folder(out), pytest.raises(ClapError, match="another process is using this folder"):
         render_ucf_crime(lists, out, **SMALL)
     render_ucf_crime(lists, out, **SMALL)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == {
@@ -312,14 +312,14 @@ def _spoil(name: str, old: str, new: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda folder: (folder / "lists" / TRAIN_LIST).unlink(), "no file there; a file named UCF_Train"),
-        (lambda folder: (folder / "lists" / TEST_LIST).unlink(), "no file there; a file named UCF_Test"),
-        (lambda folder: (folder / ANNOTATION).unlink(), "no file there; a file named Temporal"),
+        (lambda folder: (folder / "lists" / TRAIN_LIST).unlink(), "file not found; add a file named UCF_Train"),
+        (lambda folder: (folder / "lists" / TEST_LIST).unlink(), "file not found; add a file named UCF_Test"),
+        (lambda folder: (folder / ANNOTATION).unlink(), "file not found; add a file named Temporal"),
         (_spoil(TRAIN_LIST, ",0,120", ""), "line 1: no rows"),
         (_spoil(TRAIN_LIST, ",0,120", ",120,120"), "line 1: no rows"),
         (_spoil(TRAIN_LIST, "Abuse003", "Abuse002"), "line 2: .*names must be unique"),
         (_spoil(ANNOTATION, "1275  1360", "-1  -1"), "test video 'Abuse030_x264' has 0 spans"),
-        (_spoil(ANNOTATION, "Abuse028_x264.mp4  Class  2  9", "Abuse028_x264.mp4  Class  9  2"), "runs backwards"),
+        (_spoil(ANNOTATION, "Abuse028_x264.mp4  Class  2  9", "Abuse028_x264.mp4  Class  9  2"), "is reversed"),
         (
             _spoil(ANNOTATION, "Normal_Videos_003_x264.mp4  Class  -1  -1", "Normal_Videos_003_x264.mp4  Class  2  9"),
             "test video 'Normal_Videos_003_x264' has 1 spans",
@@ -341,7 +341,7 @@ def test_folders_of_something_else_are_refused(lists: Path, tmp_path: Path) -> N
     with pytest.raises(ClapError, match="not empty and not a synthetic set"):
         render_ucf_crime(lists, mine.parent, **SMALL)
     assert mine.read_bytes() == b"sixty-four gigabytes"
-    with pytest.raises(ClapError, match="a file stands there"):
+    with pytest.raises(ClapError, match="is a file; choose another folder"):
         render_ucf_crime(lists, mine, **SMALL)
     with pytest.raises(ClapError, match="no such folder"):
         render_ucf_crime(tmp_path / "nothing", tmp_path / "set", **SMALL)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clap_vad.errors import ClapError
-from clap_vad.synthetic.clip import frames, stage
+from clap_vad.synthetic.clip import frames, make_clip
 from clap_vad.synthetic.rendering import TRUTH, RenderSettings, plan_clips, render_clips
 from clap_vad.synthetic.sites import SITES
 
@@ -40,7 +40,7 @@ def test_videos_decode_to_what_was_drawn_and_truth_fits_them(tmp_path: Path) -> 
         for plan in plans:
             pictures, fps = decode(folder / plan.site / f"{plan.name}.mp4")
             assert len(pictures) == plan.frames and fps == SITES[plan.site].fps
-            drawn = np.stack(list(frames(stage(plan))))
+            drawn = np.stack(list(frames(make_clip(plan))))
             assert np.abs(pictures.astype(int) - drawn).mean() < 8
             if plan.split == "test":
                 assert labels[plan.name].shape == (plan.frames,) and labels[plan.name].dtype == np.uint8
@@ -58,7 +58,7 @@ def test_rendering_again_keeps_what_is_there_and_renders_what_is_missing(tmp_pat
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.mp4").write_bytes(b"")
-    with pytest.raises(ClapError, match="not empty and not a demo's"):
+    with pytest.raises(ClapError, match="not empty and not a demo folder"):
         render_clips(tmp_path, TINY)
     render_clips(tmp_path / "videos", TINY, workers=1)
     with pytest.raises(ClapError, match="another seed"):

@@ -86,33 +86,39 @@ def test_labels_that_programs_write(tmp_path: Path, label: str, meant: int | Non
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("video,split,camera\na,train,1\n", r"t\.csv: line 1: unknown column 'camera'; known are video,split,scene"),
+        (
+            "video,split,camera\na,train,1\n",
+            r"t\.csv: line 1: unknown column 'camera'; known columns: video,split,scene",
+        ),
         ("video,split,Labels,x\na,train,1,\n", "unknown columns 'Labels', 'x'"),
-        ("video,split,scene,Scene\na,train,1,2\n", r"column 'Scene' stands twice \(columns 3 and 4\)"),
+        ("video,split,scene,Scene\na,train,1,2\n", r"column 'Scene' is there twice \(columns 3 and 4\)"),
         ("video,scene\na,b\n", "line 1: column 'split' is missing"),
         ("name,x\na,b\n", "header is 'name,x'; header must be 'video,split,scene,event,label'"),
         ("", "header is ''"),
-        ("video,split\na,train,1\n", r"line 2: 3 values but 2 columns \(beyond them: '1'\)"),
-        ("video,split,,scene\na,train,1,b\n", "line 2: '1' stands in column 3, which has no name"),
-        ('video,split,scene\na,train,"b\nc,train,d\n', "line 2: a double quote is opened and never closed"),
-        ('video,split,scene\na,train,"b\nc,train,"d"\n', "line 2: text stands behind a closing double quote"),
-        ("video,split,scene\na,train,x\nb;train;y\n", "line 3: values are separated by semicolon, .* head by comma"),
-        ("video,split,scene,event\na,train,x;fight\n", "line 2: values are separated by semicolon"),
+        ("video,split\na,train,1\n", r"line 2: 3 values but 2 columns \(first extra value: '1'\)"),
+        ("video,split,,scene\na,train,1,b\n", "line 2: '1' is in column 3, which has no name"),
+        ('video,split,scene\na,train,"b\nc,train,d\n', "line 2: a double quote is never closed"),
+        ('video,split,scene\na,train,"b\nc,train,"d"\n', "line 2: there is text after a closing double quote"),
+        (
+            "video,split,scene\na,train,x\nb;train;y\n",
+            "line 3: the values are separated by semicolon, the header by",
+        ),
+        ("video,split,scene,event\na,train,x;fight\n", "line 2: the values are separated by semicolon"),
         ("video;split,scene\na;train,x\n", "mixes separators"),
-        ("video,split\na,train\nb,train\na,test\n", r"line 4: video 'a' stands twice \(first in line 2\)"),
+        ("video,split\na,train\nb,train\na,test\n", r"line 4: video 'a' is listed twice \(first in line 2\)"),
         ("video,split\n,train\n", "line 2: the video name is empty"),
-        ("video,split\na,training\n", "line 2: split is 'training'; 'train' or 'test' is needed"),
-        ("video,split,label\n\na,train,2\n", "line 3: label is '2'; 0, 1 or empty"),
+        ("video,split\na,training\n", "line 2: split is 'training'; use 'train' or 'test'"),
+        ("video,split,label\n\na,train,2\n", "line 3: label is '2'; use 0, 1 or leave it empty"),
         ("video,split,label\na,train,0.5\n", "line 2: label is '0.5'"),
         ("video,split,label\na,train,nan\n", "line 2: label is 'nan'"),
         ('video,split,scene\na,train,"b\nc"\n', r"line 2: 'b\\nc' cannot name a scene"),
-        ("video,split\na\0,train\n", "line 2: holds a NUL byte"),
+        ("video,split\na\0,train\n", "line 2: contains a NUL byte"),
         (b"video,split\n" + "tür,train\n".encode("cp1252"), "line 2: not a UTF-8 .*'CSV UTF-8'"),
-        ("video,split\na,train\n".encode("utf-16-le"), "holds a NUL byte"),
+        ("video,split\na,train\n".encode("utf-16-le"), "contains a NUL byte"),
         (b"PK\x03\x04\xff\x00\x00", "line 1: not a UTF-8"),
     ],
 )
-def test_what_cannot_be_meant_is_named(tmp_path: Path, text: str | bytes, says: str):
+def test_an_invalid_table_is_refused_with_its_place(tmp_path: Path, text: str | bytes, says: str):
     (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ClapError, match=says):
         read_videos_csv(tmp_path / "t.csv")

@@ -11,7 +11,7 @@ from clap_vad.video.arrival import ArrivalTime
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 1.0), st.floats(0.0, 3.0)), min_size=1, max_size=60))
-def test_within_the_window_the_least_delayed_picture_so_far_tells(steps):
+def test_within_the_window_the_least_delayed_picture_so_far_decides(steps):
     stamps = np.cumsum([step for step, _ in steps])
     arrivals = np.maximum.accumulate(1000 + stamps + [delay for _, delay in steps])
     wall, last = ArrivalTime(), -np.inf
@@ -34,7 +34,7 @@ def test_a_camera_whose_clock_is_fast_or_slow_is_followed_for_a_day(drift):
     assert (np.diff(found) >= 0).all()
 
 
-def test_a_burst_at_the_start_is_told_apart_once_it_is_settled():
+def test_a_burst_at_the_start_is_recognised_once_it_is_settled():
     stamps = [0.0, 1.0, 2.0, 3.0]
     arrivals = [103.0, 103.0, 103.0, 104.0]  # three seconds were waiting
     wall = ArrivalTime()

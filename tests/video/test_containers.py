@@ -43,7 +43,7 @@ def test_a_text_that_leads_to_other_files_is_refused_and_named(tmp_path, render,
     render(tmp_path / "secret.mp4", moving(10, 48, 64))
     render(tmp_path / "secret.ts", moving(10, 48, 64))
     (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(ClapError, match=rf"{name}: this is {LEADING[text]}, which names other files or addresses"):
+    with pytest.raises(ClapError, match=rf"{name}: this is {LEADING[text]}, which refers to other files or addresses"):
         list(VideoReader(tmp_path / name))
 
 
@@ -51,9 +51,7 @@ def test_a_name_with_a_pattern_is_the_file_of_that_name(tmp_path):
     """FFmpeg would take it for all pictures whose names fit."""
     cv2.imwrite(str(tmp_path / "gate1.jpg"), np.full((24, 32), 200, np.uint8))
     shutil.copy(tmp_path / "gate1.jpg", tmp_path / "gate%d.jpg")
-    with pytest.raises(
-        ClapError, match=r"gate%d\.jpg: cannot be read as a video: .* container format that is not read"
-    ):
+    with pytest.raises(ClapError, match=r"gate%d\.jpg: cannot be read as a video: .* unsupported container format"):
         list(VideoReader(tmp_path / "gate%d.jpg"))
 
 

@@ -1,4 +1,4 @@
-"""Files whose names do not tell: what is a recording is told by what it holds."""
+"""Files without a known extension: recordings are recognised by their content."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_is_no_recording_is_not_taken_for_one(tmp_path, render_sound):
     assert content_of(render_sound(tmp_path / "a.wav").rename(tmp_path / "tone")) is Content.SOUND
 
 
-def test_what_a_name_tells_is_not_opened(tmp_path, monkeypatch):
+def test_a_known_extension_is_not_opened(tmp_path, monkeypatch):
     def fail(path):
         raise AssertionError(path)
 

@@ -1,4 +1,4 @@
-"""Folders of frames: which names are one series, in which order, and what of the others is told."""
+"""Folders of frames: which names form a series, in which order, and how the others are reported."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_usual_scheme_is_one_series_in_order(names):
         ("10.0.0.5_01_2024013110{:04}.jpg", "10.0.0.5_02_2024013110{:04}.jpg"),
     ],
 )
-def test_two_series_are_not_mixed_and_the_second_is_told_of(first, second):
+def test_two_series_are_not_mixed_and_the_second_is_reported(first, second):
     names = [pattern.format(n) for n in range(1, 41) for pattern in (first, second)]
     found = frames_among(names)
     assert list(found.files) == [first.format(n) for n in range(1, 41)]
@@ -60,7 +60,7 @@ def test_two_series_are_not_mixed_and_the_second_is_told_of(first, second):
     assert second.format(1) in found.missing
 
 
-def test_what_does_not_belong_to_the_series_is_told_of():
+def test_what_does_not_belong_to_the_series_is_reported():
     names = [f"{n:04}.jpg" for n in N] + ["cover.png", "1.jpg", "shot.heic", ".0001.jpg", "notes.txt"]
     found = frames_among(names)
     assert len(found.files) == 120

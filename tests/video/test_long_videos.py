@@ -15,7 +15,7 @@ from clap_vad.features.extraction.extract import extract_one
 
 def peak(path):
     extraction = extract_one("motion", {"rows": 2, "cols": 2, "side": 32, "rate": 1.0}, path)
-    segments = sum(len(block) for block, _ in extraction)
+    segments = sum(len(block.features) for block in extraction)
     kilobytes = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
     return extraction.ending.frames, segments, int(kilobytes) / 1024
 

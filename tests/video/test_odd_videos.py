@@ -25,11 +25,9 @@ from odd_videos import KINDS, make
 
 SETTINGS = {"rows": 2, "cols": 2, "side": 96}
 NOTES = {
-    "time_hole": [
-        "its frames are not evenly spaced in time, with 60 seconds without a picture at most; --rate takes them evenly"
-    ],
-    "variable_rate": ["its frames are not evenly spaced in time; --rate takes them evenly"],
-    "stamps_restart": ["its time stamps begin anew 1 time, joined here"],
+    "time_hole": ["its frames are not evenly spaced in time, longest gap 60 seconds; use --rate to sample them evenly"],
+    "variable_rate": ["its frames are not evenly spaced in time; use --rate to sample them evenly"],
+    "stamps_restart": ["time stamps restart 1 time, joined without a gap"],
 }
 
 WHOLE = {  # video -> frames, pictures a second, seconds of its event
@@ -47,21 +45,25 @@ WHOLE = {  # video -> frames, pictures a second, seconds of its event
     "time_hole": (120, 20, [(2.4, 64.8)]),
     "variable_rate": (120, 20, [(3.6, 10.8)]),
 }
-IN_PART = {  # video -> its frames lie in here, what is told, when its event starts
-    "cut_short": (range(60, 90), "of 120 announced frames are there", 2.4),
-    "cut_short_mkv": (range(50, 80), "of 6.0 announced seconds", 2.4),
-    "damaged": (range(114, 120), "of 120 announced frames are there", 2.4),
+IN_PART = {  # video -> range of its frames, part of the message, start of its event
+    "cut_short": (range(60, 90), "of 120 declared frames are there", 2.4),
+    "cut_short_mkv": (range(50, 80), "of 6.0 declared seconds", 2.4),
+    "damaged": (range(114, 120), "of 120 declared frames are there", 2.4),
 }
+INVALID = (
+    "cannot be read as a video (Invalid data found when processing input); "
+    "check that it plays, or copy it again from its source"
+)
 SKIPPED = {
-    "no_index.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
-    "frames_all_broken": "no picture in it can be decoded; the file is damaged or cut short",
-    "sound_only.mp4": "holds no video stream; give a file with a moving picture",
-    "empty.mp4": "the file is empty; fetch it again",
-    "zeros.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
-    "a_text.mp4": "cannot be read as a video (Invalid data found when processing input); play it, or fetch it again",
-    "a_playlist.mp4": "this is a play list (m3u8), which names other files or addresses and holds no picture; give",
-    "link_to_itself.mp4": "a link that leads to no file; mend or remove it",
-    "link_to_nothing.mp4": "a link that leads to no file; mend or remove it",
+    "no_index.mp4": INVALID,
+    "frames_all_broken": "no picture can be decoded; the file is damaged or truncated",
+    "sound_only.mp4": "contains no video stream; give a file with a moving picture",
+    "empty.mp4": "the file is empty; copy it again",
+    "zeros.mp4": INVALID,
+    "a_text.mp4": INVALID,
+    "a_playlist.mp4": "this is a play list (m3u8), which refers to other files or addresses; give",
+    "link_to_itself.mp4": "broken link; repair or remove it",
+    "link_to_nothing.mp4": "broken link; repair or remove it",
 }
 
 
@@ -88,14 +90,14 @@ def run(tmp_path_factory) -> Path:
     return out
 
 
-def told(*words: object) -> tuple[int, dict, str]:
+def invoke(*words: object) -> tuple[int, dict, str]:
     done = CliRunner().invoke(cli, [*map(str, words), "--json"])
     assert done.exception is None or isinstance(done.exception, SystemExit)
     return done.exit_code, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
 def test_extraction_keeps_what_can_be_read_and_names_the_rest(folder, tmp_path):
-    code, result, errors = told(
+    code, result, errors = invoke(
         *("features", "extract", folder, "--extractor", "motion", "--out", tmp_path / "store", "--workers", 1),
         *(part for name, value in SETTINGS.items() for part in (f"--{name}", value)),
     )
@@ -117,7 +119,7 @@ def test_extraction_keeps_what_can_be_read_and_names_the_rest(folder, tmp_path):
 
 
 def test_scoring_finds_the_event_in_whatever_can_be_read(folder, run):
-    code, result, errors = told("score", run, folder, "--threshold", 0.3)
+    code, result, errors = invoke("score", run, folder, "--threshold", 0.3)
     assert code == 2 and "Traceback" not in errors
     videos = {entry["video"]: entry for entry in result["videos"]}
     assert videos.keys() == WHOLE.keys() | IN_PART.keys()
@@ -140,7 +142,7 @@ def test_scoring_finds_the_event_in_whatever_can_be_read(folder, run):
 
 def test_the_rate_of_the_model_serves_videos_of_uneven_rate(folder, run):
     odd = [folder / f"{name}.mp4" for name in ("variable_rate", "time_hole")]
-    code, result, _ = told("score", run, *odd, "--rate", 20, "--threshold", 0.3)
+    code, result, _ = invoke("score", run, *odd, "--rate", 20, "--threshold", 0.3)
     assert code == 0
     variable, hole = ([event["start_seconds"] for event in video["events"]] for video in result["videos"])
     # frame 48 comes at 3.6 s, in a segment of 0.8 s; in the other video at 2.4 s, before the hole
@@ -163,7 +165,7 @@ def test_a_huge_picture_needs_bounded_memory(folder):
 
 def test_one_clock_in_the_terminal_in_json_and_on_the_page(folder, run, tmp_path):
     words = ("score", run, folder / "time_hole.mp4", "--threshold", 0.3, "--report", tmp_path / "a.html")
-    code, result, _ = told(*words)
+    code, result, _ = invoke(*words)
     (event,) = result["videos"][0]["events"]
     assert code == 0 and (event["start_seconds"], event["stop_seconds"]) == pytest.approx((2.4, 64.8))
     assert result["videos"][0]["seconds"] == pytest.approx(66.0)

@@ -125,7 +125,7 @@ def test_truncated_file_gives_what_can_be_decoded_and_says_so(tmp_path, render, 
     frames = len(list(reader))
     assert 20 < frames < 90
     assert reader.truncated is not None
-    assert "of 100 announced frames" in reader.truncated
+    assert "of 100 declared frames" in reader.truncated
 
 
 def test_truncated_matroska_is_noticed_by_its_duration(tmp_path, render, moving):
@@ -135,7 +135,7 @@ def test_truncated_matroska_is_noticed_by_its_duration(tmp_path, render, moving)
     reader = VideoReader(cut)
     assert 5 < len(list(reader)) < 150
     assert reader.truncated is not None
-    assert "of 8.0 announced seconds" in reader.truncated
+    assert "of 8.0 declared seconds" in reader.truncated
 
 
 def test_damage_in_the_middle_is_stepped_over_and_reported(tmp_path, render, moving):
@@ -158,8 +158,8 @@ def test_unusable_files_are_refused_with_the_reason(tmp_path, render, moving, re
     expected = {
         "empty.mp4": "the file is empty",
         "random.mp4": "cannot be read as a video",
-        "sound.mp4": "holds no video stream",
-        "sound.wav": "holds no video stream",
+        "sound.mp4": "contains no video stream",
+        "sound.wav": "contains no video stream",
         "no_frames": "no numbered pictures",
         "headless.mp4": "cannot be read as a video",
         "missing.mp4": "no such file",
@@ -193,12 +193,10 @@ def test_a_picture_that_is_a_link_out_of_its_folder_is_not_read(tmp_path):
     (folder / "4.png").symlink_to("3.png")
     reader = VideoReader(folder)
     assert [int(picture[0, 0]) for picture in reader] == [10, 10, 30, 30]
-    assert reader.truncated == (
-        "1 picture could not be read, the first is 2.png; links that lead out of the folder are not read"
-    )
+    assert reader.truncated == ("1 picture could not be read, the first is 2.png; links out of the folder are not read")
     for number in (1, 3, 4):
         (folder / f"{number}.png").unlink()
-    with pytest.raises(ClapError, match="gate: its pictures are links that lead out of the folder; put the pictures"):
+    with pytest.raises(ClapError, match="gate: its pictures are links out of the folder, which are not read"):
         list(VideoReader(folder))
 
 

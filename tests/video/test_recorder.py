@@ -16,7 +16,7 @@ FPS = 25
 
 
 @pytest.fixture
-def told() -> list[str]:
+def reports() -> list[str]:
     return []
 
 
@@ -55,10 +55,10 @@ def record(video: Path, recorder: Recorder, at: dict[int, object]) -> None:
     ],
 )
 def test_a_clip_starts_with_a_key_frame_before_and_holds_every_picture_until(
-    tmp_path, render, told, name, codec, pix_fmt, options
+    tmp_path, render, reports, name, codec, pix_fmt, options
 ):
     video = render(tmp_path / name, numbered(110), codec=codec, pix_fmt=pix_fmt, options=options)
-    recorder, clips = Recorder(3.0, told.append), []
+    recorder, clips = Recorder(3.0, reports.append), []
     record(
         video,
         recorder,
@@ -69,7 +69,7 @@ def test_a_clip_starts_with_a_key_frame_before_and_holds_every_picture_until(
         },
     )
     clip, whole_before_the_stream_ends = clips
-    assert told == [] and whole_before_the_stream_ends
+    assert reports == [] and whole_before_the_stream_ends
     assert clip.suffix == (".mkv" if codec == "libvpx" else ".mp4")
     with av.open(str(video)) as container:
         keys = [number for number, packet in enumerate(container.demux(video=0)) if packet.is_keyframe]
@@ -79,9 +79,9 @@ def test_a_clip_starts_with_a_key_frame_before_and_holds_every_picture_until(
     assert [path.name for path in clip.parent.iterdir()] == [clip.name]
 
 
-def test_b_frames_of_a_file_neither_shift_the_start_nor_lose_the_end(tmp_path, render, told):
+def test_b_frames_of_a_file_neither_shift_the_start_nor_lose_the_end(tmp_path, render, reports):
     video = render(tmp_path / "a.mp4", numbered(110), options={"g": "20", "bf": "3", "crf": "4", "sc_threshold": "0"})
-    recorder, reader, clip = Recorder(3.0, told.append), VideoReader(video), None
+    recorder, reader, clip = Recorder(3.0, reports.append), VideoReader(video), None
     reader.tap(recorder)
     for number, _ in enumerate(reader):
         if number == 70:
@@ -91,27 +91,27 @@ def test_b_frames_of_a_file_neither_shift_the_start_nor_lose_the_end(tmp_path, r
     recorder.close()
     found = np.array(list(VideoReader(clip)))
     np.testing.assert_array_equal(found[:51], list(VideoReader(video))[40:91])
-    assert len(found) < 60 and told == []
+    assert len(found) < 60 and reports == []
 
 
-def test_a_clip_can_be_begun_after_a_file_was_read_to_its_end(tmp_path, render, told):
+def test_a_clip_can_be_begun_after_a_file_was_read_to_its_end(tmp_path, render, reports):
     """What is scored lags behind what is read; the file is closed then, and its stream must not be touched."""
-    reader, recorder = VideoReader(render(tmp_path / "a.mp4", numbered(60))), Recorder(1.0, told.append)
+    reader, recorder = VideoReader(render(tmp_path / "a.mp4", numbered(60))), Recorder(1.0, reports.append)
     reader.tap(recorder)
     assert len(list(reader)) == 60
     clip = recorder.begin(tmp_path, "late", 50 / FPS)
     recorder.end(clip, 100.0)
     recorder.close()
-    assert numbers_in(clip)[-1] == 59 and told == []
+    assert numbers_in(clip)[-1] == 59 and reports == []
 
 
-def test_times_that_begin_anew_go_on_in_the_clip(tmp_path, render, told):
+def test_times_that_restart_continue_in_the_clip(tmp_path, render, reports):
     one, two = (
         render(tmp_path / f"{k}.ts", numbered(60)[30 * k : 30 * k + 30], options={"bf": "0", "g": "10"}) for k in (0, 1)
     )
     both = tmp_path / "both.ts"
     both.write_bytes(two.read_bytes() + one.read_bytes() + one.read_bytes())
-    recorder, clips = Recorder(5.0, told.append), []
+    recorder, clips = Recorder(5.0, reports.append), []
     with av.open(str(both)) as container:
         stream = container.streams.video[0]
         recorder.connected(stream)
@@ -125,16 +125,16 @@ def test_times_that_begin_anew_go_on_in_the_clip(tmp_path, render, told):
     recorder.close()
     with av.open(str(clips[0])) as container:
         times = [frame.time for frame in container.decode(video=0)]
-    assert told == []
+    assert reports == []
     np.testing.assert_allclose(np.diff(times), 1 / FPS, atol=0.005)
 
 
-def test_the_past_is_bounded_in_seconds_and_in_bytes(tmp_path, render, told):
+def test_the_past_is_bounded_in_seconds_and_in_bytes(tmp_path, render, reports):
     video = render(tmp_path / "a.avi", numbered(3), codec="mjpeg", pix_fmt="yuvj420p")
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
         small = next(container.demux(stream))
-        recorder = Recorder(2.0, told.append)
+        recorder = Recorder(2.0, reports.append)
         recorder.connected(stream)
         for number in range(20_000):
             recorder.add(number / FPS, small)
@@ -151,9 +151,9 @@ def test_the_past_is_bounded_in_seconds_and_in_bytes(tmp_path, render, told):
 
 
 @pytest.mark.parametrize("fault", ["one far ahead", "one far behind", "jump", "shown far ahead"])
-def test_false_stamps_neither_stretch_a_clip_nor_end_it(tmp_path, render, told, fault):
+def test_false_stamps_neither_stretch_a_clip_nor_end_it(tmp_path, render, reports, fault):
     video = render(tmp_path / "a.mp4", numbered(110), options={"bf": "0", "g": "20", "crf": "4"})
-    recorder = Recorder(3.0, told.append)
+    recorder = Recorder(3.0, reports.append)
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
         recorder.connected(stream)
@@ -172,25 +172,25 @@ def test_false_stamps_neither_stretch_a_clip_nor_end_it(tmp_path, render, told, 
             if number == 80:
                 recorder.end(clip, 85 / FPS)
             recorder.add(came, packet)
-    assert told == [] and clip.exists()
+    assert reports == [] and clip.exists()
     with av.open(str(clip)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     assert len(times) >= 60
     np.testing.assert_allclose(np.diff(times), 1 / FPS, atol=0.021)
 
 
-def test_nothing_can_be_recorded_without_a_stream_or_a_key_frame(tmp_path, told):
-    recorder = Recorder(2.0, told.append)
+def test_nothing_can_be_recorded_without_a_stream_or_a_key_frame(tmp_path, reports):
+    recorder = Recorder(2.0, reports.append)
     assert recorder.begin(tmp_path, "clip", 0.0) is None
     recorder.end(tmp_path / "clip.mp4", 1.0)
     recorder.close()
-    assert told == ["clip: no clip of this event, no stream is there that a clip can be made of"]
+    assert reports == ["clip: no clip of this event, no recordable stream is connected"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_frame_minutes_back_begins_a_clip_and_one_beyond_the_bound_is_told(tmp_path, render, told):
+def test_a_key_frame_minutes_back_begins_a_clip_and_one_beyond_the_bound_is_reported(tmp_path, render, reports):
     video = render(tmp_path / "a.mp4", numbered(110), options={"bf": "0", "g": "1000", "sc_threshold": "0"})
-    recorder, clips = Recorder(2.0, told.append), []
+    recorder, clips = Recorder(2.0, reports.append), []
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
         recorder.connected(stream)
@@ -199,7 +199,7 @@ def test_a_key_frame_minutes_back_begins_a_clip_and_one_beyond_the_bound_is_told
         clips.append(recorder.begin(tmp_path, "one", 200.0))
         recorder.end(clips[0], 0.0)
         recorder.close()
-        assert told == [] and len(numbers_in(clips[0])) == 110
+        assert reports == [] and len(numbers_in(clips[0])) == 110
         recorder.connected(stream)
         large = av.Packet(5 << 20)
         large.time_base = stream.time_base
@@ -209,13 +209,13 @@ def test_a_key_frame_minutes_back_begins_a_clip_and_one_beyond_the_bound_is_told
             large = av.Packet(5 << 20)
             large.time_base = stream.time_base
         assert recorder.begin(tmp_path, "two", 1039.0) is None
-    (sentence,) = told
-    assert sentence.startswith("two: no clip of this event, its last key frame lies more than 64 MB back")
+    (sentence,) = reports
+    assert sentence.startswith("two: no clip of this event, the last key frame is more than 64 MB ago")
 
 
-def test_a_folder_that_cannot_be_made_is_told_and_the_next_clip_is_written(tmp_path, render, told):
+def test_a_folder_that_cannot_be_made_is_reported_and_the_next_clip_is_written(tmp_path, render, reports):
     (tmp_path / "a file").touch()
-    recorder, clips = Recorder(2.0, told.append), []
+    recorder, clips = Recorder(2.0, reports.append), []
     record(
         render(tmp_path / "a.mp4", numbered(30), options={"bf": "0"}),
         recorder,
@@ -226,15 +226,15 @@ def test_a_folder_that_cannot_be_made_is_told_and_the_next_clip_is_written(tmp_p
     )
     recorder.close()
     assert clips[0] is None and len(numbers_in(clips[1])) == 30
-    (sentence,) = told
-    assert sentence.startswith(f"{tmp_path / 'a file' / 'one.mp4'}: this clip cannot be written")
+    (sentence,) = reports
+    assert sentence.startswith(f"{tmp_path / 'a file' / 'one.mp4'}: cannot write this clip")
 
 
-def test_a_full_disk_is_told_leaves_no_file_and_does_not_stop_the_stream(tmp_path, render, told):
+def test_a_full_disk_is_reported_leaves_no_file_and_does_not_stop_the_stream(tmp_path, render, reports):
     """A limit of file size stands for the full disk: the system refuses to write in the same way."""
     noise = [np.random.default_rng(n).integers(0, 256, (240, 320), dtype=np.uint8) for n in range(60)]
     video = render(tmp_path / "a.avi", noise, codec="mjpeg", pix_fmt="yuvj420p", options={"qscale": "2"})
-    recorder, clips = Recorder(5.0, told.append), []
+    recorder, clips = Recorder(5.0, reports.append), []
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit() -> None:
@@ -246,6 +246,6 @@ def test_a_full_disk_is_told_leaves_no_file_and_does_not_stop_the_stream(tmp_pat
         recorder.close()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    (sentence,) = told
-    assert sentence.startswith(f"{tmp_path / 'clips' / 'one.mp4'}: this clip cannot be written")
+    (sentence,) = reports
+    assert sentence.startswith(f"{tmp_path / 'clips' / 'one.mp4'}: cannot write this clip")
     assert list((tmp_path / "clips").iterdir()) == []

@@ -1,4 +1,4 @@
-"""Files with several video tracks: the recording is read, the rest is told of, and a number chooses."""
+"""Files with several video tracks: the recording is read, the others are reported, and a number chooses."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def film(path: Path, numbers: list[int], *, codec: str = "mpeg4", **muxer: str) 
 def test_avi_leaves_out_pictures_that_repeat_the_one_before(tmp_path):
     numbers = [*range(20), 60, 61, 62, 90, 119]
     count, reader, times, greys = seen(film(tmp_path / "a.avi", numbers))
-    assert (count, reader.fps, reader.truncated, reader.repairs.told()) == (120, FPS, None, None)
+    assert (count, reader.fps, reader.truncated, reader.repairs.summary()) == (120, FPS, None, None)
     np.testing.assert_allclose(times, np.arange(120) / FPS, atol=1e-9)
     shown = [20 + max(number for number in numbers if number <= at) for at in range(120)]
     assert np.abs(np.array(greys) - shown).max() <= 4
@@ -71,7 +71,7 @@ def test_a_file_that_breaks_off_says_how_much_of_it_is_there(tmp_path, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     assert breaks_off(path, form) is True
     count, reader, _, _ = seen(path)
-    assert 10 < count < 120 and "of 120 announced frames are there" in reader.truncated
+    assert 10 < count < 120 and "of 120 declared frames are there" in reader.truncated
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"RIFF\0\0\0\0AVI ", b"\0\0\0\0mdat", b"\0\0\0\1mdat\0", b"\xff" * 40])

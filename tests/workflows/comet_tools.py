@@ -25,7 +25,7 @@ from clap_vad.workflows.federate import Federation
 from synthetic import SCENES, comet_terms, make_plan
 
 COMET = make_method("comet", {})
-ROLES = Roles(behaviour=(0, 1, 2, 3, 4), position=(3, 4), followed=True)
+ROLES = Roles(activity=(0, 1, 2, 3, 4), position=(3, 4), followed=True)
 PLACED = Roles(position=(3, 4), followed=True)
 
 

@@ -138,7 +138,7 @@ def test_bad_usage_is_refused(tmp_path: Path) -> None:
         (([run, twin], None, True), "the same dataset"),
         (([run, local], None, True), "setting local cannot be pooled with collaborative"),
         (([tmp_path / "nothing"],), "not a run"),
-        (([run], tmp_path / "nothing"), "no dataset there"),
+        (([run], tmp_path / "nothing"), "not a dataset"),
     ):
         runs, other, pool = (*arguments, None, False)[:3] if len(arguments) == 1 else (*arguments, False)[:3]
         with pytest.raises(ClapError, match=message):

@@ -88,7 +88,7 @@ def test_an_event_carries_the_region_of_the_object_at_its_peak(run, tmp_path):
     (event,) = scored["events"]
     assert (event["start_frame"], event["stop_frame"]) == EVENT
     np.testing.assert_allclose(event["region"], box_of(event["peak_frame"] // 16))
-    assert "the region that stands out is outlined" in (tmp_path / "page.html").read_text()
+    assert "the most anomalous region is outlined" in (tmp_path / "page.html").read_text()
 
 
 def test_a_monitoring_session_has_it_too(run, tmp_path):
@@ -146,9 +146,9 @@ def test_tracks_have_the_region_of_each_person(tmp_path):
     [
         (None, "no regions"),
         (np.zeros((1, 2, 3)), "regions \\(1, 2, 3\\)"),
-        (np.full((1, 2, 4), 1.5), "segment 0, region 0: .* is no box"),
-        (np.array([[[0, 0, 1, 1], [0.5, 0, 0.2, 1]]]), "segment 0, region 1: .* is no box"),
-        (np.full((1, 2, 4), np.nan), "is no box"),
+        (np.full((1, 2, 4), 1.5), "segment 0, region 0: .* is not a box"),
+        (np.array([[[0, 0, 1, 1], [0.5, 0, 0.2, 1]]]), "segment 0, region 1: .* is not a box"),
+        (np.full((1, 2, 4), np.nan), "is not a box"),
     ],
 )
 def test_regions_that_are_none_are_refused(regions, text, tmp_path):

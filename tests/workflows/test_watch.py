@@ -112,8 +112,8 @@ def test_what_cannot_be_watched_is_refused(run, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(bytes(2000))
     (tmp_path / "film.mp4").touch()
     for source, model, text in (
-        ("nowhere.mp4", run, "nowhere.mp4: no such file, and no address of a stream"),
-        ("gopher://me:secret@cam/1", run, "^no such file, and no address of a stream"),
+        ("nowhere.mp4", run, "nowhere.mp4: no such file and not a stream address"),
+        ("gopher://me:secret@cam/1", run, "^no such file and not a stream address"),
         (str(tmp_path / "broken.mp4"), run, "broken.mp4: cannot be read as a video"),
         (str(tmp_path / "film.mp4"), run, "film.mp4: the file is empty"),
         (str(tmp_path), run, "no numbered pictures in this folder"),

@@ -198,7 +198,7 @@ def test_a_page_in_place_of_a_picture_is_told(run, tmp_path):
     with camera("page") as server:
         address = f"http://127.0.0.1:{server.server_port}/snap.jpg"
         watch(run, address, out=tmp_path, seconds=1.0, tell=said.append)
-    assert said[0].startswith("the answer is a page or a text, no picture")
+    assert said[0].startswith("the answer is a page or a text, not a picture")
 
 
 def clap(*words: object, errors: IO[bytes] | int = subprocess.PIPE, **environment: str) -> subprocess.Popen[bytes]:

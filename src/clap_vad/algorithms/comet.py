@@ -75,7 +75,7 @@ class Comet(Method):
 
     def coordinate(self, plan: Plan, state: State, log: Callable[[dict[str, Any]], None]) -> Steps:
         """Normalisation, EM in rounds, then the common scale of surprise and the threshold of the common model."""
-        projection = Projection.of(plan.dim, plan.roles.behaviour, plan.spec.seed)
+        projection = Projection.of(plan.dim, plan.roles.activity, plan.spec.seed)
         state["dim"] = np.array(projection.dim)
         sums = NoisySums(plan, state)
         yield from _normalisation(state, sums, plan.spec.secure_aggregation)

@@ -79,7 +79,7 @@ def common_model(plan: Plan, state: Mapping[str, np.ndarray], info: dict[str, An
         state: state of the coordinator or of a site; both contain the normalisation, the density and its scale.
         info: description of the model.
     """
-    projection = Projection.of(plan.dim, plan.roles.behaviour, plan.spec.seed)
+    projection = Projection.of(plan.dim, plan.roles.activity, plan.spec.seed)
     kept = position_free_columns(projection, plan.roles)
     density = Density(mixture_of(state).marginal(kept), kept, state["counts.common"], 1.0)
     normaliser = Normaliser(state["normaliser.mean"], state["normaliser.scale"])
@@ -98,7 +98,7 @@ class CometSite(MethodSite):
 
     def __init__(self, plan: Plan, data: SiteData) -> None:
         super().__init__(plan, data)
-        self._projection = Projection.of(plan.dim, plan.roles.behaviour, plan.spec.seed)
+        self._projection = Projection.of(plan.dim, plan.roles.activity, plan.spec.seed)
         self._position_free = position_free_columns(self._projection, plan.roles)
         self._scenes = sorted(set(data.scenes))
         self.dim = self._projection.dim

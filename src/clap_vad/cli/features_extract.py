@@ -48,6 +48,6 @@ def _text(report: ExtractionReport) -> str:
     lines += [f"skipped    {reason}" for reason in report.skipped.values()]
     lines += [f"truncated  {video}: {reason}" for video, reason in report.truncated.items()]
     lines += [f"note       {video}: {note}" for video, notes in report.notes.items() for note in notes]
-    if others := OtherFiles.told(report.left_out):
+    if others := OtherFiles.describe(report.left_out):
         lines.append(others)
     return "\n".join(lines)

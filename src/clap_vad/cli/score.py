@@ -104,7 +104,7 @@ def _text(result: dict[str, Any]) -> RenderableType:
     parts.append(Text(f"Threshold {result['threshold']:.4g}{quantile}."))
     parts += [Text(f"{name.title()}: {result[name]}") for name in ("report", "scores", "plots") if result[name]]
     parts += [Text(f"Annotated: {file}") for file in result["annotated"].values()]
-    if others := OtherFiles.told(result["left_out"]):
+    if others := OtherFiles.describe(result["left_out"]):
         parts.append(Text(others))
     return Group(*parts)
 

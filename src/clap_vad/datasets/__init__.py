@@ -1,1 +1,1 @@
-"""Datasets: one file each, protocols that hand out training videos, frame truth."""
+"""Datasets: benchmarks (one file each), partition protocols, frame-level ground truth."""

@@ -1,4 +1,4 @@
-"""One's own dataset: a store, a table of videos and, where it is known, frame truth."""
+"""Creating a dataset from a feature store, a table of videos and optional frame labels."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ __all__ = ["create_dataset"]
 def create_dataset(
     store: Path, videos: Path, out: Path, frame_labels: Path | None = None, *, copy: bool = False
 ) -> dict[str, Any]:
-    """Make a dataset of a finished store; behind ``clap dataset create``.
+    """Create a dataset from a finished store (``clap dataset create``).
 
     Args:
-        store: the feature store; linked to where it stands, or copied.
-        videos: table ``video,split,scene,event,label``; columns after ``split`` may be left out.
+        store: the feature store; linked or copied.
+        videos: table ``video,split,scene,event,label``; columns after ``split`` are optional.
         out: the new dataset's folder.
-        frame_labels: .npz, video -> 0 or 1 per frame; may leave videos out. Lengths may differ a little from the
-            store's frame counts, see :func:`~clap_vad.datasets.truth.check_lengths`.
-        copy: copy the store into the dataset.
+        frame_labels: .npz, video -> 0 or 1 per frame; videos may be missing. Small differences to the frame counts of
+            the store are accepted, see :func:`~clap_vad.datasets.truth.check_lengths`.
+        copy: copy the store into the dataset instead of linking it.
 
     Returns:
-        A summary fit for JSON: counts, ``features``, ``unlisted`` (videos of the store the table leaves out),
-        ``unlabelled_test`` (test videos without frame truth), ``labels_not_listed``, ``frame_differences``.
+        A JSON-serialisable summary: counts, ``features``, ``unlisted`` (videos of the store missing in the table),
+        ``unlabelled_test`` (test videos without frame labels), ``labels_not_listed``, ``frame_differences``.
 
     Raises:
         ClapError: a listed video is not in the store, no training video is listed, frame labels are unreadable or do
-            not fit, or something stands at ``out``.
+            not fit, or ``out`` exists.
     """
     features = FeatureStore(store)
     records = read_videos_csv(videos)
@@ -49,7 +49,7 @@ def create_dataset(
     listed = {record.video for record in records}
     known = {record.video: stated[record.video] for record in records if record.video in stated}
     if frame_labels:
-        check_lengths(frame_labels, known, features)  # before any of them is read
+        check_lengths(frame_labels, known, features)  # from the headers, before reading the labels
     labels = read_frame_labels(frame_labels, known) if frame_labels else {}
     kept = {video: labels[video] for video in known}
     purpose = {"create": str(videos.resolve()), "store": str(store.resolve()), "copy": copy}
@@ -85,22 +85,22 @@ def _check_records(file: Path, records: Sequence[VideoRecord], store: FeatureSto
         meant = _likely(absent[0], [entry.video for entry in store.index])
         raise ClapError(
             f"{file}: {len(absent)} of {len(records)} videos are not in {store.path} (first: '{absent[0]}'"
-            f"{f', perhaps {meant!r} is meant' if meant else ''}); names are file names without extension, "
+            f"{f', did you mean {meant!r}?' if meant else ''}); use file names without extension, "
             "'clap features info' lists them"
         )
     if not any(record.split == "train" for record in records):
-        raise ClapError(f"{file}: lists no training video; give at least one the split 'train'")
+        raise ClapError(f"{file}: no training video; set the split of at least one video to 'train'")
 
 
 def _likely(name: str, stored: Sequence[str]) -> str | None:
-    """The stored video that a name most likely means; None where none or several could be meant.
+    """The stored video that a name most likely means; None if there is no unique candidate.
 
     >>> _likely("a/Gate.MP4", ["gate", "yard"]), _likely("7", ["0007", "0070"])
     ('gate', '0007')
     """
     wanted = _plain(name)
     found = [video for video in stored if _plain(video) == wanted]
-    if not found and wanted.isdecimal():  # spreadsheets take the zeros off
+    if not found and wanted.isdecimal():  # spreadsheets remove leading zeros
         found = [video for video in stored if video.isdecimal() and int(video) == int(wanted)]
     found = found or get_close_matches(name, stored, n=1)
     return found[0] if len(found) == 1 else None
@@ -111,7 +111,7 @@ def _plain(name: str) -> str:
 
 
 def _copy_store(store: Path, out: Path) -> None:
-    """Copy file by file, following links, ``store.json`` last, so that a torn copy is no store."""
+    """Copy all files, following links. ``store.json`` comes last, so an incomplete copy is not taken for a store."""
     names = sorted(path.name for path in store.iterdir() if path.is_file() and not path.name.startswith("."))
     for name in sorted(names, key=lambda name: name == "store.json"):
         with atomic_path(out / name) as temporary:

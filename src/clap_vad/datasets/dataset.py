@@ -1,11 +1,11 @@
-"""A dataset on disk: stores of features, a list of videos, frame truth, and who holds what.
+"""A dataset on disk: feature stores, a list of videos, frame labels, and partitions.
 
 DATASET/
   store/                     features of the videos (see features/store/reader.py)
-  store-test/                optional second store, for layouts that keep the test features apart
+  store-test/                optional: a separate store of the test features
   videos.csv                 video,split,scene,event,label
   frame_labels.npz           optional: video -> uint8 per frame
-  participants/NAME.json     who holds which training videos
+  participants/NAME.json     partition: the training videos of each participant
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 VIDEOS_HEADER = ["video", "split", "scene", "event", "label"]
 STORES = ("store", "store-test")
-_LONGEST_NAME = 200  # bytes; file systems take 255, and suffixes are added
+_LONGEST_NAME = 200  # bytes; file systems allow 255, and suffixes are added
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class VideoRecord:
     """One line of ``videos.csv``.
 
     Attributes:
-        video: unique name, equal to the store's.
+        video: unique name, as in the store.
         split: ``train`` or ``test``.
-        scene, event: free text, may be empty; they feed the protocols of the same names.
-        label: 0 normal, 1 anomalous, None unknown. Read for weak supervision only.
+        scene, event: free text or empty; used by the protocols of the same names.
+        label: 0 normal, 1 anomalous, None unknown. Used only for weak supervision.
     """
 
     video: str
@@ -61,10 +61,10 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class Participants:
-    """Who holds which training videos under one protocol; order of participants and videos is kept.
+    """A partition: the training videos of each participant, in a fixed order.
 
     Attributes:
-        settings: of the protocol, where it has any.
+        settings: settings of the protocol.
     """
 
     protocol: str
@@ -80,12 +80,12 @@ class Participants:
 
 
 class Dataset:
-    """Read access to a dataset folder. Features and truth are opened when first asked for."""
+    """Read access to a dataset folder. Features and frame labels are opened on first access."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_dir():
-            raise ClapError(f"{path}: no dataset there; make one with 'clap dataset prepare' or 'create'")
+            raise ClapError(f"{path}: not a dataset; make one with 'clap dataset prepare' or 'clap dataset create'")
         self.videos = {record.video: record for record in read_videos_csv(path / "videos.csv")}
 
     @property
@@ -100,32 +100,33 @@ class Dataset:
 
     @cached_property
     def stores(self) -> tuple[FeatureStore, ...]:
-        """The feature stores present; at least one, all with the same D."""
+        """The feature stores; at least one, all with the same dimension D."""
         for link in (self.path / name for name in STORES):
             if link.is_symlink() and not link.exists():
-                raise ClapError(f"{link}: the store it points to, {link.readlink()}, is gone; put it back or link anew")
+                raise ClapError(f"{link}: its target {link.readlink()} is missing; restore it or correct the link")
         found = tuple(FeatureStore(self.path / name) for name in STORES if (self.path / name).is_dir())
         if not found:
             raise ClapError(
-                f"{self.path / 'store'}: this dataset has no features yet; put them there with "
+                f"{self.path / 'store'}: this dataset has no features yet; add them with "
                 f"'clap features import ... --out {self.path / 'store'}' or 'clap features extract'"
             )
         if len({store.dim for store in found}) > 1:
-            raise ClapError(f"{self.path}: its stores differ in dimension ({[store.dim for store in found]})")
+            dims = [store.dim for store in found]
+            raise ClapError(f"{self.path}: its stores have different dimensions {dims}; use one extractor")
         return found
 
     def locate(self, video: str) -> tuple[FeatureStore, VideoIndex]:
-        """The store that holds a video and its index entry there."""
+        """The store that contains a video, and the video's index entry."""
         for store in self.stores:
             if video in store:
                 return store, store.video(video)
         raise ClapError(
-            f"{self.path}: video '{video}' stands in videos.csv but no store holds it; "
-            "extract or import its features, or take the line out"
+            f"{self.path}: video '{video}' is in videos.csv but in no store; "
+            "extract or import its features, or remove the line"
         )
 
     def by_store(self, videos: Sequence[str]) -> list[tuple[FeatureStore, list[VideoIndex]]]:
-        """Where the videos lie: for each store that holds any, their entries in the order given."""
+        """The videos grouped by store: (store, index entries in the given order)."""
         located = [self.locate(video) for video in videos]
         grouped = [(store, [entry for found, entry in located if found is store]) for store in self.stores]
         return [(store, entries) for store, entries in grouped if entries]
@@ -138,21 +139,21 @@ class Dataset:
         return read_frame_labels(file, self.videos)
 
     def frame_labels(self, video: str) -> np.ndarray | None:
-        """Truth per frame of a video, uint8 (0 or 1); None where it is not known."""
+        """Labels of a video, (frames,) uint8 of 0 and 1; None if unknown."""
         return self._truth.get(video)
 
     def participants_file(self, protocol: str) -> Path:
-        """Where the participants of a protocol are stored."""
+        """The file with the participants of a protocol."""
         return self.path / "participants" / f"{protocol}.json"
 
     def read_participants(self, protocol: str) -> Participants:
-        """Participants of a protocol; raises :class:`ClapError` when the file is broken or names unknown videos."""
+        """Read the participants of a protocol; raises :class:`ClapError` for a broken file or unknown videos."""
         file = self.participants_file(protocol)
         return parse_participants(file, read_json(file), self.train_videos)
 
 
 def names_a_file(text: str) -> bool:
-    """Whether a participant or protocol may be called so: it names a folder or file, and no other place.
+    """Whether a text is a valid name of a participant or protocol: a single file name, not a path.
 
     >>> names_a_file("camera 1"), names_a_file("../camera")
     (True, False)
@@ -165,33 +166,35 @@ def parse_participants(file: Path, content: object, train_videos: Sequence[str])
     """Check the content of a participants file against the training list."""
     shape = '{"protocol": str, "seed": int, "participants": {id: [video, ...]}}'
     if not isinstance(content, dict) or not isinstance(content.get("participants"), dict):
-        raise ClapError(f"{file}: not a participants file; {shape} is needed")
+        raise ClapError(f"{file}: not a participants file; the format is {shape}")
     known = set(train_videos)
     owner: dict[str, str] = {}
     videos: dict[str, tuple[str, ...]] = {}
     for participant, held in content["participants"].items():
         if not names_a_file(participant):
-            raise ClapError(f"{file}: participant id {participant[:99]!r} cannot name a folder; choose another")
+            raise ClapError(f"{file}: participant id {participant[:99]!r} cannot be a folder name; choose another")
         if not isinstance(held, list) or not held or not all(isinstance(video, str) for video in held):
-            raise ClapError(f"{file}: participant '{participant}' must hold a non-empty list of video names")
+            raise ClapError(f"{file}: participant '{participant}' needs a non-empty list of video names")
         for video in held:
             if video not in known:
-                raise ClapError(f"{file}: participant '{participant}' holds '{video}', not a training video")
+                raise ClapError(f"{file}: participant '{participant}': '{video}' is not a training video; remove it")
             if video in owner:
-                raise ClapError(f"{file}: '{video}' is held by both '{owner[video]}' and '{participant}'")
+                raise ClapError(
+                    f"{file}: '{video}' is assigned twice, to '{owner[video]}' and '{participant}'; remove one"
+                )
             owner[video] = participant
         videos[participant] = tuple(held)
     if not videos:
-        raise ClapError(f"{file}: no participants in it; {shape} is needed")
+        raise ClapError(f"{file}: no participants; the format is {shape}")
     protocol = str(content.get("protocol", file.stem))
     if unprintable(protocol):
-        raise ClapError(f"{file}: protocol {protocol[:99]!r} cannot be printed; state a plain name there")
+        raise ClapError(f"{file}: protocol {protocol[:99]!r} contains unprintable characters; choose another name")
     try:
         settings = content.get("settings")
         settings = settings if isinstance(settings, dict) else {}
         return Participants(protocol, int(content.get("seed") or 0), videos, settings)
     except (TypeError, ValueError, OverflowError):
-        raise ClapError(f"{file}: 'seed' must be a whole number") from None
+        raise ClapError(f"{file}: 'seed' must be an integer") from None
 
 
 def write_videos_csv(file: Path, records: Sequence[VideoRecord]) -> None:
@@ -204,27 +207,27 @@ def write_videos_csv(file: Path, records: Sequence[VideoRecord]) -> None:
 
 
 def read_videos_csv(file: Path) -> list[VideoRecord]:
-    """Read ``videos.csv`` or a table of that kind as spreadsheets write it; columns after ``split`` may be left out.
+    """Read ``videos.csv`` or a similar table from a spreadsheet; columns after ``split`` are optional.
 
     Raises:
-        ClapError: the table cannot be read as :mod:`clap_vad.tables.delimited` says, a value cannot be, a video
-            stands twice or none is listed; file and line are named.
+        ClapError: the table is invalid (see :mod:`clap_vad.tables.delimited`), a value is invalid, a video is listed
+            twice, or no video is listed. Names file and line.
     """
     if not file.exists() and (file.parent / "preparing.json").exists():
-        raise ClapError(f"{file.parent}: this dataset was never finished; repeat the command that made it")
+        raise ClapError(f"{file.parent}: this dataset is unfinished; repeat the command that made it")
     if not file.exists():
-        raise ClapError(f"{file}: missing; give a dataset's folder or a table {','.join(VIDEOS_HEADER)!r}")
+        raise ClapError(f"{file}: no such file; give a dataset folder or a table {','.join(VIDEOS_HEADER)!r}")
     rows = read_table(file, VIDEOS_HEADER, ("video", "split"))
     records = [_parse_video(file, row) for row in rows]
     first: dict[str, int] = {}
     for row, record in zip(rows, records, strict=True):
         if first.setdefault(record.video, row.line) != row.line:
             raise ClapError(
-                f"{file}: line {row.line}: video '{record.video}' stands twice (first in line {first[record.video]}); "
-                "names must be unique"
+                f"{file}: line {row.line}: video '{record.video}' is listed twice (first in line "
+                f"{first[record.video]}); remove one of the lines"
             )
     if not records:
-        raise ClapError(f"{file}: lists no videos")
+        raise ClapError(f"{file}: lists no videos; add at least one")
     return records
 
 
@@ -234,22 +237,22 @@ def _parse_video(file: Path, row: Row) -> VideoRecord:
     if not video:
         raise ClapError(f"{place}: the video name is empty")
     if unprintable(video):
-        raise ClapError(f"{place}: {video!r} cannot name a video; give the name it has in the store")
+        raise ClapError(f"{place}: {video!r} cannot name a video; use the name in the store")
     if split.lower() not in ("train", "test"):
-        raise ClapError(f"{place}: split is {split!r}; 'train' or 'test' is needed")
+        raise ClapError(f"{place}: split is {split!r}; use 'train' or 'test'")
     scene, event = row.values["scene"], row.values["event"]
     for what, name in (("a scene", scene), ("an event", event)):
         if unprintable(name):
-            raise ClapError(f"{place}: {name!r} cannot name {what}; take printable characters")
+            raise ClapError(f"{place}: {name!r} cannot name {what}; use only printable characters")
     return VideoRecord(video, split.lower(), scene, event, _parse_label(place, label))
 
 
 def _parse_label(place: str, text: str) -> int | None:
-    """0, 1 or None; ``0.0`` and ``1.0`` count, as programs write whole numbers of a column with gaps so."""
+    """0, 1 or None. ``0.0`` and ``1.0`` are accepted, as some programs write integers like this."""
     try:
         value = parse_number(text) if text else None
     except ValueError:
         value = -1.0
     if value not in (None, 0.0, 1.0):
-        raise ClapError(f"{place}: label is {text!r}; 0, 1 or empty is needed")
+        raise ClapError(f"{place}: label is {text!r}; use 0, 1 or leave it empty")
     return None if value is None else int(value)

@@ -1,7 +1,7 @@
-"""The official CLAP partitions: pickles of plain dicts and lists, read without admitting any class.
+"""The official CLAP partitions: pickles of plain dicts and lists, read without loading any class.
 
 ``{"video_num": None, "data_indices": [{"train": [indices into the training list]}, ...]}``. The older
-``random_partition_5_V2`` counts segments instead of videos and is refused.
+``random_partition_5_V2`` partitions segments instead of videos and is refused.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ _LARGEST = 64 * 1024 * 1024
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Admits numbers, text, lists and dicts; whatever asks for a class or function is refused."""
+    """Loads only numbers, text, lists and dicts; classes and functions are refused."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        raise pickle.UnpicklingError(f"asks for {module_name}.{global_name}")
+        raise pickle.UnpicklingError(f"it refers to {module_name}.{global_name}")
 
 
 def read_plain_pickle(file: Path) -> Any:
-    """Content of a pickle that holds plain dicts, lists, numbers and text only; never runs code.
+    """Read a pickle that contains only plain dicts, lists, numbers and text; never runs code.
 
     Raises:
-        ClapError: the pickle asks for a class or a function, is damaged or unreasonably large.
+        ClapError: the pickle refers to a class or a function, is damaged or too large.
     """
     if not file.is_file():
         raise ClapError(f"{file}: no such file")
     if (size := file.stat().st_size) > _LARGEST:
-        raise ClapError(f"{file}: {size} bytes; a partition is far smaller, give the released file")
+        raise ClapError(f"{file}: {size} bytes is too large for a partition; give the released file")
     try:
         with file.open("rb") as handle:
             return _PlainUnpickler(handle).load()
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle can raise almost anything, and no code of the file ever ran
+    except Exception as error:  # a damaged pickle can raise almost any error; no code of the file has run
         reason = str(error) or type(error).__name__
-        raise ClapError(f"{file}: not a pickle of plain dicts and lists ({reason}); it was not trusted") from None
+        raise ClapError(f"{file}: not a pickle of plain dicts and lists ({reason}); give the released file") from None
 
 
 def read_official(file: Path, train_videos: list[str]) -> list[list[int]]:
-    """Video indices per participant, in the file's order.
+    """Read the video indices of each participant, in the order of the file.
 
     Raises:
-        ClapError: another layout, segment indices instead of video indices, or an index beyond the training list.
+        ClapError: another layout, segment indices instead of video indices, or an index outside the training list.
     """
     content = read_plain_pickle(file)
     entries = content.get("data_indices") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise ClapError(f"{file}: not an official CLAP partition; a dict with a list 'data_indices' is needed")
+        raise ClapError(f"{file}: not an official CLAP partition; it needs a dict with a list 'data_indices'")
     if "separation" in content:
-        raise ClapError(f"{file}: divides segments, not videos; use one of the files named '*video_num_partition*'")
+        raise ClapError(f"{file}: partitions segments, not videos; use a file named '*video_num_partition*'")
     held = [entry.get("train") for entry in entries]
     for number, indices in enumerate(held):
         if not isinstance(indices, list) or not indices or not all(type(index) is int for index in indices):
@@ -66,19 +66,20 @@ def read_official(file: Path, train_videos: list[str]) -> list[list[int]]:
         if (worst := max(indices)) >= len(train_videos) or min(indices) < 0:
             raise ClapError(
                 f"{file}: participant {number}: index {worst if worst >= len(train_videos) else min(indices)} is "
-                f"outside the training list of {len(train_videos)} videos; this file belongs to another list"
+                f"outside the training list of {len(train_videos)} videos; give the file that belongs to this list"
             )
     return [list(indices) for indices in held if indices is not None]
 
 
 def official_participants(file: Path, videos: Mapping[str, VideoRecord]) -> Participants:
-    """An official partition under the name ``official-random-10``, ``official-event-13`` or ``official-scene-11``.
+    """Read an official partition, named ``official-random-10``, ``official-event-13`` or ``official-scene-11``.
 
-    The assignment is kept as released. Participants of the event file are named after the class that most of their
-    anomalous videos have (twelve of the thirteen released ones hold a single video of the next class, too); the
-    others are numbered. A video held twice is an error: the released files hold none twice.
+    The assignment is kept as released. Participants of the event file are named after the most frequent class of their
+    anomalous videos (twelve of the thirteen released ones also have one video of the next class); others are numbered.
+    A video with two participants is an error: the released files have none.
 
     Args:
+        file: the released pickle.
         videos: the dataset's videos in list order, as in :attr:`Dataset.videos`.
     """
     train_videos = [name for name, record in videos.items() if record.split == "train"]

@@ -1,4 +1,4 @@
-"""Who holds which training videos: partition protocols and files that state an assignment."""
+"""Partitioning the training videos among participants, by a protocol or from a file."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ __all__ = ["describe_participants", "ensure_participants", "partition"]
 def partition(
     dataset: Path, protocol: str, participants: int | None = None, seed: int = 0, **settings: Any
 ) -> Participants:
-    """Divide the training videos and write ``participants/NAME.json``, replacing one of that name.
+    """Partition the training videos and write ``participants/NAME.json``; an existing file is replaced.
 
     Args:
         dataset: the dataset's folder.
         protocol: ``random``, ``dirichlet``, ``event``, ``scene``; one of them with its parameters, such as
-            ``random-10`` or ``dirichlet-10-0.3``, written under that very name; the name of a partition the dataset
-            already has; or a file: a participants JSON (written under the protocol name it states) or an official
-            CLAP pickle.
-        participants: how many; only ``random`` and ``dirichlet`` can choose.
-        seed: of the draw; a file keeps its own.
-        settings: the protocol's own, such as ``alpha``.
+            ``random-10`` or ``dirichlet-10-0.3`` (then part of NAME); the name of an existing partition; or a file:
+            a participants JSON (NAME is its protocol) or an official CLAP pickle.
+        participants: number of participants, only for ``random`` and ``dirichlet``.
+        seed: seed of the random assignment; a file has its own.
+        settings: settings of the protocol, such as ``alpha``.
 
     Raises:
-        ClapError: unknown protocol or setting, a broken file, a number of participants that the protocol cannot
-            give, or one that the name contradicts.
+        ClapError: unknown protocol or setting, a broken file, or a number of participants that the protocol or its
+            name does not allow.
     """
     opened = Dataset(dataset)
     assigned = _assign(opened, protocol, participants, seed, settings)
@@ -42,33 +41,32 @@ def partition(
 def ensure_participants(
     dataset: Dataset, protocol: str, seed: int = 0, participants: int | None = None
 ) -> Participants:
-    """The participants of ``participants/NAME.json``, made and written first where missing and derivable.
+    """Read ``participants/NAME.json``; if it is missing and NAME is a protocol, create it first.
 
-    An existing file is used as it is, whatever seed made it: a dataset has one assignment under one name. A name
-    may carry parameters (``random-10``), so that assignments to different numbers of participants stand side by side.
+    An existing file is used, whatever seed made it: a dataset has one partition per name. A name may include parameters
+    (``random-10``), so that a dataset can have partitions of different sizes.
 
     Raises:
-        ClapError: no such file and no such protocol, or another number of participants is asked for than the file
-            holds or the name states.
+        ClapError: neither a file nor a protocol has this name, or ``participants`` differs from the file or the name.
     """
     file = dataset.participants_file(protocol)
     if file.exists():
         found = dataset.read_participants(protocol)
         if participants not in (None, len(found.videos)):
             anew = f"'clap dataset partition {dataset.path} --protocol {protocol} --participants {participants}'"
-            remedy = f"divide anew with {anew}" if protocol in PROTOCOLS.names() else "choose another --protocol"
-            raise ClapError(f"{file}: holds {len(found.videos)} participants, not {participants}; {remedy}")
+            remedy = f"partition again with {anew}" if protocol in PROTOCOLS.names() else "choose another --protocol"
+            raise ClapError(f"{file}: has {len(found.videos)} participants, not {participants}; {remedy}")
         return found
     wanted = recipe(protocol, participants)
     if wanted is None:
-        raise ClapError(f"{_unknown(dataset, protocol)}; 'clap dataset partition' makes one of a participants file")
+        raise ClapError(f"{_unknown(dataset, protocol)}; 'clap dataset partition' adds one from a participants file")
     assigned = _derive(dataset, protocol, wanted, seed)
     assigned.write(file)
     return assigned
 
 
 def describe_participants(dataset: Dataset, assigned: Participants) -> dict[str, Any]:
-    """Counts per participant (videos, and normal or anomalous ones where labels are known) for people and JSON."""
+    """Number of videos per participant, and of normal, anomalous and unlabelled ones; JSON-serialisable."""
     rows = []
     for participant, videos in assigned.videos.items():
         labels = [dataset.videos[video].label for video in videos]
@@ -97,17 +95,17 @@ def _assign(
         file = dataset.participants_file(protocol)
     if settings:
         flags = ", ".join(f"--{key.replace('_', '-')}" for key in settings)
-        raise ClapError(f"{file}: a file states who holds what and takes no {flags}; leave it out")
+        raise ClapError(f"{file}: a file defines the whole partition; leave out {flags}")
     assigned = _read_json(file, dataset) if _looks_like_json(file) else official_participants(file, dataset.videos)
-    check_count(file, assigned.protocol, "the participants stated there", participants, len(assigned.videos))
+    check_count(file, assigned.protocol, "the participants in the file", participants, len(assigned.videos))
     return assigned
 
 
 def _derive(dataset: Dataset, name: str, wanted: Recipe, seed: int) -> Participants:
     if wanted.participants is not None and wanted.participants < 1:
-        raise ClapError(f"--participants {wanted.participants}: at least 1 is needed")
+        raise ClapError(f"--participants {wanted.participants}: give at least 1")
     if seed < 0:
-        raise ClapError(f"--seed {seed}: a whole number from 0 on is needed")
+        raise ClapError(f"--seed {seed}: give an integer of at least 0")
     made = PROTOCOLS[wanted.protocol]
     settings = {entry.name: wanted.settings.get(entry.name, entry.default) for entry in settings_of(wanted.protocol)}
     held = made(dataset, wanted.participants, seed, **settings)
@@ -118,7 +116,7 @@ def _derive(dataset: Dataset, name: str, wanted: Recipe, seed: int) -> Participa
 def _read_json(file: Path, dataset: Dataset) -> Participants:
     assigned = parse_participants(file, read_json(file), dataset.train_videos)
     if not names_a_file(assigned.protocol):
-        raise ClapError(f"{file}: protocol {assigned.protocol[:99]!r} cannot name a file; state a plain name there")
+        raise ClapError(f"{file}: protocol {assigned.protocol[:99]!r} cannot be a file name; choose another name")
     return assigned
 
 
@@ -132,4 +130,4 @@ def _unknown(dataset: Dataset, protocol: str) -> str:
     meant = protocol_in(protocol)
     forms = [with_parameters(meant)] if meant else []
     known = ", ".join(dict.fromkeys([*PROTOCOLS.names(), *stored, *forms]))
-    return f"unknown protocol '{protocol}'; known here: {known}"
+    return f"unknown protocol '{protocol}'; known: {known}"

@@ -1,6 +1,6 @@
-"""Preparing a known benchmark: its lists, labels, frame truth and features become a dataset folder.
+"""Preparing a benchmark: its lists, labels, frame labels and features become a dataset folder.
 
-A killed preparation resumes when the command is repeated: ``preparing.json`` says what is under way, stores resume by
+A killed preparation resumes when the command is repeated: ``preparing.json`` records the command, stores resume by
 themselves, and ``videos.csv``, which makes the folder a dataset, is written last.
 """
 
@@ -32,15 +32,15 @@ _MARK = "preparing.json"
 
 @dataclass(frozen=True)
 class Contents:
-    """What a benchmark found in its published files; its stores are in place by then.
+    """The content of a benchmark's published files, after its stores were created.
 
     Attributes:
         records: videos in list order, training videos first.
-        labels: frame truth by video; empty where it cannot be known.
-        truth: origin of the truth, for ``truth.json``.
+        labels: frame labels by video; empty if unknown.
+        truth: origin of the frame labels, for ``truth.json``.
         participants: official partitions.
-        skipped: videos left out of the dataset, and why.
-        notes: whatever the user should know, as sentences.
+        skipped: videos left out of the dataset, with the reason.
+        notes: sentences for the user.
         next_steps: commands that are still needed, for example to import features.
     """
 
@@ -54,20 +54,20 @@ class Contents:
 
 
 class Benchmark(ABC):
-    """A known benchmark: a frozen dataclass whose fields are the options of ``clap dataset prepare``."""
+    """A benchmark: a frozen dataclass whose fields are the options of ``clap dataset prepare``."""
 
     wanted: ClassVar[str]
-    """What one must hold to have its features, and in which layout, as part of a sentence."""
+    """The files that a user needs for its features, and their layout; part of a sentence."""
 
     for_papers: ClassVar[Mapping[str, Any]] = {}
-    """Options under which it is prepared to reproduce papers, whose methods want a vector a segment."""
+    """Options for reproducing papers, whose methods need one feature vector per segment."""
 
     @abstractmethod
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
-        """Read the published files below ``source`` and put the stores of features into ``out``.
+        """Read the published files below ``source`` and create the feature stores in ``out``.
 
         Raises:
-            ClapError: a file is missing or broken; nothing that was finished is undone.
+            ClapError: a file is missing or broken. Finished work is kept.
         """
 
 
@@ -75,22 +75,22 @@ DATASETS: Registry[type[Benchmark]] = Registry("dataset", "clap_vad.datasets.ben
 
 
 def prepare(name: str, source: Path, out: Path, *, workers: int | None = None, **options: Any) -> dict[str, Any]:
-    """Prepare the benchmark called ``name`` from its published files; behind ``clap dataset prepare``.
+    """Prepare the benchmark ``name`` from its published files (``clap dataset prepare``).
 
     Args:
         name: a name in :data:`DATASETS`.
         source: folder of the published files, searched recursively.
-        out: the new dataset's folder; one left by a killed preparation is resumed.
-        workers: processes that extract features; the result does not depend on it.
+        out: the new dataset's folder; a killed preparation is resumed.
+        workers: number of processes that extract features; does not change the result.
         options: fields of the benchmark, for example ``fold="b"``.
 
     Returns:
-        A summary fit for JSON: counts, ``features`` (None where none were found), ``truth`` with every disagreement,
-        ``protocols``, ``skipped``, ``unreadable`` (``path`` and ``reason`` of folders below ``source`` that this user
-        may not look into), ``notes``, ``next``.
+        A JSON-serialisable summary: counts, ``features`` (None if there are none), ``truth`` with every disagreement,
+        ``protocols``, ``skipped``, ``unreadable`` (``path`` and ``reason`` of folders below ``source`` that the user
+        may not read), ``notes``, ``next``.
 
     Raises:
-        ClapError: unknown name or option, a missing or broken file, or a folder that is finished already.
+        ClapError: unknown name or option, a missing or broken file, or an already finished folder.
     """
     chosen = make_with_settings("dataset", name, DATASETS[name], options)
     stated = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(chosen).items()}  # type: ignore[call-overload]  # see above
@@ -105,15 +105,15 @@ def prepare(name: str, source: Path, out: Path, *, workers: int | None = None, *
 
 
 def claim_dataset(out: Path, purpose: Mapping[str, Any]) -> None:
-    """Mark ``out`` as a dataset in the making; raises :class:`ClapError` where something else stands there."""
+    """Mark ``out`` as an unfinished dataset; raises :class:`ClapError` if it contains anything else."""
     if (out / "videos.csv").exists():
-        raise ClapError(f"{out}: a finished dataset stands there; choose another --out")
+        raise ClapError(f"{out}: this dataset exists already; choose another --out")
     if out.exists() and not out.is_dir():
-        raise ClapError(f"{out}: a file stands there; choose another --out")
+        raise ClapError(f"{out}: is a file; choose another --out")
     if (out / _MARK).exists():
         if read_json(out / _MARK) != dict(purpose):
             raise ClapError(
-                f"{out}: left unfinished by another command or with other options ({out / _MARK}); repeat that one, "
+                f"{out}: unfinished dataset of another command or other options ({out / _MARK}); repeat that command "
                 "or choose another --out"
             )
         return
@@ -123,7 +123,7 @@ def claim_dataset(out: Path, purpose: Mapping[str, Any]) -> None:
 
 
 def release_dataset(out: Path) -> None:
-    """Remove the mark of a finished dataset, or all that was begun where no features (folders) are worth resuming."""
+    """Remove the mark of a finished dataset. Without features to resume (no sub-folder), remove everything."""
     if (out / "videos.csv").exists():
         (out / _MARK).unlink(missing_ok=True)
     elif not any(entry.is_dir() and entry.name != "participants" for entry in out.iterdir()):
@@ -131,7 +131,7 @@ def release_dataset(out: Path) -> None:
 
 
 def store_summary(out: Path) -> dict[str, Any] | None:
-    """Size and kind of the stores in a dataset folder; None where there is none."""
+    """Size and kind of the stores in a dataset folder; None if there are none."""
     stores = {name: FeatureStore(out / name) for name in STORES if (out / name).is_dir()}
     return {
         name: {

@@ -1,4 +1,4 @@
-"""What a partition protocol is: a registered function, its settings, and the names that carry them."""
+"""Partition protocols: registered functions, their settings, and names with parameters."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Protocol = Callable[..., dict[str, list[str]]]
 PROTOCOLS: Registry[Protocol] = Registry("protocol", "clap_vad.datasets.protocols")
 
 _DEFAULT_PARTICIPANTS = 5
-_KINDS: dict[type, tuple[Any, str, str]] = {  # of a setting: what Python may give, its form in a name, in words
-    int: (numbers.Integral, "[0-9]{1,9}", "a whole number"),
+_KINDS: dict[type, tuple[Any, str, str]] = {  # setting type -> accepted Python type, regex in a name, description
+    int: (numbers.Integral, "[0-9]{1,9}", "an integer"),
     float: (numbers.Real, r"[0-9]+(\.[0-9]+)?", "a number"),
     str: (str, ".+", "a text"),
 }
@@ -42,7 +42,7 @@ _KINDS: dict[type, tuple[Any, str, str]] = {  # of a setting: what Python may gi
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a name and the options beside it ask for: a registered protocol and the arguments to call it with."""
+    """A registered protocol and its arguments, parsed from a name and options."""
 
     protocol: str
     participants: int | None
@@ -50,9 +50,9 @@ class Recipe:
 
 
 def settings_of(protocol: str) -> tuple[Setting, ...]:
-    """The parameters of a protocol that have a default, in the order of its signature.
+    """The parameters of a protocol with a default, in the order of its signature.
 
-    The default decides the type; ``Annotated[float, "..."]`` brings the help of the option.
+    The type is that of the default; ``Annotated[float, "..."]`` gives the help of the option.
 
     >>> [(setting.name, setting.default) for setting in settings_of("dirichlet")], settings_of("random")
     ([('alpha', 0.5)], ())
@@ -64,7 +64,7 @@ def settings_of(protocol: str) -> tuple[Setting, ...]:
 
 
 def protocol_in(name: str) -> str | None:
-    """The registered protocol that a name begins with, as all of it or as its first part.
+    """The registered protocol that equals a name or its first part; None if there is none.
 
     >>> protocol_in("random"), protocol_in("random-10"), protocol_in("official-random-10")
     ('random', 'random', None)
@@ -74,7 +74,7 @@ def protocol_in(name: str) -> str | None:
 
 
 def with_parameters(protocol: str) -> str:
-    """How a name that carries the protocol's parameters looks.
+    """The form of a name that includes the protocol's parameters.
 
     >>> with_parameters("dirichlet")
     'dirichlet-PARTICIPANTS-ALPHA'
@@ -83,9 +83,9 @@ def with_parameters(protocol: str) -> str:
 
 
 def recipe(name: str, participants: int | None = None, settings: Mapping[str, Any] | None = None) -> Recipe | None:
-    """Read NAME[-PARTICIPANTS[-SETTINGS in the order of the signature]]; None where no protocol makes what it names.
+    """Parse NAME[-PARTICIPANTS[-SETTINGS in the order of the signature]]; None if no protocol matches.
 
-    A name with numbers says everything: what it leaves out is the default, and an option that differs is refused.
+    A name with numbers is complete: omitted settings have their default, and options that differ are refused.
 
     >>> recipe("dirichlet-10-0.3")
     Recipe(protocol='dirichlet', participants=10, settings={'alpha': 0.3})
@@ -93,7 +93,7 @@ def recipe(name: str, participants: int | None = None, settings: Mapping[str, An
     (Recipe(protocol='random', participants=4, settings={}), None)
 
     Raises:
-        ClapError: a setting that the protocol does not have or take, or one that differs from the name.
+        ClapError: a setting is unknown, invalid, or differs from the name.
     """
     protocol = protocol_in(name)
     if protocol is None:
@@ -106,7 +106,7 @@ def recipe(name: str, participants: int | None = None, settings: Mapping[str, An
     if not names_a_file(name) or not re.fullmatch("[1-9][0-9]{0,8}", count) or len(texts) > len(known):
         return None
     meant: dict[str, Any] = {setting.name: setting.default for setting in known}
-    for setting, text in zip(known, texts, strict=False):  # settings at the end may be left out
+    for setting, text in zip(known, texts, strict=False):  # trailing settings are optional
         kind = type(setting.default)
         if not re.fullmatch(_KINDS[kind][1], text):
             return None
@@ -123,30 +123,30 @@ def recipe(name: str, participants: int | None = None, settings: Mapping[str, An
 
 
 def check_count(file: Path, protocol: str, rule: str, asked: int | None, found: int) -> None:
-    """Refuse a number of participants that a protocol which cannot choose does not give."""
+    """Refuse a number of participants that differs from the one that the protocol gives."""
     if asked not in (None, found):
-        raise ClapError(f"{file}: protocol {protocol} makes {rule}, {found} here, not {asked}; leave their number out")
+        raise ClapError(f"{file}: protocol {protocol} makes {rule}: {found}, not {asked}; leave the number out")
 
 
 def numbered_participants(dataset: Dataset, protocol: str, asked: int | None) -> list[str]:
-    """Ids of as many participants as asked for, 5 unless told; each must be able to hold a video."""
+    """Ids of ``asked`` participants (default 5); refuses more participants than training videos."""
     count = _DEFAULT_PARTICIPANTS if asked is None else asked
     if count > (videos := len(dataset.train_videos)):
         raise ClapError(
             f"{dataset.path / 'videos.csv'}: {videos} training videos are too few for {count} participants; "
-            f"ask for fewer with 'clap dataset partition DATASET --protocol {protocol} --participants P'"
+            f"use fewer: 'clap dataset partition DATASET --protocol {protocol} --participants P'"
         )
     width = max(2, len(str(count)))
     return [f"participant-{number:0{width}d}" for number in range(1, count + 1)]
 
 
 def stated_events(dataset: Dataset) -> list[str]:
-    """The event class of every training video in list order, "" where none is stated; one at least must be."""
+    """The event class of every training video in list order, "" if it has none; refuses a list without any."""
     events = [dataset.videos[video].event for video in dataset.train_videos]
     if not any(events):
         raise ClapError(
-            f"{dataset.path / 'videos.csv'}: no training video states an event; "
-            "fill that column or use --protocol random"
+            f"{dataset.path / 'videos.csv'}: no training video has an event; "
+            "fill the column 'event' or use --protocol random"
         )
     return events
 
@@ -160,6 +160,6 @@ def _checked(protocol: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         kind = known[key].type
         allowed, _, words = _KINDS[kind]
         if isinstance(value, bool) or not isinstance(value, allowed):
-            raise ClapError(f"--{key.replace('_', '-')} is {value!r}; {words} is needed")
+            raise ClapError(f"--{key.replace('_', '-')} is {value!r}; give {words}")
         checked[key] = kind(value)
     return checked

@@ -1,4 +1,4 @@
-"""What benchmarks have in common: published labels, truth from annotated spans, and the official CLAP partitions."""
+"""Code shared by benchmarks: published frame labels, labels from annotated spans, official CLAP partitions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["given_labels", "given_truth", "read_partitions", "truth_from_spans"]
 
 
 def given_labels(source: Path) -> tuple[Path | None, dict[str, np.ndarray]]:
-    """The published ``frame_labels.npz`` where there is one: its path and labels."""
+    """Path and labels of the published ``frame_labels.npz``; (None, {}) if there is none."""
     found = find_files(source, ["frame_labels.npz"])
     return (found[0], read_frame_labels(found[0])) if found else (None, {})
 
 
 def given_truth(file: Path, rule: str, labels: Mapping[str, np.ndarray], **remarks: Any) -> dict[str, Any]:
-    """The record for ``truth.json`` of labels taken as they are given in ``file``."""
+    """The record for ``truth.json`` of labels copied from ``file``."""
     return {
         "origin": "given",
         "annotation": describe_file(file),
@@ -44,21 +44,21 @@ def truth_from_spans(
     given: tuple[Path | None, dict[str, np.ndarray]],
     segments: Mapping[str, int],
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Labels of the test videos generated from annotated spans, and where they come from.
+    """Generate the labels of the test videos from annotated spans.
 
-    Frame counts are the lengths of the given labels, whose values are only compared with ours; a video without given
-    labels has 16 frames per segment. A video with neither has no truth.
+    The given labels provide the frame counts; their values are only compared with the generated ones. A video without
+    given labels has 16 frames per segment. A video with neither gets no labels.
 
     Returns:
         Labels by video, and the record for ``truth.json`` with every disagreement.
 
     Raises:
-        ClapError: a test video that its name calls anomalous is not annotated.
+        ClapError: a test video with an anomalous name has no annotation.
     """
     test = [record for record in records if record.split == "test"]
-    if forgotten := [record.video for record in test if record.label == 1 and not spans.get(record.video)]:
+    if missing := [record.video for record in test if record.label == 1 and not spans.get(record.video)]:
         raise ClapError(
-            f"{annotation}: {len(forgotten)} anomalous test videos have no span there (first: '{forgotten[0]}'); "
+            f"{annotation}: {len(missing)} anomalous test videos have no span (first: '{missing[0]}'); "
             "give the complete annotation file"
         )
     file, labels = given
@@ -88,16 +88,16 @@ def truth_from_spans(
 
 
 def read_partitions(source: Path, records: Sequence[VideoRecord]) -> tuple[list[Participants], list[str]]:
-    """The official CLAP partitions below ``source``, and what is worth telling about them.
+    """Read the official CLAP partitions below ``source``. Returns the partitions and notes about them.
 
-    Files that divide segments (``random_partition_5_V2.pkl``) are left aside and noted.
+    Files that partition segments (``random_partition_5_V2.pkl``) are ignored and noted.
     """
     videos = {record.video: record for record in records}
     files = {file.name: file for file in find_files(source, ["*partition*.pkl"])}
     assigned, notes = [], []
     for name in sorted(files):
         if "video_num_partition" not in name:
-            notes.append(f"{name} divides segments, not videos, and was left aside")
+            notes.append(f"{name} partitions segments, not videos; ignored")
             continue
         found = official_participants(files[name], videos)
         assigned.append(found)
@@ -109,9 +109,9 @@ def _remarks(name: str, found: Participants, videos: Mapping[str, VideoRecord]) 
     notes = []
     train = sum(record.split == "train" for record in videos.values())
     if unassigned := train - sum(map(len, found.videos.values())):
-        notes.append(f"{name} gives {unassigned} of the {train} training videos to nobody")
+        notes.append(f"{name} assigns {unassigned} of the {train} training videos to no participant")
     if found.protocol.startswith("official-event"):
         classes = [{videos[video].event for video in held} - {""} for held in found.videos.values()]
         if mixed := sum(len(present) > 1 for present in classes):
-            notes.append(f"{name} gives {mixed} participants videos of more than one event class; kept as released")
+            notes.append(f"{name}: {mixed} participants have videos of more than one event class; kept as released")
     return notes

@@ -1,4 +1,4 @@
-"""Getting features into a dataset: extracting them, importing published ones, or pointing at a store."""
+"""Adding features to a dataset: by extraction, by import of published features, or by a link to a store."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Published", "adopt_features", "extract_store", "link_store"]
 def extract_store(
     videos: Mapping[str, Path], out: Path, *, extractor: str, settings: Mapping[str, Any], workers: int | None
 ) -> tuple[dict[str, str], list[str]]:
-    """Extract the features of ``videos`` (name -> file) into the store ``out``, or go on where that was interrupted.
+    """Extract the features of ``videos`` (name -> file) into the store ``out``, or resume an interrupted extraction.
 
     Returns:
-        Videos that are not in the store, and why; and remarks on videos of which a part is missing.
+        Videos that are not in the store, with the reason; and notes about videos with missing parts.
     """
     from ..features.extraction.extract import extract_features
 
@@ -33,14 +33,14 @@ def extract_store(
             list(videos.values()), out, extractor=extractor, settings=dict(settings), workers=workers
         )
         reasons = report.skipped
-        remarks = [f"{video}: read in part: {lack}" for video, lack in report.truncated.items()]
+        remarks = [f"{video}: only partly read: {lack}" for video, lack in report.truncated.items()]
     store = FeatureStore(out)
-    told = {video: reasons.get(str(file), reasons.get(video)) for video, file in videos.items() if video not in store}
-    return {video: reason or f"{videos[video]}: could not be used" for video, reason in told.items()}, remarks
+    absent = {video: reasons.get(str(file), reasons.get(video)) for video, file in videos.items() if video not in store}
+    return {video: reason or f"{videos[video]}: could not be used" for video, reason in absent.items()}, remarks
 
 
 def link_store(store: Path, out: Path) -> None:
-    """Make ``out`` a symbolic link to a finished store."""
+    """Create ``out`` as a symbolic link to a finished store."""
     FeatureStore(store)
     out.unlink(missing_ok=True)
     out.symlink_to(store.resolve(), target_is_directory=True)
@@ -48,14 +48,14 @@ def link_store(store: Path, out: Path) -> None:
 
 @dataclass(frozen=True)
 class Published:
-    """One split's features as they are published.
+    """The published features of one split.
 
     Attributes:
         store: name of the store in the dataset, ``store`` or ``store-test``.
         list_file: the list of the split's videos.
         videos: their names.
-        file: name of the file that holds them all (``concat_*.npy``).
-        index, names: what says which rows are whose; no index where none was published.
+        file: name of the file with all features (``concat_*.npy``).
+        index, names: files that assign rows to videos; no index if none was published.
     """
 
     store: str
@@ -67,17 +67,20 @@ class Published:
 
 
 def adopt_features(features: Path | None, source: Path, out: Path, splits: Collection[Published]) -> list[str]:
-    """Put published features into the dataset ``out``: in place where their layout allows it, else copied.
+    """Add published features to the dataset ``out``: linked if their layout allows it, otherwise copied.
 
     Args:
-        features: a store, a dataset with stores, the folder of the huge files, or a folder of one file per video or
-            crop; None looks for the huge files below ``source``.
+        features: a store, a dataset with stores, the folder of the ``concat_*.npy`` files, or a folder with one file
+            per video or crop. None searches ``concat_*.npy`` below ``source``.
+        source: folder of the published files.
+        out: the dataset's folder.
+        splits: the published features of each split.
 
     Returns:
         The commands that are still needed, one per split without features.
 
     Raises:
-        ClapError: ``features`` holds nothing of use, lacks a listed video, or does not fit its index.
+        ClapError: ``features`` contains no features, lacks a listed video, or does not fit its index.
     """
     if features is not None and _adopt_stores(features, out, splits):
         return []
@@ -108,8 +111,8 @@ def _adopt_stores(features: Path, out: Path, splits: Collection[Published]) -> b
         absent = [video for video in split.videos if not any(video in store for store in stores)]
         if absent:
             raise ClapError(
-                f"{features}: {len(absent)} of the {len(split.videos)} videos of {split.list_file.name} are in no "
-                f"store there (first: '{absent[0]}'); import their features first"
+                f"{features}: {len(absent)} of the {len(split.videos)} videos of {split.list_file.name} are not in "
+                f"this store (first: '{absent[0]}'); import their features first"
             )
     for name, store in zip(STORES, stores, strict=False):
         link_store(store.path, out / name)
@@ -120,7 +123,7 @@ def _layout(features: Path) -> str:
     for name, pattern in (("vadclip", "*__0.npy"), ("rtfm", "*.npy"), ("c3d", "*.txt")):
         if find_files(features, [pattern]):
             return name
-    raise ClapError(f"{features}: no features there; a store, concat_*.npy, or .npy or .txt files by video are needed")
+    raise ClapError(f"{features}: contains no features; give a store, concat_*.npy, or .npy or .txt files per video")
 
 
 def _command(split: Published, store: Path) -> str:

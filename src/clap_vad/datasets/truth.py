@@ -1,8 +1,7 @@
-"""Frame truth: from annotated spans to one label per frame, with a record of where every label came from.
+"""Frame-level ground truth: labels per frame from annotated spans, with a record of their origin.
 
-Spans are read as [start, stop), frames counted from 0. That convention reproduces the published labels of UCF-Crime
-and XD-Violence without a single differing frame; counting from 1, or including the last frame, does not
-(docs/datasets.md).
+Spans are [start, stop), frames are counted from 0. This convention reproduces every published label of UCF-Crime and
+XD-Violence; counting from 1 or including the last frame does not (docs/datasets.md).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ __all__ = [
     "write_frame_labels",
 ]
 
-_MOST_LABELS = 1_000_000_000  # of one file, all videos together
+_MOST_LABELS = 1_000_000_000  # per file, all videos together
 
 Span = tuple[int, int]
 RULE = "a frame is 1 when start <= frame < stop for an annotated span; frames counted from 0"
@@ -47,7 +46,7 @@ def label_frames(spans: Iterable[Span], frames: int) -> np.ndarray:
     [0, 1, 1, 0, 1, 1]
     """
     if frames > MOST_FRAMES:
-        raise ClapError(f"{frames} frames of one video are more than the {MOST_FRAMES} that can be; correct its length")
+        raise ClapError(f"{frames} frames in one video, the limit is {MOST_FRAMES}; correct its length")
     labels = np.zeros(frames, dtype=np.uint8)
     for start, stop in spans:
         labels[start:stop] = 1
@@ -55,31 +54,32 @@ def label_frames(spans: Iterable[Span], frames: int) -> np.ndarray:
 
 
 def parse_spans(place: str, words: Sequence[str]) -> list[Span]:
-    """Pairs ``start stop start stop ...``; pairs of -1 stand for "no span".
+    """Parse pairs ``start stop start stop ...``; a pair of -1 means "no span".
 
     Args:
-        place: "file: line n", for the error sentence.
+        place: "file: line n", for error messages.
+        words: the numbers as text.
     """
     try:
         numbers = [int(word) for word in words]
     except ValueError:
-        raise ClapError(f"{place}: {' '.join(words)!r} are not whole frame numbers; correct the line") from None
+        raise ClapError(f"{place}: {' '.join(words)!r} are not integer frame numbers; correct the line") from None
     if len(numbers) % 2:
         raise ClapError(f"{place}: {len(numbers)} frame numbers; every start needs a stop, correct the line")
     spans = [(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=True) if (a, b) != (-1, -1)]
     for start, stop in spans:
         if not 0 <= start <= stop:
-            raise ClapError(f"{place}: span {start} to {stop} runs backwards or is negative; correct the line")
+            raise ClapError(f"{place}: span {start} to {stop} is reversed or negative; correct the line")
     return spans
 
 
 def generate_truth(
     spans: Mapping[str, Sequence[Span]], frames: Mapping[str, int]
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Labels of every video of ``frames``, and the spans that reach beyond the end of their video.
+    """Labels of every video in ``frames``, and the spans that extend beyond the end of their video.
 
     Args:
-        spans: annotated spans by video; a video without any is normal throughout.
+        spans: annotated spans by video; a video without spans is normal.
         frames: frame count by video, in the order of the result.
     """
     labels = {video: label_frames(spans.get(video, ()), count) for video, count in frames.items()}
@@ -93,11 +93,11 @@ def generate_truth(
 
 
 def compare_truth(generated: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Every video whose labels differ, frame by frame; empty when both agree everywhere.
+    """Compare labels frame by frame.
 
     Returns:
-        One entry per video: ``video``, ``frames`` (how many differ), ``spans`` ([start, stop) where they do) or
-        ``reason`` where only one side has the video. Frames that one side lacks count as differing.
+        One entry per video with differences: ``video``, ``frames`` (number of differing frames), ``spans`` (where they
+        differ, [start, stop)) or ``reason`` (if only one side has the video). Missing frames count as differing.
     """
     found: list[dict[str, Any]] = []
     for video in sorted(generated.keys() | given.keys()):
@@ -116,7 +116,7 @@ def compare_truth(generated: Mapping[str, np.ndarray], given: Mapping[str, np.nd
 
 
 def truth_sizes(labels: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """How much truth there is: ``videos``, ``frames``, ``abnormal_frames``."""
+    """Number of labelled ``videos``, ``frames`` and ``abnormal_frames``."""
     return {
         "videos": len(labels),
         "frames": sum(len(values) for values in labels.values()),
@@ -125,22 +125,25 @@ def truth_sizes(labels: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 
 def length_differences(labels: Mapping[str, Sized], store: FeatureStore) -> dict[str, int]:
-    """Labels a video has more than the store counts frames (negative: fewer), for the videos where they differ."""
+    """Number of labels minus number of frames in the store, for the videos where they differ."""
     found = {video: len(values) - store.video(video).frames for video, values in labels.items()}
     return {video: difference for video, difference in found.items() if difference}
 
 
 def check_lengths(file: Path, labels: Mapping[str, Sized], store: FeatureStore) -> None:
-    """Refuse labels whose number differs from the store's frame count by more than a small difference.
+    """Refuse labels whose number differs too much from the frame count in the store.
 
-    Small is one segment, or a tenth of the video's frames: decoders differ at the end of a file, and tracks end with
-    the last person. Evaluation gives labels beyond the video the score of its last segment, and leaves frames without
-    a label out; both are reported.
+    A difference of one segment or a tenth of the video's frames is accepted: decoders differ at the end of a file, and
+    tracks end with the last person. Evaluation gives extra labels the score of the last segment and skips frames
+    without a label; both are reported.
 
     Args:
-        file: holds the labels.
-        labels: by video.
-        store: holds the videos.
+        file: the file of the labels, for error messages.
+        labels: labels by video.
+        store: the store of the videos.
+
+    Raises:
+        ClapError: the difference is too large.
     """
     for video, difference in length_differences(labels, store).items():
         frames = store.video(video).frames
@@ -148,22 +151,22 @@ def check_lengths(file: Path, labels: Mapping[str, Sized], store: FeatureStore) 
         if abs(difference) > allowed:
             raise ClapError(
                 f"{file}: '{video}' has {len(labels[video])} labels but {frames} frames in the store, "
-                f"{abs(difference)} {'more' if difference > 0 else 'fewer'} where up to {allowed} can be made up for; "
+                f"{abs(difference)} too {'many' if difference > 0 else 'few'} (allowed difference: {allowed}); "
                 "give one label per frame"
             )
 
 
 def describe_file(file: Path) -> dict[str, str]:
-    """Name and SHA-256 of a source file, for the record of origin."""
+    """Name and SHA-256 of a source file, for ``truth.json``."""
     return {"file": file.name, "sha256": file_sha256(file)}
 
 
 def stated_frames(file: Path) -> dict[str, range]:
-    """The frames, from 0, that a ``frame_labels.npz`` has labels for, by video and by its headers: no label is read.
+    """The frame range of each video in a ``frame_labels.npz``. Only headers are read.
 
     Raises:
-        ClapError: the file is no .npz, holds pickled objects, an entry is not a flat array of whole numbers, or there
-            are more than can be.
+        ClapError: the file is not an .npz, contains pickled objects, has an entry that is not a flat integer array, or
+            has too many labels.
     """
     try:
         with open_npz(file, "frame labels") as archive:
@@ -173,14 +176,14 @@ def stated_frames(file: Path) -> dict[str, range]:
 
 
 def read_frame_labels(file: Path, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """Labels per frame by video, each (frames,) uint8 of 0 and 1.
+    """Read the labels of each video, (frames,) uint8 of 0 and 1.
 
     Args:
-        file: the file; all its headers are checked before any label is read.
-        only: videos whose labels are read, where the file has them; all by default.
+        file: the file; all headers are checked before any label is read.
+        only: videos to read if present; None reads all.
 
     Raises:
-        ClapError: as of :func:`stated_frames`, or a label is neither 0 nor 1.
+        ClapError: see :func:`stated_frames`, or a label is neither 0 nor 1.
     """
     try:
         with open_npz(file, "frame labels") as archive:
@@ -194,27 +197,27 @@ def _stated(file: Path, archive: NpzArrays) -> dict[str, range]:
     found: dict[str, range] = {}
     for name in archive.files:
         if unprintable(name):
-            raise ClapError(f"{file}: {name!r} cannot name a video; give each entry the name that its video has")
+            raise ClapError(f"{file}: {name!r} cannot name a video; name each entry after its video")
         header = archive.header(name)
         if len(header.shape) != 1 or header.dtype.kind not in "biu":
             shape = f"{header.dtype} {header.shape}"
-            raise ClapError(
-                f"{file}: '{name}' is {shape}; a flat array of whole numbers 0 and 1, one per frame, is needed"
-            )
+            raise ClapError(f"{file}: '{name}' is {shape}; give a flat integer array with one 0 or 1 per frame")
         if header.shape[0] > MOST_FRAMES:
-            raise ClapError(f"{file}: '{name}' has {header.shape[0]} labels, more than the {MOST_FRAMES} that can be")
+            raise ClapError(
+                f"{file}: '{name}' has {header.shape[0]} labels, the limit is {MOST_FRAMES}; split the video"
+            )
         found[name] = range(header.shape[0])
     if (total := sum(map(len, found.values()))) > _MOST_LABELS:
-        raise ClapError(f"{file}: {total} labels in all; at most {_MOST_LABELS} are read, make two datasets of it")
+        raise ClapError(f"{file}: {total} labels, the limit is {_MOST_LABELS}; split it into two datasets")
     return found
 
 
 def write_frame_labels(file: Path, labels: Mapping[str, np.ndarray]) -> None:
-    """Write labels atomically as a compressed .npz whose bytes depend on the labels alone."""
+    """Write labels atomically as a compressed .npz. Equal labels give equal bytes."""
     save_npz(file, {video: np.asarray(values, dtype=np.uint8) for video, values in labels.items()}, compress=True)
 
 
 def _check_labels(file: Path, name: str, values: np.ndarray) -> np.ndarray:
     if len(values) and (values.min() < 0 or values.max() > 1):
-        raise ClapError(f"{file}: '{name}' holds values beside 0 and 1; give 1 for abnormal frames, 0 for the others")
+        raise ClapError(f"{file}: '{name}' has values other than 0 and 1; use 1 for abnormal frames, 0 for others")
     return values.astype(np.uint8)

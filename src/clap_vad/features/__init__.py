@@ -1,1 +1,1 @@
-"""Segment features: the store, importers of foreign layouts, and extractors."""
+"""Segment features: feature store, extractors, and importers of published features."""

@@ -1,4 +1,4 @@
-"""One rule for the name of a video, shared by extractors, importers and datasets."""
+"""The rule for video names, shared by extractors, importers and datasets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SUFFIXES = re.compile(r"(.+?)(?:_i3d)?(?:__\d)?", re.DOTALL)
 
 
 def video_name(path: str) -> str:
-    """Name of the video a file belongs to: its stem without the suffixes ``_i3d`` and ``__<digit>`` (a crop).
+    """The video name of a file: its stem without the suffixes ``_i3d`` and ``__<digit>`` (a crop of ten-crop features).
 
-    Only a known final extension is cut, since names of films hold dots. POSIX and Windows separators both count, as
-    published lists come from other machines; surrounding white space goes.
+    Only a known extension is removed, as names may contain dots. POSIX and Windows separators are accepted, as lists
+    come from other machines. Surrounding white space is removed.
 
     >>> video_name("/home/a/UCF_Train_ten_crop_i3d/Abuse002_x264_i3d.npy")
     'Abuse002_x264'

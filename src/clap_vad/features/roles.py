@@ -1,4 +1,4 @@
-"""What the numbers of a crop mean to a method that asks how likely they are."""
+"""Roles of feature columns, for methods that model the density of features."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 __all__ = ["SAME_WITHIN", "Roles"]
 
 SAME_WITHIN = 3
-"""Segments in which a followed crop may be absent and still be the same object when it is back."""
+"""Number of segments for which a tracked object may be absent and still keep its track slot."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What an extractor says of its features; the defaults are what is true of features nobody knows.
+    """Roles of an extractor's feature columns. The defaults suit unknown features.
 
     Attributes:
-        behaviour: columns that say what happens, rather than how the scene looks; None for all.
-        position: those of them that mean something to one camera only, such as a place in its picture.
-        followed: whether a crop is one object for as long as it is never absent for more than 3 segments.
+        activity: columns that describe what happens, not how the scene looks; None for all columns.
+        position: those of them that are specific to a camera, such as a position in its picture.
+        followed: True if a region is one tracked object until it is absent for more than 3 segments.
     """
 
-    behaviour: tuple[int, ...] | None = None
+    activity: tuple[int, ...] | None = None
     position: tuple[int, ...] = ()
     followed: bool = False

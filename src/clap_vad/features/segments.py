@@ -1,4 +1,4 @@
-"""What extractors make of consecutive segments: one record of features, of who is there, and of where it is."""
+"""The record that extractors produce for consecutive segments: features, validity and regions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class SegmentFeatures(NamedTuple):
 
     Attributes:
         features: (n, C, D) float32.
-        valid: (n, C) bool, the regions that are present; None where all are.
-        regions: (n, C, 4) left, top, right, bottom of each region, 0..1 of the picture; None where features are of no
-            place. Whatever stands for an absent region is not looked at.
+        valid: (n, C) bool, True for valid regions; None if all are valid.
+        regions: (n, C, 4) left, top, right, bottom of each region, 0..1 of the picture; None if unknown. Values of
+            invalid regions are ignored.
 
     >>> cell = SegmentFeatures.of(np.zeros((1, 2, 3), np.float32))
     >>> SegmentFeatures.joined([cell, cell]).features.shape
@@ -32,12 +32,12 @@ class SegmentFeatures(NamedTuple):
 
     @classmethod
     def of(cls, block: Any) -> SegmentFeatures:
-        """A record of features alone, of features with their mask, or of all three."""
+        """Make a record from features, from (features, valid), or from (features, valid, regions)."""
         return cls(*block) if isinstance(block, tuple) else cls(block)
 
     @classmethod
     def joined(cls, parts: Sequence[SegmentFeatures]) -> SegmentFeatures:
-        """One part after the other; raises :class:`ClapError` where some have masks or regions and others have not."""
+        """Concatenate parts; raises :class:`ClapError` if only some of them have ``valid`` or ``regions``."""
         columns: dict[str, Any] = {}
         for name in cls._fields:
             there = [entry for part in parts if (entry := getattr(part, name)) is not None]

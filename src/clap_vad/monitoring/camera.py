@@ -41,7 +41,7 @@ class Camera:
             raise ClapError(f"--camera: {self.name!r} cannot name a camera; give it a name of printable characters")
         if self.poll is not None and not 0.01 <= self.poll <= 3600:
             raise ClapError(f"--poll: {self.poll}; a number of seconds from 0.01 to 3600 is needed")
-        if self.poll is not None and not self.address.may_be_asked:
+        if self.poll is not None and not self.address.may_serve_snapshots:
             raise ClapError(
                 "--poll is for cameras that give one picture per request, at http:// or https://; leave it out"
             )

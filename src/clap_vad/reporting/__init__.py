@@ -1,1 +1,1 @@
-"""Plots and pages for people."""
+"""Plots, HTML reports and annotated videos."""

@@ -1,4 +1,4 @@
-"""What false alarms buy, as pictures: events found, or how late they are found, over false alarms per hour."""
+"""Plots of event recall or latency over false alarms per hour."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from .palette import PALETTE
 __all__ = ["QUANTITIES", "alarm_curves"]
 
 QUANTITIES = {"recall": "events detected (share)", "latency_median": "median latency (seconds)"}
-"""What can be drawn over false alarms per hour, and how its axis is called."""
+"""Quantities that can be plotted over false alarms per hour, with their axis labels."""
 
 _COLORS = tuple(PALETTE[role] for role in ("curve", "limit", "second", "third", "event", "truth"))
 _DASHES = ("-", "--", ":")
 _WIDTH, _HEIGHT = 7.0, 3.4  # inches
 _LEFT, _BOTTOM, _TOP = 0.62, 0.46, 0.16
 _SIZE = 8  # points, of the legend
-_NAMED = 16  # scenes; the names of more would not fit
+_NAMED = 16  # most scenes with a legend entry
 
 
 def alarm_curves(report: Mapping[str, Any], quantity: str, form: str = "svg") -> bytes:
-    """One thin line per scene and a thick one for all, each as it is read: the last point that keeps a rate.
+    """A step curve per scene (thin) and for all videos (thick); the value at a rate is that of the last point below it.
 
     Args:
-        report: as :func:`clap_vad.evaluation.alarms.evaluate_alarms` gives it.
+        report: the result of :func:`clap_vad.evaluation.alarms.evaluate_alarms`.
         quantity: a key of :data:`QUANTITIES`.
         form: ``svg`` or ``png``.
     """
-    with warnings.catch_warnings():  # the reader's own font has the letters that ours has not
+    with warnings.catch_warnings():  # letters missing in our font are taken from the reader's font
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         with mpl.rc_context(STYLE):
             return drawn(_figure(report, quantity), form)
@@ -52,7 +52,7 @@ def _figure(report: Mapping[str, Any], quantity: str) -> Figure:
     across, up = _WIDTH - _LEFT - right, _HEIGHT - _BOTTOM - _TOP
     axes = figure.add_axes((_LEFT / _WIDTH, _BOTTOM / _HEIGHT, across / _WIDTH, up / _HEIGHT))
     axes.set_xscale("log")
-    floor = 0.5 / report["hours"]  # stands for no false alarm, which has no place on a logarithmic axis
+    floor = 0.5 / report["hours"]  # position of zero false alarms on the logarithmic axis
     lines = [_line(part["curve"], quantity, floor) for part in parts]
     handles = axes.plot(*lines[0], color=PALETTE["ink"], linewidth=2.4, drawstyle="steps-post", zorder=3)
     for place, line in enumerate(lines[1:]):
@@ -72,11 +72,11 @@ def _figure(report: Mapping[str, Any], quantity: str) -> Figure:
 
 
 def _line(curve: Mapping[str, Sequence[Any]], quantity: str, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the step curve that reading at every rate would give; NaN where a rate has no value."""
+    """Corners of the step curve; NaN where a rate has no value."""
     rates = np.maximum.accumulate(np.array(curve["false_alarms_per_hour"], np.float64))
     heights = np.array([np.nan if value is None else value for value in curve[quantity]], np.float64)
-    last = np.append(rates[1:] > rates[:-1], True)  # of the points with one rate the lowest threshold is read
+    last = np.append(rates[1:] > rates[:-1], True)  # of points with the same rate, the lowest threshold counts
     places, heights = np.maximum(rates[last], floor), heights[last]
-    if quantity == "recall" and places[0] > floor:  # silence finds nothing
+    if quantity == "recall" and places[0] > floor:  # without any alarm no event is detected
         return np.append(floor, places), np.append(0.0, heights)
     return places, heights

@@ -1,4 +1,4 @@
-"""A video again, with its score and its events drawn on: for eyes that want to check what a model says."""
+"""Writing a video with its scores and events drawn on the frames."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def annotate_video(
     blur: bool = False,
     shown: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Write the annotated video as MP4; every picture keeps its time, and one picture is in memory at a time.
+    """Write the annotated video as MP4. Every frame keeps its time; only one frame is in memory.
 
     Args:
         path: a video file or a folder of frames.
-        file: what to write, whole or absent.
+        file: the output file, written atomically.
         scored: scores and events of the same frames.
-        rate: frames a second that were counted, where an extractor took them evenly; None for all.
-        track: number of the video track that they were taken from; None for the one with most pictures.
-        side: longer side of the pictures, at most; those below 480 pixels of width are enlarged.
-        blur: average each picture over large cells, see :func:`~clap_vad.reporting.thumbnails.blurred`.
-        shown: told the number of pictures done, now and then.
+        rate: sampling rate of the extractor in frames per second; None if it used all frames.
+        track: number of the video track; None for the one with the most pictures.
+        side: largest length of the longer side in pixels; frames less than 480 pixels wide are enlarged.
+        blur: average each frame over large cells, see :func:`~clap_vad.reporting.thumbnails.blurred`.
+        shown: called regularly with the number of frames written.
 
     Returns:
-        How many pictures were written.
+        The number of frames written.
 
     Raises:
         ClapError: the input has no pictures (tracks), or none can be decoded.
         OSError: the file cannot be written.
     """
     if not has_pictures(path):
-        raise ClapError(f"{path}: holds no pictures to annotate; give the video itself")
+        raise ClapError(f"{path}: contains no pictures to annotate; give the video")
     reader = VideoReader(path, side=side, colour=True, rate=rate, track=track)
     overlay, count = None, 0
     try:

@@ -1,4 +1,4 @@
-"""What all plots share: their style, their legend, names as they are and in short, and the bytes of a drawn figure."""
+"""Code shared by all plots: style, legend, escaped and shortened names, output as SVG or PNG."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def legend(axes: Any) -> None:
 
 
 def plain(name: str) -> str:
-    """A name as it is: a dollar sign would start a formula, a leading underscore would hide the line.
+    """Escape a name for matplotlib: a dollar sign would start a formula, a leading underscore would hide the line.
 
     >>> plain("5 $"), plain("hall")
     ('5 \\\\$', 'hall')
@@ -55,7 +55,7 @@ def plain(name: str) -> str:
 
 
 def shortened(name: str, longest: int = 32) -> str:
-    """A long name without its middle: names differ at their ends.
+    """Shorten a long name in the middle, as names differ at their ends.
 
     >>> shortened("north entrance", 9)
     'nort…ance'
@@ -65,7 +65,7 @@ def shortened(name: str, longest: int = 32) -> str:
 
 
 def inches(texts: Sequence[str], size: float) -> float:
-    """Width of the widest text in so many points; margins are computed, for fitting them would draw everything twice.
+    """Width in inches of the widest text at a font size of ``size`` points; used to compute margins without drawing.
 
     >>> inches(["i", "wide"], 10) == inches(["wide"], 10) > inches(["i"], 10)
     True
@@ -76,12 +76,12 @@ def inches(texts: Sequence[str], size: float) -> float:
 
 
 def drawn(figure: Figure, form: str = "svg") -> bytes:
-    """The figure as ``svg``, transparent for any page, or as ``png`` on white with 300 dots an inch, as journals ask.
+    """The figure as ``svg`` with transparent background, or as ``png`` on white with 300 dpi (for journals).
 
     Equal figures give equal bytes.
     """
     buffer = io.BytesIO()
-    # no date, no program version: equal input gives equal bytes
+    # no date, no program version, so that equal input gives equal bytes
     if form == "svg":
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     else:

@@ -1,4 +1,4 @@
-"""A comparison as a picture: one mark per row of its table, with the deviation over seeds, baselines set apart."""
+"""Plot of a comparison: one mark per row with the standard deviation over seeds; baselines have another mark."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SIZE = 8  # points
 
 @dataclass(frozen=True)
 class ComparedRow:
-    """One line.
+    """One row of a comparison.
 
     Attributes:
-        name: what was compared.
-        mean: percent.
-        deviation: over seeds, percent; None for a single one.
-        published: a paper's figure beside it, percent; None for none.
-        baseline: whether it learns no detector.
+        name: label of the row.
+        mean: mean over seeds, percent.
+        deviation: standard deviation over seeds, percent; None for a single seed.
+        published: published value, percent; None if there is none.
+        baseline: True if it trains no detector.
     """
 
     name: str
@@ -39,14 +39,14 @@ class ComparedRow:
 
 
 def comparison_marks(rows: Sequence[ComparedRow], axis: str, form: str = "svg") -> bytes:
-    """The rows from top to bottom.
+    """Plot the rows from top to bottom.
 
     Args:
         rows: at least one.
-        axis: what the figures are.
+        axis: label of the axis.
         form: ``svg`` or ``png``.
     """
-    with warnings.catch_warnings():  # the reader's own font has the letters that ours has not
+    with warnings.catch_warnings():  # letters missing in our font are taken from the reader's font
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         with mpl.rc_context(STYLE):
             return drawn(_figure(rows, axis), form)
@@ -61,15 +61,15 @@ def _figure(rows: Sequence[ComparedRow], axis: str) -> Figure:
     axes = figure.add_axes((left / _WIDTH, _BOTTOM / height, across / _WIDTH, up / height))
     for baseline, label, color, face in (
         (False, "mean and deviation over seeds", PALETTE["curve"], PALETTE["curve"]),
-        (True, "baseline, learns no detector", PALETTE["ink"], "white"),
+        (True, "baseline, trains no detector", PALETTE["ink"], "white"),
     ):
         own = [place for place, row in enumerate(rows) if row.baseline is baseline]
         if own:
             means, spread = [rows[i].mean for i in own], [rows[i].deviation or 0.0 for i in own]
             axes.errorbar(means, own, xerr=spread, fmt="o", color=color, mfc=face, ms=5, capsize=3, label=label)
-    told = [(row.published, place) for place, row in enumerate(rows) if row.published is not None]
-    if told:
-        axes.plot(*zip(*told, strict=True), "D", color=PALETTE["truth"], ms=5, label="published")
+    published = [(row.published, place) for place, row in enumerate(rows) if row.published is not None]
+    if published:
+        axes.plot(*zip(*published, strict=True), "D", color=PALETTE["truth"], ms=5, label="published")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(np.arange(len(rows)), [plain(name) for name in names], fontsize=_SIZE)
     right_axis = axes.secondary_yaxis("right")

@@ -19,7 +19,7 @@ _SHOWN = 8
 
 
 def roc_plots(run: RunFiles) -> list[Section]:
-    """The ROC curve of the run's model, or of the weakest, the middle and the best of the participants' own models."""
+    """The ROC curve of the run's model, or of the participants' models with lowest, median and highest AUC."""
     if run.dataset is None:
         return []
     curves = []
@@ -40,7 +40,7 @@ def roc_plots(run: RunFiles) -> list[Section]:
 
 
 def score_plots(run: RunFiles) -> list[Section]:
-    """Score curves of some test videos, chosen by a rule that does not look at the truth."""
+    """Score curves of some test videos, chosen without using the ground truth."""
     if not run.scores:
         return []
     name = next(iter(run.scores))
@@ -67,16 +67,16 @@ def score_plots(run: RunFiles) -> list[Section]:
     note = (
         f"All {len(order)} test videos."
         if len(order) <= _SHOWN
-        else f"{_SHOWN} of {len(order)} test videos, evenly spaced in the order of their highest score, from the first "
-        "to the last; the truth plays no part in the choice."
+        else f"{_SHOWN} of {len(order)} test videos, evenly spaced in the order of their highest score, first and last "
+        "included; the choice does not use the ground truth."
     )
     if name:
-        note += f" Scores by the model of {name}, the first participant by name."
+        note += f" Scores of the model of {name}, the first participant by name."
     return [Plots("Scores over time", tuple(found[video] for video in shown), note)]
 
 
 def chosen_ranks(total: int, shown: int) -> list[int]:
-    """Which ranks of ``total`` videos to show: all, or ``shown`` evenly spaced ones with the first and the last.
+    """The ranks of ``total`` videos to show: all, or ``shown`` evenly spaced ones including first and last.
 
     >>> chosen_ranks(3, 8), chosen_ranks(100, 5)
     ([0, 1, 2], [0, 25, 50, 74, 99])

@@ -1,4 +1,4 @@
-"""Times and sizes as people read them."""
+"""Formatting of times and sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["byte_size", "clock", "duration", "moment"]
 
 
 def clock(seconds: float, *, tenths: bool = True) -> str:
-    """A moment in a video, ``mm:ss.s`` or from an hour on ``h:mm:ss.s``.
+    """Format a time in a video: ``mm:ss.s``, or ``h:mm:ss.s`` from one hour.
 
     >>> clock(75.26), clock(3661, tenths=False), clock(59.96)
     ('01:15.3', '1:01:01', '01:00.0')
@@ -23,7 +23,7 @@ def clock(seconds: float, *, tenths: bool = True) -> str:
 
 
 def moment(frame: int, fps: float | None, seconds: float | None = None) -> str:
-    """A moment as ``mm:ss.s``, by its own time where that is known, or as a frame number where there is no rate either.
+    """Format a frame's time as ``mm:ss.s``: from ``seconds``, else from the rate; without both, the frame number.
 
     >>> moment(750, 25.0), moment(750, 25.0, 31.5), moment(750, None)
     ('00:30.0', '00:31.5', 'frame 750')
@@ -34,7 +34,7 @@ def moment(frame: int, fps: float | None, seconds: float | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time.
+    """Format a duration.
 
     >>> duration(0.42), duration(75), duration(7260)
     ('0.4 s', '1 min 15 s', '2 h 1 min')
@@ -48,7 +48,7 @@ def duration(seconds: float) -> str:
 
 
 def byte_size(count: float) -> str:
-    """A number of bytes, in powers of a thousand.
+    """Format a number of bytes with powers of 1000.
 
     >>> byte_size(812), byte_size(4_260_000), byte_size(999_999)
     ('812 B', '4.3 MB', '1.0 MB')

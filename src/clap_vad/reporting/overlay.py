@@ -1,4 +1,4 @@
-"""What an annotated picture shows: the picture, a frame while an event lasts, and a bar with the score so far."""
+"""Drawing of annotated frames: the picture, a border during events, and a bar with the scores so far."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from .thumbnails import blurred, outlined
 
 __all__ = ["Overlay", "ScoredFrames"]
 
-_NARROWEST = 480  # pixels; below, nobody could read the text
-_MARGIN = 6  # pixels round the picture, where the frame of an event is, so that it hides nothing
+_NARROWEST = 480  # pixels; in narrower pictures the text is unreadable
+_MARGIN = 6  # pixels around the picture for the border of an event, which then covers no content
 
 
 def _rgb(role: str) -> tuple[int, int, int]:
-    """A colour of the dark theme: the bar is dark, as videos mostly are."""
+    """A colour of the dark theme as RGB."""
     code = THEMES["dark"][role]
     return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
 
 
 @dataclass(frozen=True)
 class ScoredFrames:
-    """What is known of a video's frames.
+    """Scores and events of a video.
 
     Attributes:
-        scores: (T,), at least one.
-        frames: their number.
-        fps: where the frame rate is known.
+        scores: (T,) segment scores, at least one.
+        frames: number of frames.
+        fps: frames per second; None if unknown.
         segment_frames: frames per segment.
-        threshold: what the events were found with.
-        events: in order of time.
-        regions: segment -> what stands out in it.
-        times: when the frames are shown, where ``fps`` alone does not tell.
+        threshold: threshold of the events.
+        events: ordered by time.
+        regions: segment -> its most anomalous region.
+        times: times of the frames; None if they follow from ``fps``.
     """
 
     scores: np.ndarray
@@ -53,21 +53,21 @@ class ScoredFrames:
 
     @property
     def shown(self) -> FrameTimes:
-        """When its frames are shown; where nothing tells, in frames."""
+        """Times of the frames in seconds, or in frames if the rate is unknown."""
         return self.times or FrameTimes.even(self.frames, self.fps or 1.0)
 
 
 class Overlay:
-    """Draws on the pictures of one video; what does not change is drawn once.
+    """Draws on the frames of one video. Constant parts are drawn once.
 
     Args:
         scored: scores and events.
-        shape: height and width of the pictures that will come.
-        side: longer side of the pictures as shown, at most; small ones are enlarged until they are 480 wide.
-        blur: make everybody unrecognisable.
+        shape: (height, width) of the input frames.
+        side: largest length of the longer side in pixels; smaller frames are enlarged to a width of 480.
+        blur: make people unrecognisable.
 
     Attributes:
-        shape: height and width of an annotated picture.
+        shape: (height, width) of an annotated frame.
     """
 
     def __init__(self, scored: ScoredFrames, shape: tuple[int, int], *, side: int, blur: bool) -> None:
@@ -88,12 +88,12 @@ class Overlay:
         self._starts = [event.start_frame for event in scored.events]
 
     def draw(self, picture: np.ndarray, frame: int, seconds: float) -> np.ndarray:
-        """The annotated picture, (*shape, 3) uint8 RGB.
+        """The annotated frame, (*shape, 3) uint8 RGB.
 
         Args:
             picture: (H, W, 3) uint8 RGB.
-            frame: its number.
-            seconds: its time since the first picture.
+            frame: frame number.
+            seconds: time since the first frame.
         """
         import cv2
 
@@ -118,7 +118,7 @@ class Overlay:
         return canvas
 
     def _framed(self, canvas: np.ndarray) -> np.ndarray:
-        """The canvas with the frame of an event in its margin: bright, dark, bright, seen on any picture."""
+        """The canvas with an event border in its margin: bright, dark, bright, to be visible on any picture."""
         top, left = self._size[1] + 2 * _MARGIN, self._left - _MARGIN
         right = left + self._size[0] + 2 * _MARGIN
         marked = canvas.copy()
@@ -127,7 +127,7 @@ class Overlay:
         return marked
 
     def _event(self, frame: int) -> int:
-        """Number of the event that lasts at a frame, from 1; 0 for none."""
+        """Number (from 1) of the event at a frame; 0 for none."""
         at = int(np.searchsorted(self._starts, frame, side="right"))
         return at if at and frame < self._scored.events[at - 1].stop_frame else 0
 
@@ -138,7 +138,7 @@ class Overlay:
         (wide, high), _ = cv2.getTextSize(text, font, self._scale, 1)
         line, pad = top + (self._row + high) // 2, high // 2
         left = self.shape[1] - wide - 2 * pad
-        if number:  # dark on bright, as everything else is bright on dark
+        if number:  # dark on bright; all other text is bright on dark
             canvas[line - high - pad : line + pad, left - pad : left + wide + pad] = _rgb("limit")
         ink = _rgb("paper") if number else _rgb("ink")
         cv2.putText(canvas, moment, (2 * pad, line), font, self._scale, _rgb("ink"), 1, cv2.LINE_AA)
@@ -146,7 +146,7 @@ class Overlay:
 
 
 def _timelines(scored: ScoredFrames, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """The bar before and after the video was played: (height, width, 3) with threshold, and with score and events."""
+    """Two bars, (height, width, 3) each: with the threshold only, and with all scores and events."""
     import cv2
 
     times = scored.shown
@@ -168,7 +168,7 @@ def _timelines(scored: ScoredFrames, width: int, height: int) -> tuple[np.ndarra
         first, last = np.floor(ends * (width / (times.seconds or 1.0)) + 1e-6).astype(int).tolist()
         span = slice(first, last + 1)
         full[:, span] = _rgb("rule")
-        full[:, span][diagonal[:, span]] = _rgb("event")  # hatched: no matter which colours are seen
+        full[:, span][diagonal[:, span]] = _rgb("event")  # hatched, so that it does not depend on colour vision
     for bar in (empty, full):
         dashes = np.arange(width) % 12 < 7
         bar[int(row(scored.threshold)), dashes] = _rgb("limit")

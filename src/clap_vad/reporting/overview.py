@@ -1,4 +1,4 @@
-"""What was found in several videos, before each is shown: by camera, along time, and the highest events first."""
+"""Overview of several videos: counts by camera, events over time, and the highest events."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["ONE_CAMERA", "ListedVideo", "cameras_of", "overview_sections"]
 ONE_CAMERA = "all videos"
 MOST_STRIPS = 24
 MOST_EVENTS = 50
-_MOST_CAMERAS = 12  # a longer table is closed until it is opened
+_MOST_CAMERAS = 12  # longer tables are collapsed
 
 
 @dataclass(frozen=True)
 class ListedVideo:
-    """A scored video as the overview counts it.
+    """A scored video in the overview.
 
     Attributes:
         video, camera: names.
-        frames, fps: as in :class:`~clap_vad.core.events.detection.Event`; fps None where unknown.
-        highest: score.
-        events: in order of time.
-        anchor: of its section.
-        seconds: how long it lasts; None where ``fps`` is.
+        frames, fps: as in :class:`~clap_vad.core.events.detection.Event`; fps None if unknown.
+        highest: highest score.
+        events: ordered by time.
+        anchor: anchor of its section.
+        seconds: duration; None if ``fps`` is None.
     """
 
     video: str
@@ -45,9 +45,9 @@ class ListedVideo:
 
 
 def cameras_of(paths: Sequence[Path], scene: str | None = None) -> list[str]:
-    """The camera of each video: its folder, where videos come from several; else ``scene``, or one name for all.
+    """The camera of each video: its folder if the videos have several folders; otherwise ``scene`` or one name for all.
 
-    Folders of one name are told apart by what leads to them.
+    Folders of the same name are distinguished by their parent folders.
 
     >>> cameras_of([Path("in/gate/1.mp4"), Path("in/hall/1.mp4")]), cameras_of([Path("a/1.mp4")], "gate")
     (['gate', 'hall'], ['gate'])
@@ -65,7 +65,7 @@ def cameras_of(paths: Sequence[Path], scene: str | None = None) -> list[str]:
 
 
 def overview_sections(videos: Sequence[ListedVideo]) -> list[Section]:
-    """Table by camera, a picture of all events along time, and a table of the highest; nothing for a single video."""
+    """Table by camera, plot of all events over time, and table of the highest events; empty for a single video."""
     if len(videos) < 2:
         return []
     several = len({video.camera for video in videos}) > 1
@@ -84,7 +84,7 @@ def _by_camera(videos: Sequence[ListedVideo]) -> Table:
         rows.append(("all", *_counts(videos)[:-1], ""))
     columns = ("Camera", "Videos", "Hours", "Events", "Events per hour", "Highest score", "Last event")
     timeless = any(video.fps is None for video in videos)
-    note = "A dash: the frame rate of a video is unknown, so there are no hours." if timeless else ""
+    note = "A dash: hours are unknown, as a video has no known frame rate." if timeless else ""
     strong = len(rows) - 1 if len(rows) > 1 else None
     return Table("By camera", columns, tuple(rows), note, strong=strong, folded=len(cameras) > _MOST_CAMERAS)
 
@@ -109,12 +109,11 @@ def _strips(videos: Sequence[ListedVideo], several: bool) -> Plots:
     shown = sorted(videos, key=lambda video: -video.highest)[:MOST_STRIPS]
     seconds = all(video.seconds is not None for video in shown)
     draw = partial(event_strips, [_strip(video, seconds, several) for video in shown], seconds=seconds)
-    chosen = f"The {len(shown)} with the highest scores of {len(videos):,} videos" if len(shown) < len(videos) else ""
-    note = f"{chosen or 'All videos'}, highest score first. A name leads to its video."
-    told = "; ".join(f"{video.video}: {_told(video)}" for video in shown)
-    return Plots(
-        "Events over time", (Plot(draw, f"Events of {len(shown)} videos along time. {told}.", name="overview"),), note
-    )
+    chosen = f"The {len(shown)} videos with the highest scores of {len(videos):,}" if len(shown) < len(videos) else ""
+    note = f"{chosen or 'All videos'}, highest score first. Click a name to go to its video."
+    summary = "; ".join(f"{video.video}: {_summary(video)}" for video in shown)
+    description = f"Events of {len(shown)} videos over time. {summary}."
+    return Plots("Events over time", (Plot(draw, description, name="overview"),), note)
 
 
 def _strip(video: ListedVideo, seconds: bool, several: bool) -> Strip:
@@ -133,7 +132,7 @@ def _strip(video: ListedVideo, seconds: bool, several: bool) -> Strip:
     )
 
 
-def _told(video: ListedVideo) -> str:
+def _summary(video: ListedVideo) -> str:
     count = len(video.events)
     first = f", the first at {_begin(video, video.events[0])}" if count else ""
     return f"{count or 'no'} event{'' if count == 1 else 's'}{first}"
@@ -160,5 +159,5 @@ def _highest_events(videos: Sequence[ListedVideo], several: bool) -> Table:
         rows.append(tuple(row))
     columns = ("Event", *(["Camera"] if several else []), "Start", "End", "Peak at", "Peak score")
     rest = len(every) - len(shown)
-    note = f"The {len(shown)} highest of {len(every):,}; the other {rest:,} stand at their videos." if rest else ""
+    note = f"The {len(shown)} highest of {len(every):,}; {rest:,} more are listed with their videos." if rest else ""
     return Table("All events, highest first" if not rest else "The highest events", columns, tuple(rows), note)

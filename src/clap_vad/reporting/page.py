@@ -1,7 +1,7 @@
 """One self-contained HTML page from sections.
 
-A page carries everything in itself (styles, plots, pictures) and asks nothing of any network; its content security
-policy makes the browser refuse if it tried. There is no script. All text is escaped.
+A page contains all styles, plots and pictures, and loads nothing from a network; its content security policy makes the
+browser enforce this. There are no scripts. All text is escaped.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Link:
-    """Text that leads to another place of the page: the anchor of a video."""
+    """Text that links to an anchor of the page."""
 
     text: str
     target: str
@@ -74,15 +74,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column names the row, the others are set as numbers unless ``prose``.
+    """A table. The first column names the row; the others are aligned as numbers unless ``prose``.
 
     Attributes:
         columns: headings.
-        rows: as many texts as columns each.
-        note: a sentence below.
-        strong: row to emphasise.
-        prose: set the cells as text, left-aligned.
-        folded: closed until the reader opens it.
+        rows: one text per column.
+        note: sentence below the table.
+        strong: index of the row to emphasise.
+        prose: align the cells as text, to the left.
+        folded: collapsed at first.
     """
 
     template: ClassVar[str] = "table.html"
@@ -97,15 +97,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot, and what it shows in words.
+    """A plot with a description in words.
 
     Attributes:
-        draw: a function of :mod:`clap_vad.reporting.plots` or another that gives the bytes for ``form="svg"`` or
+        draw: a function, e.g. of :mod:`clap_vad.reporting.plots`, that returns the bytes for ``form="svg"`` or
             ``"png"``.
-        description: read out in place of the picture.
-        caption: printed above.
-        name: of its file, where plots are saved, see :mod:`clap_vad.reporting.plot_files`.
-        svg: what the page shows, drawn at once, so that a page can be written quickly after an interruption.
+        description: text for screen readers.
+        caption: printed above the plot.
+        name: file name of the saved plot, see :mod:`clap_vad.reporting.plot_files`.
+        svg: the SVG for the page, drawn at once so that the page can be written quickly after an interruption.
     """
 
     draw: Callable[..., bytes]
@@ -119,13 +119,13 @@ class Plot:
 
     @property
     def inline(self) -> Markup:
-        """The plot as part of the page, in the colours and type of the page."""
+        """The plot as HTML, with the colours and fonts of the page."""
         return _inline(self.svg, self.description)
 
 
 @dataclass(frozen=True)
 class Plots:
-    """Plots under one title; small ones share a line where there is room."""
+    """Plots under one title; small plots share a line if there is room."""
 
     template: ClassVar[str] = "plots.html"
     title: str
@@ -136,7 +136,7 @@ class Plots:
 
 @dataclass(frozen=True)
 class Picture:
-    """A JPEG, the words below it, and what it shows for those who cannot see it."""
+    """A JPEG with caption and description for screen readers."""
 
     jpeg: bytes
     caption: str
@@ -144,17 +144,17 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """The picture inside the page."""
+        """The picture as a data URI."""
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode()
 
 
 @dataclass(frozen=True)
 class Video:
-    """A scored video: its curve, its events and pictures of their peaks.
+    """A scored video: score curve, events, and pictures of their peaks.
 
     Attributes:
-        anchor: where links to it lead.
-        folded: closed until the reader opens it.
+        anchor: anchor for links to it.
+        folded: collapsed at first.
     """
 
     template: ClassVar[str] = "video.html"
@@ -172,7 +172,7 @@ Section = Stats | Text | Table | Plots | Video
 
 
 def render_page(title: str, subtitle: str, sections: Sequence[Section], footer: str = "") -> str:
-    """The page as HTML text; equal input gives equal text.
+    """Render the page as HTML; equal input gives equal text.
 
     >>> html = render_page("Run <1>", "", [Stats("Result", (Stat("Frame AUC", "78.0 %"),))])
     >>> "Run &lt;1&gt;" in html, "://" in html
@@ -200,7 +200,7 @@ def _environment() -> Environment:
 
 
 def _shown(value: object) -> object:
-    """What a template prints of a value: no text may turn the direction of what stands around it."""
+    """Convert a value for the template; characters that change the writing direction are escaped."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return "\n".join(map(harmless, value.split("\n")))
     return value
@@ -210,7 +210,7 @@ def _inline(svg: bytes, description: str) -> Markup:
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>\s*", "", text, flags=re.DOTALL)
-    # names that nothing refers to would only collide with those of the next plot
+    # unused ids would collide with those of the next plot
     text = re.sub(r' id="(?![hmp][0-9a-f]{10}")[^"]*"', "", text)
     text = text.replace("; font-family: 'DejaVu Sans', sans-serif", "")
     for role, color in PALETTE.items():
@@ -220,7 +220,7 @@ def _inline(svg: bytes, description: str) -> Markup:
     if opening is None or view is None:
         raise ValueError("the plot is not an SVG with a view box")
     body = text[opening.end() :].replace("xlink:href", "href")
-    # what is inside a picture cannot be reached by keyboard or screen reader, what is inside a group can
+    # keyboards and screen readers reach the content of a group, but not that of a picture
     role = "group" if "<a " in body else "img"
     head = Markup('<svg class="plot" viewBox="{}" role="{}" aria-label="{}">').format(view[1], role, description)
     return head + Markup(re.sub(r"\n\s*", "\n", body))

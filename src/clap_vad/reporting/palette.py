@@ -1,10 +1,10 @@
-"""The colours of plots, pages and annotated videos: those of Okabe and Ito, told apart with any colour vision."""
+"""Colours of plots, pages and annotated videos: the palette of Okabe and Ito, for any colour vision."""
 
 from __future__ import annotations
 
 __all__ = ["PALETTE", "THEMES"]
 
-#: Role -> colour. The page replaces them by style-sheet variables of the same names, so that plots follow its theme.
+#: Role -> colour. The page replaces these by CSS variables of the same names, so that plots follow its theme.
 PALETTE = {
     "ink": "#1c2733",
     "rule": "#c9d1d9",
@@ -16,7 +16,7 @@ PALETTE = {
     "third": "#cc79a7",
 }
 
-#: Theme of a page -> role -> colour; ``soft`` is the ink of notes, ``paper`` and ``panel`` are what text stands on.
+#: Theme -> role -> colour; ``soft`` is the text colour of notes, ``paper`` and ``panel`` are background colours.
 THEMES = {
     "light": {"paper": "#ffffff", "panel": "#f5f7f9", "soft": "#55616e", **PALETTE},
     "dark": {

@@ -1,4 +1,4 @@
-"""Who holds what, as a picture: stacked bars of normal, anomalous and unlabelled videos per participant."""
+"""Plot of a partition: stacked bars of normal, anomalous and unlabelled videos per participant."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _SIZE = 8  # points, of ids and totals
 
 
 def participant_bars(rows: Sequence[Mapping[str, Any]], *, title: str = "", form: str = "svg") -> bytes:
-    """How many videos each participant holds, as in the CLAP paper's pictures of its partitions.
+    """Plot the number of videos of each participant, like the partition figures of the CLAP paper.
 
-    Bars lie, so that ids and totals of fifty participants can be read; the first participant is on top.
+    Bars are horizontal, so that ids and totals of fifty participants are readable; the first participant is on top.
 
     Args:
-        rows: one per participant, as :func:`clap_vad.datasets.partition.describe_participants` counts them: ``id``,
-            ``videos`` and how many of these are ``normal``, ``anomalous`` and ``unlabelled``.
+        rows: one per participant, from :func:`clap_vad.datasets.partition.describe_participants`: ``id``, ``videos``,
+            and the numbers of ``normal``, ``anomalous`` and ``unlabelled`` videos.
         title: printed above the bars.
         form: ``svg`` or ``png``.
     """
-    with warnings.catch_warnings():  # the reader's own font has the letters that ours has not
+    with warnings.catch_warnings():  # letters missing in our font are taken from the reader's font
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         with mpl.rc_context(STYLE):
             return drawn(_figure(rows, title), form)
@@ -59,7 +59,7 @@ def _figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     axes.set_xlim(0, max(starts.max(), 1))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(places, [plain(name) for name in ids], fontsize=_SIZE)
-    axes.grid(visible=False)  # totals stand at the bars
+    axes.grid(visible=False)  # the bars show their totals
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel("training videos")
@@ -70,12 +70,12 @@ def _figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
 
 
 def picture_form(file: Path) -> str:
-    """``svg`` or ``png``, by the suffix; raises :class:`ClapError` for another one.
+    """``svg`` or ``png``, from the suffix; raises :class:`ClapError` for another suffix.
 
     >>> picture_form(Path("shares.PNG"))
     'png'
     """
     form = file.suffix.lower().removeprefix(".")
     if form not in ("svg", "png"):
-        raise ClapError(f"{file}: pictures are written as .svg or .png; end the name in one of them")
+        raise ClapError(f"{file}: unknown picture format; use a name that ends with .svg or .png")
     return form

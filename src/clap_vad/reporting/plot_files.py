@@ -1,4 +1,4 @@
-"""The plots of a page as files for papers: each as PNG, 300 dots an inch, and as SVG."""
+"""Saving the plots of a page as files for papers: each as PNG (300 dpi) and SVG."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .page import Plot, Plots, Section, Video
 
 __all__ = ["save_plots"]
 
-_LONGEST = 200  # bytes of a name; file systems take 255, its endings and that of a temporary file included
+_LONGEST = 200  # bytes of a name; file systems allow 255, including suffixes of the file and its temporary file
 
 
 def save_plots(folder: Path, sections: Sequence[Section]) -> list[Path]:
-    """Write ``NAME.png`` and ``NAME.svg`` of every plot; returns the files.
+    """Write ``NAME.png`` and ``NAME.svg`` of every plot. Returns the files.
 
-    A name is that of the plot; what no file name can hold is left out of it, and equal names are numbered.
+    NAME is the name of the plot without characters that file names cannot have; equal names are numbered.
     """
     files: list[Path] = []
     used: set[str] = set()

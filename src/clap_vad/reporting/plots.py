@@ -1,7 +1,7 @@
 """Plots as SVG or PNG bytes: a video's score curve, ROC curves, a quantity per round.
 
-Each function draws on a figure of its own (no global pyplot state) and gives the same bytes for the same input.
-Colours are those of Okabe and Ito, told apart by readers with any colour vision; lines differ in dash as well.
+Each function uses its own figure (no global pyplot state) and returns equal bytes for equal input. Colours are those of
+Okabe and Ito, distinguishable with any colour vision; lines also differ in dash style.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ def score_curve(
     times: FrameTimes | None = None,
     form: str = "svg",
 ) -> bytes:
-    """One video's scores over time.
+    """Plot the scores of one video over time.
 
     Args:
         scores: segment scores, shape (T,), T at least 1.
-        frames: frames of the video.
-        fps: frames per second; the axis counts frames where it is None.
+        frames: number of frames of the video.
+        fps: frames per second; None gives an axis in frames.
         segment_frames: frames per segment.
         threshold: drawn as a dashed line.
         events: (start, stop) frames to shade.
         truth: 1 at abnormal frames, shape (frames,); shaded.
         limits: lowest and highest score of the axis, to make several curves comparable.
-        times: when the frames are shown, where ``fps`` alone does not tell.
+        times: times of the frames; None if they follow from ``fps``.
         form: ``svg`` or ``png``.
     """
     shown = times or FrameTimes.even(frames, 1.0 if fps is None else fps)
@@ -84,7 +84,7 @@ def score_curve(
 
 
 def roc_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, form: str = "svg") -> bytes:
-    """ROC curves, name -> (false positive rate, true positive rate), on a square with the diagonal of chance."""
+    """Plot ROC curves, name -> (false positive rate, true positive rate), with the diagonal of a random score."""
     with mpl.rc_context(STYLE):
         figure, axes = _axes(4.4, 4.32)
         axes.plot([0, 1], [0, 1], color=PALETTE["ink"], linewidth=0.8, linestyle=(0, (1, 3)), label="chance")
@@ -108,7 +108,7 @@ def round_curve(
     from_zero: bool = False,
     form: str = "svg",
 ) -> bytes:
-    """Quantities over rounds, name -> one value a round (None where a round has none); the axis may start at zero."""
+    """Plot quantities over rounds, name -> one value per round (None if missing); the axis may start at zero."""
     with mpl.rc_context(STYLE):
         figure, axes = _axes(4.4, 2.6)
         for (name, values), (color, dash) in zip(series.items(), _cycle(len(series)), strict=True):
@@ -128,9 +128,9 @@ def round_curve(
 
 
 def envelope(scores: np.ndarray, segment_frames: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Corner points (frame, score) of the step curve; a long video is drawn by the lowest and highest of each column.
+    """Corner points (frame, score) of the step curve. A long video is drawn by the minimum and maximum of each column.
 
-    No peak is lost: the highest score of every column is drawn.
+    So every peak is visible.
     """
     total = len(scores)
     edges = np.minimum(np.arange(total + 1) * segment_frames, frames)
@@ -143,7 +143,7 @@ def envelope(scores: np.ndarray, segment_frames: int, frames: int) -> tuple[np.n
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Any]:
-    """A plot of so many inches. Margins are fixed: fitting them to the labels would draw everything three times."""
+    """A plot of ``width`` x ``height`` inches. Margins are fixed, as fitting them to the labels is slow."""
     figure = Figure(figsize=(width, height))
     FigureCanvasSVG(figure)
     across, up = width - 0.62 - 0.22, height - 0.46 - 0.3
@@ -153,23 +153,23 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
 
 
 def _moments(corners: np.ndarray, times: FrameTimes) -> np.ndarray:
-    """Seconds of the corners of a step curve: each step begins with its first frame and ends behind its last one."""
+    """Times in seconds of the corners of a step curve: a step lasts from its first frame to the end of its last."""
     frames = corners.astype(np.int64)
     ends = np.arange(len(frames)) % 2 == 1
     return np.where(ends, times.stop(np.maximum(frames, 1)), times.start(frames))
 
 
 def _shade(axes: Any, stretches: Sequence[Sequence[int]], times: FrameTimes, kind: str) -> None:
-    """Stretches from the bottom to the top, told apart by their hatching where colours are not seen."""
+    """Shade stretches over the full height, with hatching that is visible without colours."""
     if stretches:
         color, hatch, label = _SHADES[kind]
         starts, stops = np.array(stretches).T
         begins = times.start(starts)
         spans = list(zip(begins.tolist(), (times.stop(stops) - begins).tolist(), strict=True))
-        # a height in axes coordinates: the shade reaches from the bottom to the top whatever the scores are
+        # the height is in axes coordinates: the shade covers the full height, whatever the scores are
         place: dict[str, Any] = {"yrange": (0, 1), "transform": axes.get_xaxis_transform()}
         axes.broken_barh(spans, facecolor=color, alpha=0.25, linewidth=0, **place)
-        # SVG would make the hatching as pale as the face if one shape had both
+        # in SVG, hatching on the same shape would be as pale as its face
         axes.broken_barh(spans, facecolor="none", edgecolor=color, hatch=hatch, linewidth=0.8, label=label, **place)
 
 

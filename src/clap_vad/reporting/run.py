@@ -20,7 +20,7 @@ _SUPERVISION = {"us": "without any labels", "ws": "with one label per training v
 
 
 def run_subtitle(run: RunFiles) -> str:
-    """What was trained, in a sentence."""
+    """A sentence that describes what was trained."""
     value = {**run.config, **run.metrics}
     method, setting = str(value.get("method", "unknown method")), str(value.get("setting", ""))
     how = _SUPERVISION.get(str(value.get("supervision", "")), str(value.get("supervision", "")))
@@ -28,9 +28,9 @@ def run_subtitle(run: RunFiles) -> str:
     many = f"{sites} sites" if sites else "the sites"
     protocol = f", protocol {value['protocol']}" if value.get("protocol") and setting != "centralized" else ""
     who = {
-        "collaborative": f"{many} learned one model together, their videos stayed where they are",
-        "local": f"each of {many} learned alone",
-        "centralized": "one model learned from all training videos in one place",
+        "collaborative": f"{many} trained one model together, the videos stayed at the sites",
+        "local": f"each of {many} trained its own model",
+        "centralized": "one model was trained on all training videos in one place",
     }.get(setting, setting)
     length = f", {rounds} rounds" if isinstance(rounds, int) else ""
     strategy = f" of {value['strategy']}" if length and setting == "collaborative" and value.get("strategy") else ""
@@ -38,10 +38,10 @@ def run_subtitle(run: RunFiles) -> str:
 
 
 def run_sections(run: RunFiles) -> list[Section]:
-    """All sections of a run's report, in reading order; those that have nothing to show are left out."""
+    """All sections of a run's report, in reading order; empty sections are left out."""
     sections: list[Section] = [_headline(run)]
     if run.metrics.get("frame_auc") is None:
-        reason = run.metrics.get("undefined") or "the dataset gives no frame-level truth for its test videos"
+        reason = run.metrics.get("undefined") or "the dataset has no frame labels for its test videos"
         sections.append(Text("No frame-level result", (f"There is no frame AUC: {reason}.",)))
     sections += _left_out(run)
     sections += _results(run)
@@ -85,7 +85,7 @@ def _left_out(run: RunFiles) -> list[Section]:
     out = run.metrics.get("left_out")
     if not isinstance(out, dict) or not out:
         return []
-    note = "What these sites sent cannot be true, so nothing that they sent afterwards is in the result."
+    note = "These sites sent impossible values. Nothing that they sent afterwards is in the result."
     return [Table("Sites left out", ("Site", "Why"), tuple((str(k), str(v)) for k, v in out.items()), note, prose=True)]
 
 
@@ -102,21 +102,21 @@ def _results(run: RunFiles) -> list[Section]:
     if isinstance(metrics.get("frames"), int) and isinstance(metrics.get("abnormal_frames"), int):
         facts.append(f"{metrics['frames']:,} frames, {metrics['abnormal_frames']:,} of them abnormal")
     for key, what in (
-        ("cut_frames", "frames beyond the truth were cut"),
-        ("held_frames", "frames beyond the features got the last segment's score"),
+        ("cut_frames", "frames without labels were left out"),
+        ("held_frames", "frames beyond the features got the score of the last segment"),
     ):
         if metrics.get(key):
             facts.append(f"{metrics[key]:,} {what}")
     missing = metrics.get("videos_without_truth")
     if missing:
-        facts.append(f"{len(missing) if isinstance(missing, list) else missing} test videos without truth left out")
+        facts.append(f"{len(missing) if isinstance(missing, list) else missing} test videos have no frame labels")
     note = (
         "Percent, over all test frames, last round. The other rows are label-free baselines, a fixed set. "
         if baselines
         else "Percent, over all test frames, last round. "
     )
-    judged = "; ".join(fact for fact in facts if fact)
-    note += f"Judged: {judged}." if judged else ""
+    evaluated = "; ".join(fact for fact in facts if fact)
+    note += f"Evaluated on {evaluated}." if evaluated else ""
     return [Table("Result", ("Method", "Frame AUC", "Frame AP"), tuple(rows), note, strong=0)]
 
 
@@ -134,7 +134,7 @@ def _per_scene(run: RunFiles) -> list[Section]:
         )
         for scene, entry in scenes.items()
     )
-    note = "A dash: the scene's test frames are all normal or all abnormal, so the figure is not defined."
+    note = "A dash: the scene's test frames are all normal or all abnormal, so the value is undefined."
     missing = any("–" in row for row in rows)
     columns = ("Scene", "Videos", "Frames", "Frame AUC", "Frame AP")
     return [Table("Scene by scene", columns, rows, note if missing else "")]
@@ -162,8 +162,8 @@ def _rounds(run: RunFiles) -> list[Section]:
     loss = _series(lines, "loss")
     if any(value is not None for value in loss):
         draw = partial(round_curve, rounds, {"loss": loss}, "training loss")
-        told = f"Training loss over {len(rounds)} rounds"
-        plots.append(Plot(draw, told, "Training loss, mean over participants", "rounds-loss"))
+        description = f"Training loss over {len(rounds)} rounds"
+        plots.append(Plot(draw, description, "Training loss, mean over participants", "rounds-loss"))
     areas = _series(lines, "frame_auc")
     if any(area is not None for area in areas):
         shares = [None if area is None else 100 * area for area in areas]
@@ -174,8 +174,8 @@ def _rounds(run: RunFiles) -> list[Section]:
     if any(value for value in up + down):
         series = {"sent": [_mega(value) for value in up], "received": [_mega(value) for value in down]}
         draw = partial(round_curve, rounds, series, "MB", from_zero=True)
-        told = "Megabytes sent and received per round"
-        plots.append(Plot(draw, told, "Sent and received by all sites", "rounds-bytes"))
+        description = "Megabytes sent and received per round"
+        plots.append(Plot(draw, description, "Sent and received by all sites", "rounds-bytes"))
     return [Plots("Round by round", tuple(plots), small=True)] if plots else []
 
 
@@ -183,9 +183,9 @@ def _leaving(run: RunFiles) -> list[Section]:
     found, damaged = read_leaving(run.path)
     if not found:
         return []
-    note = "Every outgoing message stands in the ledger that each site keeps for itself; these are all kinds of them."
+    note = "All kinds of outgoing messages, from the ledger that each site keeps."
     if damaged:
-        note += f" Not counted: {damaged} damaged ledger lines, torn when a site was killed."
+        note += f" Not counted: {damaged} damaged ledger lines, incomplete because a site was killed."
     columns = ("Kind of message", "Messages", "Bytes", "Protection")
     return [Table("What left the sites", columns, tuple(_leaving_row(entry) for entry in found), note)]
 
@@ -207,7 +207,7 @@ def _provenance(run: RunFiles) -> Table:
 
 def _fact(value: Any) -> str:
     if isinstance(value, str):
-        # a report may be passed on; where the files lie on this machine is nobody's business
+        # a report may be passed on, so it must not show paths of this machine
         return (Path(value).name if Path(value).is_absolute() else value) or "–"
     return json.dumps(value)
 

@@ -1,4 +1,4 @@
-"""What a report needs of a run folder, read with tolerance: a run without truth, rounds or ledger is still a run."""
+"""Reading a run folder for a report. Ground truth, rounds and ledgers may be missing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class RunFiles:
         path: the run folder.
         config, metrics: contents of ``config.json`` and ``metrics.json``.
         rounds: lines of ``rounds.jsonl``.
-        scores: who scored -> their ``scores.npz``; the one name is "" unless every participant has a model of its own.
-        dataset: the dataset that was scored, None where it is no longer at hand.
+        scores: participant -> its ``scores.npz``; the only key is "" for a run with one model.
+        dataset: the scored dataset; None if it is no longer available.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class RunFiles:
     dataset: Dataset | None
 
     def read_scores(self, name: str, visit: Callable[[str, np.ndarray], None]) -> None:
-        """Show every video's scores to ``visit(video, scores (T,))``, one video in memory at a time."""
+        """Call ``visit(video, scores (T,))`` for every video; only one video is in memory."""
         file = self.scores[name]
         try:
             with open_npz(file, "scores") as archive:
@@ -62,16 +62,16 @@ def read_run(run: Path, dataset: Path | None = None) -> RunFiles:
 
     Args:
         run: the folder.
-        dataset: the dataset of its scores; by default the one that ``config.json`` names, if it still exists.
+        dataset: the scored dataset; by default the one in ``config.json``, if it still exists.
 
     Raises:
-        ClapError: where there is no run, one of its files is broken, or the given dataset is not one.
+        ClapError: there is no run, one of its files is broken, or ``dataset`` is not a dataset.
     """
     if not run.is_dir():
-        raise ClapError(f"{run}: no run there; make one with 'clap train'")
+        raise ClapError(f"{run}: no run there; give a run made with 'clap train'")
     config = _object(run / "config.json")
     if not config:
-        raise ClapError(f"{run}: not a run (config.json is missing); make one with 'clap train'")
+        raise ClapError(f"{run}: not a run (config.json is missing); give a run made with 'clap train'")
     return RunFiles(
         path=run,
         config=config,
@@ -83,7 +83,7 @@ def read_run(run: Path, dataset: Path | None = None) -> RunFiles:
 
 
 def read_leaving(run: Path) -> tuple[list[Leaving], int]:
-    """What left the sites, summed over all ledgers ``sites/*/ledger.jsonl``, largest first; and the damaged lines."""
+    """Messages that left the sites, from all ``sites/*/ledger.jsonl``, largest first; number of damaged lines."""
     totals: dict[str, tuple[int, int, set[str]]] = {}
     damaged = 0
     for ledger in sorted((run / "sites").glob("*/ledger.jsonl")):
@@ -107,12 +107,12 @@ def _object(file: Path) -> dict[str, Any]:
         return {}
     content = read_json(file)
     if not isinstance(content, dict):
-        raise ClapError(f"{file}: a JSON object is needed; restore it or train again")
+        raise ClapError(f"{file}: not a JSON object; restore the file or train again")
     return content
 
 
 def _lines(file: Path) -> tuple[list[dict[str, Any]], int]:
-    """JSON objects, one a line, and how many lines are none: a kill may have torn one while it was written."""
+    """JSON objects, one per line, and the number of damaged lines (a kill may leave an incomplete one)."""
     if not file.exists():
         return [], 0
     found, broken = [], 0
@@ -142,6 +142,6 @@ def _named_dataset(config: dict[str, Any]) -> Dataset | None:
         dataset = Dataset(Path(named))
         _ = dataset.stores
     except ClapError:
-        # the dataset was changed or partly removed since: the report does without it
+        # the dataset has changed or is partly removed: the report does not use it
         return None
     return dataset

@@ -1,4 +1,4 @@
-"""Events of several videos along time, one strip each: where something happened, at a glance."""
+"""Plot of the events of several videos over time, one strip per video."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["Strip", "event_strips"]
 _WIDTH, _TOP, _BOTTOM, _PITCH = 10.0, 0.36, 0.46, 0.3  # inches
 _SIZE = 8  # points
 _HEADING = "events · highest"
-_NARROWEST = 0.004  # of the axis; a short event in a long video is drawn wider than it is, else nobody would see it
+_NARROWEST = 0.004  # share of the axis; shorter events are drawn with this width to be visible
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One line.
+    """One strip.
 
     Attributes:
         name, note: printed to its left and right.
-        length: of the video, in the unit of the axis.
+        length: length of the video in the unit of the axis.
         events: (start, stop) in the same unit.
-        peak: where its highest event peaks; None where it has none.
-        target: anchor that the name leads to, "" for none.
+        peak: peak of its highest event; None if it has no event.
+        target: anchor that the name links to; "" for none.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Strip:
 
 
 def event_strips(strips: Sequence[Strip], *, seconds: bool, form: str = "svg") -> bytes:
-    """The strips from top to bottom; an event is taller than its video and hatched, the highest has a triangle.
+    """Plot the strips from top to bottom. Events are taller and hatched; a triangle marks the highest.
 
     Args:
         strips: at least one.
-        seconds: whether lengths are seconds; frames otherwise.
+        seconds: whether lengths are in seconds; otherwise in frames.
         form: ``svg`` or ``png``.
     """
-    with warnings.catch_warnings():  # the reader's own font has the letters that ours has not
+    with warnings.catch_warnings():  # letters missing in our font are taken from the reader's font
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         with mpl.rc_context(STYLE):
             return drawn(_figure(strips, seconds), form)
@@ -74,7 +74,7 @@ def _figure(strips: Sequence[Strip], seconds: bool) -> Figure:
             spans = [(start, max(stop - start, _NARROWEST * longest)) for start, stop in strip.events]
             look: dict[str, Any] = {"hatch": "/////", "linewidth": 0.8, "edgecolor": PALETTE["ink"], "label": label}
             axes.broken_barh(spans, (place - 0.3, 0.6), facecolor=PALETTE["event"], **look)
-            label = "_"  # named once
+            label = "_"  # one legend entry
     peaks = [(strip.peak, place - 0.42) for place, strip in enumerate(strips) if strip.peak is not None]
     if peaks:
         x, y = zip(*peaks, strict=True)

@@ -1,4 +1,4 @@
-"""Small pictures of single moments of a video, if wanted so coarse that nobody can be recognised."""
+"""Small pictures of single frames of a video, optionally too coarse to recognise people."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def thumbnails(
 ) -> dict[int, bytes]:
     """JPEG pictures of some frames, longer side at most 480 pixels.
 
-    The video is decoded once, up to the last frame wanted, by the reader that the extractors use, so that frame
-    numbers agree; only the pictures wanted are kept.
+    The video is decoded once up to the last requested frame, with the reader of the extractors, so that frame numbers
+    agree. Only the requested pictures are kept in memory.
 
     Args:
         path: a video file or a folder of frames; a text file (tracks) has no pictures.
-        frames: numbers of the frames wanted.
-        rate: frames a second that are counted, where an extractor took them evenly; None counts all.
-        track: number of the video track that they were taken from; None for the one with most pictures.
-        blur: make each picture so coarse that nobody can be recognised, see :func:`blurred`.
-        regions: frame -> region to outline on its picture.
+        frames: requested frame numbers.
+        rate: sampling rate of the extractor in frames per second; None if it used all frames.
+        track: number of the video track; None for the one with the most pictures.
+        blur: make people unrecognisable, see :func:`blurred`.
+        regions: frame -> region to outline.
 
     Returns:
         Frame -> JPEG; frames that cannot be decoded are missing.
@@ -58,7 +58,7 @@ def thumbnails(
             if frame >= wanted[-1]:
                 break
     except ClapError:
-        # the video was scored, so it could be read a moment ago; a report with fewer pictures is better than none
+        # a report with fewer pictures is better than none
         pass
     finally:
         if reader is not None:
@@ -67,13 +67,13 @@ def thumbnails(
 
 
 def thumbnail_at(clip: Path, seconds: float, start: str, region: Region | None = None) -> bytes | None:
-    """The JPEG picture of a clip that is shown at a time of the clock that it was cut by; None where there is none.
+    """The JPEG picture of a clip at a time; None if there is none.
 
     Args:
         clip: a video file.
-        seconds: the time.
-        start: entry of the clip's metadata that holds the time of its first picture.
-        region: to outline.
+        seconds: the time on the clock of the stream.
+        start: key of the clip's metadata with the time of its first picture.
+        region: region to outline.
     """
     try:
         reader = VideoReader(clip, side=_SIDE, colour=True)
@@ -84,15 +84,15 @@ def thumbnail_at(clip: Path, seconds: float, start: str, region: Region | None =
                 break
         reader.close()
     except (ClapError, OSError, KeyError, ValueError):
-        return None  # not written yet, or already deleted: the page has one picture less
+        return None  # not written yet or already deleted: the page omits the picture
     return None if shown is None else _jpeg(shown if region is None else outlined(shown, region))
 
 
 def blurred(picture: np.ndarray) -> np.ndarray:
-    """The picture (H, W, 3) averaged over 12 cells along its longer side, enlarged again.
+    """The picture (H, W, 3) averaged over 12 cells along its longer side and enlarged again.
 
-    A face that fills the whole picture keeps 12 x 12 colours, a person at the usual distance one or two; the
-    averages are all that remains, so no filter can bring a face back.
+    A face that fills the picture keeps 12 x 12 colours, a person at the usual distance one or two. Only the averages
+    remain, so no filter can restore a face.
 
     >>> coarse = blurred(np.arange(48 * 96 * 3, dtype=np.uint8).reshape(48, 96, 3))
     >>> coarse.shape, len(np.unique(coarse.reshape(-1, 3), axis=0)) <= 12 * 6
@@ -108,7 +108,7 @@ def blurred(picture: np.ndarray) -> np.ndarray:
 
 
 def outlined(picture: np.ndarray, region: Region) -> np.ndarray:
-    """The picture (H, W, 3) with a region's outline: a yellow line on a black one, seen on light and on dark."""
+    """The picture (H, W, 3) with the outline of a region: yellow on black, visible on light and dark pictures."""
     import cv2
 
     height, width = picture.shape[:2]
@@ -128,7 +128,7 @@ def _jpeg(picture: np.ndarray) -> bytes:
 
 
 def has_pictures(path: Path) -> bool:
-    """Whether there may be pictures in a file or folder: in all but text files, which hold tracks."""
+    """Whether a file or folder may contain pictures: true unless it is a text file (tracks)."""
     if not path.is_file():
         return True
     with path.open("rb") as handle:

@@ -1,4 +1,4 @@
-"""What a camera has seen over hours or days: its scores, its events, and when nothing came."""
+"""Plot of a camera over hours or days: scores, events and outages."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def camera_timeline(
     wall: bool,
     form: str = "svg",
 ) -> bytes:
-    """The timeline as SVG or PNG.
+    """Plot the timeline of a camera as SVG or PNG.
 
     Args:
-        edges: (n + 1,) times of bins, in seconds; since 1970, shown in UTC, where ``wall``.
-        highest: (n,) highest score of each; NaN where nothing was seen.
-        threshold: of the events.
-        events, outages: (start, stop) each, in seconds.
+        edges: (n + 1,) bin edges in seconds; with ``wall`` since 1970, shown in UTC.
+        highest: (n,) highest score per bin; NaN for bins without a score.
+        threshold: threshold of the events.
+        events, outages: (start, stop) in seconds.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 1.9))

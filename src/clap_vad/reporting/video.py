@@ -1,4 +1,4 @@
-"""The section of a report that shows one scored video."""
+"""The report section of one scored video."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def video_section(
     remarks: Sequence[str] = (),
     times: FrameTimes | None = None,
 ) -> Video:
-    """Curve, events and pictures of one video.
+    """Score curve, events and pictures of one video.
 
     Args:
         title: name of the video.
-        scores: (T,).
-        frames, fps, segment_frames: as in the feature store; fps None where unknown.
-        threshold: what the events were found with.
-        events: in order of time.
-        truth: (frames,) uint8, shaded where given.
-        pictures: peak frame -> JPEG, for the events of :func:`pictured`; None where none were asked for.
+        scores: (T,) segment scores.
+        frames, fps, segment_frames: as in the feature store; fps None if unknown.
+        threshold: threshold of the events.
+        events: ordered by time.
+        truth: (frames,) uint8 frame labels, shaded; optional.
+        pictures: peak frame -> JPEG, for the events of :func:`pictured`; None if pictures are not wanted.
         remarks: sentences to print under the title.
-        times: when the frames are shown, where ``fps`` alone does not tell.
+        times: times of the frames; None if they follow from ``fps``.
     """
     highest = float(scores.max()) if len(scores) else 0.0
     seconds = times.seconds if times is not None else frames / fps if fps else None
@@ -70,20 +70,20 @@ def video_section(
     ]
     note = f"The {len(shown)} highest peaks of {len(events)}." if found and len(shown) < len(events) else ""
     if pictures is not None and events and not found:
-        note = "No pictures: this input has none that could be decoded."
-    told = f"Scores of {title} over time, {count}, highest score {highest:.3f}, threshold {threshold:.3f}"
-    return Video(title, facts, Plot(draw, told, name=f"scores-{title}"), _table(events, fps), tuple(found), note)
+        note = "No pictures: no picture of this input could be decoded."
+    description = f"Scores of {title} over time, {count}, highest score {highest:.3f}, threshold {threshold:.3f}"
+    return Video(title, facts, Plot(draw, description, name=f"scores-{title}"), _table(events, fps), tuple(found), note)
 
 
 def pictured(events: Sequence[Event]) -> list[Event]:
-    """The events that get a picture: the twelve highest peaks, in order of time."""
+    """The events that get a picture: the twelve highest peaks, ordered by time."""
     highest = sorted(events, key=lambda event: (-event.peak_score, event.start_frame))[:MOST_PICTURES]
     return sorted(highest, key=lambda event: event.start_frame)
 
 
 def _picture(jpeg: bytes, title: str, event: Event, fps: float | None) -> Picture:
     when = moment(event.peak_frame, fps, event.peak_seconds)
-    outlined = ", the region that stands out is outlined" if event.region is not None else ""
+    outlined = ", the most anomalous region is outlined" if event.region is not None else ""
     return Picture(jpeg, f"{when}, score {event.peak_score:.3f}", f"Picture of {title} at {when}{outlined}")
 
 

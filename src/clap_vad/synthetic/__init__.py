@@ -1,1 +1,1 @@
-"""Rendering the demo's own surveillance videos: four sites, people, vehicles, anomalies and their truth."""
+"""Rendering of synthetic surveillance videos for the demo: four sites, people, vehicles, anomalies, frame labels."""

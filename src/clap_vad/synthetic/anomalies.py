@@ -1,4 +1,4 @@
-"""What should be found: each anomaly is a function that puts actors on the stage and marks when they misbehave.
+"""Anomalies: each is a function that creates actors and marks the frames in which they are anomalous.
 
 A function takes the site, a random generator and the times (n,) of the frames in seconds.
 """
@@ -17,11 +17,11 @@ from .vehicles import Vehicle
 
 __all__ = ["ANOMALIES"]
 
-Stage = Callable[[Site, np.random.Generator, np.ndarray], list[Actor]]
+Anomaly = Callable[[Site, np.random.Generator, np.ndarray], list[Actor]]
 
 
 def _running(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
-    """Three people run along a way where people walk."""
+    """Three people run along a path where people walk."""
     path, _ = _way(site, rng)
     start, speed = _start(rng, times), rng.uniform(4.0, 5.2)
     found = []
@@ -33,11 +33,11 @@ def _running(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Ac
 
 
 def _wrong_way(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
-    """The busiest one-way lane is taken against its direction, by whom it is made for and at the usual speed."""
+    """A usual user of the busiest one-way lane moves against its direction, at the usual speed."""
     lane = min(site.lanes, key=lambda lane: (lane.who == "people", lane.every))
     path = smooth(np.array(lane.path))[::-1]
     speed = float(np.mean(lane.speed))
-    # it has passed a third of the way when the clip is a third through, so that most of it is seen
+    # after a third of the clip it has covered a third of the path, so that most of it is visible
     start = times[-1] * rng.uniform(0.25, 0.4) - length(path) / 3 / speed
     if lane.who == "people":
         ghost = walk(rng, path, times, speed=speed, start=start, aside=rng.uniform(-0.5, 0.5) * lane.spread)
@@ -47,7 +47,7 @@ def _wrong_way(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[
 
 
 def _speeding(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
-    """A car races down the road at four times the usual speed, between the lanes."""
+    """A car drives between the lanes at four times the usual speed."""
     lanes = [lane for lane in site.lanes if lane.who != "people"]
     path = smooth(np.mean([lane.path for lane in lanes], axis=0))
     speed = 4 * float(np.mean([lane.speed for lane in lanes]))
@@ -67,7 +67,7 @@ def _vehicle(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Ac
 
 
 def _loitering(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
-    """Somebody hangs about on a spot where nobody stays, shifting from foot to foot."""
+    """A person stays at a spot where nobody usually stays."""
     spot = np.array(site.detours["spot"][rng.integers(len(site.detours["spot"]))])
     begin = times[-1] * rng.uniform(0.15, 0.3)
     drift = [0.35 * np.sin(rng.uniform(0.3, 0.6) * times + rng.uniform(0, 6)) for _ in range(2)]
@@ -87,7 +87,7 @@ def _loitering(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[
 
 
 def _fall(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
-    """Somebody walks in, falls within half a second where the camera sees it well, and stays on the ground."""
+    """A person walks in, falls within half a second at a visible place, and stays on the ground."""
     path, aside = _way(site, rng)
     moment = times[-1] * rng.uniform(0.35, 0.5)
     along = np.linspace(0, length(path), 100)
@@ -112,7 +112,7 @@ def _fall(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor
 
 
 def _fight(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
-    """Four people meet on a spot and go at each other: jerky steps, thrown fists."""
+    """Four people meet at a spot and fight."""
     spot = np.array(site.detours["spot"][rng.integers(len(site.detours["spot"]))])
     begin, end = times[-1] * rng.uniform(0.25, 0.4), times[-1] * rng.uniform(0.8, 0.95)
     way, _ = _way(site, rng)
@@ -122,7 +122,7 @@ def _fight(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Acto
     for k in range(4):
         angle = 2 * np.pi * k / 4 + rng.uniform(0, 0.6)
         ring = np.array([np.cos(angle), np.sin(angle)])
-        side = along if k % 2 else -along  # they come and leave along the way that people walk
+        side = along if k % 2 else -along  # they come and leave along the lane
         away = np.clip(np.maximum(begin - times, times - end), 0, None)  # seconds before or after the fight
         inside = away == 0
         beat, phase = rng.uniform(6, 9), rng.uniform(0, 6)
@@ -150,7 +150,7 @@ def _fight(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Acto
 
 
 def _gathering(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
-    """Many people run together from all sides, as to an accident, and jostle around a spot."""
+    """Many people run to a spot from all sides, as to an accident, and push each other."""
     spot = np.array(site.detours["spot"][rng.integers(len(site.detours["spot"]))])
     begin = times[-1] * rng.uniform(0.25, 0.4)
     crowd = []
@@ -182,7 +182,7 @@ def _gathering(site: Site, rng: np.random.Generator, times: np.ndarray) -> list[
     return crowd
 
 
-ANOMALIES: dict[str, Stage] = {
+ANOMALIES: dict[str, Anomaly] = {
     "running": _running,
     "wrong way": _wrong_way,
     "speeding": _speeding,
@@ -195,12 +195,12 @@ ANOMALIES: dict[str, Stage] = {
 
 
 def _way(site: Site, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """A lane that people walk, and a place beside its middle."""
+    """A random lane of people as a path, and an offset from its centre line in metres."""
     lanes: list[Lane] = [lane for lane in site.lanes if lane.who == "people"]
     lane = lanes[rng.integers(len(lanes))]
     return smooth(np.array(lane.path)), float(rng.uniform(-0.6, 0.6) * lane.spread)
 
 
 def _start(rng: np.random.Generator, times: np.ndarray) -> float:
-    """When something enters that passes through: in the second quarter of the clip, roughly."""
+    """Start time in seconds of an actor that passes through: roughly in the second quarter of the clip."""
     return float(times[-1] * rng.uniform(0.2, 0.5))

@@ -1,4 +1,4 @@
-"""The empty site: planes and boxes with textures, cast once through the camera."""
+"""The background of a site: textured planes and boxes, rendered once through the camera."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .textures import Texture
 __all__ = ["Backdrop", "Plane", "box", "cast"]
 
 _OVERSAMPLE = 2
-_SUN = np.array([0.85, 0.7, 1.0])  # how bright faces are that look along x, y and z
+_SUN = np.array([0.85, 0.7, 1.0])  # brightness of faces whose normal is x, y and z
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Plane:
     """A rectangle at ``offset`` metres on one axis.
 
     Attributes:
-        axis: 0, 1 or 2, the direction that the plane looks along.
-        offset: its place on that axis.
+        axis: 0, 1 or 2, the direction of its normal.
+        offset: its position on that axis.
         low, high: bounds on the two other axes, in x, y, z order.
-        texture: colour by the two other coordinates.
-        hides: whether people behind it are hidden (the ground hides nobody).
+        texture: colour as a function of the two other coordinates.
+        hides: whether it hides people behind it (the ground does not).
     """
 
     axis: int
@@ -37,7 +37,7 @@ class Plane:
 
 
 def box(low: tuple[float, float, float], high: tuple[float, float, float], side: Texture, top: Texture) -> list[Plane]:
-    """A standing box (pillar, planter, crate) of six faces that hides what is behind it."""
+    """An upright box (pillar, planter, crate) of six faces that hides people behind it."""
     planes = []
     for axis in range(3):
         first, second = (i for i in range(3) if i != axis)
@@ -53,7 +53,7 @@ class Backdrop:
 
     Attributes:
         picture: (height, width, 3) float32 RGB in 0..255.
-        hiding: (height, width) float32 depth in metres of the nearest thing that hides people, infinity elsewhere.
+        hiding: (height, width) float32 depth in metres of the nearest object that hides people, infinity elsewhere.
     """
 
     picture: np.ndarray
@@ -61,7 +61,7 @@ class Backdrop:
 
 
 def cast(camera: Camera, planes: list[Plane], sky: tuple[float, float, float]) -> Backdrop:
-    """Cast one ray per (sub)pixel; the nearest plane gives the colour, the sky is where there is none."""
+    """Cast one ray per (sub)pixel. The nearest plane gives the colour; without a plane it is the sky."""
     rays = camera.rays(_OVERSAMPLE).reshape(-1, 3)
     nearest = np.full(len(rays), np.inf)
     hiding = np.full(len(rays), np.inf)

@@ -1,4 +1,4 @@
-"""From a plan to pixels: who is on the stage of a clip, its frames and its truth."""
+"""Rendering a clip from its plan: actors, frames and frame labels."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .site import Lane, Site
 from .sites import SITES
 from .vehicles import Vehicle, VehicleDrawing, draw_vehicles
 
-__all__ = ["Clip", "ClipPlan", "frames", "stage", "truth"]
+__all__ = ["Clip", "ClipPlan", "frames", "make_clip", "truth"]
 
 _CARS = [(150, 152, 158), (40, 45, 60), (170, 40, 40), (215, 215, 210), (50, 80, 120), (70, 72, 74), (190, 150, 60)]
-_NEAREST = 0.8  # metres; what is closer to the camera is not drawn
+_NEAREST = 0.8  # metres; figures closer to the camera are not drawn
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One video to render; it decides every pixel.
+    """One video to render; equal plans give equal pixels.
 
     Attributes:
         name: file stem.
@@ -33,7 +33,7 @@ class ClipPlan:
         split: ``train`` or ``test``.
         anomaly: a key of ``ANOMALIES`` or empty.
         frames: number of frames.
-        seed: of everything random in it.
+        seed: seed of all random choices.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ClipPlan:
 
 @dataclass(frozen=True)
 class Clip:
-    """A staged clip: its site, its actors over time, and the generator state for the pixels' noise."""
+    """A clip ready to render: site, actors over time, and the random generator of the pixel noise."""
 
     site: Site
     actors: tuple[Actor, ...]
@@ -54,8 +54,8 @@ class Clip:
     seed: tuple[int, ...]
 
 
-def stage(plan: ClipPlan) -> Clip:
-    """Put the normal traffic and the plan's anomaly on the stage."""
+def make_clip(plan: ClipPlan) -> Clip:
+    """Create the actors of a clip: normal traffic and the planned anomaly."""
     site = SITES[plan.site]
     rng = np.random.default_rng([*plan.seed, 1])
     times = np.arange(plan.frames) / site.fps
@@ -66,9 +66,9 @@ def stage(plan: ClipPlan) -> Clip:
 
 
 def truth(clip: Clip) -> np.ndarray:
-    """Frame labels (n,) uint8: 1 where somebody who misbehaves can be seen.
+    """Frame labels (n,) uint8: 1 where an anomalous actor is visible.
 
-    Seen means: the middle of the figure is inside the picture and the figure at least 5 % of the picture's height.
+    Visible means: the centre of the figure is inside the picture and its height at least 5 % of the picture's height.
     """
     camera = clip.site.camera
     labels = np.zeros(clip.frames, np.uint8)
@@ -96,7 +96,7 @@ def frames(clip: Clip) -> Iterator[np.ndarray]:
     for index in range(clip.frames):
         canvas, shadow = base.copy(), np.zeros((rows, columns), np.uint8)
         _draw(figures, index, backdrop.hiding, canvas, shadow)
-        # a shadow darkens the empty ground; figures stand above it, and so do walls and boxes
+        # shadows darken only the ground, not figures, walls and boxes
         bodies = cv2.cvtColor(cv2.absdiff(canvas, base), cv2.COLOR_RGB2GRAY) > 0
         shadow[bodies | walls] = 0
         gain = light.gain * (1 + light.drift * np.sin(2 * np.pi * pace * index / site.fps + phase))
@@ -109,7 +109,7 @@ def frames(clip: Clip) -> Iterator[np.ndarray]:
 
 @dataclass(frozen=True)
 class _Figure:
-    """An actor ready to be drawn, and the ``depth`` (n,) of its place from the camera."""
+    """An actor ready to draw, and its ``depth`` (n,) in metres from the camera."""
 
     present: np.ndarray
     drawing: PersonDrawing | VehicleDrawing
@@ -135,7 +135,7 @@ def _backdrop(name: str) -> Backdrop:
 
 
 def _draw(figures: list[_Figure], index: int, hiding: np.ndarray, canvas: np.ndarray, shadow: np.ndarray) -> None:
-    """Draw everybody who is there, far to near, behind what hides them."""
+    """Draw all present figures from far to near; objects in front hide them."""
     there = [figure for figure in figures if figure.present[index]]
     for figure in sorted(there, key=lambda figure: -figure.depth[index]):
         left, top, right, bottom = np.maximum(figure.drawing.bounds[index], 0).tolist()
@@ -149,10 +149,10 @@ def _draw(figures: list[_Figure], index: int, hiding: np.ndarray, canvas: np.nda
 
 
 def _traffic(lane: Lane, rng: np.random.Generator, times: np.ndarray) -> list[Actor]:
-    """Arrivals on a lane, from long enough before the clip that the lane is populated when it begins."""
+    """Normal traffic of a lane; arrivals start before the clip, so that the lane is populated at its start."""
     path = smooth(np.array(lane.path))
     slow, fast = lane.speed
-    common = rng.uniform(slow, fast)  # vehicles of a lane keep one speed a clip, so that none drives through another
+    common = rng.uniform(slow, fast)  # one speed per lane and clip, so that vehicles do not drive through each other
     moment = -length(path) / slow + rng.exponential(lane.every)
     found = []
     while moment < times[-1]:
@@ -169,7 +169,7 @@ def _traffic(lane: Lane, rng: np.random.Generator, times: np.ndarray) -> list[Ac
 
 
 def _company(lane: Lane, rng: np.random.Generator, path: np.ndarray, times: np.ndarray, moment: float) -> list[Actor]:
-    """One walker, or two or three who walk together and stop together."""
+    """One person, or two or three who walk and stop together."""
     size = 1 + (rng.random() < lane.groups) + (rng.random() < 0.3 * lane.groups)
     speed, middle = rng.uniform(*lane.speed), rng.uniform(-lane.spread, lane.spread)
     pause = None

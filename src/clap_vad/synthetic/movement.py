@@ -1,4 +1,4 @@
-"""Where everybody is at every moment: walking, pausing, driving along paths, as arrays over the frames of a clip."""
+"""Positions of actors over time: walking, pausing and driving along paths, as arrays over the frames of a clip."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Actor:
         look: a person or a vehicle.
         place: (n, 2) metres on the ground.
         heading: (n,) radians from +x.
-        present: (n,) bool, whether it is at the site at all.
+        present: (n,) bool, whether it is at the site.
         gait, stride, tilt, arms: (n,) each, see ``people.joints``; unused for vehicles.
-        anomalous: (n,) bool, when it does what should be found.
+        anomalous: (n,) bool, whether its behaviour is anomalous.
     """
 
     look: Person | Vehicle
@@ -38,14 +38,14 @@ class Actor:
 
 @dataclass(frozen=True)
 class Pause:
-    """A stop of ``seconds`` that begins at time ``start`` of the clip."""
+    """A stop of ``seconds`` that starts at time ``start`` of the clip."""
 
     start: float
     seconds: float
 
 
 def smooth(path: np.ndarray) -> np.ndarray:
-    """A path (k, 2) with its corners cut twice (Chaikin), so that nobody turns on the spot."""
+    """A path (k, 2) with corners cut twice (Chaikin), so that no actor turns on the spot."""
     for _ in range(2):
         cut = np.empty((2 * len(path) - 2, 2))
         cut[0::2], cut[1::2] = 0.75 * path[:-1] + 0.25 * path[1:], 0.25 * path[:-1] + 0.75 * path[1:]
@@ -63,9 +63,9 @@ def length(path: np.ndarray) -> float:
 
 
 def follow(path: np.ndarray, travelled: np.ndarray, aside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places (n, 2), headings (n,) and presence (n,) after ``travelled`` metres along a path (k, 2).
+    """Positions (n, 2), headings (n,) and presence (n,) after ``travelled`` metres along a path (k, 2).
 
-    ``aside`` (n,) shifts to the left of the path, in metres. Before the path's start and behind its end one is absent.
+    ``aside`` (n,) is an offset to the left of the path in metres. Actors are absent before the start and after the end.
     """
     steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
     marks = np.concatenate([[0.0], np.cumsum(steps)])
@@ -83,7 +83,7 @@ def walk(
     rng: np.random.Generator, path: np.ndarray, times: np.ndarray, *, speed: float, start: float, aside: float = 0.0,
     pause: Pause | None = None,
 ) -> Actor:  # fmt: skip
-    """A person who enters the path at time ``start`` and walks, or leaning forward runs, at ``speed`` m/s."""
+    """A person who enters the path at time ``start`` and walks or (leaning forward) runs at ``speed`` m/s."""
     own = times - start
     if pause is not None:
         own = own - np.clip(times - pause.start, 0, pause.seconds)
@@ -111,7 +111,7 @@ def walk(
 def drive(
     vehicle: Vehicle, path: np.ndarray, times: np.ndarray, *, speed: float, start: float, sway: float = 0.0
 ) -> Actor:
-    """A vehicle on its path; ``sway`` metres of slow weaving to both sides."""
+    """A vehicle on a path that weaves slowly by ``sway`` metres to both sides."""
     travelled = speed * (times - start)
     place, heading, present = follow(path, travelled, sway * np.sin(0.15 * travelled))
     zero = np.zeros(len(times))
@@ -119,5 +119,5 @@ def drive(
 
 
 def mark(actor: Actor, when: np.ndarray) -> Actor:
-    """The actor, anomalous at the frames of ``when`` (n,) bool at which it is present."""
+    """The actor, marked as anomalous at the frames ``when`` (n,) bool if it is present."""
     return replace(actor, anomalous=when & actor.present)

@@ -1,4 +1,4 @@
-"""People: joints that walk, run, fall and fight, drawn as limbs in true perspective."""
+"""People: joints for walking, running, falling and fighting, drawn as limbs in perspective."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HAIRS = [(30, 25, 22), (85, 55, 30), (150, 120, 70), (120, 118, 115)]
 
 @dataclass(frozen=True)
 class Person:
-    """How a person looks: height in metres, colours of coat, trousers, skin and hair."""
+    """The look of a person: height in metres, colours of coat, trousers, skin and hair."""
 
     height: float
     coat: Colour
@@ -37,20 +37,20 @@ class Person:
 
 
 def random_person(rng: np.random.Generator) -> Person:
-    """Somebody of random height and clothes."""
+    """A person of random height and clothes."""
     picked = [palette[rng.integers(len(palette))] for palette in (_COATS, _TROUSERS, _SKINS, _HAIRS)]
     return Person(min(1.95, max(1.5, rng.normal(1.72, 0.08))), *picked)
 
 
 def joints(height: float, gait: np.ndarray, stride: np.ndarray, tilt: np.ndarray, arms: np.ndarray) -> np.ndarray:
-    """Joints (n, len(JOINTS), 3) as forward, left, up metres from the point on the ground below, for n moments.
+    """Joints (n, len(JOINTS), 3) at n times: metres forward, left and up from the point on the ground.
 
     Args:
-        height: in metres; scales everything.
+        height: height in metres; scales all joints.
         gait: (n,) phase of the step in radians.
-        stride: (n,) half the length of a step in metres; 0 stands.
-        tilt: (n,) forward tilt in radians: 0.2 leans into a run, pi / 2 lies on the ground.
-        arms: (n,) 0 hanging arms that swing with the step, 1 fists raised and thrown forward.
+        stride: (n,) half the length of a step in metres; 0 for standing.
+        tilt: (n,) forward tilt in radians: 0.2 when running, pi / 2 when lying on the ground.
+        arms: (n,) 0: arms swing with the step, 1: fists are raised and thrown forward.
     """
     found = np.zeros((len(gait), len(JOINTS), 3))
 
@@ -80,12 +80,12 @@ def joints(height: float, gait: np.ndarray, stride: np.ndarray, tilt: np.ndarray
 
 @dataclass(frozen=True)
 class PersonDrawing:
-    """A person projected at n moments.
+    """A person projected at n times.
 
     Attributes:
         look: the person.
         at, ground: joints and their shadows, (n, joints, 2) in 1/16 pixels.
-        scale: (n,) pixels a metre.
+        scale: (n,) pixels per metre.
         bounds: (n, 4) pixels, see ``strokes.bounds``.
     """
 
@@ -96,14 +96,14 @@ class PersonDrawing:
     bounds: np.ndarray
 
     def draw(self, index: int, canvas: np.ndarray, shadow: np.ndarray) -> None:
-        """Draw moment ``index`` onto ``canvas`` (H, W, 3) uint8, its shadow onto ``shadow`` (H, W) uint8."""
+        """Draw time ``index`` onto ``canvas`` (H, W, 3) uint8 and its shadow onto ``shadow`` (H, W) uint8."""
         look, at, ground = self.look, self.at[index], self.ground[index]
         unit = look.height * float(self.scale[index])
         for leg in _LEGS.values():
             line(shadow, ground[leg], 0.08 * unit, 255)
         polygon(shadow, ground[_TORSO], 255, rim=0.08 * unit)
         disc(shadow, ground[_AT["head"]], 0.07 * unit, 255)
-        near = unit > 25  # hands and feet of people further away are smaller than a pixel
+        near = unit > 25  # hands and feet of distant people are smaller than a pixel
         for side, tone in (("left", 0.78), ("right", 1.0)):
             line(canvas, at[_LEGS[side]], 0.085 * unit, dimmed(look.trousers, tone))
             if near:
@@ -121,7 +121,7 @@ class PersonDrawing:
 def draw_people(
     camera: Camera, sun: tuple[float, float], look: Person, place: np.ndarray, heading: np.ndarray, pose: np.ndarray
 ) -> PersonDrawing:
-    """Project a person at n moments; ``pose`` (n, joints, 3) as :func:`joints` gives, ``sun`` as in ``Light``."""
+    """Project a person at n times; ``pose`` (n, joints, 3) is from :func:`joints`, ``sun`` is as in ``Light``."""
     world = to_world(pose, place, heading)
     pixels, depth = camera.project(world)
     shadow = world.copy()

@@ -1,14 +1,14 @@
-"""A synthetic feature set of exactly the released UCF-Crime layout, of any size, with anomalies planted in it.
+"""A synthetic feature set in the released UCF-Crime layout, of any size, with planted anomalies.
 
-Its lists, annotation and partitions follow the official ones, so that every official protocol runs on it; its features
-are drawn. They show that the product works at a size and how fast, never how well a method detects.
+Its lists, annotation and partitions follow the official ones, so that every official protocol runs on it. Its features
+are random: they show that the product works at a given size and how fast, not how well a method detects.
 
-What is drawn, for a segment t of a video and dimension d: ``base[t, d]`` is a mean activation of the dimension (0.9 u²,
-u uniform, hence 0.3 on average and skewed, as of rectified activations), times up to a tenth more or less for the video
-and a fifth for the dimension in it, times what changes slowly over time (autoregressive, a quarter of the value by
-dimension, a twentieth by segment). An anomaly raises a fiftieth of the dimensions, the same in every video, and another
-fiftieth that belongs to its class by 0.3, times 0.5 to 1.5 by video. A crop is its segment times 0.8 to 1.2 by
-dimension. These constants were chosen by eye and not by any detector's result.
+Feature of segment t and dimension d: ``base[t, d]`` is the mean activation of the dimension (0.9 u², u uniform, thus
+0.3 on average and skewed like rectified activations), multiplied by a random factor of the video (+-10 %), of the
+dimension in the video (+-20 %), and by slow changes over time (autoregressive, 25 % by dimension, 5 % by segment). An
+anomaly adds 0.3, times 0.5 to 1.5 by video, to 2 % of the dimensions (the same in every video) and to another 2 % that
+belong to its class. A crop is its segment times 0.8 to 1.2 by dimension. The constants were chosen by eye, not by
+detection results.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SPLITS = {
 }
 _ANNOTATION = "Temporal_Anomaly_Annotation.txt"
 _RECORD, _MARK = "synthetic.json", "rendering.json"
-_BLOCK_BYTES = 1 << 20  # stays in the cache over the three passes that make a block
+_BLOCK_BYTES = 1 << 20  # fits the cache during the three passes over a block
 _MEAN, _RAISE = 0.3, 0.3
 _PLANTED_SHARE = 0.02
 _JITTER, _ACTIVITY, _MEMORY = 0.25, 0.05, 0.8
@@ -50,7 +50,7 @@ _CROP_NOISE = 0.4
 
 @dataclass(frozen=True)
 class _Video:
-    """A video of the set: ``path`` as in the official list, class ("" for normal), and its scaled length and spans."""
+    """A video of the set: ``path`` as in the official list, class ("" for normal), scaled length and spans."""
 
     name: str
     path: str
@@ -63,21 +63,21 @@ class _Video:
 def render_ucf_crime(
     lists: Path, out: Path, *, factor: float = 0.02, crops: int = 10, dim: int = 2048, seed: int = 0
 ) -> dict[str, Any]:
-    """Write the set into ``out``; at once where it is finished already, from the start where it was interrupted.
+    """Write the set into ``out``. A finished set is kept; an interrupted one is written again from the start.
 
     Args:
         lists: folder of the official lists, the annotation and the video partitions, searched recursively.
         out: folder of the set: ``concat_UCF_V2.npy`` and ``Concat_test_10.npy``, (segments, crops, dim) float32, list
-            files, annotation and partitions under their released names, and ``synthetic.json``, written last.
+            files, annotation and partitions with their released names, and ``synthetic.json``, written last.
         factor: share of each video's segments, in (0, 1]; every video keeps at least one.
         crops, dim: crops per segment, floats per crop.
-        seed: of everything drawn; a video depends on it, its name and its length alone.
+        seed: random seed; the features of a video depend only on it, the video's name and its length.
 
     Returns:
-        ``path``, ``parameters``, and per split (``train``, ``test``) its ``videos``, ``segments`` and ``bytes``.
+        ``path``, ``parameters``, and ``videos``, ``segments`` and ``bytes`` of each split (``train``, ``test``).
 
     Raises:
-        ClapError: a setting out of range, a list that is missing or broken, or a folder that holds something else.
+        ClapError: a setting is out of range, a list is missing or broken, or the folder contains anything else.
     """
     _check_settings(factor, crops, dim, seed)
     sources = {name: find_file(lists, "file", [name]) for name in (*(s[0] for s in _SPLITS.values()), _ANNOTATION)}
@@ -88,7 +88,7 @@ def render_ucf_crime(
         return {"path": str(out)} | _finished(out, parameters)
     videos = _plan(sources, factor)
     if out.exists() and not out.is_dir():
-        raise ClapError(f"{out}: a file stands there; choose another folder")
+        raise ClapError(f"{out}: is a file; choose another folder")
     out.mkdir(parents=True, exist_ok=True)
     with locked_folder(out):
         _claim(out, parameters)
@@ -106,9 +106,10 @@ def render_ucf_crime(
 
 
 def scale_spans(spans: Sequence[Span], official: int, segments: int) -> list[Span]:
-    """Annotated spans of a video of ``official`` segments, moved to where they belong in one of ``segments``.
+    """Scale the annotated spans of a video from ``official`` to ``segments`` segments.
 
-    Each keeps at least a segment's worth of frames and stays inside; those that come to overlap or touch are joined.
+    Each span keeps at least the frames of one segment and stays inside the video; overlapping or touching spans are
+    joined.
 
     >>> scale_spans([(160, 320), (1590, 1600)], official=100, segments=10)
     [(16, 32), (144, 160)]
@@ -124,7 +125,7 @@ def scale_spans(spans: Sequence[Span], official: int, segments: int) -> list[Spa
 
 
 def training_window(seed: int, video: str, segments: int) -> Span:
-    """Segments [start, stop) of the planted anomaly of a training video: 5 to 30 % of it, at least one."""
+    """Segments [start, stop) of the planted anomaly in a training video: 5 to 30 % of the video, at least one."""
     generator = keyed_generator(seed, 0, video, "window")
     length = min(segments, max(1, round(generator.uniform(0.05, 0.3) * segments)))
     start = int(generator.integers(segments - length + 1))
@@ -132,7 +133,7 @@ def training_window(seed: int, video: str, segments: int) -> Span:
 
 
 def anomaly_pattern(seed: int, event: str, dim: int) -> np.ndarray:
-    """What an anomaly of class ``event`` adds to a segment, (dim,) float32; "" is what all classes have in common."""
+    """The values that an anomaly of class ``event`` adds to a segment, (dim,) float32; "": the common part."""
     raised = keyed_generator(seed, 0, event, "pattern").permutation(dim)[: max(1, round(_PLANTED_SHARE * dim))]
     pattern = np.zeros(dim, np.float32)
     pattern[raised] = _RAISE
@@ -142,19 +143,19 @@ def anomaly_pattern(seed: int, event: str, dim: int) -> np.ndarray:
 def video_features(
     seed: int, video: str, event: str, planted: np.ndarray, crops: int, dim: int
 ) -> Iterator[np.ndarray]:
-    """A video's features in blocks (n, crops, dim) float32 of about a megabyte; the next one overwrites the last.
+    """Yield a video's features in blocks (n, crops, dim) float32 of about 1 MB; each block overwrites the last.
 
     Args:
-        seed, video: what decides everything that is drawn.
-        event: class of its anomaly, whose pattern is added.
-        planted: how much of each segment the anomaly covers, (T,) in [0, 1].
+        seed, video: seed of the random values.
+        event: class of its anomaly.
+        planted: share of each segment that the anomaly covers, (T,) in [0, 1].
         crops, dim: shape of a segment.
     """
     profile = keyed_generator(seed, 0, "", "profile").random(dim, np.float32) ** 2 * np.float32(3 * _MEAN)
     own = keyed_generator(seed, 0, video, "video")
     profile *= (own.random(dim, np.float32) * np.float32(0.4) + np.float32(0.8)) * np.float32(own.uniform(0.9, 1.1))
     pattern = anomaly_pattern(seed, event, dim) * np.float32(own.uniform(0.5, 1.5))
-    # two streams, so that what is drawn does not depend on where blocks end
+    # two random streams, so that the values do not depend on the block size
     over_time, over_regions = (keyed_generator(seed, 0, video, purpose) for purpose in ("time", "crops"))
     step = min(len(planted), max(1, _BLOCK_BYTES // (4 * crops * dim)))
     buffer = np.empty((step, crops, dim), np.float32)
@@ -178,10 +179,10 @@ def video_features(
 
 def _check_settings(factor: float, crops: int, dim: int, seed: int) -> None:
     if not 0 < factor <= 1:
-        raise ClapError(f"factor {factor}: a share of the official length is needed, above 0 and at most 1")
+        raise ClapError(f"factor {factor}: give a share of the official length, above 0 and at most 1")
     for name, value, least in (("crops", crops, 1), ("dim", dim, 1), ("seed", seed, 0)):
         if value < least:
-            raise ClapError(f"{name} {value}: a whole number of at least {least} is needed")
+            raise ClapError(f"{name} {value}: give an integer of at least {least}")
 
 
 def _plan(sources: Mapping[str, Path], factor: float) -> list[_Video]:
@@ -192,25 +193,25 @@ def _plan(sources: Mapping[str, Path], factor: float) -> list[_Video]:
         for entry in unique_names(file, read_list(file)):
             start, stop = entry.rows or (0, 0)
             if stop <= start:
-                raise ClapError(f"{file}: line {entry.line}: no rows; 'path,start,stop' with start < stop is needed")
+                raise ClapError(f"{file}: line {entry.line}: no rows; write 'path,start,stop' with start < stop")
             event = video_record(entry.video, split).event
             segments = max(1, round(factor * (stop - start)))
             scaled = scale_spans(spans.get(entry.video, ()), stop - start, segments) if split == "test" else []
             if split == "test" and bool(event) != bool(scaled):
                 needed = "one is" if event else "no span is"
                 raise ClapError(
-                    f"{sources[_ANNOTATION]}: test video '{entry.video}' has {len(scaled)} spans; by its name "
-                    f"{needed} needed, give the annotation that belongs to the list"
+                    f"{sources[_ANNOTATION]}: test video '{entry.video}' has {len(scaled)} spans, but by its name "
+                    f"{needed} expected; give the annotation that belongs to the list"
                 )
             videos.append(_Video(entry.video, entry.path, event, segments, scaled, split))
     return videos
 
 
 def _claim(out: Path, parameters: Mapping[str, Any]) -> None:
-    """Mark ``out`` as a set in the making and clear what a killed rendering left; refuse a folder of anything else."""
+    """Mark ``out`` as an unfinished set and remove the rest of a killed rendering; refuse a folder of anything else."""
     if (out / _MARK).exists():
         if read_json(out / _MARK) != parameters:
-            raise ClapError(f"{out}: left unfinished with other parameters; delete it or choose another folder")
+            raise ClapError(f"{out}: unfinished set with other parameters; delete it or choose another folder")
         for leftover in out.glob(".*.tmp"):
             leftover.unlink()
     elif any(out.iterdir()):
@@ -222,10 +223,10 @@ def _claim(out: Path, parameters: Mapping[str, Any]) -> None:
 def _finished(out: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     record: dict[str, Any] = read_json(out / _RECORD)
     if record.get("parameters") != parameters:
-        raise ClapError(f"{out}: holds a synthetic set of other parameters or lists; choose another folder")
+        raise ClapError(f"{out}: synthetic set with other parameters or lists; choose another folder")
     for split, (_, name) in _SPLITS.items():
         if not (out / name).is_file() or (out / name).stat().st_size != record[split]["bytes"]:
-            raise ClapError(f"{out / name}: not as {_RECORD} beside it says; delete the folder and render it again")
+            raise ClapError(f"{out / name}: differs from {_RECORD}; delete the folder and render it again")
     return record
 
 
@@ -242,7 +243,7 @@ def _write_features(file: Path, videos: Sequence[_Video], crops: int, dim: int, 
 
 
 def _planted(seed: int, video: _Video) -> np.ndarray:
-    """How much of each segment an anomaly covers, (T,) in [0, 1]: by frames where they are annotated."""
+    """Share of each segment that an anomaly covers, (T,) in [0, 1]; from the annotated frames if there are any."""
     if video.split == "test":
         return label_frames(video.spans, SEGMENT_FRAMES * video.segments).reshape(-1, SEGMENT_FRAMES).mean(axis=1)
     return label_frames([training_window(seed, video.name, video.segments)] if video.event else [], video.segments)
@@ -257,7 +258,7 @@ def _list_text(videos: Sequence[_Video]) -> str:
 
 
 def _annotation_text(videos: Sequence[_Video]) -> str:
-    """Lines ``name  class  start  stop  start  stop``, -1 for no span, as in the official file."""
+    """Lines ``name  class  start  stop  start  stop`` with -1 for no span, as in the official file."""
     lines = []
     for video in videos:
         if video.split == "test":

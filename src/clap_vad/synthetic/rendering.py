@@ -1,4 +1,4 @@
-"""All videos of the demo: which clips there are, and writing those that are not there yet."""
+"""Planning the demo's clips and rendering the missing ones."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ..errors import ClapError
 from ..persistence import read_json, save_npz, write_json
 from ..progress import progress_bar
 from ..video.writer import write_video
-from .clip import ClipPlan, frames, stage, truth
+from .clip import ClipPlan, frames, make_clip, truth
 from .sites import SITES
 
 __all__ = ["TRUTH", "RenderSettings", "clip_path", "plan_clips", "render_clip", "render_clips"]
 
 TRUTH = "frame_labels.npz"
 _SETTINGS = "rendering.json"
-_FRAMES_A_PROCESS = 500  # starting a process costs about as much as rendering these
+_FRAMES_A_PROCESS = 500  # frames that take about as long to render as a process takes to start
 
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """What decides the demo's videos.
+    """Settings of the demo's videos.
 
     Attributes:
-        seed: of everything random in them.
-        seconds: mean length of a clip; each is up to a tenth shorter or longer.
-        training, testing: clips of each kind per site, at most as many as the sites describe.
+        seed: seed of all random choices.
+        seconds: mean length of a clip; each is up to 10 % shorter or longer.
+        training, testing: number of clips per site, at most as many as the site describes.
     """
 
     seed: int = 0
@@ -66,21 +66,21 @@ def render_clip(plan: ClipPlan, path: Path) -> None:
     """Render one clip to ``path``."""
     import cv2
 
-    cv2.setNumThreads(1)  # clips are rendered side by side, one core each
-    clip = stage(plan)
+    cv2.setNumThreads(1)  # clips are rendered in parallel, one core each
+    clip = make_clip(plan)
     write_video(path, frames(clip), clip.site.fps)
 
 
 def render_clips(folder: Path, settings: RenderSettings, workers: int | None = None) -> list[ClipPlan]:
-    """Write ``folder/SITE/NAME.mp4`` for every clip that is not there, and the truth of the test clips beside.
+    """Write ``folder/SITE/NAME.mp4`` for every missing clip, and the frame labels of the test clips.
 
     Args:
         folder: gets a sub-folder per site and ``frame_labels.npz`` (name -> uint8 per frame).
-        settings: what to render.
-        workers: processes; by default one per core where there is enough to do.
+        settings: the settings of the clips.
+        workers: number of processes; by default at most one per core, fewer for little work.
 
     Raises:
-        ClapError: the folder holds videos of other settings.
+        ClapError: the folder contains videos of other settings.
     """
     _claim(folder, settings)
     plans = plan_clips(settings)
@@ -90,13 +90,13 @@ def render_clips(folder: Path, settings: RenderSettings, workers: int | None = N
         workers = max(1, min(available_cores(), worth))
     _render_missing(folder, missing, workers)
     if not (folder / TRUTH).exists():
-        labels = {plan.name: truth(stage(plan)) for plan in plans if plan.split == "test"}
+        labels = {plan.name: truth(make_clip(plan)) for plan in plans if plan.split == "test"}
         save_npz(folder / TRUTH, labels)
     return plans
 
 
 def clip_path(folder: Path, plan: ClipPlan) -> Path:
-    """Where a clip lies."""
+    """The file of a clip."""
     return folder / plan.site / f"{plan.name}.mp4"
 
 
@@ -104,9 +104,9 @@ def _claim(folder: Path, settings: RenderSettings) -> None:
     file = folder / _SETTINGS
     if file.exists():
         if read_json(file) != asdict(settings):
-            raise ClapError(f"{folder}: holds demo videos of another seed or length; choose another --out")
+            raise ClapError(f"{folder}: contains demo videos of another seed or length; choose another --out")
     elif folder.exists() and any(folder.iterdir()):
-        raise ClapError(f"{folder}: is not empty and not a demo's; choose another --out")
+        raise ClapError(f"{folder}: not empty and not a demo folder; choose another --out")
     else:
         write_json(file, asdict(settings))
 
@@ -128,7 +128,7 @@ def _render_missing(folder: Path, plans: Sequence[ClipPlan], workers: int) -> No
                     advance(note=running[done].name)
             except BrokenProcessPool:
                 raise ClapError(
-                    "a process that rendered videos died, perhaps for want of memory; repeat to go on"
+                    "a rendering process died, perhaps out of memory; repeat the command to resume"
                 ) from None
             except BaseException:
                 pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a site is: camera, fixed surroundings, light, normal traffic, and the anomalies that may happen there."""
+"""Description of a site: camera, background, light, normal traffic and possible anomalies."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Path = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Lane:
-    """A path that normal traffic takes in one direction.
+    """A path of normal traffic in one direction.
 
     Attributes:
         path: way points in metres.
-        who: ``people`` or a vehicle kind, several separated by spaces.
-        speed: slowest and fastest m/s.
+        who: ``people`` or vehicle kinds, separated by spaces.
+        speed: lowest and highest speed in m/s.
         every: mean seconds between arrivals.
         spread: metres to either side of the path (people only).
-        pauses: share of the people who stop for a moment.
-        groups: share of the people who bring company.
+        pauses: share of people who stop for a moment.
+        groups: share of people who walk in a group.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Lane:
 class Light:
     """Brightness (1 is full daylight), its slow drift, tint, sensor noise (grey levels) and shadows.
 
-    ``sun`` is the shadow's (x, y) metres per metre of height; ``shade`` is how much light a shadow takes.
+    ``sun`` is the (x, y) length of a shadow in metres per metre of height; ``shade`` is the share of light it removes.
     """
 
     gain: float = 1.0
@@ -57,15 +57,15 @@ class Site:
 
     Attributes:
         name: also the name of its folder and scene.
-        story: one sentence for the reader of the report.
-        camera, fps: the recording.
-        planes: builds the fixed surroundings.
-        sky: colour where nothing stands.
+        story: one sentence for the report.
+        camera, fps: the camera and its frames per second.
+        planes: function that builds the background.
+        sky: colour of the sky.
         lanes: normal traffic.
         light: illumination.
-        detours: paths that only anomalies take: ``vehicle`` (an intruder's way), ``spot`` (where one loiters, falls
-            out or meets).
-        training, testing: one entry a clip, the anomalies that happen in it.
+        detours: paths used only by anomalies: ``vehicle`` (path of an intruder), ``spot`` (place to loiter, fall or
+            meet).
+        training, testing: anomalies of each clip, one entry per clip.
     """
 
     name: str

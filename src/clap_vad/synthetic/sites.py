@@ -94,7 +94,7 @@ def _dock() -> list[Plane]:
 _SITES = (
     Site(
         name="corridor",
-        story="the exit passage of a station, seen from its high ceiling; everybody walks towards the camera",
+        story="the exit passage of a station, seen from its high ceiling; all people walk towards the camera",
         camera=Camera(320, 240, elevation=7.2, pitch=52.0, focal=0.95),
         fps=25,
         planes=_corridor,
@@ -129,7 +129,7 @@ _SITES = (
     ),
     Site(
         name="plaza",
-        story="a sunny square for pedestrians, 352 x 288; its training videos hold no anomaly at all",
+        story="a sunny square for pedestrians, 352 x 288; its training videos contain no anomaly",
         camera=Camera(352, 288, elevation=8.5, pitch=31.0, focal=1.15),
         fps=25,
         planes=_plaza,

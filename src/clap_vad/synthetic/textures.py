@@ -1,7 +1,7 @@
-"""Procedural surfaces: colour as a function of metres, with grain everywhere for optical flow to hold on to.
+"""Procedural textures with fine grain, which optical flow needs.
 
-A texture is a function of two coordinates on its surface, arrays of any shape in metres, that gives colours
-(..., 3) in 0..255.
+A texture is a function of two surface coordinates in metres, arrays of any shape, that returns colours (..., 3) in
+0..255.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LATTICE = np.random.default_rng(20240601).random((256, 256)).astype(np.float32)
 
 
 def grain(a: np.ndarray, b: np.ndarray, size: float, octaves: int = 4) -> np.ndarray:
-    """Value noise in -1..1 with a coarsest feature of ``size`` metres, each octave half as wide and 0.6 as strong."""
+    """Value noise in -1..1. The coarsest octave has ``size`` metres; each next one is half as wide, 0.6 as strong."""
     total, weight, strength = np.zeros(a.shape), 0.0, 1.0
     for octave in range(octaves):
         x, y = a / size * 2**octave + 17.3 * octave, b / size * 2**octave + 5.1 * octave
@@ -44,7 +44,7 @@ def rough(colour: Colour, size: float = 1.0, contrast: float = 0.25) -> Texture:
 
 
 def tiles(colour: Colour, side: float, joint: Colour, contrast: float = 0.2) -> Texture:
-    """Square tiles of ``side`` metres, each a little different, with joints of another colour."""
+    """Square tiles of ``side`` metres with slightly different tones and joints of another colour."""
 
     def texture(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         i, j = np.floor(a / side).astype(np.int64), np.floor(b / side).astype(np.int64)
@@ -57,7 +57,7 @@ def tiles(colour: Colour, side: float, joint: Colour, contrast: float = 0.2) -> 
 
 
 def boards(colour: Colour, width: float) -> Texture:
-    """Vertical slats or a rolling door: dark grooves every ``width`` metres along the second coordinate."""
+    """Slats or a rolling door: dark grooves every ``width`` metres along the second coordinate."""
 
     def texture(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         groove = np.abs((b / width) % 1 - 0.5) * 2
@@ -80,7 +80,7 @@ def windows(wall: Colour, glass: Colour, width: float, height: float) -> Texture
 
 
 def painted(base: Texture, stripe: Colour, where: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Texture:
-    """``base`` with worn paint wherever ``where`` is true: lane marks, kerbs, hatched zones, crossings."""
+    """``base`` with worn paint where ``where`` is true: lane marks, kerbs, hatched zones, crossings."""
 
     def texture(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         paint = np.asarray(stripe) * (1 + 0.15 * grain(a, b, 0.3))[..., None]

@@ -1,4 +1,4 @@
-"""Vehicles: a body, a cabin, wheels and lamps, drawn as the faces of boxes in true perspective."""
+"""Vehicles: body, cabin, wheels and lamps, drawn as faces of boxes in perspective."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["SHAPES", "Vehicle", "VehicleDrawing", "draw_vehicles"]
 
 @dataclass(frozen=True)
 class Vehicle:
-    """How a vehicle looks: its kind (a key of :data:`SHAPES`) and colour."""
+    """The look of a vehicle: kind (a key of :data:`SHAPES`) and colour."""
 
     kind: str
     colour: Colour
@@ -23,7 +23,7 @@ class Vehicle:
 
 @dataclass(frozen=True)
 class Shape:
-    """Measures in metres; ``cabin`` holds its rear and front end in lengths from the middle, ``mast`` its top."""
+    """Dimensions in metres; ``cabin``: rear and front end in vehicle lengths from the centre, ``mast``: its top."""
 
     length: float
     width: float
@@ -40,12 +40,12 @@ SHAPES = {
     "forklift": Shape(2.6, 1.3, 1.0, 2.1, (-0.3, 0.2), 0.3, mast=2.4),
 }
 _GLASS, _TYRE, _STEEL, _FRONT, _REAR = (52, 62, 74), (28, 28, 30), (60, 60, 62), (250, 245, 215), (190, 30, 30)
-_SIDES = np.array([[0.0, -1.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])  # outward, as (forward, left), of faces 0 to 3
+_SIDES = np.array([[0.0, -1.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])  # normals (forward, left) of faces 0 to 3
 
 
 @dataclass(frozen=True)
 class VehicleDrawing:
-    """A vehicle projected at n moments.
+    """A vehicle projected at n times.
 
     Attributes:
         look: the vehicle.
@@ -54,8 +54,8 @@ class VehicleDrawing:
         wheels: rims (n, 4, k, 2), rear right, rear left, front right, front left.
         lamps: (n, 4, 2), two rear and two front ones.
         ground: outline (n, k, 2) of the shadow.
-        scale: (n,) pixels a metre.
-        seen: (n, 4) bool, which of the faces 0 to 3 look at the camera.
+        scale: (n,) pixels per metre.
+        seen: (n, 4) bool, which of the faces 0 to 3 face the camera.
         bounds: (n, 4) pixels, see ``strokes.bounds``.
     """
 
@@ -69,11 +69,11 @@ class VehicleDrawing:
     bounds: np.ndarray
 
     def draw(self, index: int, canvas: np.ndarray, shadow: np.ndarray) -> None:
-        """Draw moment ``index`` onto ``canvas`` (H, W, 3) uint8, its shadow onto ``shadow`` (H, W) uint8."""
+        """Draw time ``index`` onto ``canvas`` (H, W, 3) uint8 and its shadow onto ``shadow`` (H, W) uint8."""
         polygon(shadow, cv2.convexHull(self.ground[index])[:, 0], 255)
         seen = self.seen[index]
         *mast, body, cabin = self.boxes
-        if mast and not seen[1]:  # driving away: the mast stands behind the cabin
+        if mast and not seen[1]:  # driving away: the mast is behind the cabin
             _box(canvas, mast[0][index], seen, _STEEL)
         _box(canvas, body[index], seen, self.look.colour)
         for wheel in range(4):
@@ -91,7 +91,7 @@ class VehicleDrawing:
 def draw_vehicles(
     camera: Camera, sun: tuple[float, float], look: Vehicle, place: np.ndarray, heading: np.ndarray
 ) -> VehicleDrawing:
-    """Project a vehicle at n moments of ``place`` (n, 2) and ``heading`` (n,)."""
+    """Project a vehicle at n times of ``place`` (n, 2) and ``heading`` (n,)."""
     shape = SHAPES[look.kind]
     half, side = shape.length / 2, shape.width / 2
     rear, front = (end * shape.length for end in shape.cabin)
@@ -139,7 +139,7 @@ def draw_vehicles(
 def _faces(
     low: tuple[float, float], high: tuple[float, float], foot: float, top: float, z0: float, z1: float
 ) -> np.ndarray:
-    """Faces (6, 4, 3) of a truncated box from its ends and half widths at the foot ``z0`` and at the top ``z1``."""
+    """Faces (6, 4, 3) of a truncated box with ends and half widths at the bottom ``z0`` and at the top ``z1``."""
     below = [(low[0], -foot, z0), (low[1], -foot, z0), (low[1], foot, z0), (low[0], foot, z0)]
     above = [(high[0], -top, z1), (high[1], -top, z1), (high[1], top, z1), (high[0], top, z1)]
     sides = [[below[i], below[(i + 1) % 4], above[(i + 1) % 4], above[i]] for i in range(4)]
@@ -147,7 +147,7 @@ def _faces(
 
 
 def _box(canvas: np.ndarray, faces: np.ndarray, seen: np.ndarray, colour: Colour, glass: Colour | None = None) -> None:
-    """The faces that look at the camera; with ``glass`` each side gets a window."""
+    """Draw the faces towards the camera; with ``glass`` each side gets a window."""
     for face, light in enumerate((0.72, 0.85, 0.72, 0.62, 1.0)):
         if face < 4 and not seen[face]:
             continue

@@ -1,1 +1,1 @@
-"""Text and tables that people write or edit: one way to decode them, one way to read their columns."""
+"""Decoding of text files and reading of tables that people write or edit."""

@@ -1,7 +1,7 @@
-"""Tables with a head, as spreadsheets, scripts and people write them.
+"""Tables with a header line, as written by spreadsheets, scripts and people.
 
-Separators are comma, semicolon, tab or ``|``, found by the head. Names of columns count without case and surrounding
-blanks. What cannot be meant is refused with line and column: nothing of a table is passed over.
+The separator (comma, semicolon, tab or ``|``) is found from the header. Column names are compared without case and
+surrounding blanks. An invalid cell is refused with its line and column; nothing is skipped silently.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Row:
 
     Attributes:
         line: number of its first line in the file, from 1.
-        values: value by column, without surrounding blanks; every known column is there, "" where it is empty.
+        values: value by known column, without surrounding blanks; "" if empty.
     """
 
     line: int
@@ -34,17 +34,17 @@ class Row:
 
 
 def read_table(file: Path, known: Sequence[str], required: Sequence[str], *, others: bool = False) -> list[Row]:
-    """The rows of a table of known columns, in any order of the columns; empty rows are left out.
+    """Read a table. Columns may have any order; empty rows are skipped.
 
     Args:
         file: UTF-8 text, or UTF-16 with a byte-order mark.
-        known: names of the columns, lower case.
-        required: those that must be there.
-        others: take a table with further columns, whose values are not read; by default they are refused.
+        known: names of the known columns, lower case.
+        required: names of the required columns.
+        others: ignore unknown columns instead of refusing them.
 
     Raises:
-        ClapError: the file cannot be read as text; a column is missing, unknown, nameless but filled, or there twice;
-            a row has too many values or another separator; a quote is not closed. File, line and remedy are named.
+        ClapError: the file is not readable text; a column is missing, unknown, duplicate, or has values but no name;
+            a row has too many values or another separator; a quote is not closed. Names file, line and remedy.
     """
     return parse_table(str(file), read_text(file), known, required, others=others)
 
@@ -52,7 +52,7 @@ def read_table(file: Path, known: Sequence[str], required: Sequence[str], *, oth
 def parse_table(
     place: str, text: str, known: Sequence[str], required: Sequence[str], *, others: bool = False
 ) -> list[Row]:
-    """As :func:`read_table`, of text at hand; ``place`` begins the error sentences.
+    """As :func:`read_table`, for a text; error messages start with ``place``.
 
     >>> parse_table("t.csv", 'Video;Split\\r\\n"a ; b"; train\\r\\n;;\\r\\n', ["video", "split"], ["video"])
     [Row(line=2, values={'video': 'a ; b', 'split': 'train'})]
@@ -89,7 +89,7 @@ def parse_number(text: str) -> float:
 
 
 def _stated_separator(line: str) -> str | None:
-    """The separator that a first line ``sep=;`` states, as Excel reads and writes it."""
+    """The separator declared by a first line such as ``sep=;`` (a convention of Excel)."""
     word = line.strip(" \"'")
     if len(word) >= 5 and word[:4].lower() == "sep=" and word[4] in _SEPARATORS and not word[5:].strip(_BLANKS + ",;|"):
         return word[4]
@@ -97,7 +97,7 @@ def _stated_separator(line: str) -> str | None:
 
 
 def _separator(place: str, lines: list[str], first: int, known: Sequence[str]) -> str:
-    """The separator by which the head names most known columns."""
+    """The separator with which the header names the most known columns."""
 
     def hits(separator: str) -> int:
         _, head = next(_records(place, lines, first, separator))
@@ -114,7 +114,7 @@ def _name(field: str) -> str:
 def _columns(
     place: str, head: Sequence[str], known: Sequence[str], required: Sequence[str], separator: str, others: bool
 ) -> list[str]:
-    """Name of each column of the head."""
+    """The column names of the header."""
     columns = [_name(field) for field in head]
     while columns and not columns[-1]:
         columns.pop()
@@ -127,16 +127,16 @@ def _columns(
     for k, name in enumerate(columns):
         if name in columns[:k] and (name in known or not others) and name:
             raise ClapError(
-                f"{place}: column '{head[k]}' stands twice (columns {columns.index(name) + 1} and {k + 1})"
-                "; leave one of them"
+                f"{place}: column '{head[k]}' is there twice (columns {columns.index(name) + 1} and {k + 1})"
+                "; remove one of them"
             )
     unknown = [head[k] for k, name in enumerate(columns) if name and name not in known]
     if unknown and not others:
         _check_separators(place, columns, known)
         named = ", ".join(f"'{name}'" for name in unknown)
         raise ClapError(
-            f"{place}: unknown column{'s' * (len(unknown) > 1)} {named}; known are {needed}: correct the name or take "
-            "the column out"
+            f"{place}: unknown column{'s' * (len(unknown) > 1)} {named}; known columns: {needed}; correct the name or "
+            "remove the column"
         )
     return columns
 
@@ -145,37 +145,37 @@ def _check_separators(place: str, columns: Sequence[str], known: Sequence[str]) 
     for name in columns:
         for other in _SEPARATORS:
             if other in name and {part.strip() for part in name.split(other)} & set(known):
-                raise ClapError(f"{place}: {name!r} mixes separators; use one of comma, semicolon and tab throughout")
+                raise ClapError(f"{place}: {name!r} mixes separators; use only comma, only semicolon or only tab")
 
 
 def _check_width(
     place: str, fields: Sequence[str], head: Sequence[str], columns: Sequence[str], separator: str
 ) -> None:
-    """Refuse a row with values that belong to no column, or one that another separator divides."""
+    """Refuse a row that has values without a column or uses another separator."""
     width = len(columns)
     for k, value in enumerate(fields):
         if value and k >= width:
             raise ClapError(
-                f"{place}: {len(fields)} values but {width} columns (beyond them: {value[:40]!r}); put a value that "
-                f"holds a {_NAMES[separator]} into double quotes, or name the column"
+                f"{place}: {len(fields)} values but {width} columns (first extra value: {value[:40]!r}); put a value "
+                f"that contains a {_NAMES[separator]} into double quotes, or name the column"
             )
         if value and not columns[k]:
-            raise ClapError(f"{place}: {value[:40]!r} stands in column {k + 1}, which has no name; name it in the head")
+            raise ClapError(f"{place}: {value[:40]!r} is in column {k + 1}, which has no name; name it in the header")
     for other in _SEPARATORS:
         if other != separator and len(fields) < width <= len(fields) + sum(value.count(other) for value in fields):
             raise ClapError(
-                f"{place}: values are separated by {_NAMES[other]}, those of the head by {_NAMES[separator]}; "
-                "use one separator throughout"
+                f"{place}: the values are separated by {_NAMES[other]}, the header by {_NAMES[separator]}; "
+                "use the same separator in all lines"
             )
 
 
 def _records(place: str, lines: list[str], first: int, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and values of each record from line ``first`` (from 0) on; a quoted value may span lines."""
+    """Yield line number and values of each record, starting at line index ``first``. A quoted value may span lines."""
     k = first
     while k < len(lines):
         start, line = k, lines[k]
         k += 1
-        if '"' not in line:  # nearly all lines, and many times faster
+        if '"' not in line:  # fast path for nearly all lines
             yield start + 1, [field.strip(_BLANKS) for field in line.split(separator)]
             continue
         fields: list[str] = []
@@ -191,7 +191,7 @@ def _records(place: str, lines: list[str], first: int, separator: str) -> Iterat
                         line, k = f"{line}\n{lines[k]}", k + 1
                         continue
                     if end < 0:
-                        raise ClapError(f"{place}: line {opened}: a double quote is opened and never closed; close it")
+                        raise ClapError(f"{place}: line {opened}: a double quote is never closed; close it")
                     value += line[position:end]
                     position = end + 1
                     if line[position : position + 1] != '"':
@@ -201,7 +201,7 @@ def _records(place: str, lines: list[str], first: int, separator: str) -> Iterat
                     position += 1
                 if position < len(line) and line[position] != separator:
                     raise ClapError(
-                        f"{place}: line {opened}: text stands behind a closing double quote "
+                        f"{place}: line {opened}: there is text after a closing double quote "
                         f"({line[position : position + 20]!r}); close the quote at the end of its value"
                     )
                 end = position

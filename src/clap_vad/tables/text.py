@@ -1,4 +1,4 @@
-"""Text files as editors and spreadsheets save them."""
+"""Decoding of text files saved by editors and spreadsheets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import ClapError
 
 __all__ = ["decode_text", "read_text", "split_lines"]
 
-_MARKS = (  # the longer marks first: UTF-32's begins with UTF-16's
+_MARKS = (  # longer marks first: the mark of UTF-32 starts with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -22,16 +22,16 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 def read_text(file: Path, remedy: str = _REMEDY) -> str:
-    """The text of a file: UTF-8, or the UTF-16 or UTF-32 that a byte-order mark announces.
+    """Read a text file: UTF-8, or UTF-16 or UTF-32 with a byte-order mark.
 
-    Other encodings are refused, never guessed: a wrong guess would turn names into other names.
+    Other encodings are refused, not guessed: a wrong guess would change names.
 
     Args:
         file: the file.
-        remedy: what to do about a file that is no such text, the end of the error sentence.
+        remedy: what to do if the encoding is wrong; the end of the error message.
 
     Raises:
-        ClapError: the file is missing, cannot be opened, or holds no such text; the line is named.
+        ClapError: the file is missing, cannot be opened, or has another encoding. Names the line.
     """
     try:
         content = file.read_bytes()
@@ -43,7 +43,7 @@ def read_text(file: Path, remedy: str = _REMEDY) -> str:
 
 
 def decode_text(place: str, content: bytes, remedy: str = _REMEDY) -> str:
-    """As :func:`read_text`, of bytes at hand; ``place`` begins the error sentence.
+    """As :func:`read_text`, for bytes; error messages start with ``place``.
 
     >>> decode_text("t.csv", "Tür".encode("utf-16"))
     'Tür'
@@ -57,12 +57,12 @@ def decode_text(place: str, content: bytes, remedy: str = _REMEDY) -> str:
         raise ClapError(f"{place}: line {_line_of(before, len(before))}: not a UTF-8 text file; {remedy}") from None
     if "\0" in text:
         line = _line_of(text, text.index("\0"))
-        raise ClapError(f"{place}: line {line}: holds a NUL byte, so it is not a UTF-8 text file; {remedy}")
+        raise ClapError(f"{place}: line {line}: contains a NUL byte, so it is not a UTF-8 text file; {remedy}")
     return text
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a text, ended as Windows, Unix or an old Mac end them.
+    """Split a text at the line ends of Windows, Unix and old Macs.
 
     >>> split_lines("a\\r\\nb\\rc\\n")
     ['a', 'b', 'c', '']

@@ -1,1 +1,1 @@
-"""Pictures of a file, a folder of frames, a camera or a stream, and files made of pictures."""
+"""Reading frames from video files, frame folders, cameras and streams; writing video files."""

@@ -1,4 +1,4 @@
-"""Where live pictures come from: addresses of streams, cameras of this machine, files."""
+"""Sources of live video: stream addresses, local cameras, files."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .names import as_address
 __all__ = ["Address"]
 
 _CAMERA = re.compile(r"camera:([0-9]+)|/dev/video([0-9]+)")
-_LIKE_PATH = re.compile(r"[^@:=&\x00-\x1f]+")  # what may be repeated of a text that is nothing
+_LIKE_PATH = re.compile(r"[^@:=&\x00-\x1f]+")  # safe to repeat in an error message: contains no login
 
 
 @dataclass(frozen=True)
 class Address:
-    """A source of live pictures.
+    """A source of live video.
 
     Attributes:
-        text: as FFmpeg takes it, with a login where there is one: never to be shown.
-        shown: what may be shown of it, see :func:`~clap_vad.core.text.logins.shown_address`.
-        live: whether it goes on by itself, so that what is not taken in time is lost.
-        device: FFmpeg's name for the kind of device; None for none.
-        path: the file or folder it is, else None.
-        parts: of an address on a network, else None.
+        text: the address for FFmpeg. May contain a login, so never print it.
+        shown: the printable form, see :func:`~clap_vad.core.text.logins.shown_address`.
+        live: True if frames that are not read in time are lost.
+        device: FFmpeg's name for the kind of device; None if it is not a device.
+        path: the file or folder; None for other sources.
+        parts: the parts of a network address; None for other sources.
     """
 
     text: str = field(repr=False)
@@ -40,11 +40,10 @@ class Address:
 
     @classmethod
     def of(cls, source: str) -> Address:
-        """The address that a user wrote: ``rtsp://...``, ``camera:0``, ``/dev/video0``, or a path.
+        """Parse an address: ``rtsp://...``, ``camera:0``, ``/dev/video0``, or a path.
 
         Raises:
-            ClapError: neither a known kind of address nor a file, or an address whose parts are not certain. The
-                sentence repeats no login.
+            ClapError: neither a supported address nor a file, or an ambiguous address. The message contains no login.
 
         >>> Address.of("rtsp://me:secret@cam.lan/1?token=7").shown
         'rtsp://cam.lan/1?...'
@@ -59,17 +58,17 @@ class Address:
             parts = split_address(source)
             if parts.scheme in SCHEMES:
                 return cls(parts.joined(), shown_parts(parts), True, parts=parts)
-        told = f"{source}: " if _LIKE_PATH.fullmatch(source) else ""
+        place = f"{source}: " if _LIKE_PATH.fullmatch(source) else ""
         kinds = ", ".join(f"{name}://" for name in SCHEMES[:6])
-        raise ClapError(f"{told}no such file, and no address of a stream; give a file, camera:0, or one of {kinds}...")
+        raise ClapError(f"{place}no such file and not a stream address; give a file, camera:0, or one of {kinds}...")
 
     @property
-    def may_be_asked(self) -> bool:
-        """Whether it may be one that gives one picture per request."""
+    def may_serve_snapshots(self) -> bool:
+        """Whether it may be a snapshot address (HTTP), which returns one picture per request."""
         return self.parts is not None and self.parts.scheme in ("http", "https")
 
     def options(self, patience: float) -> dict[str, str]:
-        """What FFmpeg is told when it opens this, so that a dead connection is noticed within ``patience`` seconds."""
+        """FFmpeg options for opening it; a dead connection is noticed within ``patience`` seconds."""
         if self.device is not None:
             return {}
         options = stream_options()
@@ -82,5 +81,5 @@ class Address:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+    except (OSError, ValueError):  # the name is too long or contains NUL
         return False

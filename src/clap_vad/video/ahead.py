@@ -1,4 +1,4 @@
-"""Reading ahead in a thread: the next pictures are decoded while features of the present ones are made."""
+"""Reading ahead in a thread: the next frames are decoded while the features of the current ones are computed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 __all__ = ["ahead"]
 
 T = TypeVar("T")
-_PATIENCE = 0.2  # seconds between looks at whether the reader is still wanted
+_PATIENCE = 0.2  # seconds between checks whether the consumer has stopped
 
 
 def ahead(items: Iterator[T], lead: int) -> Generator[T, None, None]:
-    """The same items, up to ``lead`` of them fetched before they are asked for; errors come where they belong.
+    """Yield the same items, with up to ``lead`` of them fetched in advance. An error is raised at its position.
 
     Args:
-        items: iterated in a thread of its own, and closed there if this generator is.
-        lead: 0 for no thread at all.
+        items: iterated in its own thread; closed there when this generator is closed.
+        lead: number of items to fetch in advance; 0 uses no thread.
 
     >>> list(ahead(iter(range(5)), 2))
     [0, 1, 2, 3, 4]

@@ -1,9 +1,9 @@
-"""Which container formats FFmpeg may take a source for, and by which protocols it may fetch one: a list for each.
+"""The container formats and protocols that FFmpeg may use.
 
-FFmpeg tells a format by what stands in a file, not by its name. Some of its formats are lists of other files (concat,
-m3u8, DASH), descriptions of streams (SDP), patterns of names (``image2``) or other texts: a text called ``gate.mp4``
-would be read as the video beside it, or from an address in it. So a file is taken for one of the formats below, which
-hold their pictures themselves, or not at all; and a stream may never lead to a file of this machine.
+FFmpeg detects a format from the content, not from the name. Some of its formats refer to other files or addresses:
+play lists (concat, m3u8, DASH), stream descriptions (SDP), name patterns (``image2``). A text named ``gate.mp4`` could
+make it read any file or address. So only the formats below, which contain their own pictures, are accepted, and a
+stream never leads to a file of this machine.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ FILE_FORMATS = (
     # raw streams
     "h264", "hevc", "vvc", "m4v", "mpegvideo", "h261", "h263", "vc1", "obu", "dirac", "cavsvideo", "avs2", "avs3",
     "mjpeg", "mpjpeg", "yuv4mpegpipe",
-    # moving and single pictures; each of them reads nothing but the file given
+    # moving and single pictures; each reads only the given file
     "gif", "apng", "jpeg_pipe", "png_pipe", "bmp_pipe", "tiff_pipe", "webp_pipe",
-    # sound: there is no picture in it, and this is what is then said
+    # sound: opened to report that there is no picture in it
     "wav", "mp3", "aac", "ac3", "eac3", "flac", "aiff", "au", "amr", "caf",
 )
-"""FFmpeg's names of the formats that a file may be in; every one holds its pictures itself."""
+"""FFmpeg's names of the accepted file formats; each contains its own pictures."""
 
 STREAM_FORMATS = (*FILE_FORMATS, "rtsp", "rtp", "sdp", "hls", "dash", "live_flv", "asf_o", "image2pipe")
-"""Of what comes from an address: those of files, and those in which cameras and servers tell where their stream is."""
+"""Formats accepted from a network address: those of files, and stream descriptions of cameras and servers."""
 
 _FILE_PROTOCOLS = ("file",)
 _STREAM_PROTOCOLS = (
     "rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srtp", "http", "https", "httpproxy", "udp", "srt", "tcp", "tls",
     "crypto", "data",
 )
-"""What an address on a network may lead to, by redirection or play list too; no file of this machine is among them."""
+"""Protocols that a network address may lead to, also by redirection or play list; local files are excluded."""
 # fmt: on
 
-_SNIFFED = 4096  # bytes at the start of a file that are looked at to say what it is
+_SNIFFED = 4096  # bytes read from the start of a file to detect its kind
 _TEXTS = (
     ("ffconcat version", "", "a list of files (FFmpeg's concat format)"),
     ("#EXTM3U", "", "a play list (m3u8)"),
@@ -51,20 +51,19 @@ _TEXTS = (
     ("v=0", "\nm=", "a description of a stream (SDP)"),
     ("<", "<MPD", "a play list (DASH)"),
 )
-"""How a text begins that leads elsewhere, what else stands in it, and what it is."""
+"""Texts that refer to other files: first characters, a text they must contain, name of the format."""
 
 
 def open_file(path: Path, *, form: str | None = None, most: int | None = None) -> Any:
-    """The file opened by PyAV, as one of :data:`FILE_FORMATS` and by no protocol but ``file``.
+    """Open a file with PyAV, as one of :data:`FILE_FORMATS` and only with the protocol ``file``.
 
     Args:
-        path: a file; what is neither a file nor a link to one is not opened.
-        form: the one format that it is opened as; None for what FFmpeg takes it for.
-        most: bytes that FFmpeg may look at to find out; None for its own bound.
+        path: a file or a link to one; anything else is refused.
+        form: the format; None lets FFmpeg detect it.
+        most: largest number of bytes that FFmpeg reads to detect the format; None for FFmpeg's default.
 
     Raises:
-        ClapError: it is missing, empty, may not be read, in no such format, damaged, or leads to other files; the
-            sentence says which.
+        ClapError: the file is missing, empty, not permitted, of another format, damaged, or refers to other files.
     """
     import av
 
@@ -80,24 +79,24 @@ def open_file(path: Path, *, form: str | None = None, most: int | None = None) -
 
 
 def _refused(path: Path) -> str | None:
-    """Why a path is not opened at all."""
+    """The reason why a path is not opened; None if it may be opened."""
     try:
         status = path.stat()
     except OSError as error:
         missing = isinstance(error, (FileNotFoundError, NotADirectoryError)) and not path.is_symlink()
         return "no such file" if missing else unreadable(error)
     if what := no_file(status.st_mode):
-        return f"is {what}, no file; give a video file"
-    return None if status.st_size else "the file is empty; fetch it again"
+        return f"is {what}, not a file; give a video file"
+    return None if status.st_size else "the file is empty; copy it again from its source"
 
 
 def stream_options() -> dict[str, str]:
-    """What FFmpeg is told when it opens an address on a network."""
+    """FFmpeg options for opening a network address."""
     return {"protocol_whitelist": ",".join(_STREAM_PROTOCOLS), "format_whitelist": ",".join(STREAM_FORMATS)}
 
 
 def reason_of(error: Exception) -> str:
-    """What FFmpeg says of a failure."""
+    """FFmpeg's description of an error."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
@@ -107,17 +106,16 @@ def _fault(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in UNREADABLE:
         return unreadable(error)
     if leading := leads_elsewhere(path):
-        return f"this is {leading}, which names other files or addresses and holds no picture; give those themselves"
-    if isinstance(error, av.ArgumentError):  # so FFmpeg refuses what it takes for another format
+        return f"this is {leading}, which refers to other files or addresses; give those directly"
+    if isinstance(error, av.ArgumentError):  # FFmpeg's error for a format that is not in the list
         return (
-            "cannot be read as a video: it is damaged, or in a container format that is not read here; convert it to "
-            "mp4 or mkv"
+            "cannot be read as a video: it is damaged or in an unsupported container format; convert it to mp4 or mkv"
         )
-    return f"cannot be read as a video ({reason_of(error)}); play it, or fetch it again from where it was made"
+    return f"cannot be read as a video ({reason_of(error)}); check that it plays, or copy it again from its source"
 
 
 def leads_elsewhere(path: Path) -> str | None:
-    """What a text is that names other files, None for any other file."""
+    """The kind of a text that refers to other files; None for any other file."""
     try:
         with path.open("rb") as handle:
             start = handle.read(_SNIFFED).decode("utf-8", "replace").lstrip("\ufeff \t\r\n")

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes where its name does not tell."""
+"""Detection of a file's kind from its first bytes, for names without a known extension."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .containers import leads_elsewhere, open_file
 __all__ = ["Content", "content_of"]
 
 _READ = 4096
-_PROBED = 1 << 20  # bytes that FFmpeg may look at to recognise a file that has no signature
+_PROBED = 1 << 20  # bytes that FFmpeg reads to recognise a file without a known signature
 _PACKETS = 200
 
 
 class Content(Enum):
-    """What a file may be; the value says it in words."""
+    """Kinds of files; the value is the description that users see."""
 
     VIDEO = "a recording"
     EMPTY = "an empty file"
@@ -25,9 +25,9 @@ class Content(Enum):
     PICTURE = "a single picture"
     PROGRAM = "a program"
     DOCUMENT = "a document or database"
-    ARCHIVE = "an archive, which may hold recordings; unpack it"
+    ARCHIVE = "an archive, which may contain recordings; unpack it"
     UNKNOWN = (
-        "in no format that is read here; if it is a recording, convert it to mp4 or mkv, else move it out of the folder"
+        "in an unsupported format; if it is a recording, convert it to mp4 or mkv, otherwise move it out of the folder"
     )
 
 
@@ -54,28 +54,28 @@ _SIGNATURES: tuple[tuple[int, bytes, Content], ...] = (
     (0, b"BZh", Content.ARCHIVE), (0, b"\xfd7zXZ", Content.ARCHIVE), (0, b"\x28\xb5\x2f\xfd", Content.ARCHIVE),
     (257, b"ustar", Content.ARCHIVE),
 )
-"""Where a signature stands, the signature, and what a file with it is."""
+"""Offset of a signature, the signature, and the kind of file it marks."""
 _RIFF = {b"AVI ": Content.VIDEO, b"WAVE": Content.SOUND, b"WEBP": Content.PICTURE}
 _BOXES = {b"ftyp", b"moov", b"mdat", b"wide", b"skip", b"free", b"pnot", b"styp", b"moof", b"uuid", b"sidx"}
-"""Of MP4 and QuickTime, one of which stands behind the length with which the file begins."""
+"""Box names of MP4 and QuickTime; the first box name follows the length at the start of the file."""
 _BRANDS = {
     b"heic": Content.PICTURE, b"heix": Content.PICTURE, b"mif1": Content.PICTURE, b"avif": Content.PICTURE,
     b"M4A ": Content.SOUND, b"M4B ": Content.SOUND, b"crx ": Content.PICTURE,
 }
 _FIRST_UNITS = {0x67, 0x27, 0x47, 0x09, 0x06, 0x40, 0x42, 0x44, 0x46}
-"""First bytes of what a raw H.264 or H.265 stream begins with, behind the start code."""
+"""First bytes of a raw H.264 or H.265 stream after the start code."""
 _TEXT_BYTES = frozenset(range(0x20, 0x100)) | set(b"\t\n\r\f\x1b")
 # fmt: on
 
 
 def content_of(path: Path) -> Content:
-    """What a file is whose name does not tell.
+    """The kind of a file whose name has no known extension.
 
-    Most are told by the few bytes with which they begin. What has no signature is opened as any video is, and taken
-    for one only if a picture of it can be decoded: FFmpeg takes arbitrary bytes for sound or raw video now and then.
+    Most kinds have a signature in the first bytes. A file without one is opened as a video, and counts as one only if a
+    picture can be decoded: FFmpeg sometimes takes arbitrary bytes for sound or raw video.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as handle:
         start = handle.read(_READ)
@@ -83,7 +83,7 @@ def content_of(path: Path) -> Content:
         return Content.EMPTY
     if known := _signed(start):
         return known
-    if start.startswith(b"\xff\xd8\xff"):  # one picture, or Motion JPEG
+    if start.startswith(b"\xff\xd8\xff"):  # a single picture or Motion JPEG
         return Content.VIDEO if _decodes(path, "mjpeg", 2) else Content.PICTURE
     if leads_elsewhere(path) or _is_text(start):
         return Content.TEXT
@@ -107,7 +107,7 @@ def _signed(start: bytes) -> Content | None:
 
 
 def _is_transport_stream(start: bytes) -> bool:
-    """Whether every packet begins as it must: plain ones, those with a time in front (m2ts), those with a check sum."""
+    """Whether every packet starts with the sync byte: plain, with leading time stamp (m2ts), or with check sum."""
     return any(
         len(syncs := start[offset::size]) >= 4 and set(syncs) == {0x47}
         for size, offset in ((188, 0), (192, 4), (204, 0))
@@ -121,7 +121,7 @@ def _is_text(start: bytes) -> bool:
 
 
 def _decodes(path: Path, form: str | None, pictures: int) -> bool:
-    """Whether FFmpeg finds a video stream with a known size in it, and decodes so many pictures of it."""
+    """Whether FFmpeg finds a video stream of known size and decodes ``pictures`` pictures of it."""
     import av
 
     try:

@@ -1,4 +1,4 @@
-"""Why a connection failed, in words of our own: what libraries say may repeat an address, and a server may echo one."""
+"""Descriptions of connection errors in our own words: messages of libraries and servers may repeat an address."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ __all__ = ["failure"]
 
 
 def failure(error: BaseException) -> str:
-    """A few words for an error of a connection, made from its kind and number only.
+    """A short description of a connection error, made only from its type and number.
 
     >>> failure(ConnectionRefusedError(111, "http://me:secret@cam"))
     'Connection refused'
     >>> failure(http.client.InvalidURL("/pwd=secret"))
-    'no valid answer of HTTP'
+    'invalid HTTP answer'
     """
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {ssl_words(error)}"
     if isinstance(error, ssl.SSLError):
-        return "no connection by TLS can be made; the other side may speak plain http"
+        return "TLS connection failed; the server may use plain http"
     if isinstance(error, socket.gaierror):
-        return "the host's name cannot be looked up"
+        return "the host name cannot be resolved"
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
     if isinstance(error, OSError):
-        return os.strerror(error.errno) if error.errno else "no connection can be made"
+        return os.strerror(error.errno) if error.errno else "cannot connect"
     if isinstance(error, http.client.IncompleteRead):
-        return "the answer broke off"
+        return "the answer is incomplete"
     if isinstance(error, http.client.HTTPException):
-        return "no valid answer of HTTP"
+        return "invalid HTTP answer"
     return f"unexpected {type(error).__name__}"
 
 
 def ssl_words(error: ssl.SSLCertVerificationError) -> str:
-    """What is wrong with a certificate, by OpenSSL's number."""
-    return {10: "expired", 18: "self-signed", 19: "self-signed", 20: "of an unknown authority", 62: "of another host",
-            64: "of another address"}.get(error.verify_code, f"OpenSSL's reason {error.verify_code}")  # fmt: skip
+    """The fault of a certificate, from OpenSSL's error number."""
+    return {10: "expired", 18: "self-signed", 19: "self-signed", 20: "unknown authority", 62: "wrong host name",
+            64: "wrong address"}.get(error.verify_code, f"OpenSSL error {error.verify_code}")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which files of a folder are videos, whether the folder itself is one, and what the others are."""
+"""Sorting the files of a folder: videos, a folder of frames, and files left out."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "icon\r"}
 
 
 def sort_videos(folder: Path, names: Sequence[str], outward: Collection[str], subfolders: bool) -> Sorted:
-    """What of a folder is to be read as a video, and what is left out.
+    """Sort the files of a folder into videos and files left out.
 
-    A name that tells is believed and nothing is opened; any other file is looked into. Pictures with numbers make the
-    folder itself a video, unless recordings lie beside them. Time grows with the number of names, not faster.
+    Files with a known extension are not opened; others are detected by content. Numbered pictures make the folder
+    itself a video, unless it also contains recordings. Time is linear in the number of names.
 
     Args:
-        folder: where they lie.
-        names: the files in it.
-        outward: those of them that are links out of what is searched, into which nobody looks.
-        subfolders: whether there are folders in it as well; one lone picture is then no video.
+        folder: the folder.
+        names: its files.
+        outward: files that are links out of the searched folder; they are not opened.
+        subfolders: whether it has subfolders; a single picture is then not a video.
     """
     films: list[str] = []
     sound: list[str] = []
@@ -42,7 +42,7 @@ def sort_videos(folder: Path, names: Sequence[str], outward: Collection[str], su
         elif suffix in PICTURE_SUFFIXES or suffix in UNREAD_PICTURES:
             pictures.append(name)
         elif suffix in SIDE_SUFFIXES or name.lower() in _SYSTEM_FILES:
-            left.append(LeftOut(folder / name, "a file of another kind, by its name"))
+            left.append(LeftOut(folder / name, "not a video, by its name"))
         elif name in outward:
             films.append(name)
         else:
@@ -75,16 +75,16 @@ def _look_into(path: Path, name: str, films: list[str], sound: list[str], left: 
 def _pictures_left(
     folder: Path, pictures: Sequence[str], frames: Sequence[str], stems: Collection[str]
 ) -> list[LeftOut]:
-    """Pictures that make up no video: a series of them may be missed, single ones go with the films."""
+    """Pictures that are not read as a video. Only a numbered series is doubtful, single pictures are not."""
     series = [name for name in frames if Path(name).stem not in stems]
     if len(series) < 2:
         series = []
     rest = set(pictures).difference(series)
-    found = [LeftOut(folder / name, "a picture that is no frame of a video") for name in sorted(rest)]
+    found = [LeftOut(folder / name, "a picture that is not a video frame") for name in sorted(rest)]
     if not series:
         return found
     told = (
-        f"one of {len(series)} numbered pictures that lie beside recordings and are not read as a video; put them into "
-        "a folder of their own"
+        f"one of {len(series)} numbered pictures, not read as a video because the folder also contains recordings; "
+        "move them into their own folder"
     )
     return [*found, LeftOut(folder / series[0], told, doubtful=True)]

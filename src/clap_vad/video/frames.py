@@ -1,8 +1,8 @@
-"""Folders of frames: which of their pictures make up the video, in which order, and which do not belong to it.
+"""Folders of frames: which pictures form the video, in which order, and which do not belong to it.
 
-A name is taken apart into numbers and the text around them. Names that differ in their numbers only are one series:
-``frame_0001_rgb.png``, ``IMG (1).jpg`` and ``2024-01-31T10-00-00.123.jpg`` each belong to one. Dates and times count
-as one number each.
+A name is split into numbers and the text between them. Names that differ only in their numbers form a series:
+``frame_0001_rgb.png``, ``IMG (1).jpg`` and ``2024-01-31T10-00-00.123.jpg`` each belong to one. A date or time counts as
+one number.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ PICTURE_SUFFIXES = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2", ".avif", ".ppm", ".pgm",
     ".pbm", ".pnm", ".ras", ".sr",
 ])
-"""Of pictures that OpenCV decodes."""
+"""Extensions of pictures that OpenCV decodes."""
 UNREAD_PICTURES = frozenset([
     ".heic", ".heif", ".jxl", ".j2k", ".jpx", ".dng", ".cr2", ".nef", ".arw", ".raw", ".exr", ".hdr", ".tga", ".psd",
     ".svg", ".ico",
 ])
-"""Of pictures that are not read here."""
+"""Extensions of pictures in unsupported formats."""
 # fmt: on
 
 _DIGITS = re.compile("[0-9]+")
@@ -42,17 +42,17 @@ _MOMENT = re.compile(
     r"|1[0-9]{9}(?:[-_.]?[0-9]{3,9})?"
     r")(?![0-9])"
 )
-"""A date with or without the time of day, a time of day, or seconds since 1970."""
+"""A date with or without a time of day, a time of day, or seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The pictures of a folder that are one video.
+    """The pictures of a folder that form one video.
 
     Attributes:
-        files: their names, in order of their numbers.
-        missing: what of the folder's pictures is not in it and may be missed, as a sentence; None where nothing is.
-        note: a remark on pictures that are there twice; None where none is.
+        files: their names, ordered by number.
+        missing: sentence about pictures left out that may belong to the video; None if there are none.
+        note: sentence about duplicate pictures; None if there are none.
     """
 
     files: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class _Name:
-    """A picture's name: the text around its numbers, the numbers, and of each the date or time it is part of, or 0."""
+    """A picture's name: the text around its numbers, the numbers, and for each the date or time it belongs to, or 0."""
 
     file: str
     text: tuple[str, ...]
@@ -79,12 +79,12 @@ class _Name:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The numbered pictures that make a folder one video, in order of their numbers."""
+    """The pictures of a frame folder, ordered by number."""
     return [folder / file for file in frames_in(folder).files]
 
 
 def frames_in(folder: Path) -> Frames:
-    """The frames of a folder, which is listed once.
+    """The frames of a folder. The folder is listed once.
 
     Raises:
         OSError: the folder cannot be listed.
@@ -93,7 +93,7 @@ def frames_in(folder: Path) -> Frames:
 
 
 def frames_among(names: Iterable[str]) -> Frames:
-    """The frames among the names of a folder: the series that has the most pictures.
+    """The frames among file names: the series with the most pictures.
 
     >>> mixed = frames_among(["f10.jpg", "f2.webp", "f3.jpg", "cover.jpg"])
     >>> mixed.files, mixed.missing
@@ -117,15 +117,15 @@ def frames_among(names: Iterable[str]) -> Frames:
     parts = []
     if others := [name.file for part in series[1:] for name in sorted(part, key=_order)]:
         kinds = "another series" if len(series) == 2 else f"{len(series) - 1} other series"
-        parts.append(f"{_told(others, f' of {kinds}', left_out=True)}; give each series a folder of its own")
+        parts.append(f"{_pictures(others, f' of {kinds}', left_out=True)}; give each series its own folder")
     if lone := sorted((name.file for name in pictures if not name.numbers), key=natural_key):
-        parts.append(_told(lone, " without a number", left_out=True))
+        parts.append(_pictures(lone, " without a number", left_out=True))
     if doubled:
-        parts.append(_told(doubled, " with the number of another one", left_out=True))
+        parts.append(_pictures(doubled, " with the number of another picture", left_out=True))
     if unread:
-        told = _told(sorted(unread, key=natural_key), " in a format that is not read", left_out=True)
-        parts.append(f"{told}; convert to jpg or png")
-    note = f"{_told(copies)} there a second time in another format" if copies else None
+        unsupported = _pictures(sorted(unread, key=natural_key), " in an unsupported format", left_out=True)
+        parts.append(f"{unsupported}; convert to jpg or png")
+    note = f"{_pictures(copies)} also there in another format" if copies else None
     return Frames(tuple(name.file for name in whole), "; ".join(parts) or None, note)
 
 
@@ -134,30 +134,32 @@ def _order(name: _Name) -> tuple[tuple[int, ...], tuple[list[str | int], str]]:
 
 
 def _split(group: Sequence[_Name]) -> list[list[_Name]]:
-    """The series in names of one text: several, where one number tells cameras apart and another one counts."""
-    units: list[list[int]] = []  # numbers that are a date or time in all names count as one
+    """The series among names with the same text: several if one number identifies cameras and another counts."""
+    units: list[list[int]] = []  # numbers that form a date or time in all names count as one
     for k in range(len(group[0].numbers)):
         part = {name.moments[k] for name in group}
         joined = k and part == {name.moments[k - 1] for name in group} and len(part) == 1 and part != {0}
         units = [*units[:-1], [*units[-1], k]] if joined else [*units, [k]]
-    told = [[tuple(name.numbers[k] for k in unit) for name in group] for unit in units]
-    varying = [k for k in range(len(units)) if len(set(told[k])) > 1]
+    values = [[tuple(name.numbers[k] for k in unit) for name in group] for unit in units]
+    varying = [k for k in range(len(units)) if len(set(values[k])) > 1]
     if len(varying) < 2:
         return [list(group)]
-    counter = max(varying, key=lambda k: (len(set(told[k])), k))
+    counter = max(varying, key=lambda k: (len(set(values[k])), k))
     keys = [k for k in varying if k != counter and not all(name.moments[units[k][0]] for name in group)]
     parts: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
     for number in range(len(group)):
-        parts[tuple(told[k][number] for k in keys)].append(number)
-    ranges = sorted((min(counted), max(counted)) for counted in ([told[counter][n] for n in p] for p in parts.values()))
+        parts[tuple(values[k][number] for k in keys)].append(number)
+    ranges = sorted(
+        (min(counted), max(counted)) for counted in ([values[counter][n] for n in p] for p in parts.values())
+    )
     overlap = any(now[0] <= before[1] for before, now in itertools.pairwise(ranges))
-    # a number behind the counter may say anything about a picture, where none of the counter's comes twice
-    free = all(k > counter for k in keys) and len(set(told[counter])) == len({name.numbers for name in group})
+    # if the counter has no duplicates, numbers after it do not matter
+    free = all(k > counter for k in keys) and len(set(values[counter])) == len({name.numbers for name in group})
     return [[group[n] for n in part] for part in parts.values()] if overlap and not free else [list(group)]
 
 
 def _once(series: Sequence[_Name]) -> tuple[list[_Name], list[str], list[str]]:
-    """Each number once: the names kept, those of the same name in another format, and others of the same number."""
+    """Keep one name per number: names kept, the same names in another format, other names with the same number."""
     common = Counter(Path(name.file).suffix.lower() for name in series)
     by_number: dict[tuple[int, ...], list[_Name]] = defaultdict(list)
     for name in series:
@@ -174,7 +176,7 @@ def _once(series: Sequence[_Name]) -> tuple[list[_Name], list[str], list[str]]:
     return kept, copies, doubled
 
 
-def _told(names: Sequence[str], what: str = "", left_out: bool = False) -> str:
+def _pictures(names: Sequence[str], what: str = "", left_out: bool = False) -> str:
     one = len(names) == 1
     verb = "is" if one else "are"
     noun = f"{len(names)} picture{'' if one else 's'}{what}"

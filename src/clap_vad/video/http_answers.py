@@ -1,4 +1,4 @@
-"""What an address of HTTP answers to one request: one picture, a stream, or something that shows no picture."""
+"""The answer of an HTTP address to one request: a picture, a stream, or neither."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Answer", "ask"]
 _LARGEST = 32 << 20  # bytes of one picture
 _MOST_REDIRECTS = 5
 _SNIFFED = 1024
-_QUIET = 1.0  # seconds behind the end of a picture after which nothing more is expected
+_QUIET = 1.0  # seconds without data after the end of a picture, after which the answer counts as finished
 _UNRESERVED = "!$%&'()*+,;=:@/?~[]-._"
 _NEXT_PICTURE = re.compile(rb"\xff\xd9\s*\xff\xd8\xff")
 _PLAY_LISTS = b"#EXTM3U", b"<MPD", b"v=0", b"[playlist]"
@@ -35,7 +35,7 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What came: ``picture`` (its bytes and its ``form``), or a ``stream``, which FFmpeg is to read."""
+    """The kind of answer: ``picture`` (with its bytes and ``form``), or ``stream``, to be read by FFmpeg."""
 
     kind: Literal["picture", "stream"]
     data: bytes = b""
@@ -43,47 +43,47 @@ class Answer:
 
 
 def ask(parts: AddressParts, login: HttpLogin, until: float) -> Answer:
-    """Send one request, and read one picture if that is the answer.
+    """Send one request, and read the answer if it is one picture.
 
-    What it is is told by its first bytes; cameras state wrong types, and no or wrong lengths.
+    The kind is detected from the first bytes: cameras send wrong types, and missing or wrong lengths.
 
     Args:
-        parts: of the address.
-        login: of the camera, kept from one request to the next.
-        until: reading of :func:`time.monotonic` at which the request ends.
+        parts: parts of the address.
+        login: login at the camera, reused for all requests.
+        until: deadline, as a value of :func:`time.monotonic`.
 
     Raises:
-        ClapError: no connection, no answer in time, an error or a page instead of a picture. The sentence says which
-            and repeats nothing of the address.
+        ClapError: no connection, no answer in time, an HTTP error, or a page instead of a picture. The message
+            contains no part of the address.
     """
     for _ in range(_MOST_REDIRECTS):
         try:
             found = _one(parts, login, until)
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
-                return Answer("stream")  # older than HTTP/1.0: FFmpeg may know it
+                return Answer("stream")  # not HTTP/1.x: FFmpeg may know it
             raise ClapError(failure(error)) from None
         if isinstance(found, Answer):
             return found
         parts = found
-    raise ClapError("the camera answers with one redirection after the other; give the address they end at")
+    raise ClapError("the camera redirects too often; give the final address")
 
 
 def _one(parts: AddressParts, login: HttpLogin, until: float) -> Answer | AddressParts:
     while True:
         secure = parts.scheme == "https"
-        context = ssl._create_unverified_context() if secure else None  # as FFmpeg: cameras sign their own
+        context = ssl._create_unverified_context() if secure else None  # as FFmpeg: certificates are self-signed
         host = parts.host.strip("[]")
         target = quote((parts.path or "/") + ("" if parts.query is None else f"?{parts.query}"), safe=_UNRESERVED)
         port = parts.port or (443 if secure else 80)
         lines = [f"GET {target} HTTP/1.1", f"Host: {parts.host}" + (f":{parts.port}" if parts.port else "")]
         lines += ["Accept: */*", "User-Agent: clap-vad", "Connection: close"]
-        if told := login.header("GET", target):
-            lines.append(f"Authorization: {told}")
+        if authorization := login.header("GET", target):
+            lines.append(f"Authorization: {authorization}")
         connected = TimedSocket(host, port, until, context)
         try:
             connected.sendall("\r\n".join([*lines, "", ""]).encode())
-            response = http.client.HTTPResponse(connected, method="GET")  # type: ignore[arg-type]  # all that it uses
+            response = http.client.HTTPResponse(connected, method="GET")  # type: ignore[arg-type]  # has every method it uses
             response.begin()
             if response.status == 401 and login.asked(response.headers.get_all("WWW-Authenticate") or ()):
                 continue
@@ -97,22 +97,22 @@ def _one(parts: AddressParts, login: HttpLogin, until: float) -> Answer | Addres
 
 
 def _followed(parts: AddressParts, place: str) -> AddressParts:
-    """Where a redirection leads: on the same host only, for the login goes along."""
+    """The target of a redirection; only the same host is allowed, as the login is sent along."""
     base = AddressParts(parts.scheme, None, parts.host, parts.port, parts.path or "/", parts.query, None).joined()
     found = split_address(urljoin(base, place))
     if found.host.lower() != parts.host.lower() or found.scheme not in ("http", "https"):
-        raise ClapError("the camera answers with a redirection to another host; give the address of that host")
+        raise ClapError("the camera redirects to another host; give the address of that host")
     if parts.scheme == "https" and found.scheme == "http":
-        raise ClapError("the camera answers with a redirection from https to http; give the address with http")
+        raise ClapError("the camera redirects from https to http; give the address with http")
     return found
 
 
 def _refusal(status: int) -> str:
     words = http.client.responses.get(status, "an error")
     remedy = {
-        401: "; give its user and password, as http://user:password@host/path",
-        403: "; this user may not see pictures, or has failed too often",
-        404: "; there is nothing at this path, look it up in the camera's manual",
+        401: "; give user and password: http://user:password@host/path",
+        403: "; this user has no permission, or is locked after failed logins",
+        404: "; look up the path in the camera's manual",
     }.get(status, "")
     return f"HTTP status {status} {words}{remedy}"
 
@@ -156,7 +156,7 @@ def _no_picture(data: bytes, stated: str) -> Answer:
         return Answer("stream")
     if text.startswith(("<", "{", "[")) or stated.startswith("text/") or stated in ("application/json",):
         raise ClapError(
-            "the answer is a page or a text, no picture; it may ask for a login: open the address in a browser, and "
+            "the answer is a page or a text, not a picture (perhaps a login page); open the address in a browser and "
             "give the address of the picture or stream itself"
         )
     return Answer("stream")

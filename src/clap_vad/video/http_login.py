@@ -1,4 +1,4 @@
-"""The answer to a camera that asks for a login: HTTP's basic and digest authentication (RFC 7617, RFC 7616)."""
+"""HTTP basic and digest authentication (RFC 7617, RFC 7616) for cameras that require a login."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HASHES = {"md5": hashlib.md5, "sha-256": hashlib.sha256}
 
 
 class HttpLogin:
-    """Makes the header ``Authorization`` of each request, as the server has asked for it.
+    """Creates the header ``Authorization`` that the server requires.
 
     Args:
-        login: ``user:password``, escaped as in an address; None for none.
+        login: ``user:password``, escaped as in an address; None for no login.
     """
 
     def __init__(self, login: str | None) -> None:
@@ -31,7 +31,7 @@ class HttpLogin:
         self._count = 0
 
     def asked(self, challenges: Iterable[str]) -> bool:
-        """Take in the headers ``WWW-Authenticate`` of a refusal; whether another try makes sense."""
+        """Read the headers ``WWW-Authenticate`` of a refusal. Returns True if the request should be repeated."""
         found = {challenge.split(None, 1)[0].lower(): challenge for challenge in challenges if challenge.strip()}
         digest = dict(_fields(found["digest"])) if "digest" in found else {}
         hashed = digest.get("algorithm", "md5").lower().removesuffix("-sess") in _HASHES
@@ -42,7 +42,7 @@ class HttpLogin:
         return sensible
 
     def header(self, method: str, target: str) -> str | None:
-        """The header for a request; None where nothing was asked for yet."""
+        """The header for a request; None before the server has required a login."""
         if not self._given or not self._kind:
             return None
         if self._kind == "basic":

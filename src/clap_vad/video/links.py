@@ -1,4 +1,4 @@
-"""Links among files and folders that others may have filled."""
+"""Checks of symbolic links in folders that others may have filled."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["leads_out"]
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Whether a path below ``folder`` is a link to something that does not lie in it, be it there or not.
+    """Whether a path below ``folder`` is a link to a target outside it; the target need not exist.
 
-    A link to itself leads nowhere, and so not out.
+    A link to itself does not lead out.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())

@@ -50,7 +50,7 @@ class LiveReader:
         self._backoff = backoff or Backoff(address.shown)
         self._stop = threading.Event()
         self._handover = Handover(self._stop)
-        asked = address.parts if address.may_be_asked else None
+        asked = address.parts if address.may_serve_snapshots else None
         self._snapshots = None if asked is None else SnapshotCamera(asked, poll, self._stop)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="clap live reader")

@@ -1,4 +1,4 @@
-"""What a name tells of a file: whether it is a video, sound, or something that goes with one."""
+"""File kinds by extension: video, sound, or a file that accompanies a video."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ VIDEO_EXTENSIONS = frozenset([
     "mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts", "wmv", "asf", "flv", "3gp", "ogv",
     "vob", "h264", "264", "h265", "265", "hevc", "y4m", "mjpeg", "gif",
 ])
-"""Those that are cut from a file to get the name of its video."""
+"""Extensions that are removed from a file name to get the video's name."""
 _FURTHER_EXTENSIONS = frozenset([
     "dav", "mjpg", "mjp", "m1v", "m2v", "mpv", "mpe", "m2p", "m2t", "tp", "trp", "tod", "mod", "f4v", "divx", "xvid",
     "qt", "3g2", "3gpp", "ogm", "rm", "rmvb", "mxf", "dv", "ivf", "nut", "wtv", "avc", "h266", "266", "vvc", "av1",
     "obu", "lrv", "insv", "ismv", "mk3d",
 ])
 VIDEO_SUFFIXES = frozenset(f".{extension}" for extension in VIDEO_EXTENSIONS | _FURTHER_EXTENSIONS)
-"""Of files that are tried as videos, whatever they hold."""
+"""Extensions of files that are read as videos without checking the content first."""
 SOUND_SUFFIXES = frozenset([
     ".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wma", ".mka", ".ac3", ".amr", ".aiff", ".aif",
     ".au", ".caf",
 ])
 SIDE_SUFFIXES = frozenset([
-    # texts, subtitles, logs, tables
+    # text, subtitles, logs, tables
     ".txt", ".md", ".rst", ".log", ".srt", ".vtt", ".ass", ".ssa", ".smi", ".nfo", ".json", ".jsonl", ".csv", ".tsv",
     ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".html", ".htm", ".css", ".js", ".gpx",
     ".kml", ".nmea", ".url", ".lnk",
@@ -46,14 +46,14 @@ SIDE_SUFFIXES = frozenset([
     # features, labels and models
     ".npy", ".npz", ".h5", ".hdf5", ".mat", ".pkl", ".pt", ".pth", ".onnx", ".safetensors",
 ])
-"""Of files that stand beside recordings and never are one."""
+"""Extensions of files that accompany recordings and are never videos."""
 # fmt: on
 
 
 def is_video(path: Path) -> bool:
-    """Whether a path met in a folder is to be tried: a video file, a folder of frames, or sound without a picture.
+    """Whether to read a path found in a folder: a video file, a folder of frames, or a sound file.
 
-    Sound is tried so that it is reported rather than missed, unless a video of the same name stands beside it.
+    A sound file is read so that it is reported, unless a video has the same name.
     """
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -64,7 +64,7 @@ def is_video(path: Path) -> bool:
 
 
 def as_address(path: Path) -> str:
-    """A file as FFmpeg is told of it, which would take a name like ``cam:1.mp4`` for an address.
+    """The path in the form for FFmpeg, which would take a name like ``cam:1.mp4`` for an address.
 
     >>> as_address(Path("/videos/cam:1.mp4"))
     'file:/videos/cam:1.mp4'

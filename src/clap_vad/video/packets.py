@@ -1,4 +1,4 @@
-"""Packets of files and streams: looked at before they are taken, put together where one picture came in several."""
+"""Packets of files and streams: look-ahead, and joining of packets that belong to one picture."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 __all__ = ["FilePackets", "copied", "sent_at", "whole_pictures"]
 
-_SEEN_FIRST = 600  # packets at the start of a file, and
-_MOST_SEEN = 32 << 20  # bytes, whose time stamps tell its rate
+_SEEN_FIRST = 600  # most packets, and
+_MOST_SEEN = 32 << 20  # most bytes at the start of a file from which the frame rate is estimated
 
 
 def whole_pictures(packets: Iterable[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
-    """Packets of one time stamp as one: encoders send a picture in slices, and a decoder makes of each a picture.
+    """Join packets with the same time stamp: encoders send a picture in slices, which decoders take for pictures.
 
-    A packet is given out when the next one has come, for only then it is known to be whole.
+    A packet is yielded after the next one has arrived, as only then it is complete.
 
     Args:
-        packets: (when it arrived, packet); the first may lack its time. Where both it and the second hold a key frame,
-            it is part of the second; else it gets the time before that of the second.
+        packets: (arrival time, packet). The first packet may lack its time stamp: if it and the second both contain a
+            key frame, it is part of the second; otherwise it gets a time before the second.
 
     Yields:
-        (when its first part arrived, packet).
+        (arrival time of the first part, packet).
     """
     held: list[tuple[float, Any]] = []
     first = True
@@ -45,7 +45,7 @@ def _one_picture(before: Any, packet: Any, first: bool) -> bool:
 
 
 def _timed(packet: Any, following: Any) -> Any:
-    """The packet, at the time before the following one if it has none: a clip could not hold it without."""
+    """The packet; if it has no time stamp, it gets one before the following packet, as clips need one."""
     if packet.pts is not None or following.pts is None:
         return packet
     timed = copied(packet)
@@ -55,7 +55,7 @@ def _timed(packet: Any, following: Any) -> Any:
 
 
 def copied(packet: Any, data: bytes | None = None) -> Any:
-    """A packet of its own with the times of another, and its data or other ones."""
+    """A copy of a packet with the same times, and the same data or ``data``."""
     import av
 
     made = av.Packet(bytes(packet) if data is None else data)
@@ -74,10 +74,10 @@ def _joined(parts: list[Any]) -> Any:
 
 
 class FilePackets:
-    """The packets of a file, the first of which can be looked at before they are taken.
+    """The packets of a file, with look-ahead at its start.
 
     Attributes:
-        count: how many with something in them were taken.
+        count: number of non-empty packets taken so far.
     """
 
     def __init__(self, demuxer: Iterator[Any]) -> None:
@@ -86,7 +86,7 @@ class FilePackets:
         self._error: Exception | None = None
 
     def look_ahead(self) -> list[Any]:
-        """Some packets from the start; what fails among them fails when it is taken."""
+        """Some packets from the start. An error among them is raised when iteration reaches it."""
         size = 0
         while len(self._seen) < _SEEN_FIRST and size < _MOST_SEEN:
             try:
@@ -112,6 +112,6 @@ class FilePackets:
 
 
 def sent_at(packet: Any) -> float | None:
-    """When a packet is to be decoded, in seconds; None where it is empty or does not say."""
+    """Decoding time of a packet in seconds; None if it is empty or has none."""
     own = packet.dts if packet.dts is not None else packet.pts
     return float(own * packet.time_base) if own is not None and packet.size else None

@@ -1,4 +1,4 @@
-"""From what a decoder gives out to a picture as it is to be shown: upright, grey or RGB, of one size."""
+"""Conversion of decoded frames to upright grey or RGB pictures of one size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shaper"]
 
-# Pixel formats whose first plane is the grey picture, 8 bits a pixel: from 16 to 235, or from 0 to 255.
+# Pixel formats whose first plane is the grey picture with 8 bits per pixel: limited range 16..235, full range 0..255.
 _LIMITED_LUMA = {"yuv420p", "yuv422p", "yuv444p", "yuv410p", "yuv411p", "yuv440p", "nv12", "nv16", "nv21", "nv24"}
 _FULL_LUMA = {"gray", "yuvj420p", "yuvj422p", "yuvj444p", "yuvj440p", "yuvj411p"}
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
@@ -20,23 +20,23 @@ _EXPAND = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(n
 
 
 class Shaper:
-    """Shapes one picture after the other; all get the size of the first.
+    """Converts pictures; all get the size of the first.
 
     Args:
-        side: pictures are shrunk until their longer side is at most this; None keeps their size.
+        side: longest side in pixels; larger pictures are shrunk. None keeps their size.
         colour: RGB pictures (H, W, 3) instead of grey ones (H, W), uint8.
 
     Attributes:
-        shape: height and width of the first picture, upright, before it was shrunk; None before there is one.
+        shape: (height, width) of the first picture, upright, before shrinking; None before the first picture.
     """
 
     def __init__(self, side: int | None, colour: bool) -> None:
         self.shape: tuple[int, int] | None = None
         self._side, self._colour = side, colour
-        self._size: tuple[int, int] | None = None  # (width, height) of every picture that is given out
+        self._size: tuple[int, int] | None = None  # (width, height) of every output picture
 
     def decoded(self, frame: av.VideoFrame) -> np.ndarray:
-        """The picture of a decoded frame, rotation noted in it undone."""
+        """The picture of a decoded frame, with the rotation in its metadata undone."""
         name, limited = frame.format.name, False
         if self._colour:
             picture = frame.to_ndarray(format="rgb24")
@@ -52,7 +52,7 @@ class Shaper:
         return _EXPAND[picture] if limited else picture
 
     def fitted(self, picture: np.ndarray) -> np.ndarray:
-        """The picture at the size that is given out; always a fresh, contiguous array."""
+        """The picture at the output size; always a new, contiguous array."""
         import cv2
 
         height, width = picture.shape[:2]

@@ -1,7 +1,7 @@
-"""Pictures of a video, one after the other, from a file (decoded by FFmpeg through PyAV) or a folder of frames.
+"""Reading the frames of a video from a file (decoded by FFmpeg through PyAV) or a folder of frames.
 
-Nothing is held but the present picture, so a week of video needs no more memory than a minute. Decoding uses one
-thread: parallel work is several videos at once.
+Only the current frame is kept in memory, whatever the video's length. Decoding uses one thread; parallel work means
+several videos at once.
 """
 
 from __future__ import annotations
@@ -32,44 +32,43 @@ from .tracks import choose_track
 __all__ = ["VideoReader", "stated_fps", "without_times"]
 
 _LARGEST_PICTURE = 1 << 30  # bytes of a file in a folder of frames
-_LONGEST_IN_WRAPPING = 6 * 3600.0  # seconds; a counter that began anew looks like a hole of the rest of its 26.5 hours
+_LONGEST_IN_WRAPPING = 6 * 3600.0  # seconds; a reset counter looks like a gap up to the end of its 26.5 hours
 _FEWEST_STAMPS = 4
-_FASTEST_AVI = 120.0  # pictures a second; what states more counts in other units
-MAX_ERRORS = 256  # packets in a row that cannot be decoded before the rest of a file is given up
+_FASTEST_AVI = 120.0  # frames per second; a higher declared rate uses other units
+MAX_ERRORS = 256  # consecutive undecodable packets after which the rest of a file is skipped
 
 _Timed = Iterator[tuple[float, np.ndarray]]
 
 
 class VideoReader:
-    """Iterates over the pictures of one video, once.
+    """Iterates over the frames of one video, once.
 
     Args:
         path: a video file or a folder of numbered pictures.
-        side: pictures are shrunk until their longer side is at most this; None keeps their size.
-        colour: RGB pictures (H, W, 3) instead of grey ones (H, W), uint8.
-        rate: take so many pictures a second by their times, see :func:`~clap_vad.video.times.at_rate`; None takes
-            every picture.
-        fps: pictures a second where the source does not say (folders of frames, raw streams).
+        side: longest side in pixels; larger frames are shrunk. None keeps their size.
+        colour: RGB frames (H, W, 3) instead of grey ones (H, W), uint8.
+        rate: frames per second to sample by time, see :func:`~clap_vad.video.times.at_rate`; None reads every frame.
+        fps: frames per second if the source declares none (folders of frames, raw streams).
         track: number of the video track, see :func:`~clap_vad.video.tracks.choose_track`.
 
     Attributes:
-        fps: pictures a second as they are given out: ``rate``, or what the source states where its time stamps agree,
-            or what these tell, or the argument ``fps``.
-        stated: whether the source or ``rate`` says so.
-        seconds: time of the present picture since the first one, by the file's own time stamps.
-        metadata: of the file, as FFmpeg tells it.
-        started: when the first picture was taken, in seconds since 1970, where the file says so.
-        shape: height and width of the source picture as shown (after rotation), once the first one was read.
-        truncated: what is missing, as a sentence, once all was read.
-        notes: other remarks on which of its pictures are read.
-        repairs: what was wrong with its time stamps so far.
+        fps: output frames per second: ``rate``, or the declared rate if the time stamps agree with it, or the rate of
+            the time stamps, or the argument ``fps``.
+        stated: whether ``fps`` comes from the source or from ``rate``.
+        seconds: time of the current frame since the first one, by the file's time stamps.
+        metadata: metadata of the file, from FFmpeg.
+        started: time of the first frame in seconds since 1970; None if the file declares none.
+        shape: (height, width) of the source frame after rotation; None before the first frame.
+        truncated: sentence about missing parts, set after the last frame; None if nothing is missing.
+        notes: other sentences about which frames are read.
+        repairs: faults of the time stamps so far.
 
-    Pictures that differ in size from the first are scaled to it, rotation noted in the file is undone, a picture that
-    cannot be decoded is left out (a broken file in a folder of frames repeats the one before, at its start the first
-    good one, so numbers still agree). A picture that is a link out of its folder counts as broken, and is not read.
+    Frames of another size are scaled to that of the first, rotation in the metadata is undone, and a frame that cannot
+    be decoded is skipped. In a folder of frames a broken file repeats the frame before it (at the start, the first
+    good one), so that frame numbers stay valid. A link out of the folder counts as broken and is not read.
 
     Raises:
-        ClapError: the file is missing, empty, not a video, holds no picture, or none of it can be decoded.
+        ClapError: the file is missing, empty, not a video, contains no picture, or none can be decoded.
     """
 
     def __init__(
@@ -109,7 +108,7 @@ class VideoReader:
             self.started = _creation_time(self.metadata)
             pictures = self._from_file(1 / (own or fps))
             if "avi" in self._container.format.name and own and own <= _FASTEST_AVI:
-                pictures = at_rate(pictures, own, math.inf)  # a chunk that is left out repeats the picture before
+                pictures = at_rate(pictures, own, math.inf)  # an omitted chunk repeats the previous frame
         self.stated = bool(own or rate)
         self._pictures = at_rate(pictures, rate) if rate else pictures
         self.fps = rate or own or fps
@@ -128,23 +127,23 @@ class VideoReader:
         finally:
             self.close()
         if count == 0:
-            raise ClapError(f"{self.path}: no picture in it can be decoded; the file is damaged or cut short")
+            raise ClapError(f"{self.path}: no picture can be decoded; the file is damaged or truncated, copy it again")
 
     def tap(self, recorder: Recorder) -> None:
-        """Give ``recorder`` every packet of the file, at its time in seconds since the first picture."""
+        """Send every packet of the file to ``recorder``, with its time in seconds since the first frame."""
         self._recorder = recorder
         recorder.connected(self._stream)
 
     def close(self) -> None:
-        """Release the file; iterating to the end does it too."""
+        """Close the file. Reading to the end closes it too."""
         if self._container is not None:
             self._container.close()
             self._container = None
 
     def _own_fps(self) -> float | None:
-        """Pictures a second by what the file says and by its time stamps; None where neither tells."""
+        """Frames per second from the declared rate and the time stamps; None if neither is usable."""
         stated = stated_fps(self._stream)
-        if not self._timed or "avi" in self._container.format.name:  # there a picture's number is its time
+        if not self._timed or "avi" in self._container.format.name:  # in AVI the frame number is the time
             return stated
         stamps = [stamp for packet in self._packets.look_ahead() if (stamp := sent_at(packet)) is not None]
         if len(stamps) >= _FEWEST_STAMPS and usual_step(stamps) is None:
@@ -159,7 +158,7 @@ class VideoReader:
         self.truncated = self._missing(end + step)
 
     def _decoded(self, step: float) -> Iterator[Any]:
-        """The frames that can be decoded."""
+        """Yield the frames that can be decoded."""
         import av
 
         self._failed = in_a_row = 0
@@ -182,7 +181,7 @@ class VideoReader:
             yield from frames
 
     def _recorded(self, packets: Iterator[Any], step: float) -> Iterator[Any]:
-        """The same packets, each handed to the recorder before it is decoded."""
+        """Yield the same packets; each is sent to the recorder before it is decoded."""
         stamps = ((sent_at(packet) if self._timed else None, None, packet) for packet in packets)
         for seconds, packet in steady(stamps, step, longest=self._longest_hole):
             if packet.size and self._recorder is not None:
@@ -190,8 +189,8 @@ class VideoReader:
             yield packet
 
     def _missing(self, seconds: float) -> str | None:
-        """What a file announces and does not hold, having ended after so many seconds."""
-        alone = None if self.notes or self.repairs.told() else seconds  # else what it announces is no length of these
+        """Sentence about missing or undecodable parts of a file that ended after ``seconds``; None if it is whole."""
+        alone = None if self.notes or self.repairs.summary() else seconds  # the declared length may mean another track
         parts = [missing_part(self.path, self._stream, self._packets.count, alone)]
         if self._failed:
             parts.append(f"{self._failed} {'packet' if self._failed == 1 else 'packets'} could not be decoded")
@@ -212,7 +211,7 @@ class VideoReader:
         foreign = {file for file in files if leads_out(file, self.path)}
         if len(foreign) == len(files):
             raise ClapError(
-                f"{self.path}: its pictures are links that lead out of the folder; put the pictures themselves into it"
+                f"{self.path}: its pictures are links out of the folder, which are not read; copy the pictures into it"
             )
         picture, given = None, 0
         for number, file in enumerate(files):
@@ -220,26 +219,26 @@ class VideoReader:
             flag = cv2.IMREAD_COLOR if self._colour else cv2.IMREAD_GRAYSCALE
             try:
                 decoded = cv2.imdecode(data, flag) if data.size else None
-            except cv2.error:  # more pixels than OpenCV takes
+            except cv2.error:  # more pixels than OpenCV accepts
                 decoded = None
             if decoded is None:
                 broken.append(file)
             else:
                 picture = self._shaper.fitted(decoded[:, :, ::-1] if self._colour else decoded)
             if picture is not None:
-                while given <= number:  # also for broken ones at the start, so that numbers still agree
+                while given <= number:  # also for broken ones at the start, so that numbers stay valid
                     yield given / fps, picture
                     given += 1
         if broken:
             noun = "picture" if len(broken) == 1 else "pictures"
             self.truncated = f"{len(broken)} {noun} could not be read, the first is {harmless(broken[0].name)}"
         if foreign:
-            self.truncated = f"{self.truncated}; links that lead out of the folder are not read"
+            self.truncated = f"{self.truncated}; links out of the folder are not read"
         self.truncated = "; ".join(filter(None, (self.truncated, frames.missing))) or None
 
 
 def _bytes_of(picture: Path) -> np.ndarray:
-    """The bytes of a picture; none where it is no file, may not be read or is far too large."""
+    """The bytes of a picture file; empty if it is not a regular file, cannot be read or is too large."""
     try:
         status = picture.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_PICTURE:
@@ -250,20 +249,20 @@ def _bytes_of(picture: Path) -> np.ndarray:
 
 
 def stated_fps(stream: Any) -> float | None:
-    """Pictures a second that a stream announces; None where that is missing or absurd."""
+    """Frames per second declared by a stream; None if missing or implausible."""
     rate = stream.guessed_rate if without_times(stream) else stream.average_rate or stream.guessed_rate
     return float(rate) if rate and 0 < rate < 1000 else None
 
 
 def _wrapping(stream: Any) -> bool:
-    """Whether its stamps may wrap or begin anew, as those of transport streams."""
+    """Whether the time stamps may wrap or restart, as in transport streams."""
     import av
 
     return bool(stream.container.format.flags & av.format.Flags.ts_discont.value)
 
 
 def without_times(stream: Any) -> bool:
-    """Whether it is a raw stream, to whose pictures FFmpeg gives times of 25 a second, whatever the stream says."""
+    """Whether it is a raw stream. FFmpeg gives its frames times at 25 per second, whatever rate it declares."""
     import av
 
     return bool(stream.container.format.flags & av.format.Flags.no_timestamps.value)

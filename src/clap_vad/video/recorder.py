@@ -1,4 +1,4 @@
-"""Clips of a running stream, cut from what it sent: nothing is encoded again, and the past seconds are at hand."""
+"""Clips of a running stream, written from its own packets without re-encoding; recent packets are buffered."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .packets import copied
 __all__ = ["START", "Recorder"]
 
 START = "comment"
-"""Entry of a clip's metadata: when it starts, in seconds of the stream's clock."""
+"""Key of a clip's metadata: its start in seconds of the stream's clock."""
 
-_LATE = 10.0  # seconds by which the past is asked for late: an event is known when its first segments are
-_RESTART = 1  # seconds backwards, and
-_HOLE = 10  # seconds forward beyond the time that has passed, after which time stamps count as begun anew
-_REORDERED = 10  # seconds by which a picture may be sent before it is shown
+_LATE = 10.0  # seconds; an event is detected only after its first segments
+_RESTART = 1  # seconds backwards, or
+_HOLE = 10  # seconds forward beyond the elapsed time: larger steps mean that the time stamps restarted
+_REORDERED = 10  # longest time in seconds from sending a picture to showing it
 _LARGEST_PAST = 64 << 20  # bytes
 _IN_MP4 = {"h264", "hevc", "mpeg4", "av1", "mjpeg"}
 
@@ -38,22 +38,22 @@ class _Clip:
     container: Any = None
     stream: Any = None
     files: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    first: int | None = None  # stamp of the stream that stands for the clip's start
-    sent: int | None = None  # stamp of the last packet, and
-    seconds: float = 0.0  # when it came
-    last: int = -1  # times in the clip: of the last packet, and
-    latest: float = -math.inf  # of the picture that is shown last
+    first: int | None = None  # time stamp of the stream at the clip's start
+    sent: int | None = None  # time stamp of the last packet, and
+    seconds: float = 0.0  # its arrival time
+    last: int = -1  # time in the clip of the last packet, and
+    latest: float = -math.inf  # of the picture shown last
 
 
 class Recorder:
-    """Keeps the last packets of a stream and writes clips of it.
+    """Buffers the last packets of a stream and writes clips.
 
-    Packets are added by the thread that reads the stream, clips are begun and ended by another one.
+    One thread reads the stream and adds packets; another begins and ends clips.
 
     Args:
-        past: seconds before an event to have at hand; since that is known late and a clip starts with a key frame,
-            more is kept, at most 64 MB.
-        failed: told a sentence when a clip cannot be written; watching goes on.
+        past: seconds before an event to include. More is buffered (at most 64 MB), as events are detected late and
+            clips start with a key frame.
+        failed: called with a sentence when a clip cannot be written; monitoring continues.
     """
 
     def __init__(self, past: float, failed: Callable[[str], None]) -> None:
@@ -61,13 +61,13 @@ class Recorder:
         self._kept: deque[tuple[float, Any]] = deque()
         self._bytes = 0
         self._codec = ""
-        self._template: Any = None  # a stream of a file in memory, which outlives the stream that packets come from
+        self._template: Any = None  # stream of a file in memory, which outlives the connection
         self._holder: Any = None
         self._clips: dict[Path, _Clip] = {}
         self._lock = threading.Lock()
 
     def connected(self, stream: Any) -> None:
-        """A stream starts (again); one that no file can hold is told, and not recorded."""
+        """A stream starts or restarts. A codec that no container supports is reported and not recorded."""
         import av
 
         with self._lock:
@@ -78,17 +78,17 @@ class Recorder:
                 self._template = holder.add_stream_from_template(stream)
                 self._holder = holder
             except (av.FFmpegError, ValueError) as error:
-                self._failed(f"{self._codec}: no clip can be made of this kind of stream ({error})")
+                self._failed(f"{self._codec}: clips of this kind of stream are not possible ({error})")
 
     def add(self, seconds: float, packet: Any) -> None:
-        """Take in the next packet, which arrived at this time."""
+        """Add the next packet, which arrived at ``seconds``."""
         with self._lock:
             self._kept.append((seconds, packet))
             self._bytes += packet.size
             self._forget(seconds)
             for path in list(self._clips):
                 clip = self._clips[path]
-                # where pictures are sent before those they look ahead of, a clip ends when all of them are there
+                # with reordered pictures a clip ends only after all of them have arrived
                 place = _place(clip, packet, seconds)
                 whole = place is None or place.pts > clip.latest
                 if clip.until is not None and seconds > clip.until and whole:
@@ -97,31 +97,31 @@ class Recorder:
                     self._guarded(path, clip, partial(_write, clip, packet, seconds))
 
     def lost(self) -> None:
-        """The stream broke off: what is being written ends here."""
+        """The connection is lost: end the current clips."""
         with self._lock:
             self._break_off()
 
     def begin(self, folder: Path, name: str, since: float, named: float = 0.0) -> Path | None:
-        """Start ``folder/name.mp4`` (``.mkv`` where MP4 does not hold it) with the key frame before ``since``.
+        """Start ``folder/name.mp4`` (``.mkv`` if MP4 does not support the codec) at the key frame before ``since``.
 
         Args:
             folder, name: of the file.
-            since: time on the clock of :meth:`add`.
-            named: seconds from that clock to the one by which the clip says when it starts.
+            since: time on the clock of :meth:`add`, in seconds.
+            named: seconds to add to that clock for the start time in the clip's metadata.
 
         Returns:
-            The file, there as soon as the clip has ended; None where nothing can be recorded, which is told why.
+            The file, which appears when the clip ends; None if nothing can be recorded (``failed`` gets the reason).
         """
         with self._lock:
             if self._template is None:
-                self._failed(f"{name}: no clip of this event, no stream is there that a clip can be made of")
+                self._failed(f"{name}: no clip of this event, no recordable stream is connected")
                 return None
             path = folder / f"{name}{'.mp4' if self._codec in _IN_MP4 else '.mkv'}"
             keys = [at for at, (_, packet) in enumerate(self._kept) if packet.is_keyframe]
             if not keys:
                 self._failed(
-                    f"{name}: no clip of this event, its last key frame lies more than {_LARGEST_PAST >> 20} MB back; "
-                    "let the camera send key frames more often"
+                    f"{name}: no clip of this event, the last key frame is more than {_LARGEST_PAST >> 20} MB ago; "
+                    "set a shorter key frame interval on the camera"
                 )
                 return None
             before = [at for at in keys if self._kept[at][0] <= since]
@@ -137,13 +137,13 @@ class Recorder:
             return path if path in self._clips else None
 
     def end(self, path: Path, until: float) -> None:
-        """Let a clip go on until this time, then finish it."""
+        """Continue a clip until this time, then finish it."""
         with self._lock:
             if path in self._clips:
                 self._clips[path].until = until
 
     def close(self) -> None:
-        """Finish whatever is being written."""
+        """Finish all clips."""
         self.lost()
 
     def _break_off(self) -> None:
@@ -154,7 +154,7 @@ class Recorder:
         self._bytes = 0
 
     def _forget(self, now: float) -> None:
-        """Drop what no clip can need: all before the last key frame that is old enough."""
+        """Drop the packets that no clip can need: all before the last key frame that is old enough."""
         while len(self._kept) > 1:
             start = next(
                 (at for at, (when, packet) in enumerate(self._kept) if at and packet.is_keyframe), len(self._kept)
@@ -162,19 +162,19 @@ class Recorder:
             reaches = start < len(self._kept) and self._kept[start][0] <= now - self._past
             if not reaches and self._bytes <= _LARGEST_PAST:
                 return
-            for _ in range(start):  # all of it: what follows a key frame that is gone shows nothing
+            for _ in range(start):  # the whole group: packets without their key frame cannot be decoded
                 self._bytes -= self._kept.popleft()[1].size
 
     def _guarded(self, path: Path, clip: _Clip, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:  # a disk that is full, packets that do not go into the container
+        except Exception as error:  # e.g. a full disk, packets that do not fit the container
             del self._clips[path]
             with contextlib.suppress(Exception):
                 clip.container.close()
-            with contextlib.suppress(Exception):  # removes the file, and says again what went wrong
+            with contextlib.suppress(Exception):  # removes the file and raises the same error again
                 clip.files.__exit__(type(error), error, None)
-            self._failed(f"{path}: this clip cannot be written ({error})")
+            self._failed(f"{path}: cannot write this clip ({error})")
 
     def _finish(self, path: Path) -> None:
         clip = self._clips[path]
@@ -199,7 +199,7 @@ def _open(clip: _Clip, path: Path, template: Any, start: float) -> None:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a packet comes in a clip: its times in the clip, and the stamp of the stream that they are counted from."""
+    """Times of a packet in a clip, and the time stamp of the stream from which they are counted."""
 
     first: int
     dts: int
@@ -207,9 +207,9 @@ class _Place:
 
 
 def _place(clip: _Clip, packet: Any, seconds: float) -> _Place | None:
-    """The place of a packet that came at this time; None for one without any stamp.
+    """The times in the clip of a packet that arrived at ``seconds``; None if it has no time stamp.
 
-    One false stamp, joined recordings, a clock that was set: the clip goes on where it was.
+    After a false time stamp, joined recordings or a clock change, the clip continues without a gap.
     """
     own = packet.dts if packet.dts is not None else packet.pts
     if own is None:
@@ -227,7 +227,7 @@ def _place(clip: _Clip, packet: Any, seconds: float) -> _Place | None:
 
 
 def _write(clip: _Clip, packet: Any, seconds: float) -> None:
-    """Add a packet that came at this time; the packet itself stays as it is."""
+    """Write a packet that arrived at ``seconds``; the packet is not changed."""
     place = _place(clip, packet, seconds)
     if place is None:
         return

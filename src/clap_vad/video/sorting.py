@@ -1,4 +1,4 @@
-"""What a search found in one folder: what is to be read, and what is left out and why."""
+"""Result of a search in one folder: inputs to read, and files left out with the reason."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["LeftOut", "Sorted"]
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something in a folder that is not read.
+    """A file or folder that is not read.
 
     Attributes:
-        path: where it stands.
+        path: its path.
         reason: what it is, or why it cannot be read.
-        doubtful: whether it may be what is looked for, so that somebody has to look.
+        doubtful: True if it may be an input, so that a person has to check it.
     """
 
     path: Path
@@ -26,7 +26,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Sorted:
-    """The inputs in a folder, which may be the folder itself, and all the rest."""
+    """The inputs in a folder (possibly the folder itself) and the entries left out."""
 
     inputs: Sequence[Path]
     left_out: Sequence[LeftOut] = field(default=())

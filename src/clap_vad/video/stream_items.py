@@ -77,7 +77,7 @@ def file_items(path: Path, look: Look, recorder: Recorder | None) -> Generator[I
     with closing(iter(reader)) as pictures:  # type: ignore[type-var]  # a generator
         for picture in pictures:
             yield Shot(reader.seconds, time.monotonic(), picture)
-    if repaired := reader.repairs.told():
+    if repaired := reader.repairs.summary():
         yield Noted(repaired)
     yield Ended(reader.truncated)
 
@@ -151,7 +151,7 @@ def _even(shots: Iterator[tuple[float, Shot]], rate: float | None, repairs: Repa
     noted = False
     for _, shot in shots:
         yield shot
-        if not noted and (repaired := repairs.told()):
+        if not noted and (repaired := repairs.summary()):
             yield Noted(repaired)
             noted = True
 

@@ -1,7 +1,7 @@
-"""A connection that ends at one moment, however slowly the other side answers.
+"""A connection with a total deadline.
 
-A socket's own timeout begins anew with every byte, so that a server which sends one byte a second would hold its client
-for ever. Here every step gets what is left until the moment by the monotonic clock.
+The timeout of a plain socket restarts with every byte, so a server that sends one byte per second would block its
+client for ever. Here every step gets the time that is left until the deadline, by the monotonic clock.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ __all__ = ["TimedSocket"]
 
 
 class TimedSocket:
-    """A TCP connection, over TLS where a context is given, with a total deadline for all that is done with it.
+    """A TCP connection with a total deadline, over TLS if a context is given.
 
-    It has what :mod:`http.client` asks of a socket: ``sendall``, ``makefile`` and ``close``.
+    It has the methods that :mod:`http.client` needs: ``sendall``, ``makefile`` and ``close``.
 
     Args:
-        host, port: where to connect; each of the host's addresses is tried in turn.
-        until: reading of :func:`time.monotonic` at which everything ends. The look-up of the host's name is the one
-            step that cannot be cut short; the system's resolver bounds it.
-        context: for TLS.
+        host, port: where to connect; each address of the host is tried in turn.
+        until: deadline, as a value of :func:`time.monotonic`. Only the name look-up cannot be interrupted; the
+            system's resolver limits it.
+        context: for TLS; None for a plain connection.
 
     Raises:
-        TimeoutError: the moment has come. It is raised by every method that waits.
-        OSError: no address of the host takes the connection, or it breaks.
+        TimeoutError: the deadline has passed. Every method that waits raises it.
+        OSError: no address of the host accepts the connection, or the connection breaks.
     """
 
     def __init__(self, host: str, port: int, until: float, context: ssl.SSLContext | None = None) -> None:
@@ -37,35 +37,35 @@ class TimedSocket:
         if context is not None:
             plain = self._socket
             try:
-                plain.settimeout(self._left())  # of the whole handshake, not of each of its reads
+                plain.settimeout(self._left())  # for the whole handshake, not for each read
                 self._socket = context.wrap_socket(plain, server_hostname=host)
             except BaseException:
                 plain.close()
                 raise
 
     def sendall(self, data: Any) -> None:
-        """Send all of it, in time."""
+        """Send all data before the deadline."""
         view = memoryview(data).cast("B")
         while view:
             self._socket.settimeout(self._left())
             view = view[self._socket.send(view) :]
 
     def recv_into(self, buffer: Any) -> int:
-        """Read what is there, in time; 0 at the end of the stream."""
+        """Read available data before the deadline. Returns the number of bytes, 0 at the end of the stream."""
         self._socket.settimeout(self._left())
         return self._socket.recv_into(buffer)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """What the other side sends, as a file open for reading ``rb``."""
+        """The received data as a binary file open for reading."""
         assert mode == "rb"
         return io.BufferedReader(_Incoming(self))
 
     def shorten(self, until: float) -> None:
-        """Let everything end at this moment, where it is earlier."""
+        """Set an earlier deadline; a later one is ignored."""
         self._until = min(self._until, until)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._socket.close()
 
     def _connected(self, host: str, port: int) -> socket.socket:
@@ -91,7 +91,7 @@ class TimedSocket:
 
 
 class _Incoming(io.RawIOBase):
-    """The reading side, for a buffer around it; the connection outlives it."""
+    """The reading side, to be wrapped in a buffer. Closing it keeps the connection open."""
 
     def __init__(self, source: TimedSocket) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""When pictures are shown: seconds that never run backwards, and pictures taken evenly from uneven ones."""
+"""Presentation times of frames: repaired time stamps that never run backwards, and sampling at an even rate."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ __all__ = ["LONGEST_HOLE", "Repairs", "at_rate", "check_rate", "steady"]
 T = TypeVar("T")
 
 LONGEST_HOLE = 86400.0
-"""Seconds; a file whose stamps jump further was joined, or its camera's clock was set."""
+"""Seconds; a larger jump in a file means joined recordings or a clock change."""
 
-_HOLE = 10.0  # seconds without a picture that are no long exposure but a hole, which is not filled
-_NEAR = 3.0  # usual steps from one stamp to the next that need no second look
-_CONFIRMED = 4  # pictures behind a large jump that must go on from it before it is believed
-_MOST_HELD = 24  # pictures that wait for their time; stamps that tell nothing for so long are not believed
-_MOST_FALSE = 8  # false stamps in a row that go on from each other as a jump does
-_RECENT = 15  # steps that say what is usual now
+_HOLE = 10.0  # seconds; longer times without a frame are gaps, which are not filled
+_NEAR = 3.0  # a step of at most this many usual steps is accepted without check
+_CONFIRMED = 4  # frames that must continue from a large jump before it is accepted
+_MOST_HELD = 24  # most frames that wait for their time; after that their time stamps are ignored
+_MOST_FALSE = 8  # most consecutive false time stamps that continue from each other like a jump
+_RECENT = 15  # number of recent steps whose median is the usual step
 
 
 def check_rate(rate: float | None) -> None:
-    """Raise :class:`ClapError` for a rate that is not from 0.1 to 240 pictures a second (None: as they come)."""
+    """Raise :class:`ClapError` unless the rate is 0.1 to 240 frames per second or None."""
     if rate is not None and not 0.1 <= rate <= 240:
-        raise ClapError(f"rate is {rate}; 0.1 to 240 pictures a second are needed")
+        raise ClapError(f"rate is {rate}; give 0.1 to 240 pictures per second")
 
 
 @dataclass
 class Repairs:
-    """What was wrong with the time stamps of a video so far.
+    """Faults of a video's time stamps, found and repaired so far.
 
     Attributes:
-        false: stamps off both their neighbours.
-        jumps: times that all stamps went on from elsewhere, which is not taken for time that passed.
+        false: number of time stamps far from both neighbours.
+        jumps: number of times that the time stamps continued from another value; no time is counted for it.
     """
 
     false: int = 0
     jumps: int = 0
 
-    def told(self) -> str | None:
-        """A sentence, where there is something to tell."""
+    def summary(self) -> str | None:
+        """A sentence about the faults; None if there are none."""
         parts = []
         if self.false:
-            parts.append(f"{self.false} time stamp{'s' * (self.false != 1)} far off the neighbours, not believed")
+            parts.append(f"{self.false} time stamp{'s' * (self.false != 1)} far from the neighbours, ignored")
         if self.jumps:
-            parts.append(f"its time stamps begin anew {self.jumps} time{'s' * (self.jumps != 1)}, joined here")
+            parts.append(f"time stamps restart {self.jumps} time{'s' * (self.jumps != 1)}, joined without a gap")
         return "; ".join(parts) or None
 
 
@@ -66,22 +66,25 @@ def steady(
     repairs: Repairs | None = None,
     longest: float = LONGEST_HOLE,
 ) -> Iterator[tuple[float, T]]:
-    """Seconds since the first item, from time stamps as files and cameras hold them.
+    """Convert the time stamps of files and cameras to seconds since the first item.
 
-    A stamp that is missing counts as one usual step after the one before. One that lies off both its neighbours (as
-    a rule by hours) is one picture's fault: the picture is shown between them. Where all stamps go on from elsewhere
-    (joined recordings, a counter that wraps, a camera whose clock was set), they go on one step behind the last.
-    A step forward is a hole in which nothing was shown, up to ``longest``; of a stream only as far as the pictures came
-    later too. An item waits where its time is in doubt until those behind it have told.
+    - A missing time stamp counts as one usual step after the one before.
+    - A time stamp far from both neighbours (usually by hours) is false: the frame is shown between them.
+    - If all further time stamps continue from another value (joined recordings, a wrapped counter, a clock change),
+      they continue one step after the last.
+    - A step forward of up to ``longest`` is a gap without frames; for a stream, only as long as the frames also arrived
+      later.
+
+    An item with a doubtful time waits until the following items decide it.
 
     Args:
-        items: (stamp in seconds or None, when it arrived by a clock that never jumps or None, item).
-        step: seconds from one item to the next, at first.
-        repairs: what was wrong is counted here.
-        longest: seconds of a hole that is believed.
+        items: (time stamp in seconds or None, arrival time by a monotonic clock or None, item).
+        step: initial estimate of the seconds between two items.
+        repairs: faults are counted here.
+        longest: longest accepted gap in seconds.
 
     Yields:
-        (seconds, item), seconds from 0 on, not falling.
+        (seconds, item); seconds start at 0 and never decrease.
 
     >>> stamps = (5.0, 5.1, None, 5.3, 37000.0, 5.5, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
     >>> [round(seconds, 3) for seconds, _ in steady(((stamp, None, "") for stamp in stamps), 0.1)]
@@ -94,21 +97,21 @@ def steady(
 
 
 class _Steady(Generic[T]):
-    """The state behind :func:`steady`: the last item that has its time, and those that wait for theirs."""
+    """State of :func:`steady`: the last item with a known time, and the items that wait for theirs."""
 
     def __init__(self, step: float, repairs: Repairs, longest: float) -> None:
         self._repairs, self._longest = repairs, longest
         self._steps = deque([step], _RECENT)
         self._usual = step
         self._count = 0
-        self._stamp = self._seconds = 0.0  # of the last item that has its time
-        self._offset = 0.0  # from stamps to seconds
-        self._before: tuple[int, float, float] | None = None  # the last jump: item, stamp and offset before it
+        self._stamp = self._seconds = 0.0  # of the last item with a known time
+        self._offset = 0.0  # seconds minus time stamp
+        self._before: tuple[int, float, float] | None = None  # the last jump: item, time stamp and offset before it
         self._arrived: float | None = None
         self._held: list[_Held[T]] = []
 
     def take(self, item: _Held[T]) -> Iterator[tuple[float, T]]:
-        """The items whose times are known by this one."""
+        """Add an item; yield the items whose times are now known."""
         held, stamp = self._held, item.stamp
         if not self._count:
             self._offset = -(stamp or 0.0)
@@ -126,7 +129,7 @@ class _Steady(Generic[T]):
             yield from self._settle(item, stamp)
 
     def finish(self) -> Iterator[tuple[float, T]]:
-        """Those that still wait: a jump with nothing behind it is not believed."""
+        """Yield the items that still wait; an unconfirmed jump at the end is ignored."""
         while self._held:
             item, stamp = self._held[0], self._held[0].stamp
             followed = len(self._held) > 1 and self._follows(item, self._held[1])
@@ -144,17 +147,17 @@ class _Steady(Generic[T]):
 
     @property
     def _small(self) -> float:
-        """Seconds; a longer jump needs more than one picture behind it."""
+        """Largest jump in seconds that one following frame confirms."""
         return max(_HOLE, _NEAR * self._usual)
 
     def _settle(self, item: _Held[T], stamp: float) -> Iterator[tuple[float, T]]:
-        """Give out what waits where enough of it goes on from the same jump; ``item`` is the last that waits."""
+        """Yield the waiting items if enough of them continue from the same jump; ``item`` is the last of them."""
         held = self._held
         first = len(held) - 1
         while first > 0 and self._follows(held[first - 1], held[first]):
             first -= 1
         start = held[first]
-        assert start.stamp is not None  # what has none follows nothing
+        assert start.stamp is not None  # an item without a time stamp cannot start a jump
         jump, later = start.stamp - self._stamp, self._later(start)
         offset = self._offset_before(start.stamp, first)
         if offset is not None:
@@ -170,7 +173,7 @@ class _Steady(Generic[T]):
                 self._repairs.jumps += passed != jump
                 self._before = self._count, self._stamp, self._offset
                 offset = self._offset if passed == jump else self._seconds + passed - start.stamp
-            else:  # it was no jump but a few false stamps
+            else:  # not a jump but a few false time stamps
                 self._repairs.false += self._count - self._before[0] if self._before else 0
                 self._before = None
             chain = held[first:]
@@ -181,14 +184,14 @@ class _Steady(Generic[T]):
             yield self._give(start, at, start.stamp)
             for following in chain[1:]:
                 yield from self.take(following)
-        elif len(held) > _MOST_HELD:  # stamps that tell nothing
+        elif len(held) > _MOST_HELD:  # the time stamps are unusable
             self._repairs.false += len(held)
             while held:
                 yield self._one_on(held.pop(0))
             self._stamp, self._offset = stamp, self._seconds - stamp
 
     def _offset_before(self, stamp: float, passed: int) -> float | None:
-        """The offset before the last jump, where a stamp goes on from there, ``passed`` items waiting before it."""
+        """The offset before the last jump if ``stamp`` continues from there, ``passed`` waiting items later."""
         if self._before is None:
             return None
         count, before, offset = self._before
@@ -197,7 +200,7 @@ class _Steady(Generic[T]):
         return offset if since <= _MOST_FALSE and astray <= self._usual * (_NEAR + since / _NEAR) else None
 
     def _between(self, stamp: float, at: float) -> Iterator[tuple[float, T]]:
-        """All that wait, before an item shown ``at`` seconds: by their own stamps where these lie between."""
+        """Yield all waiting items before an item at ``at`` seconds, with their own time stamps if these fit between."""
         while self._held:
             own, left = self._held[0].stamp, len(self._held)
             item = self._held.pop(0)
@@ -212,7 +215,7 @@ class _Steady(Generic[T]):
         return before.stamp is not None and item.stamp is not None and 0 <= item.stamp - before.stamp <= self._small
 
     def _later(self, item: _Held[T]) -> float | None:
-        """Seconds that an item arrived after the last one that has its time."""
+        """Seconds from the arrival of the last item with a known time to that of ``item``; None if unknown."""
         return None if item.arrived is None or self._arrived is None else max(0.0, item.arrived - self._arrived)
 
     def _one_on(self, item: _Held[T]) -> tuple[float, T]:
@@ -228,18 +231,18 @@ class _Steady(Generic[T]):
 
 
 def at_rate(pictures: Iterable[tuple[float, T]], rate: float, longest: float = _HOLE) -> Iterator[tuple[float, T]]:
-    """Pictures at even times: at each, the last one that is not later by more than half a step.
+    """Sample frames at an even rate: at each time, the last frame that is at most half a step later.
 
-    Jitter of less than half a step drops and repeats nothing. A picture stands for as long as none follows, up to
-    ``longest`` seconds; a longer hole is left open and the times go on behind it.
+    Jitter of less than half a step drops and repeats no frame. A frame is repeated until the next one, for up to
+    ``longest`` seconds; a longer gap stays empty.
 
     Args:
-        pictures: (seconds, picture) with seconds that do not fall.
-        rate: pictures a second to give out.
-        longest: seconds.
+        pictures: (seconds, picture) with seconds that do not decrease.
+        rate: output frames per second.
+        longest: longest gap in seconds that is filled.
 
     Yields:
-        (seconds, picture), 1 / rate apart but for holes.
+        (seconds, picture), 1 / rate apart except at gaps.
 
     >>> thirty = [(k / 30, k) for k in range(7)]
     >>> [picture for _, picture in at_rate(thirty, 15.0)]

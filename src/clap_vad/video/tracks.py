@@ -1,4 +1,4 @@
-"""Which video track of a file or stream is the recording, where there are several."""
+"""Choice of the video track in a file or stream with several tracks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .containers import open_file
 __all__ = ["Chosen", "check_track", "choose_track"]
 
 _COUNTED_PACKETS = 20_000
-_COUNTED_BYTES = 64 << 20  # of pictures at the start of a file, by which its tracks are compared
-_SAME = 0.9  # of the most pictures: what has as many counts as equal, as cameras neither begin nor end at one moment
+_COUNTED_BYTES = 64 << 20  # bytes at the start of a file in which the pictures of each track are counted
+_SAME = 0.9  # tracks with this share of the most pictures count as equal: cameras start and stop at different times
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Chosen:
     """A video stream, set to decode on one thread.
 
     Attributes:
-        stream: as PyAV gives it.
-        note: which of several tracks it is, as a sentence; None where there is one only.
+        stream: a PyAV stream.
+        note: sentence about the chosen track; None if there is only one.
     """
 
     stream: Any
@@ -31,22 +31,22 @@ class Chosen:
 
 
 def check_track(track: int | None) -> None:
-    """Raise :class:`ClapError` for a number of a track below 1 (None: the one with most pictures)."""
+    """Raise :class:`ClapError` for a track number below 1 (None is allowed)."""
     if track is not None and track < 1:
         raise ClapError(f"track is {track}; tracks are counted from 1")
 
 
 def choose_track(container: Any, name: Path | str, track: int | None = None) -> Chosen:
-    """The video track with the most pictures, or the one asked for.
+    """Choose a video track: by number, or the one with the most pictures.
 
-    Pictures are counted in a file, up to a bound behind which what the file states counts too; of a live stream its
-    stated rates are compared. Of tracks with about as many, the one with the larger picture is taken, then the first.
-    Covers of albums are no tracks.
+    For a file the pictures are counted up to a limit; beyond it the declared numbers count too. For a live stream the
+    declared rates are compared. If the numbers are about equal, the larger picture wins, then the first track. Album
+    covers are ignored.
 
     Args:
-        container: opened by PyAV, of which nothing was read; closed where the choice fails.
-        name: the path of a file, or how a live source is called.
-        track: number of the track, from 1; None for the one with the most pictures.
+        container: opened by PyAV, not yet read; closed on error.
+        name: the path of a file, or the printable name of a live source.
+        track: track number from 1; None for the one with the most pictures.
 
     Raises:
         ClapError: there is no video, or no such track.
@@ -59,8 +59,8 @@ def choose_track(container: Any, name: Path | str, track: int | None = None) -> 
     try:
         if not readable:
             if not container.streams:
-                raise ClapError(f"{name}: no stream can be found in it; it is cut short or damaged, fetch it again")
-            raise ClapError(f"{name}: holds no video stream; give a file with a moving picture")
+                raise ClapError(f"{name}: contains no stream; the file is truncated or damaged, copy it again")
+            raise ClapError(f"{name}: contains no video stream; give a file with a moving picture")
         if track is not None:
             chosen = _numbered(streams, name, track)
         elif len(readable) == 1:
@@ -87,22 +87,20 @@ def _numbered(streams: Sequence[Any], name: Path | str, track: int) -> Any:
         count = "1 video track" if len(streams) == 1 else f"{len(streams)} video tracks"
         raise ClapError(f"{name}: has {count}, so there is no track {track}; give --track 1 to {len(streams)}")
     if streams[track - 1].codec_context is None:
-        raise ClapError(f"{name}: video track {track} is in a format that cannot be decoded here; choose another one")
+        raise ClapError(f"{name}: the format of video track {track} cannot be decoded; choose another track")
     return streams[track - 1]
 
 
 def _with_most(streams: Sequence[Any], pictures: Sequence[float]) -> Any:
     most = max(pictures)
     equal = [stream for stream, count in zip(streams, pictures, strict=True) if count >= _SAME * most]
-    return max(
-        equal, key=lambda stream: stream.codec_context.width * stream.codec_context.height
-    )  # the first of equals
+    return max(equal, key=lambda stream: stream.codec_context.width * stream.codec_context.height)  # on ties, the first
 
 
 def _pictures(streams: Sequence[Any], name: Path | str) -> list[float]:
-    """How many pictures each has, or of a live source how many a second; only their proportions count."""
+    """Number of pictures of each track, or pictures per second for a live source; only the ratios matter."""
     if not isinstance(name, Path):
-        # one of whose pictures none has come yet has no size
+        # a track without a picture so far has no size
         return [_rate(stream) if stream.codec_context.width else 0.0 for stream in streams]
     counted, whole = _counted(name, [stream.index for stream in streams])
     stated = [_stated(stream) for stream in streams]
@@ -117,7 +115,7 @@ def _rate(stream: Any) -> float:
 
 
 def _stated(stream: Any) -> int:
-    """How many pictures the file says a track has; 0 where it does not."""
+    """Declared number of pictures of a track; 0 if the file declares none."""
     if stream.frames:
         return int(stream.frames)
     told = next((text for key, text in stream.metadata.items() if key.upper().startswith("NUMBER_OF_FRAMES")), "")
@@ -125,7 +123,7 @@ def _stated(stream: Any) -> int:
 
 
 def _counted(path: Path, indices: Sequence[int]) -> tuple[list[int], bool]:
-    """Packets with something in them of each track, up to a bound, and whether the file ends before it."""
+    """Number of non-empty packets of each track, up to a limit, and whether the file ends before the limit."""
     import av
 
     counts, size = dict.fromkeys(indices, 0), 0
@@ -138,5 +136,5 @@ def _counted(path: Path, indices: Sequence[int]) -> tuple[list[int], bool]:
                 if number >= _COUNTED_PACKETS or size >= _COUNTED_BYTES:
                     return list(counts.values()), False
     except (av.FFmpegError, ValueError):
-        pass  # damaged behind: what came before is counted
+        pass  # damaged: packets before the damage count
     return list(counts.values()), True

@@ -1,4 +1,4 @@
-"""Pictures to a real ``.mp4`` file: H.264, playable while it loads, whole or absent."""
+"""Writing an ``.mp4`` file: H.264, playable while it loads, written atomically."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ from .names import as_address
 
 __all__ = ["VideoWriter", "write_video"]
 
-_TICKS = 90_000  # a second, of pictures with times of their own: the clock of MPEG
-_FINEST = 100_000  # largest denominator of a rate: 29.97002997 is recognised as 30000/1001
+_TICKS = 90_000  # clock ticks per second for a variable frame rate, as in MPEG
+_FINEST = 100_000  # largest denominator of a frame rate: 29.97002997 becomes 30000/1001
 
 
 class VideoWriter:
-    """Takes pictures one by one; the file appears when it is closed, and not at all after an error.
+    """Writes pictures one by one. The file appears when the writer is closed; after an error there is no file.
 
-    One encoding thread, so that the same pictures give the same bytes. Nothing is held but what the encoder looks
-    ahead, so a long video needs no more memory than a short one.
+    It encodes with one thread, so equal pictures give equal bytes. Memory does not depend on the video's length.
 
     Args:
         path: the file.
-        rate: pictures a second. Where pictures have times of their own, it says how long the last one is shown.
-        timed: every picture comes with its time (variable frame rate).
+        rate: frames per second; with ``timed``, it sets how long the last picture is shown.
+        timed: every picture has its own time (variable frame rate).
 
     Raises:
-        ClapError: the rate is no positive number.
+        ClapError: the rate is not a positive number.
         OSError: the file cannot be written.
 
     >>> import tempfile
@@ -49,7 +48,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: Fraction | float, *, timed: bool = False) -> None:
         if not (math.isfinite(rate) and rate > 0):
-            raise ClapError(f"{path}: {rate} pictures a second; a positive number is needed")
+            raise ClapError(f"{path}: the rate is {rate} pictures per second; give a positive number")
         self.path = path
         self.rate = max(Fraction(rate).limit_denominator(_FINEST), Fraction(1, _FINEST))
         self._timed = timed
@@ -74,10 +73,10 @@ class VideoWriter:
         """Encode one picture.
 
         Args:
-            picture: (height, width, 3) uint8 RGB, all of one size; odd sizes are padded to even ones by repeating the
-                last row or column, as H.264 halves its colours.
-            seconds: when it is shown, where pictures have times of their own; one that is not later than the one
-                before is shown right after it.
+            picture: (height, width, 3) uint8 RGB, all of the same size. An odd size is padded to an even one by
+                repeating the last row or column, as H.264 requires.
+            seconds: time of the picture if ``timed``. If it is not later than the previous one, the picture is shown
+                directly after it.
         """
         with self._whole_or_absent():
             if self._container is None:
@@ -85,7 +84,7 @@ class VideoWriter:
             self._encode(picture, seconds)
 
     def close(self) -> None:
-        """Finish the file; a writer that was given no picture leaves none."""
+        """Finish the file. Without any picture, no file is written."""
         if self._container is None:
             return
         with self._whole_or_absent():
@@ -99,7 +98,7 @@ class VideoWriter:
 
         temporary = self._opened.enter_context(atomic_path(self.path))
         self._container = av.open(as_address(temporary), "w", format="mp4", options={"movflags": "+faststart"})
-        # reordered pictures at uneven times would cost the file its true length
+        # reordered pictures at uneven times would give the file a wrong length
         options = {"preset": "superfast", "crf": "23", **({"bf": "0"} if self._timed else {})}
         self._stream = self._container.add_stream("libx264", rate=self.rate, options=options)
         self._shape = picture.shape
@@ -143,10 +142,10 @@ class VideoWriter:
     def _abandon(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove what was written; an error of the system is raised under the name of the file."""
+        """Remove the unfinished file; put the file's name into a system error."""
         container, self._container = self._container, None
         if container is not None:
-            with contextlib.suppress(Exception):  # closing writes an ending, for which a full disk has no room either
+            with contextlib.suppress(Exception):  # closing writes a trailer, which also fails on a full disk
                 container.close()
         self._opened.__exit__(kind, error, trace)
 
@@ -154,16 +153,16 @@ class VideoWriter:
 def write_video(
     path: Path, pictures: Iterable[np.ndarray], rate: Fraction | float, times: Iterable[float] | None = None
 ) -> None:
-    """Write all pictures, (height, width, 3) uint8 RGB, to a file; it is whole or absent.
+    """Write all pictures, (height, width, 3) uint8 RGB, to a file atomically.
 
     Args:
         path: the file.
         pictures: see :meth:`VideoWriter.add`.
-        rate: pictures a second.
-        times: seconds of each picture, where they are not evenly apart.
+        rate: frames per second.
+        times: time of each picture in seconds, for a variable frame rate.
 
     Raises:
-        ClapError: not one picture, or a rate that is no positive number.
+        ClapError: there is no picture, or the rate is not a positive number.
         OSError: the file cannot be written.
     """
     stamps = None if times is None else iter(times)
@@ -173,4 +172,4 @@ def write_video(
             writer.add(picture, None if stamps is None else next(stamps))
             empty = False
     if empty:
-        raise ClapError(f"{path}: there is no picture to write; give at least one")
+        raise ClapError(f"{path}: no picture to write; give at least one")

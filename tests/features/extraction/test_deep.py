@@ -159,7 +159,7 @@ def test_weights_that_are_not_numbers_are_found_out(tmp_path, video, checkpoint,
     weights = torch.load(checkpoint("i3d_r50"), weights_only=True)
     weights["layer4.2.bn3.bias"][5] = float("inf")
     torch.save(weights, tmp_path / "broken.pt")
-    with pytest.raises(ClapError, match=r"yard\.mp4: segment 0: the network gives a feature that is not finite"):
+    with pytest.raises(ClapError, match=r"yard\.mp4: segment 0: the network returned a value that is not finite"):
         extract("i3d-r50", video, weights=str(tmp_path / "broken.pt"), crops=1)
 
 
@@ -180,13 +180,13 @@ def test_other_weights_begin_anew(tmp_path, video, checkpoint, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "settings", "reason"),
     [
-        ("i3d-r50", {}, "needs the weights of its network; give their path with --weights"),
+        ("i3d-r50", {}, "needs the weights of its network; give their path: --weights"),
         ("i3d-r50", {"weights": "/nowhere.pth"}, r"/nowhere\.pth: no such file"),
-        ("i3d-r50", {"crops": 5}, "crops is 5; 10 or 1 is needed"),
+        ("i3d-r50", {"crops": 5}, "crops is 5; give 10 or 1"),
         ("i3d-inception", {"batch": 0}, "batch is 0"),
-        ("efficientnet-lite0", {"device": "tpu"}, "--device is 'tpu'; auto, cpu, cuda"),
-        ("efficientnet-lite0", {"device": "cuda:77"}, r"--device is 'cuda:77', but torch finds \d+ GPUs here"),
-        ("efficientnet-lite0", {"stride": 3}, "stride is 3; one of 1, 2, 4, 8, 16"),
+        ("efficientnet-lite0", {"device": "tpu"}, "--device is 'tpu'; give auto, cpu, cuda"),
+        ("efficientnet-lite0", {"device": "cuda:77"}, r"--device is 'cuda:77', but torch finds \d+ GPUs"),
+        ("efficientnet-lite0", {"stride": 3}, "stride is 3; give 1, 2, 4, 8 or 16"),
         ("efficientnet-lite0", {"precision": "double"}, "one of float32, mixed is needed"),
     ],
 )

@@ -67,8 +67,8 @@ GOOD = ["Straße 1", "b", "clip.7", "cut"]
 BAD = {
     "empty.mp4": "the file is empty",
     "random.mp4": "cannot be read as a video",
-    "sound.mp4": "holds no video stream",
-    "sound too.wav": "holds no video stream",
+    "sound.mp4": "contains no video stream",
+    "sound too.wav": "contains no video stream",
 }
 
 
@@ -81,8 +81,8 @@ def test_bad_files_are_named_and_the_rest_is_kept(videos, tmp_path):
         assert reason.startswith(path)
         assert BAD[Path(path).name] in reason
     assert list(report.truncated) == ["cut"]
-    assert "of 60 announced frames" in report.truncated["cut"]
-    assert "4 of 8 inputs skipped and 1 read in part" in report.warning
+    assert "of 60 declared frames" in report.truncated["cut"]
+    assert "4 of 8 inputs skipped and 1 only partly read" in report.warning
     assert [store.video(name).frames for name in GOOD[:3]] == [33, 20, 18]
     assert store.info["settings"] == {**SMALL, "stride": 1, "fps": 25.0}
     assert store.info["normalise"] == "federated"
@@ -140,9 +140,9 @@ def test_bad_usage(tmp_path):
     (tmp_path / "void").mkdir()
     cases = {
         "no such file or folder": [tmp_path / "absent"],
-        "would be called 'x' like": [tmp_path / "a", tmp_path / "b"],
-        "holds nothing that this extractor reads": [tmp_path / "void"],
-        "no input was given": [],
+        "has the same video name 'x' as": [tmp_path / "a", tmp_path / "b"],
+        "contains no input of this extractor": [tmp_path / "void"],
+        "no input; give": [],
     }
     for reason, paths in cases.items():
         with pytest.raises(ClapError, match=reason):
@@ -152,7 +152,7 @@ def test_bad_usage(tmp_path):
     with pytest.raises(ClapError, match=r"unknown extractor 'i3d'; known: .*i3d-r50, motion, tracks"):
         extract_features([tracks], tmp_path / "s", extractor="i3d")
     extract_features([tracks, tracks], tmp_path / "s", extractor="tracks")
-    with pytest.raises(ClapError, match="finished feature store"):
+    with pytest.raises(ClapError, match="this feature store exists already"):
         extract_features([tracks], tmp_path / "s", extractor="tracks")
 
 
@@ -197,8 +197,8 @@ def test_links_that_lead_out_of_the_folder_are_passed_over_and_named(with_links,
     result = json.loads(done.stdout.splitlines()[-1])
     assert [entry.video for entry in FeatureStore(tmp_path / "s").index] == ["a", "b"]
     assert result["skipped"] == {
-        str(with_links / link): f"{with_links / link}: a link that leads out of {with_links}, so it was not followed; "
-        "name it to have it read"
+        str(with_links / link): f"{with_links / link}: a link out of {with_links}, not followed; "
+        "give its path as an input to read it"
         for link in OUTWARD
     }
     assert done.returncode == 2 and all(str(with_links / link) in done.stderr for link in OUTWARD)
@@ -213,11 +213,11 @@ def test_a_link_that_is_named_is_followed_but_those_in_it_only_within(with_links
     assert told == [with_links / "everything" / "deep" / "back"]
 
 
-def test_nothing_but_links_that_lead_out_is_told(with_links, tmp_path):
+def test_nothing_but_links_that_lead_out_is_reported(with_links, tmp_path):
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "link").symlink_to(with_links, target_is_directory=True)
     with pytest.raises(
-        ClapError, match=r"only: holds nothing to read but links that lead out of it, the first is .*/link"
+        ClapError, match=r"only: contains only links out of the folder, which are not followed \(first: .*/link"
     ):
         extract_features([tmp_path / "only"], tmp_path / "s", extractor="tracks")
     assert not (tmp_path / "s").exists()
@@ -265,7 +265,7 @@ def test_resuming_with_other_inputs_is_refused(tmp_path):
     with subprocess.Popen(command) as process:
         until(lambda: journal.exists() and journal.read_text().count("\n") >= 2)
         process.kill()
-    with pytest.raises(ClapError, match="holds 'a', which is not among the inputs"):
+    with pytest.raises(ClapError, match="contains 'a', which is not among the inputs"):
         extract_features([second], tmp_path / "s", extractor="tracks")
 
 
@@ -302,12 +302,12 @@ def test_a_crash_costs_one_video_and_the_worker_is_replaced(tmp_path):
     final = [(Path(task["source"]).stem, message) for task, message in running if PROGRESS not in message]
     thread.join()
     assert final == [
-        ("crash", {DIED: "the process at work on it crashed (SIGSEGV)"}),
+        ("crash", {DIED: "its worker process crashed (SIGSEGV)"}),
         ("fine", {"done": 3}),
     ]
 
 
-def test_the_command_prints_a_summary_and_its_status_tells_of_skipped_files(videos, tmp_path):
+def test_the_command_prints_a_summary_and_its_status_reports_skipped_files(videos, tmp_path):
     options = [f"--{name}={value}" for name, value in SMALL.items()]
     command = [str(videos), "--extractor=motion", "--out", str(tmp_path / "s"), "--json", *options]
     result = CliRunner().invoke(extract_command, command)

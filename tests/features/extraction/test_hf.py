@@ -137,14 +137,17 @@ def _rewrite(file: Path, **changes) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), r"holds no \*\.safetensors"),
+        (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), r"no \*\.safetensors; add them"),
         (lambda f: (f / "config.json").unlink(), r"config\.json: no such file"),
         (lambda f: (f / "preprocessor_config.json").unlink(), r"preprocessor_config\.json: no such file"),
         (lambda f: (f / "config.json").write_text("{"), r"config\.json: cannot be read as JSON"),
-        (lambda f: _rewrite(f / "preprocessor_config.json", size={"longest_edge": 9}), "not understood"),
+        (lambda f: _rewrite(f / "preprocessor_config.json", size={"longest_edge": 9}), "unsupported preprocessor"),
         (lambda f: _rewrite(f / "config.json", model_type="none_such"), "cannot be loaded by transformers"),
         (lambda f: _rewrite(f / "config.json", num_hidden_layers=3), r"have no 'encoder\.layer\.2|have no 'layers?\.2"),
-        (lambda f: _rewrite(f / "preprocessor_config.json", do_center_crop=False), "does not take pictures as its"),
+        (
+            lambda f: _rewrite(f / "preprocessor_config.json", do_center_crop=False),
+            "refuses the pictures of its",
+        ),
         (lambda f: (f / "model.safetensors").write_bytes(b"x" * 99), "cannot be loaded by transformers"),
     ],
 )
@@ -166,9 +169,9 @@ def test_no_code_of_a_model_is_run(folder, video, tmp_path):
 @pytest.mark.parametrize(
     ("weights", "reason"),
     [
-        (None, "which model"),
+        (None, "hf: no model"),
         ("no such folder", "neither a folder nor a model of the hub"),
-        ("clap-vad-nobody/no-such-model@v1", "cannot be fetched from the hub .* give the folder's path"),
+        ("clap-vad-nobody/no-such-model@v1", "cannot be downloaded from the hub .* give the folder's path"),
     ],
 )
 def test_models_that_cannot_be_had(weights, reason):

@@ -144,7 +144,7 @@ def test_statistics_equal_a_slow_obvious_loop():
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"rows": 0}, "a grid of 0 x 8 cells"),
+        ({"rows": 0}, "the grid is 0 x 8"),
         ({"side": 5}, "side is 5"),
         ({"stride": 3}, "stride is 3"),
         ({"fps": float("nan")}, "fps is nan"),

@@ -266,17 +266,17 @@ def test_sequence_info_as_editors_write_it(tmp_path, info):
 @pytest.mark.parametrize(
     ("info", "says"),
     [
-        ("[Sequence]\nseqLength=many\n", "seqLength is 'many', not a number; mend or remove it"),
-        ("[Sequence]\nseqLength=0\n", "seqLength is 0; a whole number from 1"),
+        ("[Sequence]\nseqLength=many\n", "seqLength is 'many', not a number; correct or remove it"),
+        ("[Sequence]\nseqLength=0\n", "seqLength is 0; give an integer of at least 1"),
         ("[Sequence]\nseqLength=-5\n", "seqLength is -5"),
         ("[Sequence]\nseqLength=10.5\n", r"seqLength is 10\.5"),
         ("[Sequence]\nseqLength=1e12\n", "seqLength is"),
         ("[Sequence]\nseqLength=nan\n", "not a number"),
         ("[Sequence]\nframeRate=fast\n", "frameRate is 'fast', not a number"),
-        ("[Sequence]\nimWidth=0\n", "cannot be"),
+        ("[Sequence]\nimWidth=0\n", "are impossible"),
         (
             "[Sequence]\nseqLength=1089\n",
-            r"gt\.txt: its last box is in frame 1090 but seqinfo\.ini states seqLength 1089",
+            r"gt\.txt: the last box is in frame 1090 but seqinfo\.ini has seqLength 1089",
         ),
         ("[Other]\nseqLength=5\n", r"no section \[Sequence\]"),
         ("seqLength=5\n", r"seqinfo\.ini: not a readable"),
@@ -328,17 +328,17 @@ def test_grouped_statistics_of_random_groups():
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.txt", "", "holds no tracked box"),
-        ("a.txt", HEADER + "\n", "holds no tracked box"),
+        ("a.txt", "", "contains no tracked box"),
+        ("a.txt", HEADER + "\n", "contains no tracked box"),
         ("a.txt", HEADER + "\n0 1 2 10 10 20 40 0\n1 1 2 10 10 20\n", "line 3: 6 columns"),
         ("a.txt", HEADER + "\n0 1 2 10 ten 20 40 0\n", "line 2: column 5 is not a number"),
         ("a.txt", HEADER + "\n\n0 1 2 10 10 20 40\n1 1 2 10 10 20 nan\n", "line 4: a value is not finite"),
         ("a.txt", "0.5 1 2 10 10 20 40\n", "line 1: frame or id is not a whole number"),
         ("a.txt", "0 1 2 10 10 20 40\n-1 1 2 10 10 20 40\n", "line 2: frame negative"),
         ("a.txt", "99999999999 1 2 10 10 20 40\n", "line 1: frame negative or beyond"),
-        ("a.txt", "0 1 2 30 10 20 40\n", "line 1: the box ends before it begins"),
+        ("a.txt", "0 1 2 30 10 20 40\n", "line 1: the box ends before it starts"),
         ("a.csv", "0,1,10,10,20,40,1\n", "line 1: frame below 1"),
-        ("a.csv", "1,1,10,10,-20,40,1\n", "line 1: the box ends before it begins"),
+        ("a.csv", "1,1,10,10,-20,40,1\n", "line 1: the box ends before it starts"),
         ("a.csv", "frame,id,x,y,w,h\n1,1,10,10\n", "line 2: 4 columns"),
         ("a.txt", b"\xff\xfe\x00\x01\x80", "not a text file"),
     ],
@@ -365,7 +365,7 @@ def test_lists_and_other_files_in_a_folder_are_passed_over(tmp_path):
     assert [name for name in names if extractor.accepts(tmp_path / name)] == ["tracks.txt", "empty.txt"]
 
 
-def test_largest_speed_alone_tells_something_about_real_anomalies():
+def test_largest_speed_alone_separates_some_real_anomalies():
     """The figure of a first look at this data: frame AUC 0.73 for the largest speed, nothing learned."""
     if not SHANGHAITECH.is_dir():
         pytest.skip(f"{SHANGHAITECH} is not there: the ShanghaiTech tracks are not part of the project")

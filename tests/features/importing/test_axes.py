@@ -72,7 +72,7 @@ def test_uncertain_orders_are_asked_for_and_the_answer_is_taken(every: list[tupl
         assert layout_name(choose_order(shapes(*every), name)) == name
 
 
-def test_the_sentence_tells_the_sizes_of_both_readings():
+def test_the_message_has_the_sizes_of_both_readings():
     with pytest.raises(ClapError, match=r"10 segments of 32 crops x 64 numbers .* or 32 segments of 10 crops x 64"):
         choose_order(shapes(*[(10, 32, 64)] * 6))
 
@@ -81,9 +81,9 @@ def test_the_sentence_tells_the_sizes_of_both_readings():
     ("every", "layout", "says"),
     [
         ([(10, 32, 64), (32, 10, 64)], None, r"v1\.npy: crops and dimension are \(10, 64\) but \(32, 64\) in v0\.npy"),
-        ([(32, 10, 2048), (32, 5, 2048)], None, "import features of one kind only"),
-        ([(9, 2048), (9, 1024)], None, "import features of one kind only"),
-        ([(7, 10, 64), (9, 5, 64)], "segments-crops-dim", "import features of one kind only"),
+        ([(32, 10, 2048), (32, 5, 2048)], None, "import files of one kind"),
+        ([(9, 2048), (9, 1024)], None, "import files of one kind"),
+        ([(7, 10, 64), (9, 5, 64)], "segments-crops-dim", "import files of one kind"),
         ([(7, 64)], "segments-crops-dim", r"has 2 axes, but --layout segments-crops-dim names 3"),
         ([(7, 64)], "TD", "--layout 'TD' is unknown; choose one of segments-crops-dim"),
     ],
@@ -93,7 +93,7 @@ def test_mixed_orders_and_wrong_answers_are_refused(every: list[tuple[int, ...]]
         choose_order(shapes(*every), layout)
 
 
-def test_an_index_tells_the_axis_of_segments():
+def test_an_index_decides_the_axis_of_segments():
     assert choose_order(shapes((10, 500, 64)), rows=500) == "CTD"
     assert choose_order(shapes((500, 10, 64)), rows=500) == "TCD"
     assert choose_order(shapes((64, 500)), rows=500) == "DT"

@@ -115,13 +115,13 @@ class TestClap:
         names = listing(tmp_path, *(f"/media/RGB/{name}__{crop}.npy" for name in XD for crop in range(5)))
         import_features("clap", file, tmp_path / "s", index=nalist, names=names)
         assert [(e.video, e.stop) for e in FeatureStore(tmp_path / "s").index] == [(XD[0], 2), (XD[1], 5)]
-        with pytest.raises(ClapError, match="holds no names; give the list"):
+        with pytest.raises(ClapError, match="has no names; give the list"):
             import_features("clap", file, tmp_path / "t", index=nalist)
 
     def test_wrong_index_names_both_numbers_and_the_right_pairing(self, tmp_path: Path) -> None:
         file, index = concatenated(tmp_path, random(7, 2, 3))
         with pytest.raises(
-            ClapError, match=r"last row is 6 but concat_UCF_V2\.npy holds 7.*nalist\.npy.*concat_UCF\.npy"
+            ClapError, match=r"last row is 6 but concat_UCF_V2\.npy has 7.*nalist\.npy.*concat_UCF\.npy"
         ):
             import_features("clap", file, tmp_path / "s", index=index)
 
@@ -139,12 +139,12 @@ class TestClap:
         ("make", "says"),
         [
             (lambda f: save(f, np.array([{}], dtype=object), allow_pickle=True), "never unpickled"),
-            (lambda f: save(f, random(6)), "are needed"),
-            (lambda f: save(f, random(0, 10, 4)), "are needed"),
-            (lambda f: save(f, np.ones((6, 1, 4), int)), "are needed"),
+            (lambda f: save(f, random(6)), r"give floats \(segments, crops, dim\)"),
+            (lambda f: save(f, random(0, 10, 4)), r"give floats \(segments, crops, dim\)"),
+            (lambda f: save(f, np.ones((6, 1, 4), int)), r"give floats \(segments, crops, dim\)"),
             (lambda f: f.write_bytes(b""), "not a readable"),
             (lambda f: f.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'"), "not a readable"),
-            (lambda f: f.write_bytes(save(f, random(6, 1, 4)).read_bytes()[:-1]), "cut short"),
+            (lambda f: f.write_bytes(save(f, random(6, 1, 4)).read_bytes()[:-1]), "truncated"),
             (lambda f: f.mkdir(), "a folder"),
         ],
     )
@@ -213,8 +213,8 @@ class TestRtfm:
         [
             ("b.npy", random(2, 5, 8), r"b\.npy: crops and dimension are \(5, 8\) but \(10, 8\) in .*a_i3d\.npy"),
             ("b.npy", random(2, 10, 9), r"b\.npy: crops and dimension are \(10, 9\)"),
-            ("b.npy", random(0, 10, 8), r"b\.npy: .* are needed"),
-            ("b.npy", random(8), r"b\.npy: .* are needed"),
+            ("b.npy", random(0, 10, 8), r"b\.npy: .* give floats"),
+            ("b.npy", random(8), r"b\.npy: .* give floats"),
             ("b.npy", np.full((2, 10, 8), np.nan), r"video 'b': segment 0, crop 0: value is nan"),
             ("sub/a.npy", random(2, 10, 8), r"a\.npy: same video 'a' as .*a_i3d\.npy"),
         ],
@@ -240,12 +240,12 @@ class TestRtfm:
         with pytest.raises(ClapError, match="video 'b'"):
             import_features("rtfm", tmp_path / "in", tmp_path / "s")
         (tmp_path / "in/a.npy").rename(tmp_path / "in/c.npy")
-        with pytest.raises(ClapError, match="holds video 'a', which the source no longer has"):
+        with pytest.raises(ClapError, match="contains video 'a', which is no longer in the source"):
             import_features("rtfm", tmp_path / "in", tmp_path / "s")
 
     def test_empty_or_missing_folder(self, tmp_path: Path) -> None:
         (tmp_path / "in").mkdir()
-        with pytest.raises(ClapError, match=r"holds no \.npy file"):
+        with pytest.raises(ClapError, match=r"contains no \.npy file"):
             import_features("rtfm", tmp_path / "in", tmp_path / "s")
         with pytest.raises(ClapError, match="no such file or folder"):
             import_features("rtfm", tmp_path / "absent", tmp_path / "s")
@@ -269,11 +269,11 @@ class TestVadclip:
     @pytest.mark.parametrize(
         ("name", "array", "says"),
         [
-            ("b__0", random(2, 4), r"video 'b': crop 1 is missing \(b__1\.npy\); other videos have 3"),
+            ("b__0", random(2, 4), r"video 'b': crop 1 is missing \(b__1\.npy\); add it, as other videos have 3"),
             ("a__1", random(5, 4), r"a__1\.npy: 5 segments but 2 in .*a__0\.npy"),
             ("a__2", random(2, 5), r"a__2\.npy: dimension 5 but 4 in .*a__0\.npy"),
-            ("a__1", random(2, 1, 4), r"a__1\.npy: .* are needed"),
-            ("plain", random(2, 4), r"plain\.npy: its name does not end in '__<crop>\.npy'"),
+            ("a__1", random(2, 1, 4), r"a__1\.npy: .* give floats"),
+            ("plain", random(2, 4), r"plain\.npy: its name does not end with '__<crop>\.npy'"),
             ("sub/a__1", random(2, 4), r"a__1\.npy: same video and crop as"),
             ("a__5", random(2, 4), r"crop 3 is missing"),
         ],
@@ -305,7 +305,7 @@ class TestC3d:
             ("1 2 3\n\n1 2\n", r"b\.txt: line 3: 2 numbers but 3 in .*a\.txt"),
             ("1 2 3 4\n", r"b\.txt: line 1: 4 numbers but 3 in .*a\.txt"),
             ("1 2 x\n", r"b\.txt: line 1: not a row of numbers"),
-            ("\n \n", r"b\.txt: empty"),
+            ("\n \n", r"b\.txt: the file is empty"),
             ("1 nan 3\n", "video 'b': segment 0, crop 0: value is nan"),
             (b"\xff\xfe\x00", r"b\.txt: not a text file"),
         ],
@@ -358,12 +358,12 @@ def test_links_out_of_the_folder_are_passed_over_and_named(tmp_path: Path) -> No
     assert done.returncode == 2 and all(link in done.stderr for link in links)
     assert json.loads(done.stdout)["videos"] == 2
     with pytest.raises(
-        ClapError, match=r"1 of its 1 videos are not in .*lead out of it are not followed, the first is .*/all"
+        ClapError, match=r"1 of its 1 videos are not in .*links out of the folder are not followed, the first is .*/all"
     ):
         import_features("rtfm", tmp_path / "in", tmp_path / "u", index=listing(tmp_path, "c_i3d.npy"))
     for file in ("a_i3d.npy", "b_i3d.npy"):
         (tmp_path / "in" / file).unlink()
-    with pytest.raises(ClapError, match=r"holds no \.npy file \(links that lead out of it are not followed"):
+    with pytest.raises(ClapError, match=r"contains no \.npy file \(links out of the folder are not followed"):
         import_features("rtfm", tmp_path / "in", tmp_path / "v")
 
 
@@ -411,7 +411,7 @@ class TestLayout:
                 save(tmp_path / "in" / f"{video}__{crop}.npy", array[:, crop].T)
         assert import_features("vadclip", tmp_path / "in", tmp_path / "s", layout=layout)["layout"] == "dim-segments"
         np.testing.assert_array_equal(FeatureStore(tmp_path / "s").read(0, 20), arrays["v0"])
-        with pytest.raises(ClapError, match="one crop; choose segments-dim or dim-segments"):
+        with pytest.raises(ClapError, match="one crop per file; choose segments-dim or dim-segments"):
             import_features("vadclip", tmp_path / "in", tmp_path / "t", layout="crops-segments-dim")
 
     def test_clap_knows_the_order_by_its_index(self, tmp_path: Path) -> None:
@@ -476,8 +476,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_taken(another_user: Path, 
         "names only",
         *(f"{name}{suffix}" for name in ("shut", "empty", "gone", "pipe")),
     }
-    assert "Permission denied" in skipped["lost+found"] and "let this user read it" in skipped["lost+found"]
-    assert "the file is empty" in skipped[f"empty{suffix}"] and "not there" in skipped[f"gone{suffix}"]
+    assert "Permission denied" in skipped["lost+found"] and "change its permissions" in skipped["lost+found"]
+    assert "the file is empty" in skipped[f"empty{suffix}"] and "broken link" in skipped[f"gone{suffix}"]
     (another_user / "list.txt").write_text("c\n")
     with pytest.raises(ClapError, match=r"1 of its 1 videos are not in .*were left out, the first is .*lost"):
         import_features(layout, source, another_user / "t", index=another_user / "list.txt")
@@ -488,7 +488,7 @@ def test_the_command_names_what_it_left_out(tmp_path: Path) -> None:
     (tmp_path / "in/b.npy").touch()
     command = [sys.executable, "-m", "clap_vad.cli", "features", "import", "--format", "rtfm", str(tmp_path / "in")]
     done = subprocess.run([*command, "--out", str(tmp_path / "s"), "--json"], capture_output=True, text=True)
-    assert done.returncode == 2 and "b.npy: the file is empty; fetch it again or take it away" in done.stderr
+    assert done.returncode == 2 and "b.npy: the file is empty; copy it again or remove it" in done.stderr
     assert [entry["path"] for entry in json.loads(done.stdout)["skipped"]] == [str(tmp_path / "in/b.npy")]
 
 

@@ -67,7 +67,7 @@ def test_a_first_video_called_like_a_heading_is_a_video(tmp_path: Path) -> None:
         ("", "lists no videos"),
         ("path,label\n", "lists no videos"),
         (b"\x80\x02}q", "not a UTF-8"),
-        ("a.npy,0.5,3", "whole"),
+        ("a.npy,0.5,3", "not integers"),
     ],
 )
 def test_broken_lists(tmp_path: Path, text: str | bytes, says: str) -> None:
@@ -90,10 +90,10 @@ def test_repeated_names(tmp_path: Path) -> None:
     [
         ([(0, 3), (3, 5)], None),
         ([(3, 5), (0, 3)], None),
-        ([(0, 3), (3, 6)], "its last row is 6 but big.npy holds 5"),
-        ([(0, 2), (3, 5)], r"'1' leaves rows \[2, 3\) to nobody after '0'"),
-        ([(1, 3), (3, 5)], r"leaves rows \[0, 1\) to nobody after the start"),
-        ([(0, 4), (3, 5)], r"'1' shares rows \[3, 4\) after '0'"),
+        ([(0, 3), (3, 6)], "its last row is 6 but big.npy has 5"),
+        ([(0, 2), (3, 5)], r"'1' leaves a gap \[2, 3\) after '0'"),
+        ([(1, 3), (3, 5)], r"leaves a gap \[0, 1\) after the start"),
+        ([(0, 4), (3, 5)], r"'1' overlaps in rows \[3, 4\) after '0'"),
         ([(0, 3), (3, 3), (3, 5)], "empty or negative"),
         ([(-1, 3), (3, 5)], "empty or negative"),
         ([(0, 3), None], "no start and stop"),
@@ -115,12 +115,12 @@ def test_nalist(tmp_path: Path) -> None:
     assert [(entry.video, entry.rows) for entry in read_nalist(file, names)] == [("a", (0, 3)), ("b", (3, 5))]
     for bad in (good[:, :1], good.astype(float), good[:0], good.ravel()):
         np.save(file, bad)
-        with pytest.raises(ClapError, match="of start and stop are needed"):
+        with pytest.raises(ClapError, match=r"give integers \(videos, 2\), start and stop"):
             read_nalist(file, names)
     np.save(file, good)
     with pytest.raises(ClapError, match="2 videos, but 1 names"):
         read_nalist(file, names[:1])
-    with pytest.raises(ClapError, match="different orders"):
+    with pytest.raises(ClapError, match="the orders differ"):
         read_nalist(file, read_list(write(tmp_path, "b.npy,0,2\na.npy,2,5\n")))
     np.save(file, np.array([["a"]], dtype=object), allow_pickle=True)
     with pytest.raises(ClapError, match="never unpickled"):

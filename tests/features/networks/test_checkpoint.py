@@ -57,9 +57,9 @@ def test_the_formats_of_old_torch_and_safetensors_load(tmp_path, weights):
     [
         (lambda w: w.pop("0.bias"), "has no '0.bias'; give a checkpoint with the layout of Sequential"),
         (lambda w: w.update(head=torch.zeros(1)), "has 'head', which is not in the network"),
-        (lambda w: w.update({"0.weight": torch.zeros(2, 4)}), "'0.weight' is 2 x 4, 2 x 3 is needed"),
-        (lambda w: w.update(epoch=3), "entry 'epoch' is no tensor"),
-        (lambda w: w.clear(), "holds no named tensors"),
+        (lambda w: w.update({"0.weight": torch.zeros(2, 4)}), "'0.weight' is 2 x 4, not 2 x 3"),
+        (lambda w: w.update(epoch=3), "entry 'epoch' is not a tensor"),
+        (lambda w: w.clear(), "contains no named tensors"),
     ],
 )
 def test_a_misfit_is_named(tmp_path, weights, change, reason):
@@ -84,7 +84,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, weights):
     torch.save({**weights, "trap": Trap(mark)}, tmp_path / "a.pth")
     (tmp_path / "b.pkl").write_bytes(pickle.dumps({"blobs": Trap(mark)}, protocol=2))
     for name in ("a.pth", "b.pkl"):
-        with pytest.raises(ClapError, match="nothing that could run code is loaded"):
+        with pytest.raises(ClapError, match="files that could run code are not loaded"):
             read_checkpoint(tmp_path / name)
     assert not mark.exists()
 
@@ -99,5 +99,5 @@ def test_a_damaged_file_is_named(tmp_path, name, content):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ClapError, match=r"none\.pt: no such file; give the checkpoint with --weights"):
+    with pytest.raises(ClapError, match=r"none\.pt: no such file; give the checkpoint: --weights"):
         read_checkpoint(tmp_path / "none.pt")

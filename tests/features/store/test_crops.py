@@ -36,7 +36,7 @@ def double(rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("valid", [True, False])
-def test_rows_are_those_of_the_crops_present_in_order(tmp_path, monkeypatch, valid):
+def test_rows_are_those_of_the_valid_regions_in_order(tmp_path, monkeypatch, valid):
     store, masks = store_of(tmp_path / "s", [5, 1, 40], valid)
     at = [drawn_crops(store, entry, 1.0, None, rng()) for entry in store.index]
     expected = []
@@ -53,7 +53,7 @@ def test_rows_are_those_of_the_crops_present_in_order(tmp_path, monkeypatch, val
 
 
 @pytest.mark.parametrize(("rate", "most"), [(1.0, None), (0.25, None), (1.0, 7), (0.5, 7)])
-def test_one_crop_more_changes_no_other_that_is_drawn_but_one_it_takes_the_place_of(tmp_path, rate, most):
+def test_another_valid_region_changes_no_other_draw_except_the_one_it_replaces(tmp_path, rate, most):
     store, masks = store_of(tmp_path / "s", [30])
     [entry] = store.index
     before = set(drawn_crops(store, entry, rate, most, rng()).tolist())
@@ -69,7 +69,7 @@ def test_one_crop_more_changes_no_other_that_is_drawn_but_one_it_takes_the_place
     assert len(before) <= (most or 90)
 
 
-def test_a_crop_is_drawn_with_the_rate_and_by_the_generator(tmp_path):
+def test_a_region_is_drawn_with_the_rate_and_by_the_generator(tmp_path):
     store, masks = store_of(tmp_path / "s", [3000])
     [entry] = store.index
     drawn = drawn_crops(store, entry, 0.25, None, rng())
@@ -83,7 +83,7 @@ def test_a_crop_is_drawn_with_the_rate_and_by_the_generator(tmp_path):
     assert first.max() > 0.9 * 9000 and first.min() < 0.1 * 9000  # of all parts of the video
 
 
-def test_no_crops_are_no_rows_of_the_right_width(tmp_path):
+def test_no_regions_are_no_rows_of_the_right_width(tmp_path):
     store, _ = store_of(tmp_path / "s", [4])
     none = [np.zeros(0, np.int64)]
     assert crop_rows(store, store.index, none, double).shape == (0, 2)
@@ -91,7 +91,7 @@ def test_no_crops_are_no_rows_of_the_right_width(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_row_that_is_no_number_is_told_with_its_video_and_segment(tmp_path, value):
+def test_a_row_that_is_not_a_number_is_reported_with_its_video_and_segment(tmp_path, value):
     store, masks = store_of(tmp_path / "s", [6, 20])
     features = np.load(tmp_path / "s" / "features.npy", mmap_mode="r+")
     t, c = np.argwhere(masks[1])[9]

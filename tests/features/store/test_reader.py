@@ -51,22 +51,25 @@ HEADER = "video,start,stop,frames,fps\n"
     ("damage", "says"),
     [
         (lambda f: (f / "store.json").unlink(), r"not a feature store \(store\.json is missing\)"),
-        (lambda f: (f / "store.json").rename(f / "writing.json"), "never finished; repeat the command"),
+        (lambda f: (f / "store.json").rename(f / "writing.json"), "this store is unfinished; repeat the command"),
         (rewrite("store.json", "{"), r"store\.json: line 1: not valid JSON"),
         (rewrite("store.json", "[]"), "schema version None"),
         (rewrite("store.json", '{"schema_version": 9}'), "schema version 9"),
         (rewrite("store.json", '{"schema_version": 1, "extractor": "x"}'), "'segment_frames' is missing"),
         (lambda f: (f / "features.npy").unlink(), r"features\.npy: missing; extract it again"),
         (rewrite("features.npy", ""), r"features\.npy: not a readable"),
-        (array("features.npy", np.ones((3, 6), np.float16)), "2 dimensions"),
-        (array("features.npy", np.ones((3, 2, 3))), "dtype float64"),
+        (array("features.npy", np.ones((3, 6), np.float16)), "must have 3 dimensions"),
+        (array("features.npy", np.ones((3, 2, 3))), "dtype is float64"),
         (array("features.npy", np.asfortranarray(np.ones((3, 2, 3), np.float32))), "column-major"),
         (lambda f: (f / "features.npy").write_bytes((f / "features.npy").read_bytes()[:-1]), "not a readable"),
         (array("valid.npy", np.ones((3, 3), bool)), r"valid\.npy: .* does not fit"),
         (array("valid.npy", np.ones((3, 2), np.uint8)), r"valid\.npy: uint8"),
         (lambda f: (f / "index.csv").unlink(), r"index\.csv: missing"),
         (lambda f: (f / "index.csv").write_bytes(b"\xe9"), "line 1: not a UTF-8 text file"),
-        (rewrite("store.json", '{"schema_version": 1, "extractor": "x", "segment_frames": "16x"}'), "whole number"),
+        (
+            rewrite("store.json", '{"schema_version": 1, "extractor": "x", "segment_frames": "16x"}'),
+            "an integer",
+        ),
         (rewrite("index.csv", ""), "header is ''"),
         (rewrite("index.csv", "name,a,b\n"), "header is 'name,a,b'"),
         (rewrite("index.csv", HEADER + "one,0,4,64,\n"), r"line 2: rows \[0, 4\)"),
@@ -75,7 +78,7 @@ HEADER = "video,start,stop,frames,fps\n"
         (rewrite("index.csv", HEADER + "one,0\n"), "line 2: 'one,0,,,' is not"),
         (rewrite("index.csv", HEADER + "one,0,3,0,\n"), "frames must be at least 1"),
         (rewrite("index.csv", HEADER + "one,0,3,40,nan\n"), "fps positive or empty"),
-        (rewrite("index.csv", HEADER + "one,0,2,32,\none,2,3,16,\n"), "'one' stands twice"),
+        (rewrite("index.csv", HEADER + "one,0,2,32,\none,2,3,16,\n"), "'one' is listed twice"),
     ],
 )
 def test_damage_is_named(folder: Path, damage: Callable[[Path], object], says: str) -> None:
@@ -85,5 +88,5 @@ def test_damage_is_named(folder: Path, damage: Callable[[Path], object], says: s
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ClapError, match="no feature store there"):
+    with pytest.raises(ClapError, match="not a feature store"):
         FeatureStore(tmp_path / "absent")

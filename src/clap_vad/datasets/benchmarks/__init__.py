@@ -1,1 +1,1 @@
-"""Known benchmarks, one file each; found by registration."""
+"""Benchmarks, one file each; found by registration."""

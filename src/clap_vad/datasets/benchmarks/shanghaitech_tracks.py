@@ -26,7 +26,7 @@ __all__ = ["ShanghaiTechTracks"]
 @DATASETS.register("shanghaitech-tracks")
 @dataclass(frozen=True)
 class ShanghaiTechTracks(Benchmark):
-    """238 training and 199 test videos of 13 cameras, which are the scenes; features by the extractor ``tracks``."""
+    """238 training and 199 test videos of 13 cameras (the scenes); features of the extractor ``tracks``."""
 
     wanted = (
         "the folders train/ and test/ of pedestrian tracks (text, Frame_Number Person_ID State x1 y1 x2 y2), with "
@@ -35,7 +35,7 @@ class ShanghaiTechTracks(Benchmark):
 
     for_papers: ClassVar[Mapping[str, Any]] = {"form": "segment"}
 
-    form: Literal["segment", "person"] = option("person", "Single persons, or statistics of a segment.")
+    form: Literal["segment", "person"] = option("person", "Features of single persons or of whole segments.")
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         lists = {split: find_file(source, f"{split} list", [f"weak_{split}.txt"]) for split in ("train", "test")}
@@ -48,10 +48,10 @@ class ShanghaiTechTracks(Benchmark):
                     "add the files"
                 )
         if both := set(names["train"]) & set(names["test"]):
-            raise ClapError(f"{lists['test']}: '{min(both)}' is a training video, too; give the published lists")
+            raise ClapError(f"{lists['test']}: '{min(both)}' is also a training video; give the published lists")
         file, given = given_labels(source)
         if file is None:
-            raise ClapError(f"{source}: no frame_labels.npz there; it says which videos hold anomalies")
+            raise ClapError(f"{source}: frame_labels.npz not found; add it, as it marks the videos with anomalies")
         wanted = {video: tracks[video] for video in names["train"] + names["test"]}
         skipped, remarks = extract_store(
             wanted, out / "store", extractor="tracks", settings={"form": self.form}, workers=workers
@@ -82,5 +82,5 @@ def _track_files(source: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for file in find_files(source, ["*.txt"]):
         if re.fullmatch(r"\d\d_\d{3,4}", file.stem) and (first := found.setdefault(file.stem, file)) != file:
-            raise ClapError(f"{file}: same video as {first}; leave one of them")
+            raise ClapError(f"{file}: same video as {first}; remove one of them")
     return found

@@ -25,7 +25,7 @@ _TEST = ["UCF_Test_ten_crop_i3d_complete_V1.txt", "UCF_Test*.txt", "ucf-i3d-test
 @DATASETS.register("ucf-crime")
 @dataclass(frozen=True)
 class UcfCrime(Benchmark):
-    """1608 training and 290 test videos of 13 kinds of crime; scenes come from the official scene partition."""
+    """1608 training and 290 test videos of 13 kinds of crime; scenes are those of the official scene partition."""
 
     wanted = (
         "concat_UCF_V2.npy (float32, 779,780 x 10 x 2048, 64 GB) and Concat_test_10.npy (69,634 x 10 x 2048) of the "
@@ -34,7 +34,7 @@ class UcfCrime(Benchmark):
         "*video_num_partition*.pkl"
     )
 
-    features: Path | None = option(None, "Features: a store, or a folder of published ones.")
+    features: Path | None = option(None, "A feature store, or a folder of published features.")
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         train = find_file(source, "training list", _TRAIN)
@@ -61,14 +61,14 @@ class UcfCrime(Benchmark):
         missing = adopt_features(self.features, source, out, splits)
         if missing:
             notes.append(
-                "no features for every split: get concat_UCF_V2.npy and Concat_test_10.npy of the CLAP or C2FPL "
+                "some splits have no features: get concat_UCF_V2.npy and Concat_test_10.npy of the CLAP or C2FPL "
                 "release (64 GB), then run the commands under 'next', or prepare again with --features"
             )
         return Contents(records, labels, truth, partitions, notes=notes, next_steps=missing)
 
 
 def read_annotation(file: Path) -> dict[str, list[Span]]:
-    """Spans by video from ``Temporal_Anomaly_Annotation.txt``: ``name class start stop start stop``, -1 for none."""
+    """Spans by video from ``Temporal_Anomaly_Annotation.txt``: ``name class start stop start stop``, -1 for no span."""
     spans: dict[str, list[Span]] = {}
     for number, line in read_lines(file):
         words = line.split()
@@ -81,11 +81,11 @@ def read_annotation(file: Path) -> dict[str, list[Span]]:
 
 
 def video_record(video: str, split: str) -> VideoRecord:
-    """What the name of a video says: its class, and so its label."""
+    """The record of a video; its name starts with the class, which gives the label."""
     kind = re.match(r"[A-Za-z]+", video)
     if kind is None:
         raise ClapError(
-            f"video '{video}': a UCF-Crime name starts with its class, as 'Abuse001_x264'; correct the list"
+            f"video '{video}': a UCF-Crime name starts with its class, e.g. 'Abuse001_x264'; correct the list"
         )
     normal = kind[0].lower() in ("normal", "testing", "training")
     return VideoRecord(video, split, event="" if normal else kind[0], label=0 if normal else 1)

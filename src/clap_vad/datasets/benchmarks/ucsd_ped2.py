@@ -1,4 +1,4 @@
-"""UCSD Ped2 (Mahadevan et al., CVPR 2010), two-fold: half of the test clips join the unlabelled training set."""
+"""UCSD Ped2 (Mahadevan et al., CVPR 2010), two folds: half of the test clips join the unlabelled training set."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _CLIPS = [f"Train{number:03d}" for number in range(1, 17)] + [f"Test{number:03d}
 @DATASETS.register("ucsd-ped2")
 @dataclass(frozen=True)
 class UcsdPed2(Benchmark):
-    """16 normal clips and 12 with anomalies from one camera; every Test clip is tested in exactly one fold."""
+    """16 normal clips and 12 with anomalies from one camera; every Test clip is a test video in exactly one fold."""
 
     wanted = "the folders Train/ and Test/ of video files, with frame_labels.npz"
 
     fold: Literal["a", "b"] = option("a", "a trains on Train and odd Test clips, b on Train and even ones.")
     extractor: str = option("motion", "Extractor of the features.")
-    features: Path | None = option(None, "A finished store of the clips, instead.")
+    features: Path | None = option(None, "Use this feature store of the clips.")
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         clips = _find_clips(source)
         file, given = given_labels(source)
         if file is None:
-            raise ClapError(f"{source}: no frame_labels.npz there; it holds the truth of the Test clips")
+            raise ClapError(f"{source}: frame_labels.npz not found; add it, as it has the labels of the Test clips")
         if unknown := [clip for clip in _CLIPS if clip.startswith("Test") and clip not in given]:
             raise ClapError(f"{file}: no labels for '{unknown[0]}'; give the labels of all twelve Test clips")
         skipped, remarks = self._store(clips, out / "store", workers)
@@ -57,12 +57,12 @@ class UcsdPed2(Benchmark):
         return Contents(records, labels, truth, skipped=skipped, notes=remarks)
 
     def _store(self, clips: dict[str, Path], out: Path, workers: int | None) -> tuple[dict[str, str], list[str]]:
-        """Extract the features or point at finished ones; tells the clips that are not among them, and remarks."""
+        """Extract the features or link a finished store. Returns the missing clips with reasons, and notes."""
         if self.features is None:
             return extract_store(clips, out, extractor=self.extractor, settings={}, workers=workers)
         link_store(self.features, out)
         store = FeatureStore(out)
-        return {clip: f"{self.features}: no such video in it" for clip in clips if clip not in store}, []
+        return {clip: f"{self.features}: does not contain this video" for clip in clips if clip not in store}, []
 
     def _split(self, clip: str) -> str:
         odd = int(clip[-3:]) % 2 == 1
@@ -70,14 +70,14 @@ class UcsdPed2(Benchmark):
 
 
 def _find_clips(source: Path) -> dict[str, Path]:
-    """Each clip's video file, or its folder of frames as UCSD publishes them."""
+    """The video file or folder of frames of each clip."""
     if not source.is_dir():
-        raise ClapError(f"{source}: no such folder; give the one that holds Train and Test")
+        raise ClapError(f"{source}: no such folder; give the folder that contains Train and Test")
     found: dict[str, Path] = {}
     for path in sorted(source.rglob("T*")):
         name = video_name(path.name)
         if re.fullmatch(r"(Train|Test)\d{3}", name) and (first := found.setdefault(name, path)) != path:
-            raise ClapError(f"{path}: same clip as {first}; leave one of them")
+            raise ClapError(f"{path}: same clip as {first}; remove one of them")
     if absent := [clip for clip in _CLIPS if clip not in found]:
         raise ClapError(f"{source}: {len(absent)} of 28 clips are missing (first: '{absent[0]}'); add them")
     return {clip: found[clip] for clip in _CLIPS}

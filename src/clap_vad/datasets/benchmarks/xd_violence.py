@@ -34,9 +34,9 @@ EVENTS = {
 class XdViolence(Benchmark):
     """3954 training and 800 test videos; the event of a video is the first class in its name.
 
-    Training videos stand in the order of the CLAP release, normal ones first: its ``nalist_XD.npy`` and partitions
-    count in that order, not in that of ``rgb_train.list``. Lengths in ``nalist_XD.npy`` agree with the durations in
-    the names to a per cent in this order, and not at all in the other (docs/datasets.md).
+    Training videos have the order of the CLAP release, normal ones first: its ``nalist_XD.npy`` and partitions use
+    this order, not that of ``rgb_train.list``. Only in this order do the lengths in ``nalist_XD.npy`` agree with the
+    durations in the names, to 1 % (docs/datasets.md).
     """
 
     wanted = (
@@ -45,7 +45,7 @@ class XdViolence(Benchmark):
         "the files *video_num_partition*.pkl"
     )
 
-    features: Path | None = option(None, "Features: a store, or a folder of published ones.")
+    features: Path | None = option(None, "A feature store, or a folder of published features.")
 
     def build(self, source: Path, out: Path, workers: int | None) -> Contents:
         train = find_file(source, "training list", ["rgb_train.list", "*train*.list", "rgb.list"])
@@ -59,7 +59,7 @@ class XdViolence(Benchmark):
         labels, truth = truth_from_spans(annotation, read_annotation(annotation), records, given_labels(source), {})
         if truth["frame_counts"]["unknown"]:
             notes.append(
-                "test videos without a known number of frames have no truth; put frame_labels.npz beside the lists"
+                "test videos of unknown length have no frame labels; put frame_labels.npz into the folder of the lists"
             )
         names = out / "train-order.txt"
         write_text(names, "".join(f"{video}\n" for video in train_names))
@@ -71,7 +71,7 @@ class XdViolence(Benchmark):
         missing = adopt_features(self.features, source, out, splits)
         if missing:
             notes.append(
-                "no features for every split: get the I3D features of the XD-Violence release (five files per video) "
+                "some splits have no features: get the I3D features of the XD-Violence release (five files per video) "
                 "and prepare again with --features FOLDER, or run the commands under 'next'"
             )
         return Contents(records, labels, truth, partitions, notes=notes, next_steps=missing)
@@ -92,11 +92,11 @@ def _record(video: str, split: str) -> VideoRecord:
     classes = re.search(r"_label_([A-Z0-9-]+)$", video)
     if classes is None:
         raise ClapError(
-            f"video '{video}': an XD-Violence name ends in its classes, as '_label_B1-0-0'; correct the list"
+            f"video '{video}': an XD-Violence name ends with its classes, e.g. '_label_B1-0-0'; correct the list"
         )
     first = classes[1].split("-")[0]
     if first == "A":
         return VideoRecord(video, split, label=0)
     if first not in EVENTS:
-        raise ClapError(f"video '{video}': class '{first}' is none of A, {', '.join(EVENTS)}; correct the list")
+        raise ClapError(f"video '{video}': unknown class '{first}', known: A, {', '.join(EVENTS)}; correct the list")
     return VideoRecord(video, split, event=EVENTS[first], label=1)

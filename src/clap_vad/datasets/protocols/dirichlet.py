@@ -1,4 +1,4 @@
-"""Protocol ``dirichlet``: every event class is divided unevenly, and how unevenly can be chosen."""
+"""Protocol ``dirichlet``: every event class is divided unevenly; ``alpha`` sets the skew."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def skewed_shares(
         float, "Skew of the event classes. Near 0: one participant holds a class. Large: equal shares."
     ] = 0.5,
 ) -> dict[str, list[str]]:
-    """P participants, 5 unless told, among whom each event class is divided in proportions drawn from Dir(alpha).
+    """P participants (default 5); each event class is divided among them in proportions drawn from Dir(alpha).
 
-    The class is the column ``event`` of ``videos.csv``; videos without one form a class of their own. Every
-    participant holds a video at least (see :func:`deal`), in list order.
+    The class is the column ``event`` of ``videos.csv``; videos without an event form one more class. Every participant
+    has at least one video (see :func:`deal`), in list order.
 
     Raises:
-        ClapError: alpha is no finite number above 0, no training video states an event, or P exceeds the videos.
+        ClapError: alpha is not a finite number above 0, no training video has an event, or P exceeds the videos.
     """
     if not (alpha > 0 and math.isfinite(alpha)):
-        raise ClapError(f"--alpha is {alpha}; a finite number above 0 is needed")
+        raise ClapError(f"--alpha is {alpha}; give a finite number above 0")
     events = stated_events(dataset)
     ids = numbered_participants(dataset, "dirichlet", participants)
     holders = deal(events, len(ids), alpha, np.random.default_rng(seed))
@@ -44,18 +44,17 @@ def skewed_shares(
 
 
 def deal(classes: Sequence[str], count: int, alpha: float, random: np.random.Generator) -> np.ndarray:
-    """Who of ``count`` participants holds each of N videos, shape (N,), int64; ``count`` is N at most.
+    """The participant of each of N videos, (N,) int64 in 0..``count`` - 1; ``count`` is at most N.
 
-    Class k goes to participant j in proportion p_kj, p_k ~ Dir(alpha, ..., alpha), cut at the nearest whole video:
-    the "distribution-based label imbalance" of Li et al. (2022, "Federated learning on non-IID data silos"), whose
-    parameter 0.5 is the default here. Hsu, Qi and Brown (2019, "Measuring the effects of non-identical data
-    distribution for federated visual classification"), from whom alpha comes, draw the classes of each participant
-    instead. Neither lets a participant be empty, by other rules; here the empty ones, in order, get one video each,
-    drawn from whoever then holds most.
+    Participant j gets the proportion p_kj of class k, p_k ~ Dir(alpha, ..., alpha), rounded to whole videos: the
+    "distribution-based label imbalance" of Li et al. (2022, "Federated learning on non-IID data silos"), with their
+    default 0.5. Hsu, Qi and Brown (2019, "Measuring the effects of non-identical data distribution for federated visual
+    classification") introduced alpha, but draw the classes of each participant instead. Both avoid empty participants
+    by other rules; here each empty participant, in order, gets one video drawn from the participant with the most.
     """
     names = np.asarray(classes)
     holders = np.empty(len(names), dtype=np.int64)
-    concentration = np.full(count, min(alpha, 1e100))  # beyond it the draw overflows, and shares are equal anyway
+    concentration = np.full(count, min(alpha, 1e100))  # above it the draw overflows; the shares are equal anyway
     for name in np.unique(names):
         members = random.permutation(np.flatnonzero(names == name))
         cuts = np.rint(np.cumsum(random.dirichlet(concentration))[:-1] * len(members)).astype(np.int64)

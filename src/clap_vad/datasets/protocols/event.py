@@ -1,4 +1,4 @@
-"""Protocol ``event``: every participant knows one kind of anomaly."""
+"""Protocol ``event``: every participant has one class of anomalies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["one_class_each"]
 
 @PROTOCOLS.register("event")
 def one_class_each(dataset: Dataset, participants: int | None, seed: int) -> dict[str, list[str]]:
-    """One participant per anomaly class, plus an equal share of the other videos, drawn by the seed (CLAP, 4.1).
+    """One participant per anomaly class, with an equal random share of the other videos (CLAP, section 4.1).
 
-    The class is the column ``event`` of ``videos.csv``. It decides who holds which video, as if every site had met
+    The class is the column ``event`` of ``videos.csv``. It is used only for the partition, as if every site had seen
     one kind of incident; training never reads it.
     """
     events = stated_events(dataset)

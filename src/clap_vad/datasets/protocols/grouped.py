@@ -1,4 +1,4 @@
-"""Protocol ``grouped``: several scenes to a participant."""
+"""Protocol ``grouped``: several scenes per participant."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ __all__ = ["scenes_in_groups"]
 
 @PROTOCOLS.register("grouped")
 def scenes_in_groups(dataset: Dataset, participants: int | None, seed: int) -> dict[str, list[str]]:
-    """Participants ``site-1``, ``site-2`` and so on, as equal in videos as whole scenes allow; 3 by default.
+    """Participants ``site-1``, ``site-2``, ... (default 3) of whole scenes, with similar numbers of videos.
 
-    The largest scene that is left goes to the participant with the fewest videos. Nothing is drawn: the seed changes
-    nothing.
+    Scenes are assigned by decreasing size, each to the participant with the fewest videos. The seed has no effect.
     """
     scenes = one_scene_each(dataset, None, seed)
     count = 3 if participants is None else participants
     if count > len(scenes):
         raise ClapError(
-            f"{dataset.path / 'videos.csv'}: {len(scenes)} scenes cannot be dealt to {count} participants; "
-            "ask for fewer, or use --protocol random"
+            f"{dataset.path / 'videos.csv'}: {len(scenes)} scenes are too few for {count} participants; "
+            "use fewer participants or --protocol random"
         )
     groups: dict[str, list[str]] = {f"site-{i + 1}": [] for i in range(count)}
     for scene in sorted(scenes, key=lambda scene: (-len(scenes[scene]), scene)):

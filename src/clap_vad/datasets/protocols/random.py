@@ -1,4 +1,4 @@
-"""Protocol ``random``: equal shares, drawn by a seed."""
+"""Protocol ``random``: equal random shares."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["random_shares"]
 
 @PROTOCOLS.register("random")
 def random_shares(dataset: Dataset, participants: int | None, seed: int) -> dict[str, list[str]]:
-    """P participants whose shares differ by at most one video; P = 5 unless told (CLAP, section 4.1).
+    """P participants (default 5) whose shares differ by at most one video (CLAP, section 4.1).
 
-    A participant's videos stand in list order, so that only the draw depends on the seed.
+    A participant's videos are in list order.
     """
     ids, videos = numbered_participants(dataset, "random", participants), dataset.train_videos
     order = np.random.default_rng(seed).permutation(len(videos))

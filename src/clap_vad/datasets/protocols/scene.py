@@ -1,4 +1,4 @@
-"""Protocol ``scene``: every participant is one place."""
+"""Protocol ``scene``: one participant per scene."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["one_scene_each"]
 def one_scene_each(dataset: Dataset, participants: int | None, seed: int) -> dict[str, list[str]]:
     """One participant per scene (camera, place, type of place), the column ``scene`` of ``videos.csv``.
 
-    Nothing is drawn: the seed changes nothing.
+    The seed has no effect.
     """
     file = dataset.path / "videos.csv"
     records = [dataset.videos[name] for name in dataset.train_videos]
@@ -21,7 +21,7 @@ def one_scene_each(dataset: Dataset, participants: int | None, seed: int) -> dic
     if unknown:
         raise ClapError(
             f"{file}: {len(unknown)} of {len(records)} training videos have no scene (first: '{unknown[0]}'); "
-            "fill that column or use --protocol random"
+            "fill the column 'scene' or use --protocol random"
         )
     scenes = sorted({record.scene for record in records})
     check_count(file, "scene", "one participant per scene", participants, len(scenes))

@@ -1,1 +1,1 @@
-"""Features made here: what an extractor is, and how many videos are extracted in parallel."""
+"""Feature extraction: base classes of extractors, and parallel extraction of many videos."""

@@ -1,8 +1,8 @@
-"""Extractors that are neural networks: what they share.
+"""Base class of extractors with a neural network.
 
-A subclass says how a picture is prepared, which views of a segment's pictures go through its network, and loads that
-network. Batches, devices, precision and checks are here. A network is loaded once per process, is never trained, and on
-the CPU works with one thread: the order of its sums, and so every bit of a feature, is then the same in any process.
+A subclass prepares pictures, selects the views of a segment that go through the network, and loads the network. This
+module handles batches, devices, precision and checks. A network is loaded once per process and never trained. On the
+CPU it uses one thread, so that the order of its sums, and thus every bit of a feature, is the same in every process.
 """
 
 from __future__ import annotations
@@ -31,66 +31,64 @@ if TYPE_CHECKING:
 __all__ = ["DeepExtractor", "Network"]
 
 Network = Callable[["torch.Tensor"], "torch.Tensor"]
-"""(n, ...) uint8 views, RGB last, to (n, D) features, on the device that it was loaded for."""
+"""Maps views (n, ...) uint8, RGB last, to features (n, D), on its device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeepExtractor(VideoExtractor):
-    """Base of extractors that are neural networks."""
+    """Base of extractors with a neural network."""
 
     colour: ClassVar[bool] = True
     lead: ClassVar[int] = 16
 
     weights: str | None = option(None, "Path of the network's weights.", machine=True)
     device: str = option(
-        "auto", "Where the network runs: cpu, cuda, cuda:1; auto is a GPU if there is one.", machine=True
+        "auto", "Device of the network: cpu, cuda, cuda:1, or auto (a GPU if there is one).", machine=True
     )
-    batch: int = option(
-        16, "Pictures or clips that go through the network at once; fewer need less memory.", machine=True
-    )
+    batch: int = option(16, "Pictures or clips per batch of the network; fewer need less memory.", machine=True)
     precision: Literal["float32", "mixed"] = option(
-        "float32", "Or mixed: half precision where it does little harm, faster on a GPU."
+        "float32", "float32, or mixed: half precision where it hardly matters, faster on a GPU."
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.batch <= 4096:
-            raise ClapError(f"batch is {self.batch}; 1 to 4096 are needed")
+            raise ClapError(f"batch is {self.batch}; give 1 to 4096")
 
     @property
     def step(self) -> int:
-        """Of a segment's pictures the first, and then every so many, are prepared; the others are passed over."""
+        """Every how many pictures of a segment one is used, starting with the first."""
         return 1
 
     @abstractmethod
     def prepare(self, picture: np.ndarray) -> np.ndarray:
-        """A decoded picture (H, W, 3) uint8 at the size that is kept until its segment is whole."""
+        """Resize a decoded picture (H, W, 3) uint8 to the size that is kept until its segment is complete."""
 
     @abstractmethod
     def views(self, pictures: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """What goes through the network of the prepared pictures of a segment, at least one: uint8, RGB last."""
+        """The network inputs (uint8, RGB last) from the prepared pictures of a segment, at least one picture."""
 
     @abstractmethod
     def load(self, device: torch.device) -> Network:
-        """The network, on this device.
+        """Load the network onto a device.
 
         Raises:
-            ClapError: a package is missing, or the weights are or do not fit.
+            ClapError: a package or the weights are missing, or the weights do not fit.
         """
 
     def pool(self, features: np.ndarray) -> np.ndarray:
-        """Features (C, D) of a segment from those of its views; unless said otherwise, a view is a crop."""
+        """Features (C, D) of a segment from those of its views; by default each view is a region."""
         return features
 
     def weight_files(self) -> tuple[Path, ...]:
-        """The files that make the features what they are."""
+        """The files that determine the features."""
         if self.weights is None:
-            raise ClapError("this extractor needs the weights of its network; give their path with --weights")
+            raise ClapError("this extractor needs the weights of its network; give their path: --weights FILE")
         return (Path(self.weights),)
 
     @property
     def weights_sha256(self) -> str:
-        """SHA-256 of the file of weights; of several, that of the lines ``name checksum``."""
+        """SHA-256 of the weight file; for several files, that of the lines ``name checksum``."""
         return _checksum(_stamps(self.weight_files()))
 
     def maker(self, fps: float) -> _Maker:
@@ -103,7 +101,7 @@ class DeepExtractor(VideoExtractor):
             raise ClapError(f"{path}: {error}") from None
 
     def features(self, views: Sequence[np.ndarray]) -> np.ndarray:
-        """Features (n, D) float32 of n views, all of one shape."""
+        """Features (n, D) float32 of n views of equal shape."""
         import torch
 
         network, device = _loaded(self, _stamps(self.weight_files()))
@@ -120,11 +118,11 @@ class DeepExtractor(VideoExtractor):
 
 
 class _UnusableError(ClapError):
-    """The features of a video are of no use."""
+    """The features of a video are unusable."""
 
 
 class _Maker:
-    """Prepares the pictures of a segment, and sends them through the network once it is whole."""
+    """Prepares the pictures of a segment and runs the network once the segment is complete."""
 
     def __init__(self, extractor: DeepExtractor) -> None:
         self._extractor = extractor
@@ -141,14 +139,14 @@ class _Maker:
         features = tool.pool(tool.features(tool.views(self._pictures)))
         if not np.isfinite(features).all():
             remedy = "check the weights" + (" or use --precision float32" if tool.precision == "mixed" else "")
-            raise _UnusableError(f"segment {self._segment}: the network gives a feature that is not finite; {remedy}")
+            raise _UnusableError(f"segment {self._segment}: the network returned a value that is not finite; {remedy}")
         self._pictures, self._taken, self._segment = [], 0, self._segment + 1
         return SegmentFeatures(features[None])
 
 
 @contextlib.contextmanager
 def _repeatable() -> Iterator[None]:
-    """One processor thread, and on a GPU the same algorithms and full float32 products every time."""
+    """Context for reproducible results: one CPU thread; on a GPU deterministic algorithms and full float32 products."""
     import torch
 
     threads = torch.get_num_threads()
@@ -164,10 +162,10 @@ _Stamps = tuple[tuple[Path, int, int], ...]
 
 
 def _stamps(files: Sequence[Path]) -> _Stamps:
-    """Files with size and time of change, so that what is kept of them is thrown away when they change."""
+    """Files with size and modification time; used as cache key, so that a changed file is loaded again."""
     for file in files:
         if not file.is_file():
-            raise ClapError(f"{file}: no such file; give the weights of the network with --weights")
+            raise ClapError(f"{file}: no such file; give the weights of the network: --weights FILE")
     return tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
@@ -193,9 +191,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ClapError(f"--device is '{name}'; auto, cpu, cuda or cuda:NUMBER is needed") from None
+        raise ClapError(f"--device is '{name}'; give auto, cpu, cuda or cuda:NUMBER") from None
     if device.type not in ("cpu", "cuda"):
-        raise ClapError(f"--device is '{name}'; auto, cpu, cuda or cuda:NUMBER is needed")
+        raise ClapError(f"--device is '{name}'; give auto, cpu, cuda or cuda:NUMBER")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ClapError(f"--device is '{name}', but torch finds {torch.cuda.device_count()} GPUs here; use cpu or auto")
+        raise ClapError(f"--device is '{name}', but torch finds {torch.cuda.device_count()} GPUs; use cpu or auto")
     return device

@@ -1,4 +1,4 @@
-"""What the I3D extractors share: clips of 16 pictures, ten crops, and how published features were prepared."""
+"""Base class of I3D extractors: clips of 16 pictures, ten crops, and the preparation of published features."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["KINETICS", "SYMMETRIC", "I3DExtractor", "Preparation"]
 
-_SIDE = 224  # of a crop
+_SIDE = 224  # pixels of a crop
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pictures become the input of an I3D network.
+    """Preparation of pictures for an I3D network.
 
     Attributes:
-        size: width and height that every picture is brought to; None makes the shorter side 256.
+        size: width and height after resizing; None resizes the shorter side to 256.
         resample: Pillow's number of the filter.
-        mean, deviation: of the grey levels 0..255, the same for the three colours.
-        order: the ten crops as numbers of :func:`~clap_vad.features.networks.pictures.ten_crops`.
+        mean, deviation: for grey levels 0..255, the same for the three colours.
+        order: the order of the ten crops, as indices into :func:`~clap_vad.features.networks.pictures.ten_crops`.
     """
 
     size: tuple[int, int] | None
@@ -41,29 +41,29 @@ class Preparation:
 
 
 KINETICS = Preparation(None, BILINEAR, 114.75, 57.375, tuple(range(10)))
-"""What the checkpoint of I3D ResNet-50 was trained with, and what the author of the released RTFM features states."""
+"""As in the training of the I3D ResNet-50 checkpoint; stated by the author of the released RTFM features."""
 
 SYMMETRIC = Preparation((340, 256), LANCZOS, 127.5, 127.5, (0, 1, 4, 2, 3, 5, 6, 9, 7, 8))
-"""Grey levels to -1..1, as in pytorch-i3d-feature-extraction and what was made from it; crops in its order."""
+"""Grey levels scaled to -1..1; scaling and order of crops as in pytorch-i3d-feature-extraction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class I3DExtractor(DeepExtractor):
     """Base of the I3D extractors."""
 
-    normalise: ClassVar[str] = "none"  # the magnitudes of these features carry the signal
+    normalise: ClassVar[str] = "none"  # the magnitude of these features is the signal
 
-    batch: int = option(5, "Crops that go through the network at once; fewer need less memory.", machine=True)
-    crops: int = option(10, "10 as published (corners and centre, also mirrored), or 1: the centre, ten times faster.")
+    batch: int = option(5, "Crops per batch of the network; fewer need less memory.", machine=True)
+    crops: int = option(10, "10 as published (corners and centre, also mirrored), or 1 (centre), ten times faster.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.crops not in (1, 10):
-            raise ClapError(f"crops is {self.crops}; 10 or 1 is needed")
+            raise ClapError(f"crops is {self.crops}; give 10 or 1")
 
     @property
     def preparation(self) -> Preparation:
-        """How its pictures are prepared."""
+        """The preparation of its pictures."""
         return SYMMETRIC
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
@@ -79,7 +79,7 @@ class I3DExtractor(DeepExtractor):
         return [crops[number] for number in self.preparation.order]
 
     def load_i3d(self, make: Callable[[], nn.Module], unused: tuple[str, ...], device: torch.device) -> Network:
-        """A network of :mod:`~clap_vad.features.networks` with the weights of the file, behind the scaling."""
+        """A network of :mod:`~clap_vad.features.networks` with the weights of the file, including the scaling."""
         from ..networks.checkpoint import load_network
 
         network = load_network(make, self.weight_files()[0], unused).to(device)

@@ -1,4 +1,4 @@
-"""From videos to a feature store: many files in parallel processes, resumable, one bad file never spoils the rest."""
+"""Extraction of many videos into a feature store: parallel, resumable; a bad file does not affect the others."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _WORKER = "clap_vad.features.extraction.worker"
 
 @dataclass
 class ExtractionReport:
-    """What became of every input.
+    """The result for every input.
 
     Attributes:
         store: the finished store.
-        videos: names of the videos in it, in its order.
-        skipped: input, or what was passed over in a folder and may be missed -> why nothing of it could be used.
-        truncated: video -> what of it is missing.
+        videos: names of its videos, in its order.
+        skipped: input or doubtful file of a folder -> why it could not be used.
+        truncated: video -> what is missing.
         notes: video -> other remarks.
         left_out: files of other kinds, see :class:`~clap_vad.features.extraction.inputs.OtherFiles`.
         segments: number of segments in the store.
-        seconds: time this run took.
+        seconds: duration of this run.
     """
 
     store: Path
@@ -49,17 +49,17 @@ class ExtractionReport:
     seconds: float = 0.0
 
     def skip(self, source: Path, reason: str) -> None:
-        """Note down why nothing of an input is used."""
+        """Record why an input is not used."""
         self.skipped[storable(str(source))] = harmless(reason)
 
     @property
     def warning(self) -> str | None:
-        """One sentence where the work was done in part only, else None."""
+        """A sentence if some inputs were skipped or only partly read, else None."""
         parts = []
         if self.skipped:
             parts.append(f"{len(self.skipped)} of {len(self.skipped) + len(self.videos)} inputs skipped")
         if self.truncated:
-            parts.append(f"{len(self.truncated)} read in part")
+            parts.append(f"{len(self.truncated)} only partly read")
         if not parts:
             return None
         names = [*self.skipped, *self.truncated]
@@ -68,13 +68,13 @@ class ExtractionReport:
 
 
 def extract_one(extractor: str, settings: Mapping[str, Any], path: Path) -> Extraction:
-    """The features of a single file as a stream, by the extractor that a model or store names.
+    """Extract the features of a single file as a stream, with the extractor of a model or store.
 
-    Iterate over the result for blocks, :class:`~clap_vad.features.segments.SegmentFeatures`; ``.ending`` holds frames,
-    fps and remarks afterwards. Memory is bounded whatever the length of the video.
+    Iterate over the result to get blocks, :class:`~clap_vad.features.segments.SegmentFeatures`; afterwards ``.ending``
+    has frames, fps and remarks. Memory does not depend on the length of the video.
 
     Raises:
-        ClapError: the extractor or a setting is unknown, or (while iterating) the file cannot be used.
+        ClapError: the extractor or a setting is unknown, or (during iteration) the file cannot be used.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "gate.txt"
@@ -97,24 +97,24 @@ def extract_features(
 ) -> ExtractionReport:
     """Extract every video found at ``paths`` into a new store at ``out``.
 
-    The store is the same, byte for byte, for any number of workers. Interrupted in any way, the same call goes on
-    where it stopped: finished videos are not extracted again. A file that cannot be used is skipped and reported.
+    The store is identical, byte for byte, for any number of workers. After an interruption the same call resumes:
+    finished videos are not extracted again. A file that cannot be used is skipped and reported.
 
     Args:
         paths: files, folders of frames, or folders to search.
-        out: the store to write; must not exist, or be left unfinished by the same call.
+        out: the store to write; must not exist, or be the unfinished store of the same call.
         extractor: registered name.
         settings: settings that differ from the extractor's defaults.
-        workers: processes at once; None for one per available core.
+        workers: number of processes; None for one per available core.
         dtype: ``float32`` or ``float16``.
 
     Raises:
-        ClapError: bad usage, a full disk, or not one input that could be used.
+        ClapError: bad usage, a full disk, or no usable input.
     """
     started = time.monotonic()
     tool = make_extractor(extractor, settings or {})
     if workers is not None and workers < 1:
-        raise ClapError(f"workers is {workers}; at least 1 is needed")
+        raise ClapError(f"workers is {workers}; give at least 1")
     report = ExtractionReport(out)
     others = OtherFiles()
     inputs = find_inputs(paths, tool, leave_out=[out], pass_over=report.skip, ignore=others.add)
@@ -123,8 +123,8 @@ def extract_features(
         strangers = sorted(writer.completed - inputs.keys())
         if strangers:
             raise ClapError(
-                f"{out}: this unfinished store holds '{strangers[0]}', which is not among the inputs; "
-                "repeat the paths it was begun with or choose another --out"
+                f"{out}: this unfinished store contains '{strangers[0]}', which is not among the inputs; "
+                "give the same paths as before or choose another --out"
             )
         parts = PartsFolder(out, extractor, tool)
         finished = _finish_parts(inputs, parts, writer.completed, extractor, tool, workers or available_cores())
@@ -160,9 +160,9 @@ def _writer(out: Path, name: str, tool: Extractor, dtype: str) -> StoreWriter:
 def _finish_parts(
     inputs: Mapping[str, Path], parts: PartsFolder, stored: frozenset[str], name: str, tool: Extractor, workers: int
 ) -> Generator[tuple[str, Part | str | None], None, None]:
-    """Every video in order of name with its finished part, or the sentence that says why there is none.
+    """Yield every video, ordered by name, with its finished part or the reason why there is none.
 
-    None stands for a video that is in the store already and whose part is no longer there.
+    None means that the video is already in the store and its part was removed.
     """
     tasks: list[Task] = [
         {
@@ -207,14 +207,14 @@ def _take(
     parts: PartsFolder,
     report: ExtractionReport,
 ) -> None:
-    """Append a finished part to the store and write down what became of the video."""
+    """Append a finished part to the store and record the result in the report."""
     if outcome is None and video not in writer.completed:
-        outcome = f"{source}: was changed while it was read; leave it alone and repeat"
+        outcome = f"{source}: was changed during extraction; repeat the command when it no longer changes"
     if isinstance(outcome, Part) and video not in writer.completed:
         try:
             writer.append(video, parts.blocks(video, outcome), outcome.ending.frames, outcome.ending.fps)
         except ClapError as error:
-            if isinstance(error.__cause__, OSError):  # the disk is full: not the fault of this video
+            if isinstance(error.__cause__, OSError):  # the disk is full: not a fault of this video
                 raise
             outcome = f"{source}: {str(error).removeprefix(f'{writer.path}: ')}"
         else:

@@ -1,8 +1,8 @@
-"""What an extractor is: settings, and a stream of segment features for one file.
+"""Base class of extractors: settings, and a stream of segment features of one file.
 
-An extractor is a frozen dataclass in a file of its own under ``features/extractors``. Its fields are its settings: they
-become options of ``clap features extract``, they go to ``store.json``, and ``make_extractor(name, settings)`` builds
-the same extractor again when a new video is to be scored.
+An extractor is a frozen dataclass in its own file under ``features/extractors``. Its fields are its settings: they
+become options of ``clap features extract`` and are stored in ``store.json``; ``make_extractor(name, settings)`` builds
+the same extractor again to score a new video.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Ending:
-    """What is known of a file once all of it was read.
+    """Facts about a file that are known after it was read.
 
     Attributes:
         frames: number of frames.
         fps: frames per second.
-        truncated: what is missing, as a sentence, where the file breaks off or parts of it cannot be decoded.
-        notes: further things worth telling the user.
-        times: when its frames are shown, by the file's own time stamps; None where ``frame / fps`` tells.
-        started: when the first frame was taken, in seconds since 1970, where the file says so.
+        truncated: sentence about missing or undecodable parts; None if the file is complete.
+        notes: other notes for the user.
+        times: times of the frames, from the file's time stamps; None if they are ``frame / fps``.
+        started: time of the first frame in seconds since 1970; None if the file declares none.
     """
 
     frames: int
@@ -58,7 +58,7 @@ class Ending:
 
 
 class Extraction:
-    """Blocks of one file, to be iterated once; :attr:`ending` is known afterwards.
+    """The blocks of one file, to be iterated once; then :attr:`ending` is available.
 
     >>> def blocks():
     ...     yield SegmentFeatures(np.zeros((2, 1, 3), np.float32))
@@ -77,80 +77,80 @@ class Extraction:
 
     @property
     def ending(self) -> Ending:
-        """Frames, fps and remarks; a RuntimeError before the blocks are consumed."""
+        """Frames, fps and notes; raises RuntimeError before the blocks are consumed."""
         if self._ending is None:
-            raise RuntimeError("the ending of an extraction is known once its blocks are consumed")
+            raise RuntimeError("consume the blocks of an extraction before reading its ending")
         return self._ending
 
 
 class Extractor(ABC):
-    """Base of all extractors; subclasses are frozen dataclasses that yield their features block by block."""
+    """Base of all extractors. Subclasses are frozen dataclasses that yield features block by block."""
 
     segment_frames: ClassVar[int] = 16
     normalise: ClassVar[str] = "federated"
     whole_segments: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
-    """Settings by which it describes a segment as a whole, where by others it describes single persons or objects."""
+    """Settings with which it describes whole segments, if its default describes single persons or objects."""
 
     @property
     def weights_sha256(self) -> str | None:
-        """Checksum of its weights; None where it has none. Features of other weights are other features."""
+        """Checksum of its weights; None if it has none. Features of different weights are not compatible."""
         return None
 
     @property
     @abstractmethod
     def crops(self) -> int:
-        """C."""
+        """C, regions per segment."""
 
     @property
     @abstractmethod
     def dim(self) -> int:
-        """D."""
+        """D, values per region."""
 
     @property
     def with_valid(self) -> bool:
-        """Whether crops may be absent, so that blocks come with a mask."""
+        """Whether regions may be invalid, so that blocks have a mask."""
         return False
 
     @property
     def rate(self) -> float | None:
-        """Pictures a second that it takes; None where it takes all, or looks at none."""
+        """Sampling rate in pictures per second; None if it uses all pictures or none."""
         return None
 
     @property
     def track(self) -> int | None:
-        """Number of the video track that it takes, from 1; None where it takes the one with most pictures."""
+        """Number of the video track, from 1; None for the one with the most pictures."""
         return None
 
     @property
     def places(self) -> np.ndarray | None:
-        """(C, 4) left, top, right, bottom of each region, 0..1 of the picture, where these are the same in all videos.
+        """Fixed regions (C, 4) left, top, right, bottom, 0..1 of the picture, the same in all videos.
 
-        None where they are not: then its blocks say where each region is, or nobody knows.
+        None if regions are not fixed: then its blocks have regions (see :attr:`with_regions`), or they are unknown.
         """
         return None
 
     @property
     def with_regions(self) -> bool:
-        """Whether its blocks say where each region is, segment by segment, as for objects that move."""
+        """Whether its blocks have a region per segment, as for moving objects."""
         return False
 
     @property
     def roles(self) -> Roles:
-        """What its numbers mean."""
+        """Roles of its feature columns."""
         return Roles()
 
     @abstractmethod
     def accepts(self, path: Path) -> bool:
-        """Whether ``path``, met while a folder is searched, is an input: a file, or a folder that is one video."""
+        """Whether ``path``, found in a folder, is an input: a file, or a folder that is one video."""
 
     def sort_folder(self, folder: Path, names: Sequence[str], outward: Collection[str], subfolders: bool) -> Sorted:
-        """Which files of a folder are inputs, or that the folder itself is one, and what the others are.
+        """Sort the files of a folder into inputs (possibly the folder itself) and files left out.
 
         Args:
-            folder: where they lie.
-            names: the files in it, hidden ones left out.
-            outward: those of them that are links out of what is searched: they are not opened.
-            subfolders: whether there are folders in it as well.
+            folder: the folder.
+            names: its files, without hidden ones.
+            outward: files that are links out of the searched folder; they are not opened.
+            subfolders: whether it has subfolders.
         """
         if self.accepts(folder):
             return Sorted([folder])
@@ -166,7 +166,7 @@ class Extractor(ABC):
             if taken:
                 inputs.append(path)
             else:
-                left.append(LeftOut(path, "nothing that this extractor reads"))
+                left.append(LeftOut(path, "not an input of this extractor"))
         return Sorted(inputs, left)
 
     def video_name(self, path: Path) -> str:
@@ -178,11 +178,11 @@ class Extractor(ABC):
         """Yield the features of the file in blocks of bounded size and return its :class:`Ending`.
 
         Raises:
-            ClapError: nothing of the file can be used; the sentence names it and says why.
+            ClapError: the file cannot be used; the message names it and the reason.
         """
 
     def extract(self, path: Path) -> Extraction:
-        """The features of one file as a stream; where its regions are fixed places, every block says so."""
+        """Extract the features of one file as a stream. Fixed regions are added to every block."""
         return Extraction(self._placed(path))
 
     def _placed(self, path: Path) -> Generator[SegmentFeatures, None, Ending]:
@@ -195,13 +195,13 @@ class Extractor(ABC):
             yield self.placed(SegmentFeatures.of(block))
 
     def placed(self, block: SegmentFeatures) -> SegmentFeatures:
-        """A block with its regions, where these are fixed places; no memory is taken for them."""
+        """The block with the fixed regions, if the extractor has any; they use no extra memory."""
         if self.places is None or block.regions is not None:
             return block
         return block._replace(regions=np.broadcast_to(self.places, (len(block.features), *self.places.shape)))
 
     def settings(self) -> dict[str, Any]:
-        """The fields by name, fit for JSON, but for those that are about this machine: what the features are."""
+        """The settings that determine the features, by name and JSON-serialisable; without machine settings."""
         return {
             entry.name: getattr(self, entry.name)
             for entry in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass, this base is not
@@ -209,7 +209,7 @@ class Extractor(ABC):
         }
 
     def machine_settings(self) -> dict[str, Any]:
-        """The other fields: where and how this machine makes the features."""
+        """The machine settings: they determine how this machine computes the features, not their values."""
         return {
             entry.name: getattr(self, entry.name)
             for entry in fields(self)  # type: ignore[arg-type]  # see above
@@ -221,10 +221,10 @@ EXTRACTORS: Registry[type[Extractor]] = Registry("extractor", "clap_vad.features
 
 
 def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
-    """The extractor called ``name`` with these settings; what is not given keeps its default.
+    """Make the extractor ``name`` with these settings; other settings have their defaults.
 
     Raises:
-        ClapError: the extractor or a setting is unknown, or a value is of the wrong kind or out of range.
+        ClapError: the extractor or a setting is unknown, or a value has the wrong type or range.
 
     >>> make_extractor("motion", {"rows": 4}).settings()["rows"]
     4
@@ -233,7 +233,7 @@ def make_extractor(name: str, settings: Mapping[str, Any]) -> Extractor:
 
 
 def named_extractor(text: str) -> tuple[str, dict[str, Any]]:
-    """The extractor and the setting that ``NAME`` or ``NAME:WEIGHTS`` stands for.
+    """Parse ``NAME`` or ``NAME:WEIGHTS`` into extractor and settings.
 
     >>> named_extractor("hf:models/videomae")
     ('hf', {'weights': 'models/videomae'})
@@ -243,7 +243,7 @@ def named_extractor(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def roles_of(extractor: str, settings: dict[str, Any]) -> Roles:
-    """What the features of a store mean, which names an extractor or the layout it was imported from.
+    """Roles of the feature columns of a store; ``extractor`` is an extractor or an import format.
 
     >>> roles_of("tracks", {}).position
     (8, 9)

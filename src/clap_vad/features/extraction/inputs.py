@@ -1,4 +1,4 @@
-"""Which files and folders an extractor is to read, and the names of the videos they hold."""
+"""Search for the inputs of an extractor, and their video names."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ __all__ = ["OtherFiles", "PassOver", "find_inputs"]
 
 
 PassOver = Callable[[Path, str], None]
-"""Is told of something that is not read: where it stands, and a sentence about it."""
+"""Called with the path of a file that is not read, and a sentence about it."""
 
 _EXAMPLES = 5
-# folders that a system or a disk station keeps for itself: previews, deleted files
+# folders of operating systems and storage systems: previews, deleted files
 _SYSTEM_FOLDERS = {"@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "__macosx"}
 
 
 class OtherFiles:
-    """Collects what :func:`find_inputs` ignores: how much of each kind, and the first few of it."""
+    """Collects files that :func:`find_inputs` ignores: the number of each kind, and a few examples."""
 
     def __init__(self) -> None:
         self._count: Counter[str] = Counter()
         self._examples: dict[str, list[str]] = {}
 
     def add(self, path: Path, kind: str) -> None:
-        """One more of a kind."""
+        """Count a file of this kind."""
         self._count[kind] += 1
         if self._count[kind] <= _EXAMPLES:
             self._examples.setdefault(kind, []).append(storable(str(path)))
 
     def summary(self) -> list[dict[str, Any]]:
-        """[{kind, count, examples}], fit for JSON."""
+        """[{kind, count, examples}], JSON-serialisable."""
         return [{"kind": kind, "count": n, "examples": self._examples[kind]} for kind, n in self._count.items()]
 
     @staticmethod
-    def told(summary: Sequence[Mapping[str, Any]]) -> str | None:
-        """A summary as one line; None where nothing was ignored."""
+    def describe(summary: Sequence[Mapping[str, Any]]) -> str | None:
+        """A summary as one line; None if no file was ignored."""
         if not summary:
             return None
         kinds = [f"{entry['count']} x {entry['kind']} ({_names(entry)})" for entry in summary]
@@ -54,8 +54,8 @@ class OtherFiles:
 
 
 def _names(entry: Mapping[str, Any]) -> str:
-    shown = ", ".join(Path(path).name for path in entry["examples"])
-    return shown + (", ..." if entry["count"] > len(entry["examples"]) else "")
+    names = ", ".join(Path(path).name for path in entry["examples"])
+    return names + (", ..." if entry["count"] > len(entry["examples"]) else "")
 
 
 def find_inputs(
@@ -65,47 +65,46 @@ def find_inputs(
     pass_over: PassOver = lambda path, reason: None,
     ignore: PassOver = lambda path, kind: None,
 ) -> dict[str, Path]:
-    """Video name -> its file or folder of frames, sorted by name.
+    """Find inputs: video name -> its file or folder of frames, sorted by name.
 
-    A file is taken as it is, whatever its extension; a folder is searched, sub-folders included, for what the extractor
-    reads, itself among it. All that is met is taken, or told of: to ``pass_over`` what may be missed (what cannot be
-    read, or may be a recording and is in no known format), to ``ignore`` what is of another kind. Hidden files are
-    neither. Links that lead out of the folder named are not followed: whoever may put files there must not choose what
-    else of this machine is read. Each folder is listed once.
+    A file in ``paths`` is an input whatever its extension. A folder is searched with its sub-folders, and may be an
+    input itself. Every other file is reported: to ``pass_over`` if it may be an input (unreadable, or in an unknown
+    format), otherwise to ``ignore``. Hidden files are not reported. Links out of the given folder are not followed:
+    people who may add files to it must not read other files of this machine. Each folder is listed once.
 
     Args:
-        paths: what the user named.
-        extractor: decides what it accepts and how videos are called.
+        paths: files and folders given by the user.
+        extractor: decides which files are inputs and how videos are named.
         leave_out: folders not to search (the store that is being written).
-        pass_over: is told of what may be missed, with a sentence that names it and says what to do.
-        ignore: is told of all other things left out, with a few words on what they are.
+        pass_over: called for files that may be inputs, with a sentence that names the file and the remedy.
+        ignore: called for all other files, with a short description of their kind.
 
     Raises:
-        ClapError: a path is missing, nothing is found in a folder, or two inputs would carry the same name.
+        ClapError: a path is missing, a folder contains no input, or two inputs have the same name.
     """
     hidden = {folder.resolve() for folder in leave_out}
     found: dict[str, Path] = {}
     unread: dict[Path, str] = {}
     for path in paths:
-        told: list[LeftOut] = []
+        left_out: list[LeftOut] = []
         try:
             is_folder = _is_folder(path)
-            inputs = list(_search(path, extractor, hidden, told.append)) if is_folder else [path]
+            inputs = list(_search(path, extractor, hidden, left_out.append)) if is_folder else [path]
         except OSError as error:
             unread[path] = harmless(f"{path}: {unreadable(error)}")
             continue
-        doubtful = {left.path: harmless(f"{left.path}: {left.reason}") for left in told if left.doubtful}
+        doubtful = {left.path: harmless(f"{left.path}: {left.reason}") for left in left_out if left.doubtful}
         if not inputs:
             raise ClapError(_nothing_in(path, doubtful))
         for entry in inputs:
             name = extractor.video_name(entry.resolve() if entry.name in ("", "..") else entry)
             other = found.setdefault(name, entry)
-            # realpath, as resolve() fails for a link that leads to itself
+            # realpath, as resolve() fails for a link to itself
             if other is not entry and os.path.realpath(other) != os.path.realpath(entry):
-                raise ClapError(f"{entry}: would be called '{name}' like {other}; names must be unique, rename one")
+                raise ClapError(f"{entry}: has the same video name '{name}' as {other}; rename one of them")
         for place, sentence in doubtful.items():
             pass_over(place, sentence)
-        for left in told:
+        for left in left_out:
             if not left.doubtful:
                 ignore(left.path, left.reason)
     if not found and unread:
@@ -113,7 +112,7 @@ def find_inputs(
     for place, sentence in unread.items():
         pass_over(place, sentence)
     if not found:
-        raise ClapError("no input was given; name video files, track files or folders of them")
+        raise ClapError("no input; give video files, track files or folders of them")
     return dict(sorted(found.items()))
 
 
@@ -131,22 +130,22 @@ def _is_folder(path: Path) -> bool:
 
 def _nothing_in(folder: Path, doubtful: Mapping[Path, str]) -> str:
     if not doubtful:
-        return f"{folder}: holds nothing that this extractor reads; name the files or another folder"
+        return f"{folder}: contains no input of this extractor; give the files or another folder"
     first = next(iter(doubtful))
     if all(leads_out(path, folder) for path in doubtful):
         return (
-            f"{folder}: holds nothing to read but links that lead out of it, the first is {first}; "
-            "name what they lead to"
+            f"{folder}: contains only links out of the folder, which are not followed (first: {first}); "
+            "give the files that they refer to"
         )
     more = f" (and {len(doubtful) - 1} more that cannot be read)" if len(doubtful) > 1 else ""
-    return f"{folder}: holds nothing that this extractor reads; {doubtful[first]}{more}"
+    return f"{folder}: contains no input of this extractor; {doubtful[first]}{more}"
 
 
 def _search(folder: Path, extractor: Extractor, hidden: set[Path], leave: Callable[[LeftOut], None]) -> Iterator[Path]:
-    """Inputs in and below a folder; links to folders within it are followed, each real folder is searched once.
+    """Yield the inputs in and below a folder. Links to folders inside it are followed; each folder is searched once.
 
     Raises:
-        OSError: the folder itself cannot be listed; what is below it and cannot be is left out.
+        OSError: the folder itself cannot be listed. Unreadable sub-folders are reported to ``leave``.
     """
     top = Path(os.path.realpath(folder))
     seen = {top}
@@ -175,14 +174,14 @@ def _search(folder: Path, extractor: Extractor, hidden: set[Path], leave: Callab
             except OSError as error:
                 reason = unreadable(error)
                 if link and (error.errno == errno.ELOOP or isinstance(error, FileNotFoundError)):
-                    names.append(entry.name)  # its name tells whether a video is missed
+                    names.append(entry.name)  # its name decides whether it may be an input
                     continue
                 leave(LeftOut(path, reason, doubtful=True))
                 continue
             if kind == "file":
                 names.append(entry.name)
             elif kind != "folder":
-                leave(LeftOut(path, f"is {kind}, no file; move it out of the folder", doubtful=True))
+                leave(LeftOut(path, f"is {kind}, not a file; move it out of the folder", doubtful=True))
             elif entry.name in outward:
                 leave(_not_followed(path, folder))
             else:
@@ -191,7 +190,7 @@ def _search(folder: Path, extractor: Extractor, hidden: set[Path], leave: Callab
                     continue
                 seen.add(real)
                 if entry.name.lower() in _SYSTEM_FOLDERS:
-                    leave(LeftOut(path, "a folder of the system"))
+                    leave(LeftOut(path, "a system folder"))
                 else:
                     below.append((path, real))
         found = extractor.sort_folder(here, names, outward, bool(below))
@@ -211,7 +210,7 @@ def _listed(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """``file``, ``folder``, or what else it is, links followed; raises OSError where that cannot be found out."""
+    """``file``, ``folder`` or another kind, with links followed; raises OSError if it cannot be determined."""
     if entry.is_dir():
         return "folder"
     if entry.is_file():
@@ -220,5 +219,5 @@ def _kind(entry: os.DirEntry[str]) -> str:
 
 
 def _not_followed(link: Path, folder: Path) -> LeftOut:
-    told = f"a link that leads out of {folder}, so it was not followed; name it to have it read"
-    return LeftOut(link, told, doubtful=True)
+    reason = f"a link out of {folder}, not followed; give its path as an input to read it"
+    return LeftOut(link, reason, doubtful=True)

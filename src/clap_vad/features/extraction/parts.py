@@ -1,7 +1,7 @@
-"""Part files: the features of one finished video, waiting beside the store for their turn to be appended.
+"""Part files: the features of one finished video, until they are appended to the store.
 
-Workers finish videos in any order while the store holds them sorted. A part is three plain files of rows and a
-``.json`` that is written last, so a part with its ``.json`` is whole and survives a kill.
+Workers finish videos in any order; the store is sorted. A part has three files of rows and a ``.json`` file, which is
+written last: a part with its ``.json`` is complete and survives a kill.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _SUFFIXES = (".features", ".valid", ".regions")
 
 @dataclass(frozen=True)
 class Part:
-    """A finished part: number of segments and what is known of the video."""
+    """A finished part: number of segments and facts about the video."""
 
     segments: int
     ending: Ending
 
 
 class PartsFolder:
-    """Hidden folder beside the store; kept when work is interrupted, removed when the store is finished.
+    """Hidden folder next to the store; kept after an interruption, removed when the store is finished.
 
-    Parts of another extractor, other settings or other weights are thrown away.
+    Parts of another extractor, other settings or other weights are deleted.
     """
 
     def __init__(self, store: Path, name: str, extractor: Extractor) -> None:
@@ -60,20 +60,24 @@ class PartsFolder:
             write_json(marker, description)
 
     def stem(self, video: str) -> Path:
-        """Where the files of a video's part lie, without their suffixes; names too long or odd for files do no harm."""
+        """Path of a video's part without suffixes; safe for video names that cannot be file names."""
         return self.path / sha256(video.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def find(self, video: str, source: Path, rows: bool = True) -> Part | None:
-        """The finished part of a video; None where there is none or the source has changed since.
+        """The finished part of a video; None if there is none or the source has changed.
 
-        With ``rows`` its rows must still be there, without it suffices that they once were.
+        With ``rows``, its rows must still exist.
         """
         file = self.stem(video).with_suffix(".json")
         if not file.exists():
             return None
         content = read_json(file)
         ending = content["ending"]
-        known = {**ending, "notes": tuple(ending["notes"]), "times": None}  # a store holds rates, no times of frames
+        known = {
+            **ending,
+            "notes": tuple(ending["notes"]),
+            "times": None,
+        }  # a store has no times of frames
         part = Part(content["segments"], Ending(**known))
         crops, dim = self._shape
         features = file.with_suffix(".features")
@@ -81,7 +85,7 @@ class PartsFolder:
         return part if content["source"] == _fingerprint(source) and (there or not rows) else None
 
     def blocks(self, video: str, part: Part) -> Iterator[SegmentFeatures]:
-        """The rows of a part in bounded blocks."""
+        """Yield the rows of a part in blocks of bounded size."""
         stem, (crops, dim) = self.stem(video), self._shape
         step = max(1, _READ_BYTES // (4 * crops * dim))
         for start in range(0, part.segments, step):
@@ -98,7 +102,7 @@ class PartsFolder:
             yield SegmentFeatures(features.reshape(n, crops, dim), valid, regions)
 
     def drop_rows(self, video: str) -> None:
-        """Free the rows of a part that is in the store now; its ending stays for the report."""
+        """Delete the rows of a part that is now in the store; its ending is kept for the report."""
         for suffix in _SUFFIXES:
             self.stem(video).with_suffix(suffix).unlink(missing_ok=True)
 
@@ -108,7 +112,7 @@ class PartsFolder:
 
 
 def write_part(stem: Path, source: Path, extractor: Extractor) -> Iterator[int]:
-    """Extract a file into part files block by block, yielding the number of segments so far."""
+    """Extract a file into part files, block by block; yields the number of segments so far."""
     extraction, with_regions = extractor.extract(source), extractor.with_regions
     segments = 0
     fingerprint = _fingerprint(source)
@@ -129,9 +133,9 @@ def write_part(stem: Path, source: Path, extractor: Extractor) -> Iterator[int]:
 
 
 def _fingerprint(source: Path) -> list[int]:
-    """Changes when the source does: size, time of change, number of entries of a folder; [] when it cannot be had."""
+    """Size, modification time and number of folder entries of the source, to detect changes; [] if unreadable."""
     try:
         status = source.stat()
         return [status.st_size, status.st_mtime_ns, sum(1 for _ in source.iterdir()) if source.is_dir() else 1]
-    except OSError:  # its reader says why, in words
+    except OSError:  # its reader reports the reason
         return []

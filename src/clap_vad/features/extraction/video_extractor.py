@@ -1,7 +1,7 @@
-"""Extractors that look at pictures: what they share, whether a file is read or a camera watched.
+"""Base class of extractors that read pictures, from files or cameras.
 
-A subclass says how large its pictures are to be and makes, for each video, a :class:`SegmentMaker` that takes in one
-picture after the other. Sampling, time stamps and blocks are done here.
+A subclass sets the picture size and makes a :class:`SegmentMaker` for each video. This module handles sampling, time
+stamps and blocks.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from .extractor import Ending, Extractor
 
 __all__ = ["SegmentMaker", "VideoExtractor", "check_stride"]
 
-_UNEVEN = 0.25  # of the usual step, by which those of a segment may differ
+_UNEVEN = 0.25  # share of the usual step by which the steps of a segment may differ
 _BLOCK_SEGMENTS = 16  # about ten seconds of video per block
 
 
 class SegmentMaker(Protocol):
-    """Makes the features of one segment after the other of one video."""
+    """Computes the features of a video segment by segment."""
 
     def add(self, picture: np.ndarray) -> None:
-        """Take in the next picture, (H, W) or, in colour, (H, W, 3) uint8, all of a video of one size."""
+        """Add the next picture, (H, W) or (H, W, 3) uint8; all pictures of a video have the same size."""
 
     def finish(self) -> SegmentFeatures:
-        """The segment (n = 1) of what was taken in since the last call: 1 to ``segment_frames`` pictures."""
+        """The features (n = 1) of the pictures since the last call, 1 to ``segment_frames`` of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,31 +50,31 @@ class VideoExtractor(Extractor):
     """Base of extractors that read videos, folders of frames and cameras."""
 
     colour: ClassVar[bool] = False
-    """Whether it looks at RGB pictures."""
+    """Whether it uses RGB pictures."""
 
     lead: ClassVar[int] = 0
-    """Pictures that may be decoded ahead, in a thread, while features are made; 0 for none."""
+    """Number of pictures decoded in advance in a thread; 0 for none."""
 
-    rate: float | None = option(None, "Take so many pictures a second, whatever the video has; by default all.")
-    fps: float = option(ASSUMED_FPS, "Frames per second where the input does not say (folders of frames).")
+    rate: float | None = option(None, "Sample this many pictures per second; by default all are used.")
+    fps: float = option(ASSUMED_FPS, "Frames per second of inputs that declare none (folders of frames).")
     track: int | None = option(
-        None, "Take this video track of each file, from 1; by default the one with most pictures.", machine=True
+        None, "Number of the video track in each file, from 1; by default the one with the most pictures.", machine=True
     )
 
     def __post_init__(self) -> None:
         check_rate(self.rate)
         check_track(self.track)
         if not 0 < self.fps < 1000:
-            raise ClapError(f"fps is {self.fps}; a positive number of frames per second is needed")
+            raise ClapError(f"fps is {self.fps}; give a positive number of frames per second")
 
     @property
     def picture_side(self) -> int | None:
-        """Pictures are shrunk until their longer side has at most this many pixels; None keeps their size."""
+        """Longest side in pixels; larger pictures are shrunk. None keeps their size."""
         return None
 
     @abstractmethod
     def maker(self, fps: float) -> SegmentMaker:
-        """What makes the features of one video, whose pictures come ``fps`` a second."""
+        """A new maker for one video with ``fps`` pictures per second."""
 
     def accepts(self, path: Path) -> bool:
         return is_video(path)
@@ -83,7 +83,7 @@ class VideoExtractor(Extractor):
         return sort_videos(folder, names, outward, subfolders)
 
     def settings(self) -> dict[str, Any]:
-        """As for all, but for a ``rate`` that is not set: features made before it existed are the same features."""
+        """As for all extractors, but without ``rate`` if it is not set, as in stores of earlier releases."""
         found = super().settings()
         if self.rate is None:
             del found["rate"]
@@ -110,15 +110,15 @@ class VideoExtractor(Extractor):
         rows.append(maker.finish())
         yield SegmentFeatures.joined(rows)
         shown = times.times() if reader.stated else None
-        told = (*reader.notes, reader.repairs.told(), _uneven_note(shown) if self.rate is None else None)
-        notes = tuple(note for note in told if note)
+        remarks = (*reader.notes, reader.repairs.summary(), _uneven_note(shown) if self.rate is None else None)
+        notes = tuple(note for note in remarks if note)
         return Ending(frames, reader.fps, reader.truncated, notes, shown, reader.started)
 
 
 def check_stride(extractor: str, stride: int) -> None:
     """Raise :class:`ClapError` for a stride, in pictures, that does not divide a segment's 16."""
     if stride not in (1, 2, 4, 8, 16):
-        raise ClapError(f"{extractor}: stride is {stride}; one of 1, 2, 4, 8, 16 is needed")
+        raise ClapError(f"{extractor}: stride is {stride}; give 1, 2, 4, 8 or 16")
 
 
 def _timed(reader: VideoReader) -> Iterator[tuple[float, np.ndarray]]:
@@ -132,6 +132,6 @@ def _uneven_note(times: FrameTimes | None) -> str | None:
     longest = float((times.begins - times.ends).max())
     steps = (times.ends[1:] - times.begins[:-1]) / np.diff(times.at)
     if not longest and (np.abs(steps - np.median(steps)) <= _UNEVEN * np.median(steps)).all():
-        return None  # a rate a little other than stated
-    hole = f", with {longest:.0f} seconds without a picture at most" if longest else ""
-    return f"its frames are not evenly spaced in time{hole}; --rate takes them evenly"
+        return None  # an even rate that differs a little from the declared one
+    gap = f", longest gap {longest:.0f} seconds" if longest else ""
+    return f"its frames are not evenly spaced in time{gap}; use --rate to sample them evenly"

@@ -1,6 +1,6 @@
-"""A process that extracts one video after the other, run as ``python -m clap_vad.features.extraction.worker``.
+"""A worker process that extracts videos, run as ``python -m clap_vad.features.extraction.worker``.
 
-A decoder that crashes on a hostile file takes this process with it and nothing else.
+If a decoder crashes on a malicious file, only this process ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def _extract(task: Task) -> Iterator[Message]:
-    """Messages of one task: progress in segments, then {"done": n}, {"skipped": why} or {"full": why}."""
+    """Yield the messages of a task: progress in segments, then {"done": n}, {"skipped": why} or {"full": why}."""
     source = Path(task["source"])
     segments = 0
     try:
@@ -28,7 +28,7 @@ def _extract(task: Task) -> Iterator[Message]:
         yield {"done": segments}
     except ClapError as error:
         yield {"skipped": str(error)}
-    except Exception as error:  # a library may raise anything on a broken file; the others must go on
+    except Exception as error:  # a library may raise any error on a broken file; other files must continue
         if isinstance(error, OSError) and error.errno in _FULL:
             yield {"full": f"{task['stem']}: {error.strerror}; free space and repeat the command"}
         else:

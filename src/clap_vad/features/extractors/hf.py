@@ -1,4 +1,4 @@
-"""Vision models of Hugging Face: VideoMAE, TimeSformer, CLIP and their like, from the hub or a local folder."""
+"""Vision models of Hugging Face (VideoMAE, TimeSformer, CLIP and similar), from the hub or a local folder."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["HuggingFace"]
 @EXTRACTORS.register("hf")
 @dataclass(frozen=True, kw_only=True)
 class HuggingFace(DeepExtractor):
-    """Features (T, 1, D): of a clip of each segment, or the mean over pictures that are looked at."""
+    """Features (T, 1, D): of one clip per segment, or the mean over the pictures used."""
 
     weights: str | None = option(None, "FOLDER of a model, or OWNER/MODEL[@REVISION] of the hub.", machine=True)
-    stride: int = option(4, "Models of single pictures: look at every so many, 1, 2, 4, 8 or 16.")
+    stride: int = option(4, "Models of single pictures: use every 1st, 2nd, 4th, 8th or 16th: 1, 2, 4, 8 or 16.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,12 +42,12 @@ class HuggingFace(DeepExtractor):
 
     @property
     def dim(self) -> int:
-        """As wide as what the model gives for a black picture: configurations do not say it in one way."""
+        """The width of the model's output for a black picture, as configurations have no common entry for it."""
         return _dim(self)
 
     @property
     def clip(self) -> int | None:
-        """Pictures of a segment that go through the model together; None for a model of single pictures."""
+        """Number of pictures per clip of a video model; None for a model of single pictures."""
         frames = _about(self._folder())[0].get("num_frames")
         return frames if isinstance(frames, int) else None
 
@@ -62,7 +62,7 @@ class HuggingFace(DeepExtractor):
         return _about(self._folder())[1](picture)
 
     def views(self, pictures: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """Pictures; or one clip of ``clip`` of the 16, evenly, where a short segment repeats its last picture."""
+        """The pictures, or one clip of ``clip`` evenly spaced pictures; a short segment repeats its last picture."""
         if self.clip is None:
             return pictures
         places = [(2 * number + 1) * self.segment_frames // (2 * self.clip) for number in range(self.clip)]
@@ -81,7 +81,7 @@ class HuggingFace(DeepExtractor):
 
     def _folder(self) -> Path:
         if self.weights is None:
-            raise ClapError("hf: which model? give --extractor hf:FOLDER, or hf:OWNER/MODEL of the Hugging Face hub")
+            raise ClapError("hf: no model; give --extractor hf:FOLDER, or hf:OWNER/MODEL of the Hugging Face hub")
         return _found(self.weights)
 
 
@@ -103,6 +103,6 @@ def _dim(extractor: HuggingFace) -> int:
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ClapError(
-            f"{extractor.weights}: this model does not take pictures as its preprocessor makes them ({reason}); "
-            "such a model is not known here"
+            f"{extractor.weights}: this model refuses the pictures of its preprocessor ({reason}); "
+            "it is not supported, choose another model"
         ) from None

@@ -1,4 +1,4 @@
-"""I3D Inception-v1: the 1024-d RGB features of many papers, from a checkpoint of the user's."""
+"""I3D Inception-v1: the 1024-d RGB features of many papers, with a checkpoint given by the user."""
 
 from __future__ import annotations
 

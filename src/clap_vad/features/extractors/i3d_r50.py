@@ -1,4 +1,4 @@
-"""I3D ResNet-50: the 2048-d features of the papers on UCF-Crime and ShanghaiTech, from a checkpoint of the user's."""
+"""I3D ResNet-50: the 2048-d features of papers on UCF-Crime and ShanghaiTech, with a checkpoint given by the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class I3DR50(I3DExtractor):
     """Features (T, 10, 2048), or (T, 1, 2048) of the centre crop."""
 
     scaling: Literal["kinetics", "symmetric"] = option(
-        "kinetics", "How pictures are prepared: as the network was trained, or 340 x 256 and -1..1."
+        "kinetics", "Preparation of pictures. kinetics: as in training; symmetric: 340 x 256 pixels, scaled to -1..1."
     )
 
     @property

@@ -1,8 +1,8 @@
-"""Motion: dense optical flow of real video, summarised over the cells of a grid.
+"""Motion: statistics of dense optical flow over the cells of a grid.
 
-Flow by DIS (Kroeger, Timofte, Dai, Van Gool: Fast Optical Flow using Dense Inverse Search, ECCV 2016) as in OpenCV,
-preset "ultrafast" down to the full resolution of the shrunk picture. Cells are stored as crops, row by row, so that a
-score can be traced to a place in the picture. The numbers of a cell are ``flow_statistics.FEATURE_NAMES``.
+Flow is computed by DIS (Kroeger, Timofte, Dai, Van Gool: Fast Optical Flow using Dense Inverse Search, ECCV 2016) of
+OpenCV, preset "ultrafast" at the full resolution of the shrunk picture. Each cell is a region, stored row by row, so
+that a score can be located in the picture. The features of a cell are ``measures.flow.FEATURE_NAMES``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..segments import SegmentFeatures
 
 __all__ = ["Motion"]
 
-_SMALLEST = 32  # pixels; DIS needs room for its patches, smaller pictures are enlarged
+_SMALLEST = 32  # pixels; smaller pictures are enlarged, as DIS needs space for its patches
 
 
 @EXTRACTORS.register("motion")
@@ -30,17 +30,17 @@ _SMALLEST = 32  # pixels; DIS needs room for its patches, smaller pictures are e
 class Motion(VideoExtractor):
     """Optical flow statistics on a grid: features (T, rows * cols, 24)."""
 
-    rows: int = option(6, "Cells of the grid down the picture.")
-    cols: int = option(8, "Cells of the grid across the picture.")
-    side: int = option(320, "Pictures are shrunk until their longer side has at most this many pixels.")
-    stride: int = option(1, "Flow is taken between pictures this many frames apart: 1, 2, 4, 8 or 16.")
+    rows: int = option(6, "Rows of the grid.")
+    cols: int = option(8, "Columns of the grid.")
+    side: int = option(320, "Longest side in pixels; larger pictures are shrunk.")
+    stride: int = option(1, "Frames from one picture to the next for the flow: 1, 2, 4, 8 or 16.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (1 <= self.rows <= 64 and 1 <= self.cols <= 64):
-            raise ClapError(f"motion: a grid of {self.rows} x {self.cols} cells; 1 to 64 each way are needed")
+            raise ClapError(f"motion: the grid is {self.rows} x {self.cols}; give 1 to 64 rows and columns")
         if not _SMALLEST <= self.side <= 4096:
-            raise ClapError(f"motion: side is {self.side}; {_SMALLEST} to 4096 pixels are needed")
+            raise ClapError(f"motion: side is {self.side}; give {_SMALLEST} to 4096 pixels")
         check_stride("motion", self.stride)
 
     @property
@@ -53,16 +53,16 @@ class Motion(VideoExtractor):
 
     @property
     def places(self) -> np.ndarray:
-        """The cells, row by row."""
+        """The cells of the grid, row by row."""
         top, left = np.divmod(np.arange(self.rows * self.cols), self.cols)
         edges = [left / self.cols, top / self.rows, (left + 1) / self.cols, (top + 1) / self.rows]
         return np.stack(edges, axis=1)
 
     @property
     def roles(self) -> Roles:
-        """How fast and how much of a cell moves; the rest of its numbers feed on texture, light and compression."""
+        """Activity is speed and share of motion; the other columns depend on texture, light and compression."""
         names = ("speed mean", "speed 90th percentile", "horizontal speed mean", "share of moving samples")
-        return Roles(behaviour=tuple(FEATURE_NAMES.index(name) for name in names))
+        return Roles(activity=tuple(FEATURE_NAMES.index(name) for name in names))
 
     @property
     def picture_side(self) -> int:
@@ -73,15 +73,15 @@ class Motion(VideoExtractor):
 
 
 class _Segment:
-    """Collects the flow of one segment after the other; between segments it keeps the last picture and flow."""
+    """Collects the flow of each segment; keeps the last picture and flow between segments."""
 
     def __init__(self, settings: Motion, fps: float) -> None:
         import cv2
 
-        cv2.setNumThreads(1)  # one process is one core
+        cv2.setNumThreads(1)  # one core per process
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        # On moving textured objects, 24 to 70 pixels high in noisy pictures of 360, the end point error is a quarter of
-        # the preset's own (finest scale 2) at the same side; stride 6 instead of 4 costs little and doubles speed.
+        # Measured on textured objects, 24 to 70 pixels high, in noisy pictures of 360 pixels: the end point error is a
+        # quarter of the preset's (finest scale 2); patch stride 6 instead of 4 costs little and doubles the speed.
         self._flow.setFinestScale(0)
         self._flow.setPatchStride(6)
         self._grid = (settings.rows, settings.cols)
@@ -93,7 +93,7 @@ class _Segment:
         self._collected: list[list[np.ndarray]] = [[], [], [], []]
 
     def add(self, picture: np.ndarray) -> None:
-        """Take in the next picture (H, W) uint8."""
+        """Add the next picture (H, W) uint8."""
         self._taken += 1
         if (self._taken - 1) % self._stride:
             return
@@ -111,7 +111,7 @@ class _Segment:
         self._before = picture
 
     def finish(self) -> SegmentFeatures:
-        """Statistics (1, cells, D) of what was taken in since the last call."""
+        """Statistics (1, cells, D) of the pictures since the last call."""
         width, height = self._samples
         velocity, change, difference, gradient = (
             np.stack(entries) if entries else np.zeros((0, height, width, *tail), np.float32)
@@ -140,11 +140,11 @@ def _enlarge(picture: np.ndarray) -> np.ndarray:
 
 
 def _gradient(picture: np.ndarray) -> np.ndarray:
-    """Size of the brightness gradient, grey levels of 0..1 per pixel, float32."""
+    """Magnitude of the brightness gradient, float32, for grey levels 0..1, per pixel."""
     import cv2
 
     across, down = cv2.spatialGradient(picture)  # Sobel 3 x 3: eight times the central slope
-    # not cv2.magnitude, whose last bit differs from call to call on equal pictures
+    # not cv2.magnitude: its last bit differs between calls on equal pictures
     squares = np.square(across, dtype=np.int32) + np.square(down, dtype=np.int32)
     return np.sqrt(squares.astype(np.float32)) * np.float32(1 / (8 * 255))
 

@@ -1,4 +1,4 @@
-"""Tracks: statistics of people's boxes from a track file, of every person in a segment or of the segment as a whole."""
+"""Tracks: statistics of the boxes in a track file, per person and segment or per segment."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _BLOCK_SEGMENTS = 1024
 @EXTRACTORS.register("tracks")
 @dataclass(frozen=True)
 class Tracks(Extractor):
-    """Features (T, persons, 10) with a mask of the persons that are there, or (T, 1, 34) of a segment's boxes."""
+    """Features (T, persons, 10) with a mask of valid track slots, or (T, 1, 34) of all boxes of a segment."""
 
     whole_segments = MappingProxyType({"form": "segment"})
 
     form: Literal["segment", "person"] = option(
-        "person", "One row of numbers per person in a segment, or one of statistics per segment."
+        "person", "person: features per person and segment; segment: features per segment."
     )
-    persons: int = option(32, "Form person: places for persons in a segment.")
-    lag: int = option(5, "Form segment: frames over which a velocity is taken, back to a person's earliest box.")
-    fps: float | None = option(None, "Frames per second; without it what the format says, see the documentation.")
-    width: int | None = option(None, "Width of the picture in pixels; without it what the format says.")
-    height: int | None = option(None, "Height of the picture in pixels; without it what the format says.")
+    persons: int = option(32, "Form person: track slots, the most persons per segment.")
+    lag: int = option(5, "Form segment: longest time in frames between the two boxes of a velocity.")
+    fps: float | None = option(None, "Frames per second; by default those of the format, see the documentation.")
+    width: int | None = option(None, "Picture width in pixels; by default that of the format.")
+    height: int | None = option(None, "Picture height in pixels; by default that of the format.")
 
     def __post_init__(self) -> None:
         if not 1 <= self.persons <= 1024:
-            raise ClapError(f"tracks: persons is {self.persons}; 1 to 1024 are needed")
+            raise ClapError(f"tracks: persons is {self.persons}; give 1 to 1024")
         if not 1 <= self.lag <= 1000:
-            raise ClapError(f"tracks: lag is {self.lag}; 1 to 1000 frames are needed")
+            raise ClapError(f"tracks: lag is {self.lag}; give 1 to 1000 frames")
         if self.fps is not None and not 0 < self.fps < 1000:
-            raise ClapError(f"tracks: fps is {self.fps}; a positive number of frames per second is needed")
+            raise ClapError(f"tracks: fps is {self.fps}; give a positive number of frames per second")
         if (self.width is not None and self.width < 1) or (self.height is not None and self.height < 1):
-            raise ClapError(f"tracks: a picture of {self.width} x {self.height} pixels; positive numbers are needed")
+            raise ClapError(f"tracks: the picture is {self.width} x {self.height} pixels; give positive numbers")
 
     @property
     def crops(self) -> int:
@@ -68,14 +68,14 @@ class Tracks(Extractor):
 
     @property
     def roles(self) -> Roles:
-        """Places in the picture are one camera's own; persons keep their places among the crops."""
+        """Positions in the picture are specific to a camera; a track slot follows one person."""
         if self.form == "person":
             return Roles(position=POSITION, followed=True)
         columns = [k for k, name in enumerate(SEGMENT_FEATURES) if name.split()[0] in ("x", "y")]
         return Roles(position=tuple(columns))
 
     def accepts(self, path: Path) -> bool:
-        """Text and CSV files, but neither MOTChallenge detections nor plain lists (one word a line)."""
+        """Text and CSV files, but not MOTChallenge detections or plain lists (one word per line)."""
         if path.suffix.lower() not in (".txt", ".csv") or path.name == "det.txt" or not path.is_file():
             return False
         with path.open("rb") as handle:
@@ -83,7 +83,7 @@ class Tracks(Extractor):
         return not first or b"," in first or b";" in first or len(first.split()) > 1 or not first.isascii()
 
     def video_name(self, path: Path) -> str:
-        """MOTChallenge keeps the tracks of sequence S in ``S/gt/gt.txt``: the sequence gives the name."""
+        """The name of the file, or of the sequence S for MOTChallenge tracks in ``S/gt/gt.txt``."""
         if path.name == "gt.txt" and path.parent.name == "gt":
             return super().video_name(path.resolve().parent.parent)
         return super().video_name(path)
@@ -94,7 +94,7 @@ class Tracks(Extractor):
         fps = self.fps or tracks.fps
         segments = -(-tracks.frames // self.segment_frames)
         slots, left_out = TrackSlots(self.persons), 0
-        # acceleration looks back over two lags; what lies before is not needed
+        # acceleration looks back over two lags; earlier boxes are not needed
         past = 2 * self.lag if self.form == "segment" else look_back(fps)
         for start in range(0, segments, _BLOCK_SEGMENTS):
             stop = min(start + _BLOCK_SEGMENTS, segments)

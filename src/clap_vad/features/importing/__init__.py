@@ -1,1 +1,1 @@
-"""Features made by others: which files, which axes, which formats."""
+"""Import of published features: files, axes, formats."""

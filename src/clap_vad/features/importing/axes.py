@@ -1,8 +1,8 @@
-"""Which axis of foreign features is which: by the shapes of all files together, or asked for, never guessed.
+"""The order of the axes of imported features: found from the shapes of all files, or stated by the user.
 
-T stands for segments, C for crops, D for dimension. The documented orders are TCD and TD; others are recognised where
-only one reading is possible: the axis whose length differs from video to video is T, 1, 5 and 10 are numbers of
-crops, and D is a width that networks have.
+T is segments, C crops, D dimension. The documented orders are TCD and TD. Others are recognised if only one order is
+possible: T is the axis whose length differs between videos, C is 1, 5 or 10, and D is a usual width of networks. If
+several are possible, the user has to choose.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ __all__ = ["DOCUMENTED", "LAYOUTS", "arrange", "check_layout", "choose_order", "
 _WORDS = {"T": "segments", "C": "crops", "D": "dim"}
 _ORDERS = ("TCD", "CTD", "TDC", "CDT", "DTC", "DCT", "TD", "DT")
 LAYOUTS = tuple("-".join(_WORDS[axis] for axis in order) for order in _ORDERS)
-"""Names of the orders of axes, the option ``--layout`` of ``clap features import``."""
+"""Names of the orders of axes for the option ``--layout`` of ``clap features import``."""
 
 DOCUMENTED = ("segments-crops-dim", "segments-dim")
-"""Those that the formats themselves document."""
+"""The orders that the formats document."""
 
-_CROPS = (1, 5, 10)  # one view, four corners and the centre, both with their mirror images
+_CROPS = (1, 5, 10)  # one view; four corners and centre; these and their mirror images
 _DIMS = frozenset({256, 384, 400, 512, 640, 768, 1024, 1280, 1408, 1536, 2048, 2304, 4096})
-_MOST_CROPS = 16  # beyond it an axis is rather one of segments
+_MOST_CROPS = 16  # a longer axis is probably T
 
 Shape = tuple[int, ...]
 
 
 def check_layout(layout: str | None) -> str | None:
-    """The order of axes, such as ``CTD``, that a name says; raises :class:`ClapError` on an unknown name."""
+    """The order of axes, such as ``CTD``, of a name; raises :class:`ClapError` for an unknown name."""
     if layout is not None and layout not in LAYOUTS:
         raise ClapError(f"--layout '{layout}' is unknown; choose one of {', '.join(LAYOUTS)}")
     return None if layout is None else _ORDERS[LAYOUTS.index(layout)]
@@ -48,7 +48,7 @@ def layout_name(order: str) -> str:
 
 
 def squeezed(shape: Shape) -> Shape:
-    """A shape of four axes without the batch axis of 1 at its front or end; any other as it is.
+    """Remove a batch axis of length 1 at the start or end of a shape with four axes; other shapes are not changed.
 
     >>> squeezed((1, 7, 10, 2048)), squeezed((7, 10, 2048))
     ((7, 10, 2048), (7, 10, 2048))
@@ -59,7 +59,7 @@ def squeezed(shape: Shape) -> Shape:
 
 
 def arrange(array: np.ndarray, order: str) -> np.ndarray:
-    """A view (T, C, D) of an array whose axes are ``order``, but for a batch axis; without C it becomes one crop.
+    """A view (T, C, D) of an array with the axes ``order`` (and optional batch axis); without C, it gets one crop.
 
     >>> arrange(np.zeros((1, 10, 7, 64)), "CTD").shape, arrange(np.zeros((64, 7)), "DT").shape
     ((7, 10, 64), (7, 1, 64))
@@ -67,22 +67,22 @@ def arrange(array: np.ndarray, order: str) -> np.ndarray:
     if array.ndim == 4:
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.ndim == 2 and "C" in order:
-        return array[:, None, :]  # among files of three axes
+        return array[:, None, :]  # other files have three axes
     turned = array.transpose([order.index(axis) for axis in "TCD" if axis in order])
     return turned if "C" in order else turned[:, None, :]
 
 
 def choose_order(shapes: Mapping[Path, Shape], layout: str | None = None, rows: int | None = None) -> str:
-    """The order of axes of some files of one kind.
+    """Find the order of axes of files of one kind.
 
     Args:
-        shapes: of the files, without batch axis, of two or three axes. Files (T, D) among (T, 1, D) are allowed.
-        layout: the order that the user states, a name of :data:`LAYOUTS`.
-        rows: number of segments of each file, where an index tells it.
+        shapes: shapes of the files without batch axis, two or three axes each. (T, D) and (T, 1, D) may be mixed.
+        layout: the order stated by the user, a name of :data:`LAYOUTS`; None to find it.
+        rows: number of segments of each file, if an index declares it.
 
     Raises:
-        ClapError: crops or dimension differ between files, the files have other axes than ``layout`` says, or more
-            than one reading is possible; the sentence states the readings and their ``--layout``.
+        ClapError: crops or dimension differ between files, the files do not fit ``layout``, or several orders are
+            possible; the message lists them with their ``--layout``.
     """
     first = next(iter(shapes))
     stated = check_layout(layout)
@@ -107,9 +107,9 @@ def choose_order(shapes: Mapping[Path, Shape], layout: str | None = None, rows: 
     else:
         readings = _three_axes(every[0], varying, rows)
     if len(readings) > 1:
-        told = [f"{_describe(every[0], order)} (--layout {layout_name(order)})" for order in readings]
+        choices = [f"{_describe(every[0], order)} (--layout {layout_name(order)})" for order in readings]
         raise ClapError(
-            f"{first}: its shape {every[0]} can be read in {len(told)} ways: {' or '.join(told)}; say which with "
+            f"{first}: its shape {every[0]} can be read in {len(choices)} ways: {' or '.join(choices)}; choose with "
             "--layout of 'clap features import'"
         )
     _check_one_kind(shapes, readings[0])
@@ -122,14 +122,14 @@ def _two_axes(shapes: Sequence[Shape], varying: Sequence[int], rows: int | None)
         return ["DT"] if second == rows != first else ["TD"]
     if varying == [0]:
         return ["TD"]
-    if varying == [1]:  # of different widths each, or segments
+    if varying == [1]:  # files of different dimension, or segments
         return ["TD"] if all(shape[1] in _DIMS for shape in shapes) else ["DT"]
     turned = first in _DIMS and second not in _DIMS
     return ["TD", "DT"] if turned or (len(shapes) > 1 and first > second) else ["TD"]
 
 
 def _three_axes(shape: Shape, varying: Sequence[int], rows: int | None) -> list[str]:
-    """Possible orders of files that differ in one axis, or in none."""
+    """Possible orders of files that differ in at most one axis."""
     if rows is not None:
         equal = [axis for axis in range(3) if shape[axis] == rows]
         varying = equal[:1]
@@ -139,7 +139,7 @@ def _three_axes(shape: Shape, varying: Sequence[int], rows: int | None) -> list[
     later, earlier = (_order(varying[0], a, b), _order(varying[0], b, a))
     if shape[b] in _DIMS and shape[a] not in _DIMS:
         sure = varying[0] == 0 or shape[a] <= _MOST_CROPS
-        return [later] if sure else ["TCD"]  # rather files of different kinds
+        return [later] if sure else ["TCD"]  # probably files of different kinds
     if shape[a] in _DIMS and shape[b] not in _DIMS:
         return [earlier] if shape[b] in _CROPS else [later, earlier]
     if shape[b] in _CROPS and shape[a] > _MOST_CROPS:
@@ -150,7 +150,7 @@ def _three_axes(shape: Shape, varying: Sequence[int], rows: int | None) -> list[
 
 
 def _constant_axes(shape: Shape) -> list[str]:
-    """Possible orders where every file has the same shape."""
+    """Possible orders if all files have the same shape."""
     first, second, third = shape
     if third in _DIMS or not {first, second} & _DIMS:
         if third in _CROPS and second > _MOST_CROPS:
@@ -185,6 +185,6 @@ def _check_one_kind(shapes: Mapping[Path, Shape], order: str) -> None:
         first = first or (file, own)
         if own != first[1]:
             raise ClapError(
-                f"{file}: crops and dimension are {own} but {first[1]} in {first[0]}; import features of one kind "
-                "only, all with the same order of axes, or say with --layout which axis is which"
+                f"{file}: crops and dimension are {own} but {first[1]} in {first[0]}; import files of one kind with "
+                "the same order of axes, or state the order with --layout"
             )

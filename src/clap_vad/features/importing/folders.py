@@ -1,4 +1,4 @@
-"""What the importers of one-file-per-video folders share: finding, choosing and checking the files."""
+"""Code shared by importers with one file per video: finding, selecting and checking the files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_PERMIT = "let this user read it (chmod, chown), or take it away"
+_PERMIT = "change its permissions (chmod, chown) or remove it"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Found:
     """The files of a search.
 
     Attributes:
-        files: those that can be read, naturally sorted.
-        left_out: why something below the folder was left out, and what to do, by path.
+        files: readable files, in natural order.
+        left_out: path -> reason and remedy, for files and folders left out.
     """
 
     files: list[Path]
@@ -48,11 +48,11 @@ class Found:
 def find_files(source: Path, extension: str) -> Found:
     """Files below ``source`` (or ``source`` itself) with an extension.
 
-    Hidden ones are passed over, and so are :func:`outward_links`. Folders and files that cannot be read, links to
-    nothing and empty files are left out by name.
+    Hidden files and :func:`outward_links` are ignored. Unreadable folders and files, broken links and empty files are
+    listed in ``left_out``.
 
     Raises:
-        ClapError: no such folder, or none of its files has the extension and can be read.
+        ClapError: no such folder, or it has no readable file with the extension.
     """
     if source.is_file():
         return Found([source])
@@ -69,13 +69,13 @@ def find_files(source: Path, extension: str) -> Found:
     left_out = folders | faults
     if not files:
         raise ClapError(
-            f"{source}: holds no {extension} file{_but(source)}{_without(left_out)}; name the folder with the features"
+            f"{source}: contains no {extension} file{_but(source)}{_without(left_out)}; give the folder of the features"
         )
     return Found(sorted(files, key=lambda file: natural_key(file.relative_to(source).as_posix())), left_out)
 
 
 def unreadable_folders(source: Path) -> dict[Path, str]:
-    """Folders below a folder, or it itself, that this user may not look into, and why; hidden ones are passed over."""
+    """The unreadable folders below (and including) a folder, with the reason; hidden ones are ignored."""
     faults: dict[Path, str] = {}
     for _ in _walk(source, faults):
         pass
@@ -83,40 +83,40 @@ def unreadable_folders(source: Path) -> dict[Path, str]:
 
 
 def _walk(source: Path, faults: dict[Path, str]) -> Iterator[Path]:
-    """Paths below a folder that are no folders, without hidden ones; links to folders are not followed.
+    """Yield the files below a folder, without hidden ones; links to folders are not followed.
 
-    Folders that this user may not look into are added to ``faults``, and why.
+    Unreadable folders are added to ``faults`` with the reason.
     """
 
     def note(error: OSError) -> None:
-        faults[Path(error.filename)] = f"cannot be looked into ({error.strerror}); {_PERMIT}"
+        faults[Path(error.filename)] = f"cannot be listed ({error.strerror}); {_PERMIT}"
 
     for folder, folders, names in os.walk(source, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if os.access(folder, os.X_OK, effective_ids=True):
             yield from (Path(folder, name) for name in names if not name.startswith("."))
-        else:  # its names can be listed, but none of its files opened
+        else:  # the folder can be listed, but its files cannot be opened
             faults[Path(folder)] = f"its files cannot be opened (Permission denied); {_PERMIT}"
             folders.clear()
 
 
 def _fault(file: Path) -> str | None:
-    """Why a file cannot be used whatever it holds; None where it can."""
+    """The reason why a file cannot be read; None if it can."""
     try:
         size = file.stat().st_size
     except FileNotFoundError:
-        return "a link to a file that is not there; put the file back or take the link away"
+        return "broken link; restore the file or remove the link"
     except OSError as error:
         return f"cannot be read ({error.strerror}); {_PERMIT}"
     if not file.is_file():
-        return "neither a file nor a folder; take it away"
+        return "neither a file nor a folder; remove it"
     if not os.access(file, os.R_OK, effective_ids=True):
         return f"cannot be read (Permission denied); {_PERMIT}"
-    return None if size else "the file is empty; fetch it again or take it away"
+    return None if size else "the file is empty; copy it again or remove it"
 
 
 def outward_links(source: Path) -> list[Path]:
-    """The links below a folder that lead out of it, which are not followed; in order of their names."""
+    """The links below a folder that lead out of it, sorted by name; they are not followed."""
     found = []
     for folder, folders, names in os.walk(source):
         if os.access(folder, os.X_OK, effective_ids=True):
@@ -127,7 +127,7 @@ def outward_links(source: Path) -> list[Path]:
 
 
 def group_by_video(files: Iterable[Path]) -> dict[str, Path]:
-    """One file per video name, sorted by name; raises :class:`ClapError` naming both files of a repeated name."""
+    """One file per video, sorted by name; raises :class:`ClapError` if two files have the same video name."""
     videos: dict[str, Path] = {}
     for file in files:
         first = videos.setdefault(video_name(file.name), file)
@@ -142,7 +142,7 @@ def group_by_video(files: Iterable[Path]) -> dict[str, Path]:
 def choose_videos(
     videos: Mapping[str, T], index: Path | None, source: Path, left_out: Mapping[Path, str] | None = None
 ) -> dict[str, T]:
-    """The videos a list file names, in its order (crop files of a video count once); all of them without a list."""
+    """The videos of a list file, in its order (crop files of a video count once); without a list, all videos."""
     if index is None:
         return dict(videos)
     wanted = dict.fromkeys(entry.video for entry in read_list(index))
@@ -150,14 +150,14 @@ def choose_videos(
     if missing:
         raise ClapError(
             f"{index}: {len(missing)} of its {len(wanted)} videos are not in {source} (first: '{missing[0]}')"
-            f"{_but(source)}{_without(left_out or {})}; add their files or take them off the list"
+            f"{_but(source)}{_without(left_out or {})}; add their files or remove them from the list"
         )
     return {video: videos[video] for video in wanted}
 
 
 def _but(source: Path) -> str:
     links = outward_links(source)
-    return f" (links that lead out of it are not followed, the first is {links[0]})" if links else ""
+    return f" (links out of the folder are not followed, the first is {links[0]})" if links else ""
 
 
 def _without(left_out: Mapping[Path, str]) -> str:
@@ -166,11 +166,11 @@ def _without(left_out: Mapping[Path, str]) -> str:
 
 
 def common_dtype(headers: Iterable[ArrayHeader]) -> str:
-    """``float16`` where every file has it, else ``float32``."""
+    """``float16`` if every file has it, else ``float32``."""
     return "float16" if all(header.dtype == np.float16 for header in headers) else "float32"
 
 
 def refuse_names(names: Path | None) -> None:
-    """Formats whose files carry their names take no list of names."""
+    """Refuse ``--names`` for formats whose file names are the video names."""
     if names is not None:
-        raise ClapError(f"{names}: --names goes with format clap and a bare nalist only; leave it out")
+        raise ClapError(f"{names}: --names is only for format clap with a nalist; leave it out")

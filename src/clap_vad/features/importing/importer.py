@@ -1,4 +1,4 @@
-"""Features made by others, brought into a store: referenced in place where their layout is ours, else copied."""
+"""Import of published features into a store: linked if their layout is that of a store, otherwise copied."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _CHUNK_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class ForeignVideo:
-    """One video in a foreign layout.
+    """One video of an imported layout.
 
     Attributes:
-        name: as :func:`~clap_vad.features.naming.video_name` gives it.
-        blocks: yields its segments in order, (n, C, D) blocks; raises :class:`ClapError` naming the file.
-        rows: [start, stop) in the one big file, for layouts that have one.
+        name: from :func:`~clap_vad.features.naming.video_name`.
+        blocks: yields its segments in order, in blocks (n, C, D); raises :class:`ClapError` that names the file.
+        rows: [start, stop) in the file of all videos; None for layouts with one file per video.
     """
 
     name: str
@@ -47,15 +47,15 @@ class ForeignVideo:
 
 @dataclass(frozen=True)
 class ForeignFeatures:
-    """What an importer found, before anything is written.
+    """The features found by an importer, before anything is written.
 
     Attributes:
-        videos: in the order they are to be stored.
+        videos: the videos in the order of the new store.
         crops, dim: C and D.
-        dtype: the narrowest storable type that loses nothing, ``float16`` or ``float32``.
-        in_place: a ``.npy`` that is laid out as a store's ``features.npy`` already; every video then has ``rows``.
-        layout: the order of axes found in the files, one of :data:`~clap_vad.features.importing.axes.LAYOUTS`.
-        left_out: why a file or folder of the source could not be used, and the remedy, by path.
+        dtype: the smallest lossless type, ``float16`` or ``float32``.
+        in_place: a ``.npy`` with the layout of a store's ``features.npy``; every video then has ``rows``.
+        layout: order of axes, one of :data:`~clap_vad.features.importing.axes.LAYOUTS`.
+        left_out: path -> reason and remedy, for unusable files and folders.
     """
 
     videos: Sequence[ForeignVideo]
@@ -68,7 +68,7 @@ class ForeignFeatures:
 
 
 Importer = Callable[[Path, Path | None, Path | None, str | None], ForeignFeatures]
-"""``importer(source, index, names, layout)``: looks at a foreign layout; :class:`ClapError` where it is broken."""
+"""``importer(source, index, names, layout)`` examines the source; raises :class:`ClapError` if it is broken."""
 
 IMPORTERS = Registry[Importer]("import format", "clap_vad.features.importing.formats")
 
@@ -83,28 +83,28 @@ def import_features(
     dtype: str | None = None,
     layout: str | None = None,
 ) -> dict[str, Any]:
-    """Import features into a new store at ``out``; all videos or none, and a killed import resumes when repeated.
+    """Import features into a new store at ``out``. All videos are imported, or none; a killed import can be resumed.
 
-    Frames are taken as 16 per segment and the frame rate as unknown, since foreign layouts record neither.
+    Published layouts have neither frame counts nor rates: 16 frames per segment are assumed, the rate is unknown.
 
     Args:
         format: a name in :data:`IMPORTERS`: ``clap``, ``rtfm``, ``vadclip`` or ``c3d``.
         source: the file or folder of features.
         out: folder of the new store.
-        index: list file; for ``clap`` it says which rows are whose (a list or a ``nalist.npy``), for the others it
-            chooses the videos and their order.
-        names: names of the videos of a bare ``nalist.npy``.
-        dtype: ``float16`` or ``float32``; by default what the source has.
-        layout: order of the axes of the arrays, one of :data:`~clap_vad.features.importing.axes.LAYOUTS`; by default
-            it is found by the shapes of all files.
+        index: list file. For ``clap`` it gives the rows of each video (a list or a ``nalist.npy``); for other formats
+            it selects the videos and their order.
+        names: names of the videos of a ``nalist.npy``.
+        dtype: ``float16`` or ``float32``; by default that of the source.
+        layout: order of axes, one of :data:`~clap_vad.features.importing.axes.LAYOUTS`; by default found from the
+            shapes of all files.
 
     Returns:
-        ``format, store, videos, segments, crops, dim, dtype, layout, zero_copy, passed_over, skipped``; ``passed_over``
-        are links below ``source`` that lead out of it and were not followed, ``skipped`` is a list of ``path`` and
-        ``reason`` for folders and files that cannot be read.
+        ``format, store, videos, segments, crops, dim, dtype, layout, zero_copy, passed_over, skipped``. ``passed_over``
+        are links out of ``source``, which are not followed; ``skipped`` is a list of ``path`` and ``reason`` for
+        unreadable files and folders.
 
     Raises:
-        ClapError: anything in the source that is missing, broken or inconsistent, named.
+        ClapError: a part of the source is missing, broken or inconsistent; the message names it.
     """
     importer = IMPORTERS[format]
     if dtype is not None:
@@ -142,7 +142,7 @@ def _copy(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> F
         strangers = writer.completed - {video.name for video in foreign.videos}
         if strangers:
             raise ClapError(
-                f"{out}: the unfinished store holds video '{min(strangers)}', which the source no longer has; "
+                f"{out}: the unfinished store contains video '{min(strangers)}', which is no longer in the source; "
                 "delete the folder and import again"
             )
         for video in foreign.videos:
@@ -154,7 +154,7 @@ def _copy(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> F
 
 
 class _Counted:
-    """Blocks that are counted while they pass."""
+    """Iterates over blocks and counts their segments."""
 
     def __init__(self, blocks: Iterable[np.ndarray]) -> None:
         self._blocks = blocks
@@ -166,12 +166,12 @@ class _Counted:
             yield block
 
     def frames(self) -> int:
-        """Frames of the segments that have passed."""
+        """Number of frames of the segments so far."""
         return SEGMENT_FRAMES * self._count
 
 
 def _link(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> FeatureStore:
-    """A store whose ``features.npy`` is a symbolic link to the file in place."""
+    """Create a store whose ``features.npy`` is a symbolic link to the source file."""
     assert foreign.in_place is not None
     full = describe_store(**description, weights_sha256=None)
     claim_folder(out, full)
@@ -184,7 +184,7 @@ def _link(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> F
     try:
         with progress_bar("bytes", source.stat().st_size) as advance:
             checksum = _check_in_place(source, entries, advance)
-    except BaseException:  # nothing is copied, so nothing is lost: leave no trace in the way of the next try
+    except BaseException:  # nothing was copied: remove everything, so that the command can be repeated
         for name in ("index.csv", "features.npy", "writing.json"):
             (out / name).unlink(missing_ok=True)
         out.rmdir()
@@ -200,7 +200,7 @@ def _link(foreign: ForeignFeatures, out: Path, description: dict[str, Any]) -> F
 
 
 def _check_in_place(file: Path, entries: Sequence[VideoIndex], advance: Advance) -> str:
-    """SHA-256 of a features file; raises :class:`ClapError` at the first unusable value. One bounded pass."""
+    """SHA-256 of a features file, in one pass; raises :class:`ClapError` at the first unusable value."""
     header = read_npy_header(file)
     row_bytes = int(np.prod(header.shape[1:])) * header.dtype.itemsize
     step = max(1, _CHUNK_BYTES // row_bytes)
@@ -214,7 +214,7 @@ def _check_in_place(file: Path, entries: Sequence[VideoIndex], advance: Advance)
             while filled < len(view):
                 got = handle.readinto(view[filled:])
                 if not got:
-                    raise ClapError(f"{file}: cut short while it was read; fetch it again")
+                    raise ClapError(f"{file}: was truncated during the import; copy it again")
                 filled += got
             digest.update(view)
             broken = unusable_segment(np.frombuffer(view, header.dtype).reshape(rows, *header.shape[1:]))
@@ -222,7 +222,7 @@ def _check_in_place(file: Path, entries: Sequence[VideoIndex], advance: Advance)
                 row = start + broken
                 raise ClapError(
                     f"{file}: row {row} ({place_of_row(entries, row)}): NaN, infinite or far too large value (beyond "
-                    f"{LARGEST:g}); fetch or make it again"
+                    f"{LARGEST:g}); download or extract it again"
                 )
             advance(len(view))
         while tail := handle.read(1 << 20):

@@ -1,1 +1,1 @@
-"""What extractors of tracks and motion measure in a segment."""
+"""Measurements of the extractors ``motion`` and ``tracks`` in a segment."""

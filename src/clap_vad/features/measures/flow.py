@@ -1,6 +1,6 @@
-"""Statistics of optical flow over the cells of a grid: what moved where, how fast, in which direction.
+"""Statistics of optical flow over the cells of a grid: how much moved, how fast, in which direction.
 
-Velocities are in picture heights per second, so that cameras of other resolution and frame rate compare.
+Velocities are in picture heights per second, to be comparable between cameras of different resolution and frame rate.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import numpy as np
 __all__ = ["CELL_SAMPLES", "FEATURE_NAMES", "segment_statistics"]
 
 CELL_SAMPLES = 8
-"""Flow is averaged onto this many samples across and down a cell before statistics are taken."""
+"""Flow is averaged to this many samples across and down a cell before the statistics are computed."""
 
 DIRECTIONS = 8
-MOVING = 0.03  # heights per second; noise of compressed video at rest stays below, a distant pedestrian above
+MOVING = 0.03  # heights per second; above the noise of compressed still video, below a distant pedestrian
 
 FEATURE_NAMES = (
     "speed mean",
@@ -34,23 +34,23 @@ FEATURE_NAMES = (
     "gradient mean",
     "gradient deviation",
 )
-"""The D numbers of a cell; directions are measured clockwise on the screen from rightwards."""
+"""The D features of a cell; directions are measured clockwise on the screen, starting at right."""
 
 
 def segment_statistics(
     velocity: np.ndarray, change: np.ndarray, difference: np.ndarray, gradient: np.ndarray, rows: int, cols: int
 ) -> np.ndarray:
-    """Statistics of one segment for every cell.
+    """Compute the statistics of one segment for every cell.
 
     Args:
         velocity: (F, rows * s, cols * s, 2) horizontal and vertical velocity, heights per second, s samples per cell.
-        change: (F, rows * s, cols * s) size of the velocity's change since the flow before, heights per second squared.
-        difference: (F, rows * s, cols * s) size of the change of brightness, 0..1.
-        gradient: (G, rows * s, cols * s) size of the brightness gradient, per pixel.
-        rows, cols: cells down and across.
+        change: (F, rows * s, cols * s) magnitude of the velocity change per second, heights per second squared.
+        difference: (F, rows * s, cols * s) magnitude of the brightness change, 0..1.
+        gradient: (G, rows * s, cols * s) magnitude of the brightness gradient, per pixel.
+        rows, cols: rows and columns of the grid.
 
     Returns:
-        (rows * cols, D) float32, cells row by row, columns as in :data:`FEATURE_NAMES`; zero motion where F is 0.
+        (rows * cols, D) float32, cells row by row, columns as in :data:`FEATURE_NAMES`; zero motion if F is 0.
 
     >>> right = np.zeros((3, 16, 16, 2)); right[..., 0] = 0.5
     >>> flat = np.zeros((3, 16, 16))
@@ -88,14 +88,14 @@ def segment_statistics(
 
 
 def _by_cell(values: np.ndarray, rows: int, cols: int) -> np.ndarray:
-    """(F, rows * s, cols * s) as (cells, F * s * s)."""
+    """Reshape (F, rows * s, cols * s) to (cells, F * s * s)."""
     frames, height, width = values.shape
     blocks = values.reshape(frames, rows, height // rows, cols, width // cols)
     return blocks.transpose(1, 3, 0, 2, 4).reshape(rows * cols, -1)
 
 
 def _by_direction(vx: np.ndarray, vy: np.ndarray, speed: np.ndarray) -> np.ndarray:
-    """Histogram of direction weighted with speed, per sample; (cells, DIRECTIONS), its sum is the mean speed."""
+    """Histogram of directions weighted by speed, (cells, DIRECTIONS); each row adds up to the mean speed."""
     cells, samples = speed.shape
     direction = np.rint(np.arctan2(vy, vx) * (DIRECTIONS / (2 * np.pi))).astype(np.intp) % DIRECTIONS
     slot = direction + DIRECTIONS * np.arange(cells)[:, None]

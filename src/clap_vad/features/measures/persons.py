@@ -1,7 +1,7 @@
-"""What a tracked person does in a segment: ten numbers, and a place that is the person's as long as it is there.
+"""Ten features of a tracked person in a segment, and assignment of persons to track slots.
 
-Speeds are taken over several spans of time, because a walk, a run and a jerk differ at different ones. All look back,
-never ahead, so that a live stream can be judged as soon as a segment is over.
+Speeds are measured over several time spans, as walking, running and jerks differ at different spans. All spans look
+back, so that a live stream can be scored as soon as a segment ends.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ..roles import SAME_WITHIN
 __all__ = ["PERSON_FEATURES", "POSITION", "SPANS", "TrackSlots", "look_back", "person_quantities", "person_statistics"]
 
 SPANS = (1 / 6, 1 / 2, 1.0, 2.0)
-"""Seconds over which speeds are taken."""
+"""Time spans of the speeds in seconds."""
 
 _DIRECTION_SPAN = 1
-"""Index of the span of horizontal and vertical velocity."""
+"""Index of the time span of horizontal and vertical velocity."""
 
 PERSON_FEATURES = (
     *(f"speed over {span:.3g} s" for span in SPANS),  # of the centre, h per second
@@ -30,24 +30,24 @@ PERSON_FEATURES = (
     "x",  # centre, 0..1 across the picture
     "y",  # centre, 0..1 down the picture
 )
-"""The ten numbers, h being the height of the box itself."""
+"""The ten features; h is the height of the box."""
 
 POSITION = (PERSON_FEATURES.index("x"), PERSON_FEATURES.index("y"))
-"""Those that mean something to one camera only."""
+"""The features that are specific to a camera."""
 
 
 def look_back(fps: float) -> int:
-    """Frames before a box that its quantities depend on."""
+    """Number of frames before a box that its features depend on."""
     return _frames(SPANS[-1], fps)
 
 
 def person_quantities(
     frame: np.ndarray, person: np.ndarray, box: np.ndarray, *, fps: float, size: tuple[int, int]
 ) -> np.ndarray:
-    """The ten numbers of every box.
+    """Compute the ten features of every box.
 
-    A velocity is the step of the centre from the person's earliest box within the span before it, divided by the time
-    between. Where there is no such box it is NaN: not known. Boxes lower or narrower than a pixel count as one pixel.
+    A velocity is the step of the centre from the person's earliest box within the time span, divided by the time
+    between the boxes; NaN if there is no such box. Boxes smaller than a pixel count as one pixel.
 
     Args:
         frame, person: (n,) integers from 0, in any order, frame below 2**28 and person below 2**31.
@@ -66,12 +66,12 @@ def person_quantities(
     f, p, b = frame[order].astype(np.int64), person[order].astype(np.int64), box[order].astype(np.float64)
     width, height = np.maximum(b[:, 2] - b[:, 0], 1.0), np.maximum(b[:, 3] - b[:, 1], 1.0)
     centre = (b[:, :2] + b[:, 2:]) / 2
-    moment = (p << 28) + f  # one sorted key for both: the earliest box within a span is found by bisection
+    moment = (p << 28) + f  # one sorted key of person and frame, to find the earliest box in a span by bisection
     close = _has_close(p, f, fps)
     velocities = []
     for span in SPANS:
         before = np.searchsorted(moment, np.maximum(moment - _frames(span, fps), p << 28))
-        # a span may be shorter than the time between two boxes of a slow or broken stream: then the box just before
+        # in a slow or interrupted stream a span may be shorter than the time between two boxes: use the previous box
         before = np.where((before == np.arange(len(f))) & close, before - 1, before)
         gap = f - f[before]
         velocity = (centre - centre[before]) / (np.where(gap > 0, gap, 1) / fps)[:, None]
@@ -98,20 +98,20 @@ def _frames(span: float, fps: float) -> int:
 
 
 def _has_close(p: np.ndarray, f: np.ndarray, fps: float) -> np.ndarray:
-    """(n,) bool, whether the row before is of the same person, within the longest span."""
+    """(n,) bool, whether the previous row is a box of the same person within the longest time span."""
     close = np.zeros(len(f), bool)
     close[1:] = (p[1:] == p[:-1]) & (f[1:] - f[:-1] <= _frames(SPANS[-1], fps)) & (f[1:] > f[:-1])
     return close
 
 
 class TrackSlots:
-    """Who sits where: a person keeps its place from segment to segment, also through 3 in which it is not seen.
+    """Track slots: a person keeps its slot from segment to segment, and for up to 3 segments of absence.
 
-    Others get that place only later, wherever there is another: so a place that is taken, with gaps of 3 segments at
-    most, is one person.
+    Meanwhile other persons get this slot only if no other is free. So a slot without gaps of more than 3 segments is
+    one person.
 
     Args:
-        count: number of places.
+        count: number of slots.
 
     >>> slots = TrackSlots(3)
     >>> slots.take([5, 9]), slots.take([9]), slots.take([2, 5, 9])
@@ -120,51 +120,51 @@ class TrackSlots:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._last: dict[int, tuple[int, int]] = {}  # place -> person, and segments since it was seen
+        self._last: dict[int, tuple[int, int]] = {}  # slot -> person, number of segments of absence
 
     def take(self, persons: Sequence[int]) -> list[int]:
-        """Places of these persons, no more than there are places, in the next segment."""
-        known = {person: place for place, (person, _) in self._last.items()}
-        seated = {person: known[person] for person in persons if person in known}
-        taken = set(seated.values())
-        # Places that nobody waits for come first, then those whose person has been away for longest.
+        """Slots of these persons in the next segment; there must be at most ``count`` persons."""
+        known = {person: slot for slot, (person, _) in self._last.items()}
+        slots = {person: known[person] for person in persons if person in known}
+        taken = set(slots.values())
+        # Unreserved slots come first, then those whose person has been absent for longest.
         free = iter(
             sorted(
-                (place for place in range(self._count) if place not in taken),
-                key=lambda place: (-self._last[place][1] if place in self._last else -self._count - SAME_WITHIN, place),
+                (slot for slot in range(self._count) if slot not in taken),
+                key=lambda slot: (-self._last[slot][1] if slot in self._last else -self._count - SAME_WITHIN, slot),
             )
         )
         for person in persons:
-            if person not in seated:
-                seated[person] = next(free)
-        now = {place: (person, 0) for person, place in seated.items()}
-        waiting = {
-            place: (person, away + 1)
-            for place, (person, away) in self._last.items()
-            if place not in now and away < SAME_WITHIN
+            if person not in slots:
+                slots[person] = next(free)
+        now = {slot: (person, 0) for person, slot in slots.items()}
+        reserved = {
+            slot: (person, absent + 1)
+            for slot, (person, absent) in self._last.items()
+            if slot not in now and absent < SAME_WITHIN
         }
-        self._last = waiting | now
-        return [seated[person] for person in persons]
+        self._last = reserved | now
+        return [slots[person] for person in persons]
 
 
 def person_statistics(
     quantities: np.ndarray, segment: np.ndarray, person: np.ndarray, segments: int, slots: TrackSlots, crops: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """The means of every person's quantities in every segment.
+    """Compute the mean features of every person in every segment.
 
-    A person of whom no velocity is known in a segment, as at its very first box, is not there yet. Of more persons than
-    places those with the most boxes in the segment stay (the smaller id where equal).
+    A person without a known velocity in a segment (such as at its first box) is not included. If there are more persons
+    than slots, those with the most boxes in the segment are kept (on ties, the smaller id).
 
     Args:
-        quantities: (n, 10) of :func:`person_quantities`, with any more columns whose means are wanted.
-        segment, person: (n,) of each box.
+        quantities: (n, 10) from :func:`person_quantities`, with optional further columns to average.
+        segment, person: (n,) segment and person of each box.
         segments: T.
-        slots: who sat where in the segment before; told who sits where in the last of these.
-        crops: C, the number of places.
+        slots: the slots of the previous segment; updated to those of the last segment.
+        crops: C, the number of slots.
 
     Returns:
-        means (T, C, columns) float32, valid (T, C) bool, and how many persons
-        of a segment found no place, summed over the segments.
+        means (T, C, columns) float32, valid (T, C) bool, and the number of persons without a slot, summed over the
+        segments.
     """
     features = np.zeros((segments, crops, quantities.shape[1]), np.float32)
     valid = np.zeros((segments, crops), np.bool_)
@@ -179,6 +179,6 @@ def person_statistics(
         if len(own) > crops:
             left_out += len(own) - crops
             own = np.sort(own[np.lexsort((pairs[1][own], -count[own]))[:crops]])
-        places = slots.take(pairs[1][own].tolist())
-        features[t, places], valid[t, places] = means[own], True
+        taken = slots.take(pairs[1][own].tolist())
+        features[t, taken], valid[t, taken] = means[own], True
     return features, valid, left_out

@@ -1,9 +1,9 @@
-"""Track files: boxes of persons followed through a video, in ShanghaiTech text or MOTChallenge CSV.
+"""Track files: boxes of tracked persons in a video, in ShanghaiTech text or MOTChallenge CSV.
 
-ShanghaiTech: ``Frame_Number Person_ID State x1 y1 x2 y2 ...``, white space between, frames from 0. Only the first seven
-columns are read: what stands behind them are labels in some files, and labels must never reach a feature.
-MOTChallenge: ``frame,id,x,y,w,h,...``, commas between, frames from 1; the first six columns are read. Semicolons count,
-too, as spreadsheets write them, then with decimal points or commas.
+ShanghaiTech: ``Frame_Number Person_ID State x1 y1 x2 y2 ...``, separated by white space, frames from 0. Only the first
+seven columns are read: in some files the next ones are labels, which must not influence features.
+MOTChallenge: ``frame,id,x,y,w,h,...``, separated by commas, frames from 1; the first six columns are read. Semicolons
+(with decimal points or commas) are accepted too, as spreadsheets write them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ...tables.text import read_text, split_lines
 
 __all__ = ["Tracks", "read_tracks", "sequence_info"]
 
-_LINES = 100_000  # parsed at a time: text takes far more memory than the numbers in it
-_LAST_FRAME = 100_000_000  # a month and a half at 25 frames per second; larger numbers are damage
+_LINES = 100_000  # lines parsed at a time, as text needs much more memory than its numbers
+_LAST_FRAME = 100_000_000  # six weeks at 25 frames per second; larger numbers are errors
 _SHANGHAITECH = (0, 1, 3, 4, 5, 6)
 _MOT = (0, 1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
 class Tracks:
-    """All boxes of a video, sorted by frame, then person.
+    """All boxes of a video, sorted by frame and person.
 
     Attributes:
         frame: (n,) int32, from 0.
@@ -39,7 +39,7 @@ class Tracks:
         box: (n, 4) float32 left, top, right, bottom in pixels.
         fps: frames per second.
         size: width and height of the picture in pixels.
-        length: number of frames where the format states it, which may go on after the last box.
+        length: declared number of frames, which may exceed the last box; None if not declared.
     """
 
     frame: np.ndarray
@@ -51,20 +51,20 @@ class Tracks:
 
     @property
     def frames(self) -> int:
-        """Number of frames: as stated, else last tracked frame + 1."""
+        """Number of frames: as declared, else last tracked frame + 1."""
         return self.length or int(self.frame[-1]) + 1
 
 
 def read_tracks(path: Path) -> Tracks:
-    """Read a track file in either format; rows may stand in any order.
+    """Read a track file in either format; rows may have any order.
 
-    Frame rate and picture size are ShanghaiTech's (24, 856 x 480), or for MOTChallenge those of ``seqinfo.ini`` in the
-    same folder or the one above, or 25 and 1920 x 1080 without it. Its ``seqLength`` is the number of frames.
+    Frame rate and picture size are 24 and 856 x 480 for ShanghaiTech. For MOTChallenge they come from ``seqinfo.ini``
+    in the same or the parent folder (default 25 and 1920 x 1080); its ``seqLength`` is the number of frames.
 
     Raises:
-        ClapError: a broken ``seqinfo.ini``, or one whose sequence ends before the last box; no rows, or a broken one,
-            named by its line: too few columns, not a number, not finite, frame or id not whole, negative, or a box
-            whose right or bottom edge lies before the left or top one.
+        ClapError: a broken ``seqinfo.ini``, or one whose sequence ends before the last box; no rows, or a broken row
+            (the line is named): too few columns, not a number, not finite, frame or id not an integer, negative, or a
+            box with its right or bottom edge before the left or top one.
     """
     mot = semicolons = False
     blocks: list[tuple[np.ndarray, np.ndarray]] = []
@@ -88,21 +88,21 @@ def read_tracks(path: Path) -> Tracks:
     except OSError as error:
         raise ClapError(f"{path}: cannot be read ({error.strerror})") from None
     if not blocks:
-        raise ClapError(f"{path}: holds no tracked box; leave it out or give its track file")
+        raise ClapError(f"{path}: contains no tracked box; leave it out or give its track file")
     keys, box = (np.concatenate(columns) for columns in zip(*blocks, strict=True))
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     fps, size, length = sequence_info(path) if mot else (24.0, (856, 480), None)
     last = int(keys[order[-1], 0])
     if length is not None and last > length:
         raise ClapError(
-            f"{path}: its last box is in frame {last} but seqinfo.ini states seqLength {length}; correct seqLength or "
-            "remove the boxes beyond it"
+            f"{path}: the last box is in frame {last} but seqinfo.ini has seqLength {length}; correct seqLength or "
+            "remove the boxes after it"
         )
     return Tracks(keys[order, 0] - mot, keys[order, 1], box[order], fps, size, length)
 
 
 def _parse(path: Path, lines: Sequence[str], number: int, mot: bool) -> np.ndarray:
-    """Rows (n, 6) of frame, person, left, top, right, bottom; ``number`` lines stand before these."""
+    """Rows (n, 6) of frame, person, left, top, right, bottom; ``number`` lines come before ``lines``."""
     columns, comma = (_MOT, ",") if mot else (_SHANGHAITECH, None)
     numbers = [k for k, line in enumerate(lines, start=number + 1) if line.strip()]
     rows = [line for line in lines if line.strip()]
@@ -124,19 +124,19 @@ def _parse(path: Path, lines: Sequence[str], number: int, mot: bool) -> np.ndarr
             f"frame {'below 1' if mot else 'negative'} or beyond {_LAST_FRAME:,}": (frame < mot)
             | (frame > _LAST_FRAME),
             "id is negative or too large (detections without tracks?)": (person < 0) | (person >= 2**31),
-            "the box ends before it begins": (right < left) | (bottom < top),
+            "the box ends before it starts": (right < left) | (bottom < top),
         }
     for fault, where in faults.items():
         if where.any():
             row = int(np.argmax(where))
             raise ClapError(
-                f"{path}: line {numbers[row]}: {fault} ({rows[row].strip()[:60]!r}); mend or remove the line"
+                f"{path}: line {numbers[row]}: {fault} ({rows[row].strip()[:60]!r}); correct or remove the line"
             )
     return table
 
 
 def _is_header(line: str, comma: str | None) -> bool:
-    """Whether the first line names columns: its first word is not a number."""
+    """Whether the first line is a header: its first word is not a number."""
     words = line.split(comma)
     return bool(words) and not _is_number(words[0])
 
@@ -160,14 +160,14 @@ def _broken_line(
             return ClapError(f"{path}: line {number}: {len(words)} columns {shown}; at least {needed} are needed")
         for column in columns:
             if not _is_number(words[column]):
-                return ClapError(f"{path}: line {number}: column {column + 1} is not a number {shown}; mend the line")
+                return ClapError(f"{path}: line {number}: column {column + 1} is not a number {shown}; correct it")
     return ClapError(f"{path}: cannot be parsed; a track file in ShanghaiTech or MOTChallenge format is needed")
 
 
 def sequence_info(path: Path) -> tuple[float, tuple[int, int], int | None]:
-    """Frame rate, picture size and number of frames (None where not stated) that MOTChallenge's ``seqinfo.ini`` states.
+    """Frame rate, picture size and number of frames (None if not declared) from MOTChallenge's ``seqinfo.ini``.
 
-    Names of the section and of its entries count in any case.
+    Upper and lower case of section and entry names do not matter.
     """
     for file in (path.parent / "seqinfo.ini", path.parent.parent / "seqinfo.ini"):
         if file.is_file():
@@ -177,11 +177,11 @@ def sequence_info(path: Path) -> tuple[float, tuple[int, int], int | None]:
                 for key, default in (("frameRate", 25.0), ("imWidth", 1920), ("imHeight", 1080), ("seqLength", None))
             )
             if not (fps and width and height and 0 < fps < 1000 and width > 0 and height > 0):
-                raise ClapError(f"{file}: {fps} frames per second at {width} x {height} cannot be; mend it")
+                raise ClapError(f"{file}: {fps} frames per second at {width} x {height} are impossible; correct it")
             whole = {"imWidth": width, "imHeight": height, "seqLength": length}
             for key, value in whole.items():
                 if value is not None and (value % 1 or not 1 <= value <= _LAST_FRAME):
-                    raise ClapError(f"{file}: {key} is {value:g}; a whole number from 1 is needed, mend or remove it")
+                    raise ClapError(f"{file}: {key} is {value:g}; give an integer of at least 1 or remove it")
             return fps, (int(width), int(height)), None if length is None else int(length)
     return 25.0, (1920, 1080), None
 
@@ -193,10 +193,10 @@ def _read_sequence(file: Path) -> dict[str, str]:
         section = next(name for name in parser.sections() if name.strip().lower() == "sequence")
         return dict(parser[section])
     except configparser.Error as error:
-        told = " ".join(str(error).split())
-        raise ClapError(f"{file}: not a readable seqinfo.ini ({told}); mend or remove it") from None
+        reason = " ".join(str(error).split())
+        raise ClapError(f"{file}: not a readable seqinfo.ini ({reason}); correct or remove it") from None
     except StopIteration:
-        raise ClapError(f"{file}: not a readable seqinfo.ini (no section [Sequence]); mend or remove it") from None
+        raise ClapError(f"{file}: not a readable seqinfo.ini (no section [Sequence]); correct or remove it") from None
 
 
 def _stated_number(file: Path, stated: dict[str, str], key: str, default: float | None) -> float | None:
@@ -206,5 +206,5 @@ def _stated_number(file: Path, stated: dict[str, str], key: str, default: float 
     except ValueError:
         value = math.nan
     if value is not None and not math.isfinite(value):
-        raise ClapError(f"{file}: {key} is {text[:40]!r}, not a number; mend or remove it")
+        raise ClapError(f"{file}: {key} is {text[:40]!r}, not a number; correct or remove it")
     return value

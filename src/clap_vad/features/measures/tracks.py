@@ -1,7 +1,7 @@
 """Statistics of tracked boxes per segment.
 
-Eight quantities of a box, relative to its own height h or to the picture, so that near and far people and cameras of
-other resolution and frame rate compare: see :data:`QUANTITIES`.
+Eight quantities of a box, relative to its height h or to the picture, to be comparable between near and far people and
+between cameras of different resolution and frame rate: see :data:`QUANTITIES`.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ SEGMENT_FEATURES = (
     "boxes per frame mean",
     "boxes per frame maximum",
 )
-"""The 34 numbers of a segment."""
+"""The 34 features of a segment."""
 
 
 def box_quantities(
     frame: np.ndarray, person: np.ndarray, box: np.ndarray, *, fps: float, size: tuple[int, int], lag: int
 ) -> np.ndarray:
-    """The quantities of every box.
+    """Compute the quantities of every box.
 
-    Velocity is the step of the centre from the earliest box of the same person at most ``lag`` frames before, divided
-    by the time between: boxes are whole pixels, and over a single frame their rounding outweighs a walk. Where there is
-    no such box, speed, velocities and acceleration are NaN: not known. Acceleration is the step of the velocity between
-    the same two boxes. Boxes lower or narrower than a pixel count as one pixel.
+    Velocity is the step of the centre from the person's earliest box at most ``lag`` frames before, divided by the time
+    between the boxes: over a single frame, rounding to whole pixels exceeds walking speed. If there is no such box,
+    speed, velocities and acceleration are NaN. Acceleration is the velocity change between the same two boxes, divided
+    by the same time. Boxes smaller than a pixel count as one pixel.
 
     Args:
         frame, person: (n,) integers from 0, in any order, frame below 2**28 and person below 2**31.
         box: (n, 4) left, top, right, bottom in pixels.
         fps: frames per second.
         size: width and height of the picture.
-        lag: frames over which a velocity is taken.
+        lag: longest time in frames between the two boxes of a velocity.
 
     Returns:
         (n, 8) float64, columns as in :data:`QUANTITIES`.
@@ -63,7 +63,7 @@ def box_quantities(
     f, p, b = frame[order].astype(np.int64), person[order].astype(np.int64), box[order].astype(np.float64)
     width, height = np.maximum(b[:, 2] - b[:, 0], 1.0), np.maximum(b[:, 3] - b[:, 1], 1.0)
     centre = (b[:, :2] + b[:, 2:]) / 2
-    moment = (p << 28) + f  # one sorted key for both: the earliest box within the lag is found by bisection
+    moment = (p << 28) + f  # one sorted key of person and frame, to find the earliest box in the lag by bisection
     before = np.searchsorted(moment, np.maximum(moment - lag, p << 28))
     gap = f - f[before]
     known = gap > 0
@@ -91,9 +91,9 @@ def grouped_statistics(values: np.ndarray, group: np.ndarray, groups: int) -> np
     """Mean, maximum, 90th percentile (linear interpolation) and deviation (ddof 0) of the values of every group.
 
     Args:
-        values: (n,), NaN where not known: left out.
+        values: (n,); NaN (unknown) is ignored.
         group: (n,) integers in [0, groups).
-        groups: their number.
+        groups: number of groups.
 
     Returns:
         (groups, 4) float64, zeros for a group without a known value.
@@ -123,10 +123,10 @@ def grouped_statistics(values: np.ndarray, group: np.ndarray, groups: int) -> np
 def segment_statistics(
     quantities: np.ndarray, segment: np.ndarray, frame: np.ndarray, lengths: np.ndarray
 ) -> np.ndarray:
-    """The 34 numbers of every segment.
+    """Compute the 34 features of every segment.
 
     Args:
-        quantities: (n, 8) of :func:`box_quantities`.
+        quantities: (n, 8) from :func:`box_quantities`.
         segment: (n,) segment of each box, in [0, T).
         frame: (n,) frame of each box.
         lengths: (T,) frames of each segment.

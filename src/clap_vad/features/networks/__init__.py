@@ -1,1 +1,1 @@
-"""Networks that published features were made with: pure torch, in the layout of their public checkpoints."""
+"""Networks of published features, in pure torch with the layout of their public checkpoints."""

@@ -1,7 +1,7 @@
-"""Vision models in the layout of Hugging Face: a folder with config.json, a preprocessor and safetensors.
+"""Vision models in the Hugging Face layout: a folder with config.json, a preprocessor file and safetensors.
 
-Pictures are prepared here by the folder's own numbers, not by its processor class: that one resizes differently with
-and without torchvision installed.
+Pictures are prepared here with the values of the preprocessor file, not by the processor class, whose resizing depends
+on whether torchvision is installed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _INSTALL = "pip install -c constraints.txt 'clap-vad[deep]'"
 
 
 def model_folder(name: str) -> Path:
-    """The folder of a model: ``name`` itself, or where the hub's ``owner/model`` or ``owner/model@revision`` is kept.
+    """The folder of a model: ``name``, or the local copy of the hub's ``owner/model`` or ``owner/model@revision``.
 
     Raises:
-        ClapError: it is neither, or the hub cannot be reached and has not been before.
+        ClapError: it is neither, or there is no local copy and the hub cannot be reached.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -52,37 +52,37 @@ def model_folder(name: str) -> Path:
     except (OSError, ValueError, HfHubHTTPError) as error:  # offline, refused, unknown, or a full disk
         reason = " ".join(str(error).split())[:200]
         raise ClapError(
-            f"{name}: cannot be fetched from the hub ({reason}); fetch the model on a machine that can, "
-            "and give the folder's path"
+            f"{name}: cannot be downloaded from the hub ({reason}); download the model on another machine, "
+            "copy it here and give the folder's path"
         ) from None
 
 
 def model_files(folder: Path) -> tuple[Path, ...]:
-    """The files that decide what a model's features are, in order of name.
+    """The files that determine a model's features, sorted by name.
 
     Raises:
         ClapError: one of them is missing.
     """
     tensors = sorted(folder.glob("*.safetensors"))
     if not tensors:
-        raise ClapError(f"{folder}: holds no *.safetensors; other formats can run code and are not read")
+        raise ClapError(f"{folder}: no *.safetensors; add them (other formats can run code and are not read)")
     return tuple(sorted([folder / "config.json", _preprocessor_file(folder), *tensors]))
 
 
 def read_json_file(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read a JSON object from a file.
 
     Raises:
-        ClapError: there is none.
+        ClapError: the file is missing or is not a JSON object.
     """
     if not file.is_file():
         raise ClapError(f"{file}: no such file; give a folder with config.json, a preprocessor and safetensors")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ClapError(f"{file}: cannot be read as JSON ({error}); fetch it again") from None
+        raise ClapError(f"{file}: cannot be read as JSON ({error}); download it again") from None
     if not isinstance(content, dict):
-        raise ClapError(f"{file}: holds no JSON object; fetch it again")
+        raise ClapError(f"{file}: not a JSON object; download it again")
     return content
 
 
@@ -90,18 +90,18 @@ def _preprocessor_file(folder: Path) -> Path:
     for name in _PREPROCESSORS:
         if (folder / name).is_file():
             return folder / name
-    raise ClapError(f"{folder / _PREPROCESSORS[0]}: no such file; it says how pictures are to be prepared")
+    raise ClapError(f"{folder / _PREPROCESSORS[0]}: no such file; add it, as it defines the preparation of pictures")
 
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """How a model wants its pictures.
+    """Preparation of pictures for a model.
 
     Attributes:
-        size: width and height, or the length of the shorter side; None leaves pictures as they are.
+        size: width and height, or the length of the shorter side; None for no resizing.
         resample: Pillow's number of the filter.
-        crop: width and height of the centre that is taken; None for none.
-        mean, deviation: per colour, of the grey levels 0..255.
+        crop: width and height of the centre crop; None for no crop.
+        mean, deviation: per colour, for grey levels 0..255.
     """
 
     size: tuple[int, int] | int | None
@@ -112,10 +112,10 @@ class Preprocessor:
 
     @classmethod
     def read(cls, folder: Path) -> Preprocessor:
-        """That of a model's folder.
+        """Read the preprocessor file of a model's folder.
 
         Raises:
-            ClapError: there is none, or it asks for what is not known here.
+            ClapError: there is none, or it needs an unsupported operation.
         """
         file = _preprocessor_file(folder)
         content = read_json_file(file)
@@ -133,11 +133,11 @@ class Preprocessor:
             )
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise ClapError(
-                f"{file}: not understood ({type(error).__name__}: {error}); such a model is not known here"
+                f"{file}: unsupported preprocessor ({type(error).__name__}: {error}); choose another model"
             ) from None
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
-        """A picture (H, W, 3) uint8, resized and cropped; scaling is left to the device."""
+        """Resize and crop a picture (H, W, 3) uint8; scaling is done on the device."""
         if self.size is not None:
             size = shorter_side(picture.shape, self.size) if isinstance(self.size, int) else self.size
             picture = resize(picture, *size, self.resample)
@@ -145,7 +145,7 @@ class Preprocessor:
             return picture
         width, height = self.crop
         short = [max(0, want - have) for want, have in zip((height, width), picture.shape, strict=False)]
-        if any(short):  # a crop larger than the picture has black around it
+        if any(short):  # a crop larger than the picture is padded with black
             before = [amount // 2 + amount % 2 for amount in short]
             pads = [(b, amount - b) for b, amount in zip(before, short, strict=True)]
             picture = np.pad(picture, [*pads, (0, 0)])
@@ -173,10 +173,10 @@ def _crop(content: dict[str, Any]) -> tuple[int, int]:
 
 
 def load_model(folder: Path, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The vision model of a folder: scaled pictures (n, 3, H, W), or clips (n, T, 3, H, W), to (n, D).
+    """Load the vision model of a folder: maps scaled pictures (n, 3, H, W), or clips (n, T, 3, H, W), to (n, D).
 
-    Features are what the model pools itself (for CLIP the projected embedding), else the mean of its last hidden
-    states: also where the checkpoint has no weights for the pooling, which would be random numbers.
+    Features are the model's pooled output (for CLIP the projected embedding). Without pooling, or without weights for
+    it in the checkpoint, they are the mean of the last hidden states.
 
     Raises:
         ClapError: transformers is not installed, or the folder's model cannot be used.
@@ -196,7 +196,7 @@ def load_model(folder: Path, device: torch.device) -> Callable[[torch.Tensor], t
         model, about = loader.from_pretrained(
             str(folder), use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
         )
-    except Exception as error:  # the library raises many kinds, none of them about anything but the folder
+    except Exception as error:  # the library raises many types, all about the folder
         reason = " ".join(str(error).split())[:200]
         raise ClapError(f"{folder}: cannot be loaded by transformers ({type(error).__name__}: {reason})") from None
     missing = sorted(about["missing_keys"]) + sorted(str(key) for key in about["mismatched_keys"])
@@ -204,7 +204,7 @@ def load_model(folder: Path, device: torch.device) -> Callable[[torch.Tensor], t
     missing = [name for name in missing if "pooler" not in name]
     if missing:
         raise ClapError(
-            f"{folder}: its safetensors have no '{missing[0]}', which its config.json asks for; fetch it again"
+            f"{folder}: its safetensors have no '{missing[0]}', which config.json requires; download it again"
         )
     model = model.to(device).eval().requires_grad_(False)
 

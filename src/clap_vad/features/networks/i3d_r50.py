@@ -1,8 +1,8 @@
-"""I3D ResNet-50: the network behind the 2048-d features of UCF-Crime and ShanghaiTech.
+"""I3D ResNet-50: the network of the 2048-d features of UCF-Crime and ShanghaiTech.
 
 Inflated 3D ResNet-50 (Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018, table 1, the I3D baseline) with
 the module names of the public checkpoint ``i3d_r50_kinetics.pth``, which Tushar-N/pytorch-resnet3d converts from
-Facebook's ``i3d_baseline_32x2_IN_pretrain_400k.pkl``. Its classifier (``fc``) is not built: features end before it.
+Facebook's ``i3d_baseline_32x2_IN_pretrain_400k.pkl``. The classifier (``fc``) is left out.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import nn
 __all__ = ["UNUSED", "I3DResNet50"]
 
 UNUSED = ("fc.",)
-"""Beginnings of the names in a checkpoint that features do not need."""
+"""Prefixes of names in a checkpoint that features do not need."""
 
 
 class _Bottleneck(nn.Module):
-    """Reduce (perhaps over time), 3 x 3 in the picture, expand by four; added to what came in."""
+    """Bottleneck block: reduce (optionally over time), 3 x 3 in the picture, expand by four; added to the input."""
 
     def __init__(self, incoming: int, planes: int, stride: int, temporal: bool) -> None:
         super().__init__()
@@ -42,13 +42,13 @@ class _Bottleneck(nn.Module):
 
 
 def _stage(incoming: int, planes: int, stride: int, temporal: tuple[bool, ...]) -> nn.Sequential:
-    """Blocks, one for each of ``temporal``: whether its first convolution spans three pictures or one."""
+    """One block per entry of ``temporal``: True if its first convolution spans three pictures, False for one."""
     first = _Bottleneck(incoming, planes, stride, temporal[0])
     return nn.Sequential(first, *(_Bottleneck(4 * planes, planes, 1, spans) for spans in temporal[1:]))
 
 
 class I3DResNet50(nn.Module):
-    """Clips (n, 3, frames, height, width), scaled, to (n, 2048); 16 x 224 x 224 in the papers, at least 8 x 32 x 32."""
+    """Maps scaled clips (n, 3, frames, height, width) to (n, 2048); 16 x 224 x 224 in papers, at least 8 x 32 x 32."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""From pictures as decoded to what a network takes: resizing, crops, scaling.
+"""Preparation of decoded pictures for a network: resizing, crops, scaling.
 
-Resizing is Pillow's, antialiased: published features were made with it (directly or by torchvision), and its filters
-are what the ``resample`` of a Hugging Face preprocessor counts.
+Resizing uses Pillow with antialiasing, as published features do (directly or by torchvision); the ``resample`` number
+of a Hugging Face preprocessor is one of its filters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LANCZOS, BILINEAR, BICUBIC = 1, 2, 3
 
 
 def resize(picture: np.ndarray, width: int, height: int, resample: int = BILINEAR) -> np.ndarray:
-    """(H, W, 3) uint8 -> (height, width, 3) uint8 by the Pillow filter of this number."""
+    """Resize (H, W, 3) uint8 to (height, width, 3) uint8 with the Pillow filter of this number."""
     from PIL import Image
 
     if picture.shape[:2] == (height, width):
@@ -30,7 +30,7 @@ def resize(picture: np.ndarray, width: int, height: int, resample: int = BILINEA
 
 
 def shorter_side(shape: Sequence[int], side: int) -> tuple[int, int]:
-    """Width and height at which the shorter side of a picture of this shape is ``side`` (torchvision's ``Resize``).
+    """Width and height after resizing the shorter side of a picture to ``side`` (as torchvision's ``Resize``).
 
     >>> shorter_side((240, 320), 256), shorter_side((480, 360), 224)
     ((341, 256), (224, 298))
@@ -42,7 +42,7 @@ def shorter_side(shape: Sequence[int], side: int) -> tuple[int, int]:
 
 
 def centre_crop(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The middle (..., height, width, 3) of pictures (..., H, W, 3), as torchvision rounds it.
+    """The centre (..., height, width, 3) of pictures (..., H, W, 3), rounded as in torchvision.
 
     >>> centre_crop(np.arange(12).reshape(1, 1, 4, 3), 1, 2)[..., 0].ravel().tolist()
     [3, 6]
@@ -52,7 +52,7 @@ def centre_crop(pictures: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def ten_crops(pictures: np.ndarray, side: int) -> list[np.ndarray]:
-    """Ten views (..., side, side, 3) of pictures (..., H, W, 3), in the order of torchvision's ``TenCrop``.
+    """Ten crops (..., side, side, 3) of pictures (..., H, W, 3), in the order of torchvision's ``TenCrop``.
 
     Top left, top right, bottom left, bottom right and centre, then the same five of the mirrored pictures.
 

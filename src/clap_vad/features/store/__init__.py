@@ -1,1 +1,1 @@
-"""The feature store: one memory-mapped file, its index, its writer, passes over its rows."""
+"""The feature store: a memory-mapped file, its index, its writer, and passes over its rows."""

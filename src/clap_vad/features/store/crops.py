@@ -1,4 +1,4 @@
-"""The crops of some videos as rows: those present, perhaps a sample of them, read block by block."""
+"""The valid regions of some videos (all or a random sample) as rows, read block by block."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["crop_rows", "drawn_crops"]
 def drawn_crops(
     store: FeatureStore, entry: VideoIndex, rate: float, most: int | None, rng: np.random.Generator
 ) -> np.ndarray:
-    """Positions of a video's crops that are present and drawn, ascending.
+    """Draw a random sample of a video's valid regions; returns their positions, ascending.
 
-    What is drawn depends on the video's length and on ``rng`` alone: one crop more changes no other.
+    The draw depends only on the video's length and on ``rng``, not on which regions are valid.
 
     Args:
-        store: where the features lie.
+        store: the feature store.
         entry: the video.
-        rate: probability with which a crop is drawn.
-        most: of more, so many are kept; None for all.
-        rng: draws them.
+        rate: probability of drawing a region.
+        most: largest sample size; None for no limit.
+        rng: random generator.
 
     Returns:
-        (n,) int64; crop c of the t-th segment is at ``t * C + c``.
+        (n,) int64; region c of segment t has the position ``t * C + c``.
     """
     count = entry.segments * store.crops
     chosen = np.ones(count, bool) if store.valid is None else np.array(store.valid[entry.start : entry.stop]).ravel()
@@ -45,16 +45,16 @@ def crop_rows(
     positions: Sequence[np.ndarray],
     transform: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """The crops at these positions of each video, transformed block by block, (n, d) float32 in the videos' order.
+    """The features of the regions at these positions, transformed block by block, (n, d) float32 in order of videos.
 
     Args:
-        store: where the features lie.
+        store: the feature store.
         entries: the videos.
-        positions: of each video, ascending, as from :func:`drawn_crops`.
+        positions: positions for each video, ascending, as from :func:`drawn_crops`.
         transform: (k, D) float32 -> (k, d) float32.
 
     Raises:
-        ClapError: a row that is not finite; the sentence names video and segment.
+        ClapError: a row is not finite; the message names video and segment.
     """
     rows = [transform(np.zeros((0, store.dim), np.float32))]
     for entry, wanted in zip(entries, positions, strict=True):
@@ -69,7 +69,7 @@ def crop_rows(
                 at = offset + int(own[np.flatnonzero(~np.isfinite(found).all(axis=1))[0]]) // store.crops
                 raise ClapError(
                     f"{store.path / 'features.npy'}: video '{entry.video}', segment {at}: a feature is NaN, infinite "
-                    "or far too large; 'clap features info' counts them, extract or import this video again"
+                    "or far too large; extract or import this video again ('clap features info' counts such values)"
                 )
             rows.append(found)
     return np.concatenate(rows)

@@ -1,4 +1,4 @@
-"""What the features of a store are, without the store: what a model needs, and what sites must have in common."""
+"""Description of the features of a store: needed by a model, and equal at all sites of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["describe"]
 
 
 def describe(store: FeatureStore) -> dict[str, Any]:
-    """Extractor and its settings, checksum of its weights, sizes; nothing of any video."""
+    """Extractor with settings, checksum of its weights, and sizes; contains nothing about videos."""
     return {
         "extractor": store.extractor,
         "settings": store.info.get("settings", {}),

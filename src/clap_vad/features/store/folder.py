@@ -1,7 +1,6 @@
-"""Life of a store folder around its rows: claimed with ``writing.json``, sealed with ``store.json``.
+"""State of a store folder: ``writing.json`` marks an unfinished store, ``store.json`` a finished one.
 
-A folder with ``store.json`` is finished; one with ``writing.json`` only is unfinished and is resumed by the same
-command, refused to any other.
+An unfinished store is resumed by the same command and refused to any other.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ DTYPES = ("float16", "float32")
 
 
 def check_dtype(dtype: str) -> np.dtype:
-    """Little-endian numpy type of a store's dtype; raises :class:`ClapError` on any but float16 and float32."""
+    """The little-endian numpy type of a store; raises :class:`ClapError` unless it is float16 or float32."""
     if dtype not in DTYPES:
         raise ClapError(f"dtype '{dtype}' cannot be stored; choose {' or '.join(DTYPES)}")
     return np.dtype(dtype).newbyteorder("<")
@@ -40,12 +39,12 @@ def describe_store(
     dtype: str,
     origin: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The part of ``store.json`` that is known before the first row, in plain JSON values."""
+    """The part of ``store.json`` that is known before the first row, as plain JSON values."""
     check_dtype(dtype)
     if normalise not in NORMALISE:
         raise ClapError(f"normalise '{normalise}' is unknown; choose {' or '.join(NORMALISE)}")
     if min(crops, dim, segment_frames) < 1:
-        raise ClapError(f"a store of {crops} crops, dimension {dim}, {segment_frames} frames a segment is empty")
+        raise ClapError(f"{crops} crops, dimension {dim} and {segment_frames} frames per segment: give at least 1 each")
     description = {
         "schema_version": SCHEMA_VERSION,
         "extractor": extractor,
@@ -63,30 +62,30 @@ def describe_store(
 
 
 def claim_folder(path: Path, description: dict[str, Any]) -> None:
-    """Make ``path`` an unfinished store of this description, or find it to be one already.
+    """Create an unfinished store at ``path``, or accept an existing one with the same description.
 
     Raises:
-        ClapError: a finished store, an unfinished one of other settings, or anything else is there.
+        ClapError: ``path`` is a finished store, an unfinished one with other settings, or anything else.
     """
     writing = path / "writing.json"
     if (path / "store.json").exists():
-        writing.unlink(missing_ok=True)  # the last step of a writer that was killed just before it
-        raise ClapError(f"{path}: a finished feature store is there already; choose another --out or delete it")
+        writing.unlink(missing_ok=True)  # a writer may have been killed just before this step
+        raise ClapError(f"{path}: this feature store exists already; choose another --out or delete it")
     if path.exists() and not path.is_dir():
-        raise ClapError(f"{path}: a file is in the way; choose another --out")
+        raise ClapError(f"{path}: is a file; choose another --out")
     if writing.exists():
         found = read_json(writing)
         differing = [key for key in description if not isinstance(found, dict) or found.get(key) != description[key]]
         if differing:
             raise ClapError(
-                f"{path}: an unfinished store with other settings is there ({', '.join(differing)} differ); "
-                "repeat the command that began it, choose another --out, or delete the folder"
+                f"{path}: unfinished store with other settings ({', '.join(differing)} differ); "
+                "repeat the command that started it, choose another --out, or delete the folder"
             )
-        for stale in path.glob(".*.tmp"):  # of a writer killed in the middle of an atomic write
+        for stale in path.glob(".*.tmp"):  # left by a writer killed during an atomic write
             stale.unlink(missing_ok=True)
         return
     if path.is_dir() and any(not entry.name.endswith(".tmp") for entry in path.iterdir()):
-        raise ClapError(f"{path}: the folder is not empty and not a feature store; choose another --out")
+        raise ClapError(f"{path}: not empty and not a feature store; choose another --out")
     path.mkdir(parents=True, exist_ok=True)
     write_json(writing, description)
 
@@ -94,13 +93,13 @@ def claim_folder(path: Path, description: dict[str, Any]) -> None:
 def seal_folder(
     path: Path, description: dict[str, Any], segments: int, videos: int, sha256: dict[str, str] | None = None
 ) -> None:
-    """Write ``store.json``, which makes the folder a finished store, and take ``writing.json`` away.
+    """Write ``store.json``, which makes the folder a finished store, and remove ``writing.json``.
 
     Args:
-        path: folder that holds features.npy, index.csv and perhaps valid.npy and regions.npy in their final form.
+        path: folder with the final features.npy, index.csv and optional valid.npy and regions.npy.
         description: as given to :func:`claim_folder`.
         segments, videos: N and the number of videos.
-        sha256: checksums already known, file name -> hexadecimal; the others are computed here.
+        sha256: known checksums, file name -> hexadecimal; the others are computed.
     """
     known = sha256 or {}
     names = [name for name in ("features.npy", "index.csv", "valid.npy", "regions.npy") if (path / name).exists()]

@@ -1,4 +1,4 @@
-"""Lines of ``index.csv``, which is the writer's journal while the store grows: one line commits one video."""
+"""Lines of ``index.csv``, the writer's journal while it writes: one line commits one video."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["JOURNAL_HEADER", "journal_line", "parse_journal"]
 
 
 def journal_line(entry: VideoIndex) -> bytes:
-    """The line for a video, with its line end.
+    """The line of a video, including the line end.
 
     >>> journal_line(VideoIndex("a, b", 0, 3, 48, None))
     b'"a, b",0,3,48,\\n'
@@ -22,10 +22,10 @@ def journal_line(entry: VideoIndex) -> bytes:
 
 
 def parse_journal(content: bytes, rows_on_disk: int) -> tuple[list[VideoIndex], int]:
-    """The videos committed in a journal that may end anywhere, and the bytes they take with the header.
+    """The committed videos of a journal that may be incomplete, and its length in bytes up to the last of them.
 
-    Reading stops at the first line that is torn, or whose rows do not follow on or are not on disk: what comes behind
-    it was never committed. Without a whole header the answer is ``([], 0)``.
+    Reading stops at the first line that is incomplete, or whose rows are not consecutive or not on disk; later lines
+    were not committed. Without a complete header the result is ``([], 0)``.
 
     >>> parse_journal(JOURNAL_HEADER + b"a,0,3,48,\\nb,3,5,3", 9)
     ([VideoIndex(video='a', start=0, stop=3, frames=48, fps=None)], 38)

@@ -1,4 +1,4 @@
-"""The ``.npy`` format where numpy's own reader and writer do not serve: headers alone, and files that grow."""
+"""Operations on ``.npy`` files that numpy does not offer: reading only the header, and growing files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADER_BYTES = 128
 
 
 def npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-    """Header of a row-major ``.npy`` (version 1.0) of always :data:`HEADER_BYTES` bytes, so it can be rewritten.
+    """Header of a row-major ``.npy`` (version 1.0), always :data:`HEADER_BYTES` bytes, so that it can be rewritten.
 
     >>> import io
     >>> file = io.BytesIO(npy_header(np.dtype("<f4"), (1, 2)) + np.array([[1, 2]], "<f4").tobytes())
@@ -31,14 +31,14 @@ def npy_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
 
 
 def read_npy_header(file: Path, kinds: str = "fiu") -> ArrayHeader:
-    """Shape and type of a ``.npy`` file of numbers, without its data.
+    """Read the header of a ``.npy`` file of numbers, without its data.
 
     Args:
         file: the file.
-        kinds: numpy's letters of the kinds of numbers it may hold.
+        kinds: numpy's letters of the allowed types of numbers.
 
     Raises:
-        ClapError: missing, not a ``.npy``, shorter than its shape says, or holding anything but plain numbers.
+        ClapError: the file is missing, not a ``.npy``, shorter than its shape needs, or contains anything but numbers.
     """
     try:
         with file.open("rb") as handle:
@@ -49,18 +49,18 @@ def read_npy_header(file: Path, kinds: str = "fiu") -> ArrayHeader:
     except ValueError as error:
         raise ClapError(f"{file}: not a readable .npy array ({' '.join(str(error).split())})") from None
     if header.dtype.kind not in kinds:
-        raise ClapError(f"{file}: holds {header.dtype} values; plain numbers are needed, objects are never unpickled")
+        raise ClapError(f"{file}: contains {header.dtype} values; give plain numbers (objects are never unpickled)")
     if size < header.size:
         shape = header.shape
         raise ClapError(
-            f"{file}: not a readable .npy array: cut short, {size} bytes where its shape {shape} needs {header.size}; "
-            "fetch it again"
+            f"{file}: not a readable .npy array: truncated, {size} bytes but its shape {shape} needs {header.size}; "
+            "copy it again"
         )
     return header
 
 
 def map_npy(file: Path, kinds: str = "fiu") -> np.ndarray:
-    """Read-only memory map of a ``.npy`` file of numbers; arguments and errors as of :func:`read_npy_header`."""
+    """Read-only memory map of a ``.npy`` file of numbers; arguments and errors as in :func:`read_npy_header`."""
     header = read_npy_header(file, kinds)
     if 0 in header.shape:
         return np.empty(header.shape, header.dtype)
@@ -69,7 +69,7 @@ def map_npy(file: Path, kinds: str = "fiu") -> np.ndarray:
 
 
 class GrowingFile:
-    """A file that only grows, locked against a second writer, and can be cut back to a known length.
+    """A file for appending, locked against a second writer; it can be truncated to a known length.
 
     A full disk raises :class:`ClapError` that names the file.
     """
@@ -81,7 +81,7 @@ class GrowingFile:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._handle)
-            raise ClapError(f"{file}: another process is writing it; wait for it or choose another --out") from None
+            raise ClapError(f"{file}: another process writes this file; wait for it or choose another --out") from None
         self.size = os.fstat(self._handle).st_size
 
     def write(self, data: bytes | memoryview) -> None:
@@ -95,19 +95,19 @@ class GrowingFile:
         self.size = max(self.size, len(data))
 
     def truncate(self, size: int) -> None:
-        """Cut the file back to ``size`` bytes."""
+        """Truncate the file to ``size`` bytes."""
         os.ftruncate(self._handle, size)
         self.size = size
 
     def sync(self) -> None:
-        """Make everything written so far survive a power cut."""
+        """Flush everything written so far to disk, so that it survives a power cut."""
         try:
             os.fsync(self._handle)
         except OSError as error:
             raise self._explain(error) from error
 
     def close(self) -> None:
-        """Release the file and its lock; what is not synced may be lost."""
+        """Close the file and release its lock; data that was not synced may be lost."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1

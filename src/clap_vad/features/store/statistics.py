@@ -1,4 +1,4 @@
-"""What a store holds, in numbers: one streaming pass over its rows."""
+"""Statistics of a store, computed in one streaming pass over its rows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def describe(store: FeatureStore, *, verify: bool = False) -> dict[str, Any]:
 
     Args:
         store: the store.
-        verify: also compute the SHA-256 of every file and compare it with the one recorded at writing.
+        verify: also compare the SHA-256 of every file with the recorded one.
 
     Returns:
-        A dict; ``checks`` maps each check to None where it holds, else to a sentence on what is wrong.
+        A dict; ``checks`` maps each check to None if it passes, else to a sentence about the fault.
     """
     lengths = [entry.segments for entry in store.index]
     statistics = feature_statistics(store)
@@ -57,13 +57,13 @@ def describe(store: FeatureStore, *, verify: bool = False) -> dict[str, Any]:
 
 
 def feature_statistics(store: FeatureStore) -> dict[str, Any]:
-    """Range, mean and deviation of all present values, quantiles of the segment magnitudes, share of present crops.
+    """Range, mean and deviation of valid regions, quantiles of segment magnitudes, share of valid regions.
 
-    Values that are not finite are counted and left out. Memory is bounded but for 8 bytes a segment.
+    Values that are not finite are counted and ignored. Memory is bounded except for 8 bytes per segment.
 
     Returns:
-        ``features`` (min, max, mean, std or None without a value), ``not_finite``, ``magnitude`` (quantile -> value),
-        ``unusable`` (the first place with a value that no method can use, None without) and ``valid_share``.
+        ``features`` (min, max, mean, std; None without values), ``not_finite``, ``magnitude`` (quantile -> value),
+        ``unusable`` (position of the first value that no method can use, or None) and ``valid_share``.
     """
     m = np.empty(store.segments)
     low, high, count, present, broken = np.inf, -np.inf, 0, 0, 0
@@ -89,7 +89,7 @@ def feature_statistics(store: FeatureStore) -> dict[str, Any]:
                 low, high = min(low, float(values.min())), max(high, float(values.max()))
                 part = float(values.mean(dtype=np.float64))
                 delta, total = part - mean, count + values.size
-                # Chan, Golub and LeVeque 1983: squares about the mean of each block, joined.
+                # Chan, Golub and LeVeque 1983: combine the sums of squares around the mean of each block.
                 squares += float(values.var(dtype=np.float64)) * values.size + delta**2 * count * values.size / total
                 mean += delta * values.size / total
                 count = total
@@ -126,7 +126,7 @@ def _checks(store: FeatureStore, verify: bool) -> dict[str, str | None]:
     tiled = [start for start, _ in owned] == ends[:-1] and ends[-1] == store.segments
     checks = {
         "as recorded": "; ".join(wrong) or None,
-        "every segment belongs to one video": None if tiled else "rows of index.csv overlap or leave some out",
+        "every segment belongs to one video": None if tiled else "rows of index.csv overlap or have gaps",
     }
     if verify:
         recorded = store.info.get("files", {})

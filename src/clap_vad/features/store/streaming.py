@@ -1,4 +1,4 @@
-"""Passes over the segments of some videos that never hold more than a few segments at a time."""
+"""Streaming passes over the segments of videos, with only a few segments in memory."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ __all__ = [
 
 T = TypeVar("T")
 ENTROPIES = ("diagonal", "von-neumann")
-_BLOCK_BYTES = 1 << 18  # fits the second-level cache, so a block is read from memory once
-_SPREAD_BLOCKS = 64  # crop averages gathered before their variance is taken: fewer, longer array operations
+_BLOCK_BYTES = 1 << 18  # fits the second-level cache, so that a block is read from memory once
+_SPREAD_BLOCKS = 64  # blocks of segment means whose variance is computed together, to have fewer array operations
 _PASS_THREADS = 2
 
 Block = tuple[int, np.ndarray, np.ndarray | None]
@@ -37,15 +37,15 @@ Block = tuple[int, np.ndarray, np.ndarray | None]
 def blocks(
     store: FeatureStore, entry: VideoIndex, normaliser: Normaliser | None = None, nbytes: int = _BLOCK_BYTES
 ) -> Iterator[Block]:
-    """A video's segments in blocks of about ``nbytes``.
+    """Read a video's segments in blocks of about ``nbytes``.
 
     Yields:
         (offset of the block in the video, features (n, C, D) float32, valid (n, C) or None). Without a
-        normaliser a float32 store is passed through as a read-only view of the file.
+        normaliser, blocks of a float32 store are read-only views of the file.
 
     Raises:
-        ClapError: a feature that no method can use, by video and segment. Each video is looked through once, in the
-            first pass over it, while its blocks are in the cache.
+        ClapError: a feature is unusable; the message names video and segment. Values are checked only in the first
+            pass over a video, while its blocks are in the cache.
     """
     step = max(1, nbytes // (store.crops * store.dim * 4))
     unseen = entry.video not in store.looked_through
@@ -64,12 +64,12 @@ def blocks(
 
 
 def feature_moments(store: FeatureStore, entries: Sequence[VideoIndex]) -> Moments:
-    """Count, sum and sum of squares per dimension over every crop present of these videos' segments."""
+    """Count, sum and sum of squares per dimension over all valid regions of these videos."""
     return Moments.total(all_video_moments(store, entries), store.dim)
 
 
 def all_video_moments(store: FeatureStore, entries: Sequence[VideoIndex]) -> list[Moments]:
-    """The same of each video, in order."""
+    """:func:`feature_moments` of each video, in order."""
 
     def one(entry: VideoIndex) -> Moments:
         parts = []
@@ -83,14 +83,16 @@ def all_video_moments(store: FeatureStore, entries: Sequence[VideoIndex]) -> lis
 def video_statistics(
     store: FeatureStore, entry: VideoIndex, normaliser: Normaliser | None, entropy: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One pass over a video: its magnitudes and the pair that summarises it.
+    """Compute the magnitudes and the summary of a video in one pass.
 
-    Memory is bounded for the diagonal entropy: variances are accumulated, no D x D matrix is built. The von
-    Neumann entropy needs the video's (T, D) crop averages at once.
+    For the diagonal entropy memory is bounded: variances are accumulated without a D x D matrix. The von Neumann
+    entropy needs the (T, D) segment means of the video at once.
 
     Returns:
-        (m (T,) float64, summary (2,) float64 = largest rise of m, entropy). Raises :class:`ClapError` that names
-        the video and segment when a feature is not finite.
+        (m (T,) float64, summary (2,) float64 = largest rise of m, entropy).
+
+    Raises:
+        ClapError: a feature is not finite; the message names video and segment.
     """
     m = np.empty(entry.segments)
     spread = SpreadAccumulator(store.dim)
@@ -112,14 +114,14 @@ def video_statistics(
 def all_video_statistics(
     store: FeatureStore, entries: Sequence[VideoIndex], normaliser: Normaliser | None, entropy: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """:func:`video_statistics` of each video, in order, on two threads (numpy lets go of the interpreter lock)."""
+    """:func:`video_statistics` of each video, in order, with two threads (numpy releases the interpreter lock)."""
     return _in_order(lambda entry: video_statistics(store, entry, normaliser, entropy), entries)
 
 
 def all_video_magnitudes(
     store: FeatureStore, entries: Sequence[VideoIndex], normaliser: Normaliser | None
 ) -> list[np.ndarray]:
-    """m (T,) float64 of each video, in order; errors as in :func:`video_statistics`."""
+    """Magnitudes (T,) float64 of each video, in order; errors as in :func:`video_statistics`."""
 
     def one(entry: VideoIndex) -> np.ndarray:
         m = np.concatenate([magnitudes(x, valid) for _, x, valid in blocks(store, entry, normaliser)])
@@ -130,10 +132,10 @@ def all_video_magnitudes(
 
 
 def segment_changes(store: FeatureStore, entries: Sequence[VideoIndex], normaliser: Normaliser | None) -> np.ndarray:
-    """Distance of each segment's crop average to that of the next segment of its video, in order.
+    """Distance from each segment's mean over regions to that of the next segment of its video, in order.
 
     Returns:
-        (N,) float32; a video's last segment takes the distance to the one before it, a lone segment 0.
+        (N,) float32; the last segment of a video has the distance to the previous one; 0 for a single segment.
     """
 
     def one(entry: VideoIndex) -> np.ndarray:

@@ -1,10 +1,9 @@
-"""Writing a feature store video by video, so that a kill at any moment loses at most the video being written.
+"""Writing a feature store video by video; a kill loses at most the current video.
 
-While it grows the folder holds ``writing.json`` (what is being written), ``features.npy.partial`` (and
-``valid.npy.partial``, ``regions.npy.partial``), whose header has room for any number of rows, and
-``index.csv.partial``: the journal. A video counts once its line stands in the journal, and the line is written after
-the rows are on disk. Opening the folder again cuts off everything behind the last whole line. ``store.json`` comes
-last.
+An unfinished folder contains ``writing.json`` (description), ``features.npy.partial`` (and ``valid.npy.partial``,
+``regions.npy.partial``), whose header has space for any number of rows, and the journal ``index.csv.partial``. A video
+is committed by its line in the journal, written after its rows are on disk. When the folder is opened again, everything
+after the last complete line is removed. ``store.json`` is written last.
 """
 
 from __future__ import annotations
@@ -28,28 +27,28 @@ from .reader import REGIONS, FeatureStore, VideoIndex
 
 __all__ = ["StoreWriter"]
 
-_CHUNK_BYTES = 8 << 20  # what a block is checked and converted in, whatever its own size
+_CHUNK_BYTES = 8 << 20  # blocks are checked and converted in chunks of this size
 
 
 class StoreWriter:
-    """Appends videos to a store; a context manager that leaves an unfinished store resumable.
+    """Appends videos to a store. It is a context manager; an unfinished store can be resumed.
 
     Args:
-        path: folder to write; created when missing, resumed when the same writer left it unfinished.
+        path: folder to write; created if missing, resumed if it is an unfinished store of the same writer.
         extractor: name of the extractor or import format.
-        settings: what the extractor can be built from again.
+        settings: settings of the extractor.
         crops: C.
         dim: D.
         dtype: ``float32`` or ``float16``.
         segment_frames: frames per segment.
-        with_valid: whether blocks come with a mask of the regions that are present.
-        with_regions: whether to keep where each region is.
-        normalise: ``federated`` where features need standardising before use, ``none`` where they do not.
-        weights_sha256: checksum of the extractor's weights, None where it has none.
-        origin: where the input came from, for the record.
+        with_valid: whether blocks have a mask of valid regions.
+        with_regions: whether to store the region of each row.
+        normalise: ``federated`` if features must be standardised before use, otherwise ``none``.
+        weights_sha256: checksum of the extractor's weights; None if it has none.
+        origin: origin of the input, for the record.
 
     Raises:
-        ClapError: a finished store, one of other settings, or something else is at ``path``.
+        ClapError: ``path`` is a finished store, a store with other settings, or anything else.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "store"
@@ -90,7 +89,7 @@ class StoreWriter:
             dtype=dtype,
             origin=origin,
         ) | {"with_valid": with_valid}
-        if with_regions:  # only then, so that stores begun by releases that knew none are resumed
+        if with_regions:  # otherwise left out, so that unfinished stores of earlier releases can be resumed
             self._description["with_regions"] = True
         claim_folder(path, self._description)
         self._rows = 0
@@ -104,7 +103,7 @@ class StoreWriter:
             self._close()
             raise
         self.completed = frozenset(self._videos)
-        """Names of the videos that an interrupted writer had already committed."""
+        """Names of the videos that an interrupted writer has committed."""
 
     def append(
         self,
@@ -113,19 +112,19 @@ class StoreWriter:
         frames: int | Callable[[], int],
         fps: float | Callable[[], float | None] | None,
     ) -> None:
-        """Write one video; it is committed when this returns and rolled back when it raises.
+        """Write one video. It is committed on return and rolled back on error.
 
         Args:
             video: unique name.
-            blocks: consecutive segments: :class:`~clap_vad.features.segments.SegmentFeatures`, or (n, C, D) alone, or a
-                pair of that and the mask (n, C) of the regions that are present.
-            frames: number of frames, or a function asked once the blocks are consumed.
-            fps: frames per second, None where unknown, or a function as above.
+            blocks: consecutive segments: :class:`~clap_vad.features.segments.SegmentFeatures`, features (n, C, D), or a
+                pair (features, valid) with the mask (n, C) of valid regions.
+            frames: number of frames, or a function that is called after the blocks are consumed.
+            fps: frames per second, None if unknown, or a function as above.
 
         Raises:
-            ClapError: a name taken, a block of another shape, a NaN, infinite or far too large value (also one
-                that ``float16`` cannot hold), no segment at all, impossible frames or fps, or a full disk.
-                The writer goes on to serve other videos.
+            ClapError: the name is taken, a block has another shape, a value is NaN, infinite, far too large or does not
+                fit ``float16``, there is no segment, frames or fps are impossible, or the disk is full. Other videos
+                can still be written.
         """
         self._check_name(video)
         sizes = {name: file.size for name, file in self._files.items()}
@@ -134,7 +133,7 @@ class StoreWriter:
             for block in blocks:
                 rows += self._write_block(video, rows, SegmentFeatures.of(block))
             if rows == 0:
-                raise ClapError(f"{self.path}: video '{video}': has no segments; leave it out")
+                raise ClapError(f"{self.path}: video '{video}' has no segments; leave it out")
             entry = self._entry(video, rows, frames() if callable(frames) else frames, fps() if callable(fps) else fps)
             for name in self._files.keys() - {"index.csv"}:
                 self._files[name].sync()
@@ -148,9 +147,9 @@ class StoreWriter:
         self._videos.add(video)
 
     def finish(self) -> FeatureStore:
-        """Put the files under their final names and ``store.json`` last; the store is complete afterwards."""
+        """Rename the files to their final names and write ``store.json`` last, which completes the store."""
         if not self._videos:
-            raise ClapError(f"{self.path}: no video was written; a store needs at least one")
+            raise ClapError(f"{self.path}: no video was written; give at least one")
         for name, file in self._files.items():
             if name != "index.csv":
                 file.overwrite(self._header(name, self._rows))
@@ -167,7 +166,7 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._videos:  # nothing worth resuming: do not stand in the way of a corrected command
+        if not self._videos:  # nothing to resume: remove the folder, so that a corrected command can use it
             for name in self._files:
                 self._partial(name).unlink(missing_ok=True)
             (self.path / "writing.json").unlink(missing_ok=True)
@@ -186,15 +185,15 @@ class StoreWriter:
         return dtype.itemsize * math.prod(shape)
 
     def _kind(self, name: str) -> tuple[np.dtype, tuple[int, ...]]:
-        """Type and shape of a row of one of the files."""
+        """Type and shape of a row of a file."""
         crops, _ = self._shape
         kinds = {"valid.npy": (np.dtype(bool), (crops,)), "regions.npy": (REGIONS, (crops, 4))}
         return kinds.get(name, (self._dtype, self._shape))
 
     def _recover(self) -> None:
-        """Bring the files of a writer that was killed back to the last committed video."""
+        """Truncate the files of a killed writer to the last committed video."""
         for name, file in list(self._files.items()):
-            if (self.path / name).exists():  # killed between the renames of finish
+            if (self.path / name).exists():  # killed between the renames in finish()
                 file.close()
                 (self.path / name).replace(self._partial(name))
                 self._files[name] = GrowingFile(self._partial(name))
@@ -221,10 +220,10 @@ class StoreWriter:
         features = np.asarray(features)
         if features.ndim != 3 or features.shape[1:] != self._shape or features.dtype.kind not in "fiu":
             needed = "(n, {}, {})".format(*self._shape)
-            raise ClapError(f"{where}: features are {features.dtype} {features.shape}; numbers {needed} are needed")
+            raise ClapError(f"{where}: features are {features.dtype} {features.shape}; give numbers {needed}")
         mask = self._files.get("valid.npy")
         if (valid is None) != (mask is None):
-            raise ClapError(f"{where}: {'a' if mask else 'no'} mask of present crops is needed with each block")
+            raise ClapError(f"{where}: give each block {'a' if mask else 'no'} mask of valid regions")
         step = max(1, _CHUNK_BYTES // self._row_bytes("features.npy"))
         for start in range(0, len(features), step):
             chunk = features[start : start + step]
@@ -233,7 +232,7 @@ class StoreWriter:
             if unusable_segment(stored) is not None:
                 t, c, d = (int(i) for i in np.argwhere(~(np.abs(stored).astype(np.float64) <= LARGEST))[0])
                 value = float(chunk[t, c, d])
-                fault, remedy = f"value is {value:g}", "mend its features or leave it out"
+                fault, remedy = f"value is {value:g}", "correct its features or leave it out"
                 if abs(value) <= LARGEST:
                     fault, remedy = f"{value} does not fit {self._dtype.name}", "use float32"
                 elif np.isfinite(value):
@@ -243,7 +242,7 @@ class StoreWriter:
         if valid is not None and mask is not None:
             valid = np.asarray(valid)
             if valid.shape != features.shape[:2] or valid.dtype != np.bool_:
-                raise ClapError(f"{where}: mask is {valid.dtype} {valid.shape}; bool {features.shape[:2]} is needed")
+                raise ClapError(f"{where}: mask is {valid.dtype} {valid.shape}; give bool {features.shape[:2]}")
             mask.write(valid.tobytes())
         if "regions.npy" in self._files:
             self._files["regions.npy"].write(_stored_regions(where, done, features.shape[:2], valid, regions).tobytes())
@@ -251,13 +250,13 @@ class StoreWriter:
 
     def _check_name(self, video: str) -> None:
         if video in self._videos:
-            raise ClapError(f"{self.path}: video '{video}' is there already; names must be unique")
+            raise ClapError(f"{self.path}: video '{video}' is already in the store; names must be unique")
         if not video or video != video.strip() or unprintable(video):
             raise ClapError(f"{self.path}: {video!r} cannot name a video; rename the file")
 
     def _entry(self, video: str, rows: int, frames: int, fps: float | None) -> VideoIndex:
         if frames < 1 or (fps is not None and not (math.isfinite(fps) and fps > 0)):
-            raise ClapError(f"{self.path}: video '{video}': {frames} frames at {fps} per second cannot be")
+            raise ClapError(f"{self.path}: video '{video}': {frames} frames at {fps} per second are impossible")
         return VideoIndex(video, self._rows, self._rows + rows, int(frames), None if fps is None else float(fps))
 
     def _close(self) -> None:
@@ -268,17 +267,17 @@ class StoreWriter:
 def _stored_regions(
     where: str, done: int, shape: tuple[int, ...], valid: np.ndarray | None, regions: np.ndarray | None
 ) -> np.ndarray:
-    """Regions (n, C, 4) as they are stored, absent ones 0; raises :class:`ClapError` for boxes that are none."""
+    """Regions (n, C, 4) in the stored form, invalid ones 0; raises :class:`ClapError` for impossible boxes."""
     if regions is None or np.shape(regions) != (*shape, 4):
         found = "no regions" if regions is None else f"regions {np.shape(regions)}"
-        raise ClapError(f"{where}: {found}; {(*shape, 4)} are needed with each block")
+        raise ClapError(f"{where}: {found}; give each block regions {(*shape, 4)}")
     here = np.ones(shape, bool) if valid is None else valid
     stored = np.where(here[..., None], regions, 0).astype(REGIONS)
     right = (stored >= 0).all(axis=-1) & (stored <= 1).all(axis=-1) & (stored[..., :2] <= stored[..., 2:]).all(axis=-1)
     if not right.all():
         t, c = (int(i) for i in np.argwhere(~right)[0])
         raise ClapError(
-            f"{where}: segment {done + t}, region {c}: {stored[t, c].tolist()} is no box of left, top, right, bottom "
-            "within 0..1; mend its extractor"
+            f"{where}: segment {done + t}, region {c}: {stored[t, c].tolist()} is not a box (left, top, right, bottom) "
+            "within 0..1; correct its extractor"
         )
     return stored

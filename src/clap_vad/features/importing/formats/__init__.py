@@ -1,1 +1,1 @@
-"""Importers of foreign feature layouts, one file each."""
+"""Importers of published feature layouts, one file each."""

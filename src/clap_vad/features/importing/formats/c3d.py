@@ -1,4 +1,4 @@
-"""The layout of Sultani et al. 2018: a text file per video, usually 32 rows of 4096 C3D numbers."""
+"""The layout of Sultani et al. 2018: a text file per video, usually 32 rows of 4096 C3D features."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["text_rows"]
 
 _BETWEEN = str.maketrans(",;", "  ")
 _DECIMAL_COMMAS = re.compile(r"\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?(?:[;\s]+[-+]?\d+,\d+(?:[eE][-+]?\d+)?)+[;\s]*")
-_ROWS = 256  # parsed at once
+_ROWS = 256  # rows parsed at a time
 
 
 @IMPORTERS.register("c3d")
 def text_rows(source: Path, index: Path | None, names: Path | None, layout: str | None) -> ForeignFeatures:
-    """A folder of text files, a segment per row, numbers separated by white space or commas; one crop."""
+    """A folder of text files, one segment per row, numbers separated by white space or commas; one crop."""
     refuse_names(names)
     found = find_files(source, ".txt")
     files = choose_videos(group_by_video(found.files), index, source, found.left_out)
@@ -50,24 +50,24 @@ def _blocks(file: Path, dim: int, first: Path, order: str) -> Iterator[np.ndarra
 
 
 def _turned(file: Path, rows: list[tuple[int, np.ndarray]], dim: int, first: Path) -> np.ndarray:
-    """(T, 1, D) of a file with a line for each dimension."""
+    """Features (T, 1, D) of a file with one line per dimension."""
     if len(rows) != dim:
         raise ClapError(f"{file}: {len(rows)} lines but {dim} in {first}; import one kind only")
     segments = len(rows[0][1])
     for number, row in rows:
         if len(row) != segments:
-            raise ClapError(f"{file}: line {number}: {len(row)} numbers but {segments} in the lines before")
+            raise ClapError(f"{file}: line {number}: {len(row)} numbers but {segments} before; correct it")
     return np.stack([row for _, row in rows]).T[:, None, :]
 
 
 def _rows(file: Path) -> Iterator[tuple[int, np.ndarray]]:
-    """Line number and float32 values of each row that is not blank; at least one."""
+    """Yield line number and float32 values of each row that is not blank; refuses a file without rows."""
     empty = True
     for number, line in _lines(file):
         empty = False
         yield number, _parse(file, number, line)
     if empty:
-        raise ClapError(f"{file}: empty; fetch it again or take it away")
+        raise ClapError(f"{file}: the file is empty; copy it again or remove it")
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -75,20 +75,20 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         with file.open(encoding="utf-8-sig") as handle:
             yield from ((number, line) for number, line in enumerate(handle, 1) if line.strip())
     except UnicodeDecodeError:
-        raise ClapError(f"{file}: not a text file of numbers") from None
+        raise ClapError(f"{file}: not a text file of numbers; remove it") from None
 
 
 def _parse(file: Path, number: int, line: str) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # how numpy.fromstring reports text that is no number
+        warnings.simplefilter("error", DeprecationWarning)  # raised by numpy.fromstring for text that is not a number
         try:
             return np.fromstring(_points(line).translate(_BETWEEN), dtype=np.float32, sep=" ")
         except (DeprecationWarning, ValueError):
-            raise ClapError(f"{file}: line {number}: not a row of numbers ({line.strip()[:40]!r})") from None
+            raise ClapError(f"{file}: line {number}: not a row of numbers ({line.strip()[:40]!r}); fix it") from None
 
 
 def _points(line: str) -> str:
-    """The line with decimal points, where every number has a decimal comma.
+    """Replace decimal commas by points if every number has a decimal comma.
 
     >>> _points("0,5;1,25"), _points("0.5,1.25")
     ('0.5;1.25', '0.5,1.25')

@@ -1,4 +1,4 @@
-"""The layout of the CLAP and C2FPL releases: one huge ``.npy`` of all videos and an index of who owns which rows."""
+"""The layout of the CLAP and C2FPL releases: one large ``.npy`` of all videos and an index of their rows."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _CHUNK_BYTES = 16 << 20
 
 @IMPORTERS.register("clap")
 def concatenated(source: Path, index: Path | None, names: Path | None, layout: str | None) -> ForeignFeatures:
-    """``concat_*.npy`` (N, C, D), or (N, D) taken as one crop; ``index`` is a list file or a bare ``nalist.npy``."""
+    """``concat_*.npy`` (N, C, D), or (N, D) for one crop; ``index`` is a list file or ``nalist.npy``."""
     if source.is_dir():
-        raise ClapError(f"{source}: a folder; name the .npy file that holds all videos (rtfm is one file per video)")
+        raise ClapError(f"{source}: a folder; give the .npy file with all videos (one file per video is format rtfm)")
     header = read_npy_header(source)
     shape = squeezed(header.shape)
     if len(shape) not in (2, 3) or 0 in header.shape or header.dtype.kind != "f":
-        raise ClapError(f"{source}: {header.dtype} {header.shape}; floats (segments, crops, dim) are needed")
+        raise ClapError(f"{source}: {header.dtype} {header.shape}; give floats (segments, crops, dim)")
     if index is None:
-        raise ClapError(f"{source}: which rows belong to which video is not known; give the list or nalist as --index")
+        raise ClapError(f"{source}: the rows of each video are unknown; give the list or nalist as --index")
     bare = index.suffix.lower() == ".npy"
     if bare and names is None:
-        raise ClapError(f"{index}: a nalist holds no names; give the list of names in the same order as --names")
+        raise ClapError(f"{index}: a nalist has no names; give the list of names in the same order as --names")
     if names is not None and not bare:
-        raise ClapError(f"{names}: {index.name} already names its videos; leave --names out")
+        raise ClapError(f"{names}: {index.name} already has names; leave --names out")
     named = unique_names(names or index, read_list(names or index))
     entries = read_nalist(index, named) if bare else named
     rows = max((entry.rows[1] for entry in entries if entry.rows), default=0)

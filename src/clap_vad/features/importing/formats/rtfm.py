@@ -1,4 +1,4 @@
-"""The layout of RTFM and its many followers: one ``NAME_i3d.npy`` per video."""
+"""The layout of RTFM and many later releases: one ``NAME_i3d.npy`` per video."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["per_video"]
 
 @IMPORTERS.register("rtfm")
 def per_video(source: Path, index: Path | None, names: Path | None, layout: str | None) -> ForeignFeatures:
-    """A folder of ``.npy`` files, each (T, C, D), or (T, D) taken as one crop; all headers are checked first."""
+    """A folder of ``.npy`` files, each (T, C, D), or (T, D) for one crop; all headers are checked first."""
     refuse_names(names)
     found = find_files(source, ".npy")
     files = choose_videos(group_by_video(found.files), index, source, found.left_out)
     headers = {file: read_npy_header(file) for file in files.values()}
     for file, header in headers.items():
         if len(squeezed(header.shape)) not in (2, 3) or 0 in header.shape or header.dtype.kind != "f":
-            raise ClapError(f"{file}: {header.dtype} {header.shape}; floats (segments, crops, dim) are needed")
+            raise ClapError(f"{file}: {header.dtype} {header.shape}; give floats (segments, crops, dim)")
     order = choose_order({file: squeezed(header.shape) for file, header in headers.items()}, layout)
     crops, dim = arrange(map_npy(next(iter(headers))), order).shape[1:]
     videos = [ForeignVideo(name, partial(_blocks, file, order)) for name, file in files.items()]

@@ -1,4 +1,4 @@
-"""The layout of VadCLIP and of the usual XD-Violence release: one file per crop, ``NAME__0.npy`` .. ``NAME__9.npy``."""
+"""The layout of VadCLIP and the common XD-Violence release: one file per crop, ``NAME__0.npy`` .. ``NAME__9.npy``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHUNK_BYTES = 16 << 20
 
 @IMPORTERS.register("vadclip")
 def per_crop(source: Path, index: Path | None, names: Path | None, layout: str | None) -> ForeignFeatures:
-    """A folder of (T, D) files; the number of crops is any, and the same for every video."""
+    """A folder of (T, D) files; every video has the same number of crops."""
     refuse_names(names)
     search = find_files(source, ".npy")
     videos = choose_videos(_group(search.files), index, source, search.left_out)
@@ -37,8 +37,8 @@ def per_crop(source: Path, index: Path | None, names: Path | None, layout: str |
         absent = [crop for crop in range(crops) if crop not in files]
         if absent:
             raise ClapError(
-                f"{source}: video '{name}': crop {absent[0]} is missing ({name}__{absent[0]}.npy); other videos have "
-                f"{crops} crops, and all must have the same"
+                f"{source}: video '{name}': crop {absent[0]} is missing ({name}__{absent[0]}.npy); add it, as other "
+                f"videos have {crops} crops and all must have the same number"
             )
         own = {crop: _header(files[crop]) for crop in range(crops)}
         for crop, header in own.items():
@@ -46,11 +46,11 @@ def per_crop(source: Path, index: Path | None, names: Path | None, layout: str |
             if segments != (others := own[0].shape[order.index("T")]):
                 raise ClapError(
                     f"{files[crop]}: {segments} segments but {others} in {files[0]}; "
-                    "the crops of a video must be equally long"
+                    "all crops of a video need the same number of segments, copy the files again"
                 )
             dim, first = (dim, first) if dim else (width, files[crop])
             if width != dim:
-                raise ClapError(f"{files[crop]}: dimension {width} but {dim} in {first}; import one kind only")
+                raise ClapError(f"{files[crop]}: dimension {width} but {dim} in {first}; import files of one kind")
         headers += own.values()
     found = [
         ForeignVideo(name, partial(_blocks, [files[crop] for crop in range(crops)], order))
@@ -61,10 +61,10 @@ def per_crop(source: Path, index: Path | None, names: Path | None, layout: str |
 
 
 def _order(videos: Mapping[str, Mapping[int, Path]], layout: str | None) -> str:
-    """Order of the axes; TD where crops of a video differ, which is found out and named file by file."""
+    """Order of the axes; TD if the crops of a video differ, which is reported later for the file."""
     stated = check_layout(layout)
     if stated and len(stated) != 2:
-        raise ClapError(f"--layout {layout}: a file of format vadclip is one crop; choose segments-dim or dim-segments")
+        raise ClapError(f"--layout {layout}: format vadclip has one crop per file; choose segments-dim or dim-segments")
     shapes: dict[Path, tuple[int, ...]] = {}
     for files in videos.values():
         own = {file: _header(file).shape for file in files.values()}
@@ -78,7 +78,7 @@ def _order(videos: Mapping[str, Mapping[int, Path]], layout: str | None) -> str:
 def _header(file: Path) -> ArrayHeader:
     header = read_npy_header(file)
     if len(header.shape) != 2 or 0 in header.shape or header.dtype.kind != "f":
-        raise ClapError(f"{file}: {header.dtype} {header.shape}; floats (segments, dim) are needed")
+        raise ClapError(f"{file}: {header.dtype} {header.shape}; give floats (segments, dim)")
     return header
 
 
@@ -87,7 +87,7 @@ def _group(files: list[Path]) -> dict[str, dict[int, Path]]:
     for file in files:
         suffix = re.search(r"__(\d)$", file.stem)
         if suffix is None:
-            raise ClapError(f"{file}: its name does not end in '__<crop>.npy'; one file per video is format rtfm")
+            raise ClapError(f"{file}: its name does not end with '__<crop>.npy'; one file per video is format rtfm")
         crops = videos.setdefault(video_name(file.name), {})
         if (other := crops.setdefault(int(suffix[1]), file)) != file:
             raise ClapError(f"{file}: same video and crop as {other}; keep one of them")
