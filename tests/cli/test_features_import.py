@@ -60,4 +60,4 @@ def test_moved_source_is_named(tmp_path: Path) -> None:
     run_import("--format", "clap", tmp_path / "all.npy", "--index", tmp_path / "list.txt", "--out", tmp_path / "s")
     (tmp_path / "all.npy").unlink()
     shown = run_info(tmp_path / "s")
-    assert shown.exit_code == 2 and "has moved; import it again" in shown.stderr
+    assert shown.exit_code == 2 and "has moved, import it again" in shown.stderr
