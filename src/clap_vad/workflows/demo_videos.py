@@ -69,7 +69,7 @@ def own_videos(
     sites = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".") and not _same(p, leave_out)]
     for link in [site for site in sites if leads_out(site, source)]:
         sites.remove(link)
-        reason = f"{link}: a link that leads out of {source}, so it was not followed; put the folder itself there"
+        reason = f"{link}: a link out of {source}, not followed; put the folder itself there"
         pass_over(link, harmless(reason))
     if not sites:
         raise ClapError(f"{source}: contains no sub-folder; {LAYOUT}")
