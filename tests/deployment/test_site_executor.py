@@ -783,7 +783,7 @@ def test_a_site_without_test_videos_or_truth_counts_no_frames(tmp_path, whole, m
     assert (replies["south"]["normal"].sum(), replies["south"]["abnormal"].sum()) == (frames, 0)
     found = evaluate_histograms(state["evaluation.normal"], np.zeros(4096, np.int64))
     assert (found["frame_auc"], found["frame_ap"]) == (None, None)
-    assert found["undefined"] == "the sites hold no abnormal test frames of known truth"
+    assert found["undefined"] == "the sites have no abnormal test frames with ground truth"
 
 
 @pytest.mark.parametrize("seed", range(4))
