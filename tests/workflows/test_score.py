@@ -297,7 +297,7 @@ def test_participants_models_are_named_where_there_is_no_common_one(films, tmp_p
     with pytest.raises(ClapError, match="known: camera-2, camera-10"):
         score(tmp_path, [films / "moving.mp4"])
     assert score(tmp_path / "participants" / "camera-10", [films / "moving.mp4"])["videos"]
-    with pytest.raises(ClapError, match="no model there"):
+    with pytest.raises(ClapError, match="no model found"):
         score(tmp_path / "nothing", [films / "moving.mp4"])
 
 
