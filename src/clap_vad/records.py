@@ -159,7 +159,7 @@ _IN_WORDS = {
     "dataclass_exact_type": "be an object of {class_name}",
     "finite_number": "be a finite number",
     "greater_than": "be above {gt:g}",
-    "greater_than_equal": "be {ge} or more",
+    "greater_than_equal": "be {ge:g} or more",
     "less_than": "be below {lt}",
     "less_than_equal": "be {le:g} or less",
     "too_short": "have {min_length} entries or more",

@@ -146,7 +146,7 @@ def test_a_store_is_linked_if_it_holds_every_video(
 
 def test_a_wrong_huge_file_is_refused_and_can_be_replaced(release: Path, tmp_path: Path) -> None:
     np.save(release / "concat_UCF_V2.npy", np.zeros((11, 10, 8), np.float32))
-    with pytest.raises(ClapError, match=r"its last row is 10 but concat_UCF_V2\.npy holds 11"):
+    with pytest.raises(ClapError, match=r"its last row is 10 but concat_UCF_V2\.npy has 11"):
         prepare("ucf-crime", release, tmp_path / "out")
     np.save(release / "concat_UCF_V2.npy", np.zeros((10, 10, 8), np.float32))
     made = prepare("ucf-crime", release, tmp_path / "out")

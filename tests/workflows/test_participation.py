@@ -188,5 +188,5 @@ def test_stragglers_are_refused_where_no_epoch_can_be_left_out(dataset):
 )  # fmt: skip
 def test_shares_out_of_range_are_named(dataset, changes):
     (name,) = changes
-    with pytest.raises(ClapError, match=f"--{name.replace('_', '-')} is"):
+    with pytest.raises(ClapError, match=f"--{name.replace('_', '-')} must be"):
         configure(dataset, **changes)
