@@ -161,11 +161,11 @@ def test_without_faults_the_model_is_that_of_one_process_and_sites_can_judge_it_
     assert sent.count("scaffold_update") == 3
 
 
-@pytest.mark.parametrize("masked", [False, True])
 def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_it_is_marked_as_such(
-    federation, dataset, tmp_path, masked
+    federation, dataset, tmp_path
 ):
-    exact, choices = Privacy(math.inf, unit="crop"), {"rounds": 2, "secure_aggregation": masked}
+    """Under masks; without them sites noise the same numbers, see test_site_executor.py."""
+    exact, choices = Privacy(math.inf, unit="crop"), {"rounds": 2, "secure_aggregation": True}
     over = {"coordinator": federation.coordinator, "sites": SITES, "dataset": dataset, **choices}
     deployed = train_deployed(tmp_path / "exact", privacy=exact, **over)
     alone = train(dataset, tmp_path / "alone", protocol="random-3", privacy=exact, **choices)
@@ -178,7 +178,7 @@ def test_the_default_method_without_noise_is_that_of_one_process_and_with_noise_
         home = federation.sites[site]
         (ledger,) = (home / "runs").glob(f"{RunFiles(tmp_path / 'noisy').deployment()['id']}/ledger.jsonl")
         sent = [json.loads(line) for line in ledger.read_text().splitlines()]
-        protection = "noised, masked" if masked else "noised"
+        protection = "noised, masked"
         assert [line["schema"] for line in sent if line["protection"] == protection] == [
             "row_sizes",
             "row_moments",
