@@ -25,7 +25,10 @@ ROBUST, OPTIMISER = "clap_vad.core.aggregation.robust", "clap_vad.core.aggregati
 
 @dataclass(frozen=True)
 class Mutation:
-    """One wrong rule: in ``module``, ``old`` (which stands there once) becomes ``new``; ``check`` must notice."""
+    """One wrong rule: in ``module``, ``old`` (which stands there once) becomes ``new``; ``check`` must notice.
+
+    Lines and blanks of ``old`` do not matter: it is found however the source is laid out.
+    """
 
     id: str
     strategy: str
@@ -40,8 +43,9 @@ def copy_of(name: str, old: str = "", new: str = "") -> types.ModuleType:
     original = importlib.import_module(name)
     source = Path(original.__file__).read_text(encoding="utf-8")
     if old:
-        assert source.count(old) == 1, f"{name}: {old!r} stands there {source.count(old)} times, not once"
-        source = source.replace(old, new)
+        found = list(re.finditer(r"\s*".join(map(re.escape, re.findall(r"\w+|[^\w\s]", old))), source))
+        assert len(found) == 1, f"{name}: {old!r} stands there {len(found)} times, not once; adapt the mutation"
+        source = source[: found[0].start()] + new + source[found[0].end() :]
     source, registrations = re.subn(r"(?m)^@STRATEGIES\.register\(.*\)\n", "", source)
     assert registrations == name.startswith(STRATEGY_FILES)
     module = types.ModuleType(name)
