@@ -99,3 +99,18 @@ def test_defaults_of_settings_have_one_notation():
     for option in found:
         assert not option.show_default
         assert re.sub(r"\[default: [^\[\]]+\]", "", option.help).count("[") <= option.help.count("[@REVISION]")
+
+
+def commands(group: click.Group, *words: str) -> list[tuple[str, ...]]:
+    """The words of every command below a group."""
+    found: list[tuple[str, ...]] = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        found += commands(command, *words, name) if isinstance(command, click.Group) else [(*words, name)]
+    return found
+
+
+@pytest.mark.parametrize("words", commands(cli), ids=" ".join)
+def test_every_command_writes_defaults_alike(words):
+    text = "".join(shown(*words).values())
+    assert not re.search(r"\S {2,}\[default|[Dd]efault: |by default|default\]", text.replace(" [default: ", ""))

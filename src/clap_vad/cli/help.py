@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from .setting_options import SettingOption
@@ -10,6 +12,8 @@ __all__ = ["GroupedCommand"]
 
 _ARGUMENTS = "clap_vad.arguments"
 _GROUPS = ("Options", "Data", "Training", "Federation", "Differential privacy")
+_DEFAULT = re.compile(r"\s*\[default: (.*?)(?:\.0)?\]")
+"""A default, as click and we write it; whole numbers have no point."""
 _EVERYWHERE = ("--json", "--debug", "--help")
 
 
@@ -43,7 +47,7 @@ class GroupedCommand(click.Command):
                     continue
                 group = f"Settings of {parameter.chosen_by} {', '.join(chosen)}"
                 record = (record[0], parameter.help_of(owners, chosen))
-            groups.setdefault(group, []).append(record)
+            groups.setdefault(group, []).append((record[0], _DEFAULT.sub(r" [default: \1]", record[1])))
         for group, records in ((group, records) for group, records in groups.items() if records):
             with formatter.section(group):
                 formatter.write_dl(records)

@@ -55,10 +55,10 @@ class VideoExtractor(Extractor):
     lead: ClassVar[int] = 0
     """Number of pictures decoded in advance in a thread; 0 for none."""
 
-    rate: float | None = option(None, "Sample this many pictures per second; by default all are used.")
+    rate: float | None = option(None, "Sample this many pictures per second. [default: all]")
     fps: float = option(ASSUMED_FPS, "Frames per second of inputs that declare none (folders of frames).")
     track: int | None = option(
-        None, "Number of the video track in each file, from 1; by default the one with the most pictures.", machine=True
+        None, "Number of the video track in each file, from 1. [default: the one with the most pictures]", machine=True
     )
 
     def __post_init__(self) -> None:

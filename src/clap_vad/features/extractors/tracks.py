@@ -36,9 +36,9 @@ class Tracks(Extractor):
     )
     persons: int = option(32, "Form person: track slots, the most persons per segment.")
     lag: int = option(5, "Form segment: longest time in frames between the two boxes of a velocity.")
-    fps: float | None = option(None, "Frames per second; by default those of the format, see the documentation.")
-    width: int | None = option(None, "Picture width in pixels; by default that of the format.")
-    height: int | None = option(None, "Picture height in pixels; by default that of the format.")
+    fps: float | None = option(None, "Frames per second. [default: those of the format, see the documentation]")
+    width: int | None = option(None, "Picture width in pixels. [default: that of the format]")
+    height: int | None = option(None, "Picture height in pixels. [default: that of the format]")
 
     def __post_init__(self) -> None:
         if not 1 <= self.persons <= 1024:
