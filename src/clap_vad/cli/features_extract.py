@@ -20,7 +20,13 @@ __all__ = ["extract"]
 @click.option("--extractor", required=True, type=EXTRACTOR, help="Extractor of the features.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Feature store to write.")
 @click.option("--workers", type=click.IntRange(min=1), help="Parallel processes. [default: one per core]")
-@click.option("--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the stored numbers.",
+)
 @extractor_options
 def extract(
     paths: tuple[Path, ...], extractor: str, out: Path, workers: int | None, dtype: str, settings: dict[str, Any]
