@@ -212,7 +212,7 @@ def test_notes_that_were_lost_are_no_fresh_start(honest):
     for ask, _ in heard[:3]:
         site.handle(ask)
     (site.folder / NOTES).unlink()
-    refused(federation.sites()[0], heard[3][0], "there is no questions.jsonl")
+    refused(federation.sites()[0], heard[3][0], "questions.jsonl of this run is missing")
 
 
 def test_under_masks_a_site_answers_a_question_for_one_sum_alone(tmp_path, dataset):
@@ -236,7 +236,7 @@ def test_under_masks_a_site_answers_a_question_for_one_sum_alone(tmp_path, datas
         coordinate(steps, engine, Checkpoint(folder), plan.dim, secure=True)
 
     label(("north", "south", "east"))
-    with pytest.raises(RefusalError, match="asked again, for a sum over others than the first; refused"):
+    with pytest.raises(RefusalError, match="asked before, for a sum over other sites; refused"):
         label(("north", "south", "east", "west"))
     with pytest.raises(RefusalError, match="more than 1 time"):
         label(("north", "south", "east", "west"), 1)

@@ -23,7 +23,7 @@ RESUMED: list[tuple[Change, str]] = [
     (cut_short("checkpoints/coordinator.safetensors"), "delete the run's folder 'checkpoints'"),
     (flip_bits("checkpoints/coordinator.safetensors"), "not what was saved"),
     (flip_bits("sites/north/state/*2.safetensors"), "not what was saved"),
-    (lambda run: shutil.rmtree(run / "sites/north"), "there is no questions.jsonl of what it has answered in this run"),
+    (lambda run: shutil.rmtree(run / "sites/north"), "questions.jsonl of this run is missing"),
     (set_json("config.json", dataset="/gone"), "put it back"),
     (set_json("config.json", inputs="0"), "have changed since this run began"),
 ]

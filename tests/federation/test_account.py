@@ -248,7 +248,7 @@ def test_a_damaged_line_is_told_and_nothing_is_reckoned(opened, tmp_path, change
     enter(opened(), question(1), "x")
     *kept, last = file.read_bytes().splitlines()
     file.write_bytes(b"\n".join([*kept, change(last), b""]))
-    with pytest.raises(ClapError, match=r"account.jsonl: a line of it is damaged \(.*\); restore the file"):
+    with pytest.raises(ClapError, match=r"account.jsonl: a line is damaged \(.*\); restore the file"):
         opened()
 
 

@@ -288,7 +288,7 @@ def test_a_masked_sum_is_in_the_steps_that_all_sites_were_told(tmp_path, monkeyp
         return handle(self, ask)
 
     monkeypatch.setattr(Site, "handle", finer)
-    with pytest.raises(RefusalError, match="whose question is another than it began with; refused"):
+    with pytest.raises(RefusalError, match="whose question differs from the one that it began with; refused"):
         rounds(tmp_path, 2, secure=True)
     assert told == ["ada"]
 

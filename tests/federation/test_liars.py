@@ -341,7 +341,7 @@ def test_a_masked_sum_that_the_run_needs_is_asked_for_three_times(make_federatio
         broken(patch, schema, 2)
         assert_same(weights_of(make_federation("masked", "again").run()), expected)
     broken(monkeypatch, schema, 3)
-    with pytest.raises(ClapError, match="it was asked for 3 times, and nobody can be named"):
+    with pytest.raises(ClapError, match="asked for 3 times, the cause is unknown"):
         make_federation("masked").run()
 
 

@@ -296,13 +296,13 @@ def test_a_reply_is_permitted_where_its_schema_is_listed_and_nowhere_else(allowe
 def test_sums_that_open_single_crops_leave_without_noise_only_where_the_policy_says_so(needs_noise, allowed):
     policy = Policy(allow_exact_sums=allowed)
     if needs_noise and not allowed:
-        with pytest.raises(RefusalError, match="open single crops"):
+        with pytest.raises(RefusalError, match="could reveal single crops"):
             policy.check_run(5, 20, None, needs_noise=needs_noise)
     else:
         policy.check_run(5, 20, None, needs_noise=needs_noise)
     policy.check_run(5, 20, 8.0, unit="crop", needs_noise=needs_noise)
     if needs_noise and not allowed:
-        with pytest.raises(RefusalError, match="a run with epsilon 100, whose noise hides little"):
+        with pytest.raises(RefusalError, match="a run with epsilon 100, whose noise hides too little"):
             policy.check_run(5, 20, 100.0, unit="crop", needs_noise=needs_noise)
     else:
         policy.check_run(5, 20, 100.0, unit="crop", needs_noise=needs_noise)

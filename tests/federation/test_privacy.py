@@ -351,7 +351,7 @@ def test_a_step_in_silence_stands_in_the_account_for_each_run(tmp_path):
 def test_a_run_goes_on_under_the_terms_that_it_was_begun_on_alone(tmp_path):
     site(tmp_path).handle(ask())
     site(tmp_path)
-    with pytest.raises(RefusalError, match="begun on other terms"):
+    with pytest.raises(RefusalError, match="began with other terms"):
         site(tmp_path, replace(TERMS, rounds=TERMS.rounds + 1))
 
 

@@ -218,7 +218,7 @@ def test_a_masked_sum_is_opened_without_who_has_lied_or_not_at_all(tmp_path):
     assert list(out) == list(NAMES[:2])
     replies, out = liars_among(tmp_path / "optional", 3, optional=True)
     assert (replies, list(out)) == ([], list(NAMES[:3]))
-    with pytest.raises(ClapError, match=rf"step 'tell': its secure sum was begun over 6 sites.*'{NAMES[2]}': message"):
+    with pytest.raises(ClapError, match=rf"step 'tell': its secure sum began over 6 sites.*'{NAMES[2]}': message"):
         liars_among(tmp_path / "three", 3, optional=False)
 
 
@@ -264,13 +264,13 @@ def phase(**changes) -> Ask:
     ("ask", "says"),
     [
         (Ask("tell", reply="normal_moments"), "'normal_moments' without masks; refused"),
-        (phase(participants=(*NAMES, "gus")), "over others than the participants"),
-        (phase(participants=NAMES[1:]), "over others than the participants"),
+        (phase(participants=(*NAMES, "gus")), "over sites that are not participants"),
+        (phase(participants=NAMES[1:]), "over sites that are not participants"),
         (phase(cohort=2), "this site's policy asks for 3"),
-        (phase(schema="normal_gaussian"), "'normal_gaussian' is a site's own and cannot be hidden"),
-        (phase(phase="share"), "the secrets of this secure sum are gone"),
-        (phase(phase="mask"), "whose question is another than it began with"),
-        (phase(phase="guess"), "the secrets of this secure sum are gone"),
+        (phase(schema="normal_gaussian"), "'normal_gaussian' is not summable, so masks cannot hide it"),
+        (phase(phase="share"), "the secrets of this secure sum are lost"),
+        (phase(phase="mask"), "whose question differs from the one that it began with"),
+        (phase(phase="guess"), "the secrets of this secure sum are lost"),
     ],
 )
 def test_a_site_in_a_protected_run_refuses(tmp_path, ask, says):
@@ -282,7 +282,7 @@ def test_a_site_in_a_protected_run_refuses(tmp_path, ask, says):
 def test_a_sum_cannot_change_under_way(tmp_path):
     site = protected(tmp_path)
     site.handle(phase())
-    with pytest.raises(RefusalError, match="told to be another than it began as"):
+    with pytest.raises(RefusalError, match="differs from the one that it began as"):
         site.handle(phase(total=7))
 
 
@@ -290,7 +290,7 @@ def test_no_two_sums_have_one_name(tmp_path):
     site = protected(tmp_path)
     site.handle(phase())
     site.handle(phase(identity="1-y"))
-    with pytest.raises(RefusalError, match="whose name has been used"):
+    with pytest.raises(RefusalError, match="whose name was used before"):
         site.handle(phase())
 
 

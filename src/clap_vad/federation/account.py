@@ -1,14 +1,14 @@
-"""What a site has answered, and what that has cost, over all its runs.
+"""What a site has answered in all its runs, and the privacy that this has cost.
 
-One file in the site's home, beside the runs and not in them, only ever appended to: deleting a run lowers nothing, and
-no coordinator can reset it. A line is on the disk before its answer leaves. It holds the noise of that answer, so that
-everything can be reckoned from this file alone, for one video or one crop, of one run, of a year or of all time.
+One append-only file in the site's folder, beside the runs: deleting a run lowers nothing, and no coordinator can reset
+it. A line is on disk before its answer leaves. It holds the noise of that answer, so this file alone gives the cost for
+one video or one crop, of one run, of a year or of all time.
 
-What was asked before the oldest of the present training videos first took part cost the present ones nothing, and does
-not count. All that came after does, whatever videos it was asked of.
+Answers from before the oldest of the present training videos first took part cost the present videos nothing and do
+not count. All later answers count, whatever videos they were made from.
 
-Times only go forward: a line is at least as young as every line before it, and one that seems to lie ahead counts, so a
-clock that is set back lowers nothing.
+Times never decrease: each line is at least as late as every line before it, and a line with a time in the future
+counts. So setting the clock back lowers nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..protection.packing import digest
 __all__ = ["DELTA", "Account", "Answer", "Data", "epsilon"]
 
 DELTA = 1e-5
-"""At which all runs are composed, whatever delta each of them has promised."""
+"""Delta at which all runs are composed, whatever delta each of them promised."""
 
 _YEAR = timedelta(days=365)
 _NAME = 16  # hexadecimal digits that stand for the name of a video
@@ -43,8 +43,8 @@ class Data:
     """The training videos that a site answers from.
 
     Attributes:
-        id: of the videos' names and the stores' descriptions.
-        videos: a digest of each video's name; the account can be shown to others without naming any.
+        id: digest of the videos' names and the stores' descriptions.
+        videos: a digest of each video's name, so that the account can be shown to others.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Data:
 
     @classmethod
     def of(cls, videos: Iterable[str], stores: Iterable[bytes]) -> Data:
-        """Of these training videos, and the descriptions of the stores that hold their features."""
+        """From the training videos, and the descriptions of the stores that hold their features."""
         names = sorted(videos)
         return cls(
             digest("clap-vad data", *names, *stores).hex()[:_NAME],
@@ -65,14 +65,14 @@ class Answer:
     """A line of ``account.jsonl``: an answer that depends on videos.
 
     Attributes:
-        time: when it was about to leave, ISO 8601, UTC.
-        run, step, schema: what it was an answer to.
-        data: what it was answered from.
+        time: just before it left, ISO 8601, UTC.
+        run, step, schema: of the question.
+        data: id of the :class:`Data` that it was made from.
         question: digest of the question.
         answer: SHA-256 of what left.
         noise: its noise multiplier; 0 for none.
         sampling: probability with which a contribution took part.
-        unit: ``video`` or ``crop``: whose contribution the noise is reckoned against.
+        unit: ``video`` or ``crop``: whose contribution the noise hides.
     """
 
     time: str
@@ -87,11 +87,11 @@ class Answer:
     unit: str = "video"
 
     def release(self, unit: str) -> Release | None:
-        """What it costs this unit; None where nothing bounds that.
+        """The release that this answer is for a unit; None without a bound.
 
-        A video more or less moves a sum by at most 1. A crop more or less changes a video's contribution from one of
-        at most 1 to another: by at most 2, as if there were half the noise. What bounds a crop bounds no video, which
-        may have any number of them.
+        A video more or less changes a sum by at most 1. A changed crop changes its video's contribution, of norm at
+        most 1, by at most 2: as if there were half the noise. A bound for crops is none for videos, which may have any
+        number of crops.
         """
         if not self.noise or self.unit not in (unit, "video"):
             return None
@@ -99,7 +99,7 @@ class Answer:
 
 
 def epsilon(answers: Iterable[Answer], unit: str, more: Mapping[Release | None, int] | None = None) -> float:
-    """What these answers, and these further releases, cost a unit together, at :data:`DELTA`; infinity for no bound."""
+    """Epsilon of these answers and further releases together for a unit, at :data:`DELTA`; infinity without a bound."""
     releases = Counter(answer.release(unit) for answer in answers)
     releases.update(more or {})
     if releases.pop(None, 0):
@@ -112,12 +112,12 @@ class Account:
 
     Args:
         file: ``account.jsonl``.
-        past: where there is no such file yet: what runs before it have answered. Their videos are taken to be those
-            that the site has when it answers next.
+        past: gives the answers of earlier runs if there is no such file yet. Their videos are assumed to be those that
+            the site has at its next answer.
         now: the clock.
 
     Raises:
-        ClapError: a line is damaged. One that a kill has torn is of an answer that never left.
+        ClapError: a line is damaged. A line torn by a kill is skipped: its answer never left.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Account:
         self.look()
 
     def look(self) -> None:
-        """Take in what was appended since."""
+        """Read the lines that were appended since the last call."""
         if not self.file.exists():
             return
         if self._pending or self.file.stat().st_size < self._read:
@@ -155,7 +155,7 @@ class Account:
 
         Args:
             span: one of :data:`~clap_vad.federation.bounds.SPANS`.
-            data: the present videos; None for whatever was answered at all.
+            data: the present videos; None for all answers.
             run: its id, for ``run``.
         """
         since, now = 0, self._now()
@@ -172,13 +172,13 @@ class Account:
         return (data.id, question, run) in self._asked
 
     def has(self, answer: Answer) -> bool:
-        """Whether the same question has been given the same answer from the same data."""
+        """Whether the same question got the same answer from the same data before."""
         return _identity(answer) in self._known
 
     def add(self, answer: Answer, data: Data) -> None:
-        """Note an answer, and videos that take part for the first time; returns once it will survive a loss of power.
+        """Record an answer, and videos that take part for the first time; on return both survive a power loss.
 
-        To be called within :meth:`held`.
+        Call it within :meth:`held`.
         """
         if not self.file.exists():
             self._begin(data)
@@ -188,7 +188,7 @@ class Account:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """No other process of the site adds to the account while the block runs, which sees all that is there."""
+        """Lock the account against the site's other processes while the block runs; their additions are read first."""
         handle = os.open(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -230,8 +230,8 @@ class Account:
         except (ValueError, TypeError, KeyError):
             if line.rstrip(b"\0 ").endswith(b"}"):
                 raise ClapError(
-                    f"{self.file}: a line of it is damaged ({line[:60].decode(errors='replace')}...); restore the "
-                    "file, for without it nobody knows what this site has answered"
+                    f"{self.file}: a line is damaged ({line[:60].decode(errors='replace')}...); restore the file: "
+                    "it is the only record of what this site has answered"
                 ) from None
 
     def _take(self, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""What the coordinator's side of an algorithm says to an engine: ask the sites something, wait for their replies."""
+"""Questions of the coordinator's side of an algorithm to the sites, and their replies."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class SecureSum:
     """The secure sum that a question belongs to, see :mod:`clap_vad.federation.secure`.
 
     Attributes:
-        identity: of the sum; no two share it.
+        identity: unique name of the sum.
         phase: of the protocol.
         schema: of the messages that are summed.
         participants: who takes part, in the order of rows.
-        total: what a message's count is a share of, where the sum is one of means; 0 for plain sums.
-        cohort: sites that the sum is over at least.
-        question: what is asked, see :func:`~clap_vad.federation.question.question_digest`, in hex: the same of all.
+        total: segments of all participants, for a sum of means; 0 for plain sums.
+        cohort: least number of sites in the sum.
+        question: digest of the question, see :func:`~clap_vad.federation.question.question_digest`, in hex.
     """
 
     identity: str
@@ -40,22 +40,22 @@ class Ask:
     """One question to the sites.
 
     Attributes:
-        step: which of the site's steps is to run.
-        payload: arrays and scalars that go down to the sites.
+        step: the site's step to run.
+        payload: arrays and scalars for the sites.
         reply: name of the schema that replies must have.
-        min_replies: fewer replies than this fail the step; 0 means as many as the run asks for, or all targets.
+        min_replies: with fewer replies the step fails; 0 means as many as the run asks for, or all targets.
         deadline: seconds to wait for stragglers; 0 means as long as the run allows, or without limit.
         targets: participants asked; None means all.
-        lasting: later steps build on what a site keeps of this one, so a site that missed it does it before it is
-            asked anything else. False for a step that a site may miss, as it may miss a round of training.
-        optional: the run can go on without any answer: where none can be used, the steps are sent an empty list.
-        total: segments of all participants, where replies are means over a site's own: each then counts as its share.
-        secure: the secure sum that this question belongs to, given by the driver.
-        silent: the site does the step and keeps what it changes, but sends an acknowledgement and nothing else.
-        sequence: running number of this question in the run, given by the driver.
-        accepted: per participant the number of its last answer that counted, given by the driver; -1 for none. The
-            site starts from the state it had after that answer: one that came too late, or was lost with a
-            coordinator that was killed, never happened.
+        lasting: later steps need what a site keeps of this one, so a site that missed it does it before any other
+            question. False for a step that a site may miss, such as a round of training.
+        optional: the run continues without any usable reply; the steps are then sent an empty list.
+        total: segments of all participants, if replies are means over a site's segments, weighted by its share.
+        secure: the secure sum that this question belongs to, set by the driver.
+        silent: the site does the step and keeps its changes, but sends only an acknowledgement.
+        sequence: running number of this question in the run, set by the driver.
+        accepted: per participant the number of its last answer that was used, set by the driver; -1 for none. The
+            site starts from its state after that answer. Later answers (too late, or lost when the coordinator was
+            killed) are ignored.
     """
 
     step: str
@@ -78,10 +78,10 @@ class Reply:
     """One participant's answer.
 
     Attributes:
-        participant: whose it is.
-        message: what it says; empty where it is not used.
-        impossible: why the answer cannot be true, in words that name the site; empty for one that can. An engine gives
-            such a one to the driver, which leaves the site out; the steps of an algorithm never see it.
+        participant: its id.
+        message: its values; empty if it is not used.
+        impossible: why the values are impossible, naming the site; empty for a valid reply. The driver leaves the site
+            out of the run; the steps of an algorithm never see such a reply.
     """
 
     participant: str
@@ -90,7 +90,7 @@ class Reply:
 
 
 State = dict[str, np.ndarray]
-"""All that a coordinator or a site remembers between steps; saved after every step, arrays only."""
+"""What a coordinator or a site keeps between steps: arrays only, saved after every step."""
 
 Steps = Generator[Ask, list[Reply], None]
-"""The coordinator's side of an algorithm: yields questions, is sent the replies, never meets an engine."""
+"""The coordinator's side of an algorithm: yields questions and is sent the replies; independent of the engine."""

@@ -1,4 +1,4 @@
-"""Bounds of a site's policy on what its runs may ask and cost: each run by itself, a year's runs, all runs ever."""
+"""Bounds of a site's policy on the questions and the cost of runs: of one run, of a year, of all time."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ __all__ = ["SPANS", "UNITS", "Bounds", "Span", "Unit", "without_nulls", "write_b
 
 Span = Literal["run", "year", "ever"]
 SPANS: tuple[Span, ...] = get_args(Span)
-"""Over what is added up: one run, the last 365 days, all time."""
+"""The periods of a bound: one run, the last 365 days, all time."""
 
 Unit = Literal["video", "crop"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
-"""Whose privacy loss is added up: one of a site's videos, or one crop of a segment of a video."""
+"""The units of privacy loss: one video of a site, or one crop of a segment of a video."""
 
 Bounds = Mapping[str, Mapping[str, float]]
-"""Name (of a schema, or a unit) -> span -> the most that is permitted. What is not there has no bound."""
+"""Name (of a schema, or a unit) -> span -> the most that is permitted. A missing entry means no bound."""
 
 
 def without_nulls(bounds: Mapping[Any, Mapping[Any, float | None]]) -> Bounds:
-    """Bounds as they stand in a policy, without those that say that there is none.
+    """Bounds of a policy file without its null entries (no bound).
 
     >>> without_nulls({"video": {"run": 4, "year": None}, "crop": {"ever": None}})
     {'video': {'run': 4}}
@@ -30,5 +30,5 @@ def without_nulls(bounds: Mapping[Any, Mapping[Any, float | None]]) -> Bounds:
 
 
 def write_bounds(bounds: Bounds, names: Collection[str] = ()) -> dict[str, dict[str, float | None]]:
-    """As they stand in a policy, with every span by name, also for these names that have no bound."""
+    """Bounds as written in a policy file: every span by name, also for these names without a bound."""
     return {name: {span: bounds.get(name, {}).get(span) for span in SPANS} for name in dict.fromkeys((*bounds, *names))}

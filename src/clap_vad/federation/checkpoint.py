@@ -1,4 +1,4 @@
-"""States on disk: the coordinator's after every step, a site's as it was before each question."""
+"""States on disk: the coordinator's after every step, a site's before each question."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Checkpoint", "Cohort", "RoundLog", "SiteState", "read_rounds"]
 
 _CHECKSUM = "sha256"
 _NAMES = "question"
-"""Entry of a kept question that holds the names of its step and of its reply's schema."""
+"""Entry of a saved question that holds the names of its step and of its reply's schema."""
 _COHORT = "cohort.json"
 
 
@@ -35,12 +35,12 @@ def _load(file: Path) -> State:
         if not np.array_equal(saved, _checksum(state)):
             raise ClapError(f"{file}: its content is not what was saved")
     except ClapError as error:
-        raise ClapError(f"{error}; delete the run's folder 'checkpoints' and resume, to begin anew") from None
+        raise ClapError(f"{error}; delete the run's folder 'checkpoints' and resume, to start again") from None
     return state
 
 
 def _checksum(state: State) -> np.ndarray:
-    """SHA-256 of names, types, shapes and values: a flipped bit would otherwise silently give another model."""
+    """SHA-256 of names, types, shapes and values: detects a flipped bit, which would silently change the model."""
     digest = hashlib.sha256()
     for name in sorted(state):
         value = np.asarray(state[name], order="C")
@@ -51,11 +51,11 @@ def _checksum(state: State) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cohort:
-    """What a secure sum was over, as far as it came: sites answer the same question again for that sum alone.
+    """The participants of a secure sum, as far as it came: sites repeat their answers for this sum only.
 
     Attributes:
         participants: who was asked.
-        members: whose masked numbers were to be opened; empty where it did not come to that.
+        members: whose masked numbers were to be unmasked; empty if it did not come to that.
     """
 
     participants: tuple[str, ...]
@@ -66,7 +66,7 @@ class _CohortFile(Record):
     """``cohort.json``."""
 
     what: ClassVar[str] = "the record of a secure sum"
-    remedy: ClassVar[str] = "delete the run's folder 'checkpoints' and resume, to begin anew"
+    remedy: ClassVar[str] = "delete the run's folder 'checkpoints' and resume, to start again"
 
     sequence: int
     participants: tuple[str, ...]
@@ -76,7 +76,7 @@ class _CohortFile(Record):
 class Checkpoint:
     """The coordinator's state, replaced as a whole after every step (temporary file, fsync, rename).
 
-    Lasting questions are kept beside it, for participants that missed them.
+    Lasting questions are saved beside it, for participants that missed them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Checkpoint:
         self._file = folder / "coordinator.safetensors"
 
     def load(self) -> State:
-        """The state saved last; empty when there is none."""
+        """The last saved state; empty if there is none."""
         return _load(self._file) if self._file.exists() else {}
 
     def save(self, state: State) -> None:
@@ -92,14 +92,14 @@ class Checkpoint:
         _save(self._file, state)
 
     def keep(self, ask: Ask) -> None:
-        """Keep a lasting question; once, for a question asked again is the same."""
+        """Save a lasting question, once: a repeated question is the same."""
         file = self._folder / f"question-{ask.sequence:08d}.safetensors"
         if not file.exists():
             names = np.frombuffer(json.dumps([ask.step, ask.reply]).encode(), np.uint8)
             _save(file, {_NAMES: names, **{name: np.asarray(value) for name, value in ask.payload.items()}})
 
     def kept(self, after: int, before: int) -> Iterator[Ask]:
-        """The lasting questions between these two numbers, oldest first; no other is read."""
+        """The lasting questions between these two numbers, oldest first; only these are read."""
         for file in sorted(self._folder.glob("question-*.safetensors")):
             number = int(file.stem.split("-")[1])
             if after < number < before:
@@ -108,21 +108,21 @@ class Checkpoint:
                 yield Ask(step, reply, dict(payload), sequence=number)
 
     def keep_cohort(self, sequence: int, cohort: Cohort) -> None:
-        """Keep what the secure sum of this question is over, in place of that of the question before."""
+        """Save the participants of this question's secure sum, in place of the previous question's."""
         write_json(self._folder / _COHORT, {"sequence": sequence, **asdict(cohort)})
 
     def cohort(self, sequence: int) -> Cohort | None:
-        """What the secure sum of this question was over; None where nobody has masked an answer to it."""
+        """The participants of this question's secure sum; None if no site has masked an answer to it."""
         file = self._folder / _COHORT
         kept = read_record(file, _CohortFile) if file.exists() else None
         return Cohort(kept.participants, kept.members) if kept and kept.sequence == sequence else None
 
 
 class SiteState:
-    """A site's state, numbered by the question it was about to answer.
+    """A site's state, numbered by the question that it was about to answer.
 
-    The coordinator may go on without an answer, or be restarted and ask a number again; the site must then start from
-    where it was before that answer. So the state before the last answer is kept until the next is known to count.
+    The coordinator may go on without an answer, or restart and ask a number again; the site must then start from its
+    state before that answer. So the state before the last answer is kept until the next question shows that it counted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -130,7 +130,7 @@ class SiteState:
         self._latest: tuple[int, State] | None = None
 
     def before(self, sequence: int) -> State:
-        """The state as it was before this question."""
+        """The state before this question."""
         known = [number for number in self._numbers() if number <= sequence]
         if not known:
             return {}
@@ -139,12 +139,12 @@ class SiteState:
         return self._latest[1]
 
     def save(self, sequence: int, accepted: int, state: State) -> None:
-        """Keep the state that follows this question, if the question changed it.
+        """Save the state after this question, if the question changed it.
 
         Args:
             sequence: of the question.
-            accepted: the last question whose answer counted, from whose state this one was answered.
-            state: what follows.
+            accepted: the last question whose answer counted; this one was answered from its state.
+            state: the new state.
         """
         previous = self.before(accepted + 1)
         for number in self._numbers():
@@ -164,13 +164,13 @@ class SiteState:
 
 
 class RoundLog:
-    """``rounds.jsonl``, one line a finished round."""
+    """``rounds.jsonl``, one line per finished round."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def rewind(self, rounds: int) -> None:
-        """Drop lines of rounds after the first ``rounds``, and a line torn by a kill: they will be run again."""
+        """Drop lines of rounds after the first ``rounds``, and a line torn by a kill: these rounds are run again."""
         kept = [line for line in read_rounds(self._file) if line["round"] <= rounds]
         write_text(self._file, "".join(json.dumps(line) + "\n" for line in kept))
 
@@ -180,7 +180,7 @@ class RoundLog:
 
 
 def read_rounds(file: Path) -> list[dict[str, Any]]:
-    """Records of the finished rounds, up to a line torn by a kill; none where there is no file."""
+    """Records of the finished rounds, up to a line torn by a kill; none without a file."""
     if not file.exists():
         return []
     lines = []

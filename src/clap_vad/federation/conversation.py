@@ -1,12 +1,12 @@
-"""What may be asked in a run, in which order and how often: as an honest run does it, and no more.
+"""Which questions may be asked in a run, in which order and how often: those of an honest run, and no more.
 
-A sum tells little; the same sum asked again and again, each time a little otherwise, tells every number in it. So the
-order and the number of questions are part of what a site agreed to. It notes each question before it answers, in a file
-of the run that is only ever appended to and that no coordinator can reset: not by a kill, a new job, another process,
-nor by saying from which older state it wants its answer.
+One sum reveals little. Many slightly different versions of the same sum reveal every number in it. So the order and the
+number of questions are part of what a site agreed to. The site records each question before it answers, in an
+append-only file of the run that no coordinator can reset: not by a kill, a new job, another process, or by naming an
+older state to answer from.
 
-A question that was asked before may come again, since a coordinator may be killed as it waits. It gets the same answer
-or none. A refused question counts too: what a site refuses says something of its data.
+A question may be repeated, since a coordinator may be killed while it waits. It gets the same answer or none. A refused
+question counts too: a refusal reveals something about the site's data.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ NOTES = "questions.jsonl"
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of the conversation that an honest run is; the turns come one after the other.
+    """One turn of an honest run's conversation; the turns follow one another.
 
     Attributes:
-        steps: what may be asked in it.
-        most: distinct questions that it has at most, all steps together.
-        counter: entry of the question that numbers it, such as ``round``; its numbers rise, from ``first`` on, and
-            there are ``most`` of them. Empty for none.
-        first: number of the first; where it is 0, a question without a number is that one.
+        steps: steps that may be asked in it.
+        most: largest number of distinct questions, all steps together.
+        counter: entry of the question that numbers it, such as ``round``: ``most`` rising numbers from ``first`` on.
+            Empty for none.
+        first: the first number; if it is 0, a question without a number has number 0.
         left_out: numbers that the site is not asked, as it is not drawn for those rounds.
-        lasting: what comes later builds on it, so nothing is answered before it was asked; see
+        lasting: later turns need it, so none of them is answered before it; see
             :attr:`~clap_vad.federation.ask.Ask.lasting`.
     """
 
@@ -62,7 +62,7 @@ class Turn:
         return " or ".join(f"'{step}'" for step in self.steps)
 
     def number(self, ask: Ask) -> int:
-        """The number of a question; raises :class:`RefusalError` for one that no honest question has.
+        """The number of a question; raises :class:`RefusalError` for a number that no honest question has.
 
         >>> Turn(("train",), 20, "round").number(Ask("train", "model_update", {"round": 3}))
         3
@@ -85,16 +85,16 @@ class Turn:
 
 @dataclass(frozen=True)
 class Noted:
-    """A line of ``questions.jsonl``: that something was asked, or what was answered.
+    """A line of ``questions.jsonl``: a question or its answer.
 
     Attributes:
         question: digest of what was asked, see :func:`~clap_vad.federation.question.question_digest`.
         step: of the question.
         number: of the question within its turn, see :meth:`Turn.number`.
-        answer: keyed digest of the answer, which tells nobody but the site whether two are the same; empty where the
-            line only says that it was asked.
-        cohort: digest of who was to be in the secure sum; empty for none.
-        opened: digest of whose masked numbers were in it, once the site has helped to take the masks off.
+        answer: keyed digest of the answer, so that only the site can compare answers; empty if the line records only
+            the question.
+        cohort: digest of the sites of the secure sum; empty for none.
+        opened: digest of the sites whose masked numbers were in it, once this site has helped to unmask it.
     """
 
     question: str
@@ -112,23 +112,23 @@ class Conversation:
         participant: its id.
         order: the turns of an honest run.
         folder: of the run at the site.
-        durable: whether a note must survive a loss of power.
+        durable: whether a line must survive a power loss.
     """
 
     def __init__(self, participant: str, order: Sequence[Turn], folder: Path, durable: bool = True) -> None:
         self._participant, self._order, self._folder = participant, tuple(order), folder
         self._file, self._durable = folder / NOTES, durable
-        self._known: tuple[int, list[Noted]] = (0, [])  # bytes of the file, and what stands in them
+        self._known: tuple[int, list[Noted]] = (0, [])  # bytes of the file, and its lines
 
     def ask(self, ask: Ask, schema: str) -> None:
-        """Take in a question before it is answered.
+        """Record a question before it is answered.
 
         Args:
             ask: the question.
-            schema: of the answer that the step gives; one that is asked to be done in silence is the same question.
+            schema: of the step's answer; asked silently, it is the same question.
 
         Raises:
-            RefusalError: an honest run asks no such thing now.
+            RefusalError: an honest run does not ask this now.
         """
         question = question_digest(replace(ask, reply=schema) if ask.silent else ask).hex()
         with held_file(self._file):
@@ -137,18 +137,18 @@ class Conversation:
                 return
             if not noted and ask.accepted.get(self._participant, -1) >= 0:
                 raise self._refused(
-                    f"there is no {NOTES} of what it has answered in this run, which another release began or whose "
-                    "files were lost; begin another run"
+                    f"{NOTES} of this run is missing: another release began the run, or its files were lost; "
+                    "begin another run"
                 )
             number = self._checked(ask, [each for each in noted if each.step])
             self._note(Noted(question, ask.step, number))
 
     def answer(self, ask: Ask, message: Message) -> None:
-        """Take in the answer before it leaves, as it is under any masks.
+        """Record the answer before it leaves, without masks.
 
         Raises:
-            RefusalError: the question has been answered, and this answer is another, or for a sum over others. Either
-                would give away the difference.
+            RefusalError: the question was answered before, and this answer differs or is for a sum over other sites.
+                Either would reveal the difference.
         """
         question, names = question_digest(ask).hex(), sorted(message)
         content = [part for name in names for part in (name, *_value(message[name]))]
@@ -159,15 +159,15 @@ class Conversation:
             if first is None:
                 self._note(Noted(question, answer=answer, cohort=cohort))
             elif first.answer != answer:
-                raise self._refused(f"'{ask.step}' is asked again, and its answer would be another now; refused")
+                raise self._refused(f"'{ask.step}' was asked before, and its answer would differ now; refused")
             elif first.cohort != cohort:
-                raise self._refused(f"'{ask.step}' is asked again, for a sum over others than the first; refused")
+                raise self._refused(f"'{ask.step}' was asked before, for a sum over other sites; refused")
 
     def open(self, secure: SecureSum, present: np.ndarray) -> None:
-        """Take in whose masked numbers are to be added up, before this site helps to take the masks off.
+        """Record whose masked numbers are to be added up, before this site helps to unmask the sum.
 
         Raises:
-            RefusalError: it has helped with another sum of the answers to the same question.
+            RefusalError: it has helped to unmask another sum of the answers to this question.
         """
         opened = digest("clap-vad opened 1", _cohort(secure), present.tobytes()).hex()
         with held_file(self._file):
@@ -175,13 +175,13 @@ class Conversation:
             if first is None:
                 self._note(Noted(secure.question, opened=opened))
             elif first.opened != opened:
-                raise self._refused("the same question is to be summed again, over others than the first; refused")
+                raise self._refused("the same question is to be summed again, over other sites; refused")
 
     def _checked(self, ask: Ask, asked: list[Noted]) -> int:
-        """The number of a new question; raises :class:`RefusalError` where it is out of turn."""
+        """The number of a new question; raises :class:`RefusalError` if it is out of turn."""
         place = self._place(ask.step)
         if place is None:
-            raise self._refused(f"asked for '{ask.step}', which has no place in this run; refused")
+            raise self._refused(f"asked for '{ask.step}', which is not a step of this run; refused")
         turn, places = self._order[place], [self._place(each.step) for each in asked]
         number = turn.number(ask)
         reached = max((other for other in places if other is not None), default=-1)
@@ -198,7 +198,7 @@ class Conversation:
             )
         if turn.counter and same and number <= same[-1].number:
             raise self._refused(
-                f"asked for '{ask.step}' with {turn.counter} {number} after {same[-1].number}, and they rise; refused"
+                f"asked for '{ask.step}' with {turn.counter} {number} after {same[-1].number}; they must rise; refused"
             )
         return number
 
@@ -209,11 +209,11 @@ class Conversation:
         return RefusalError(f"participant '{self._participant}': {what}")
 
     def _read(self) -> list[Noted]:
-        """All that stands in the file, which another process may have appended to."""
+        """All lines of the file, to which another process may have appended."""
         size = self._file.stat().st_size
         if size != self._known[0]:
             noted = []
-            for line in read_json_lines(self._file):  # none that a kill has torn: nothing was answered on it
+            for line in read_json_lines(self._file):  # a line torn by a kill: it was never answered
                 with contextlib.suppress(TypeError):
                     noted.append(Noted(**line))
             self._known = (size, noted)
@@ -226,7 +226,7 @@ class Conversation:
 
 
 def _cohort(secure: SecureSum) -> str:
-    """Digest of what a secure sum is of, whatever its name and phase."""
+    """Digest of a secure sum's content, without its name and phase."""
     return digest("clap-vad cohort 1", secure.schema, secure.total, secure.cohort, *secure.participants).hex()
 
 

@@ -1,4 +1,4 @@
-"""Drives the coordinator's side of an algorithm over an engine, and saves it after every step."""
+"""Runs the coordinator's side of an algorithm over an engine, and saves it after every step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWERED = "answered"
 """Entry of the coordinator's state: per participant, in order, whether its reply to the last question was used."""
 
 _BROKEN_SUMS = 3
-"""Times that a sum without which the run cannot go on is asked for before the run stops."""
+"""How often a sum that the run needs is asked for before the run stops."""
 
 
 def coordinate(
@@ -40,21 +40,21 @@ def coordinate(
 ) -> State:
     """Run an algorithm to its end, from the checkpoint if there is one.
 
-    A participant that missed a lasting question is asked it again, without a reply but an acknowledgement, before it
-    is asked anything else; while it has not done so it takes no part.
+    A participant that missed a lasting question is asked it again, for an acknowledgement only, before any other
+    question; until then it takes no part.
 
-    A participant whose reply cannot be true is left out of the rest of the run, and the run goes on with the others;
-    see :mod:`clap_vad.federation.left_out`. What is true but large is bounded, see
+    A participant that sends impossible values is left out of the rest of the run, and the run goes on with the others;
+    see :mod:`clap_vad.federation.left_out`. Possible but large values are bounded, see
     :mod:`clap_vad.federation.influence`.
 
     Args:
-        steps: makes the generator from a state; from a saved state it must go on with the step that comes next.
+        steps: makes the generator from a state; from a saved state it must go on with the next step.
         engine: what carries the messages.
         checkpoint: where the state is saved before each question.
         dim: D, against which replies are checked; steps that learn it from the sites set ``state["dim"]``.
-        quorum: how many replies a step needs, and how long it waits, where the question itself does not say.
-        secure: whether replies come under masks, so that the steps are sent one reply that stands for all sites.
-        update_encoding: ``int8`` for updates in 8 bits, which the steps are sent as float32 all the same.
+        quorum: how many replies a step needs and how long it waits, unless the question states it.
+        secure: whether replies are masked; the steps are then sent one reply that stands for all sites.
+        update_encoding: ``int8`` for updates in 8 bits; the steps are still sent float32.
         on_left_out: called with a participant that is left out, and why.
 
     Returns:
@@ -63,7 +63,7 @@ def coordinate(
 
     Raises:
         TooFewRepliesError: the state is saved; call again to ask again.
-        ClapError: so many are left out that nobody remains to ask, or under masks too few to hide among.
+        ClapError: so many are left out that none remains to ask, or too few for a masked sum.
     """
     state = checkpoint.load() or {"sequence": np.array(0), "bytes_up": np.array(0), "bytes_down": np.array(0)}
     state.setdefault("dim", np.array(dim))
@@ -80,7 +80,7 @@ def coordinate(
             ask = None
         checkpoint.save(state)
         for name, why in left_out(state).items():
-            if name not in known:  # the steps of the algorithm leave out whose sums cannot be true
+            if name not in known:  # left out by the algorithm's steps, for impossible sums
                 on_left_out(name, why)
         if ask is None:
             return state
@@ -99,7 +99,7 @@ class _Driver:
     on_left_out: Callable[[str, str], None]
 
     def ask(self, ask: Ask) -> list[Reply]:
-        """One question of the algorithm, after whatever some of its targets missed before."""
+        """Ask one question of the algorithm, after the lasting questions that its targets missed."""
         if ask.lasting and ask.targets is not None:
             raise ValueError(f"step '{ask.step}': a lasting question is for all participants")
         sequence, broken = int(self.state["sequence"]), 0
@@ -115,7 +115,7 @@ class _Driver:
             deadline = ask.deadline or self.quorum.deadline
             ready = replace(ask, sequence=sequence, targets=able, min_replies=needed, deadline=deadline)
             if len(able) < needed:
-                raise _too_few(ask, 0, needed)  # not asked: those that are behind would be left out
+                raise _too_few(ask, 0, needed)  # not asked: participants that are behind would be skipped
             try:
                 replies, answered = self._masked(ready) if masked else self._open(ready)
             except BrokenSumError as error:
@@ -127,7 +127,7 @@ class _Driver:
                 if not error.again:
                     raise ClapError(f"{error}; {self._reasons()}") from None
                 if broken == _BROKEN_SUMS:
-                    raise ClapError(f"{error}; it was asked for {broken} times, and nobody can be named") from None
+                    raise ClapError(f"{error}; asked for {broken} times, the cause is unknown") from None
                 continue
             if replies:
                 break
@@ -136,15 +136,15 @@ class _Driver:
         return replies
 
     def _targets(self, ask: Ask, least: int) -> tuple[str, ...]:
-        """Whom to ask: the question's targets but who is left out, with others in the place of those if need be."""
+        """The participants to ask: the question's targets without those left out, replaced by others if needed."""
         targets = tuple(self.engine.participants if ask.targets is None else ask.targets)
         if not (out := left_out(self.state)):
             return targets
         left = [name for name in self.engine.participants if name not in out]
         if len(left) < least:
             raise ClapError(
-                f"step '{ask.step}': {len(left)} participants are left to ask and {least} are needed, because what "
-                f"others sent cannot be true ({self._reasons()})"
+                f"step '{ask.step}': {len(left)} participants are left to ask and {least} are needed; the others "
+                f"are left out for impossible values ({self._reasons()})"
             )
         chosen = {name for name in targets if name in left}
         chosen |= set([name for name in left if name not in chosen][: max(least - len(chosen), 0)])
@@ -154,12 +154,12 @@ class _Driver:
         return "; ".join(f"'{name}': {why}" for name, why in left_out(self.state).items())
 
     def _needed(self, ask: Ask, targets: Sequence[str]) -> int:
-        """Replies that the question needs; who is left out is not waited for."""
+        """Replies that the question needs, not counting participants that are left out."""
         needed = ask.min_replies or min(self.quorum.sites, len(targets)) or len(targets)
         return min(needed, len(targets)) if left_out(self.state) else needed
 
     def _open(self, ready: Ask) -> tuple[list[Reply], set[str]]:
-        """What the targets replied, as float32, and whose replies are used; nothing where all of them lied."""
+        """The targets' replies as float32, and whose are used; empty if all of them are impossible."""
         asked = encoded_question(ready, self.state, 1) if self.encoding else ready
         replies = self._deliver(asked, ready)
         wanted = min(ready.min_replies, sum(name not in left_out(self.state) for name in ready.targets or ()))
@@ -170,9 +170,9 @@ class _Driver:
         return replies, {reply.participant for reply in replies}
 
     def _masked(self, ready: Ask) -> tuple[list[Reply], set[str]]:
-        """One reply that stands for all, and who is in it."""
+        """One reply that stands for all, and the participants in it."""
         asked = encoded_question(ready, self.state, len(self.engine.participants)) if self.encoding else ready
-        # With noise, the same question has other noise when it is asked again, and may be over others.
+        # With noise, a repeated question has new noise, and its sum may be over other sites.
         before = None if schema(ready.reply).noised else self.checkpoint.cohort(ready.sequence)
         if before is not None:
             asked = replace(asked, targets=before.participants)
@@ -191,20 +191,20 @@ class _Driver:
         return replies, set(summed.members)
 
     def _catch_up(self, targets: Sequence[str], sequence: int) -> tuple[str, ...]:
-        """Ask again what targets have missed; returns those that have nothing left to do."""
+        """Ask targets again what they missed; returns those that are up to date."""
         known = min((self._accepted()[name] for name in targets), default=sequence)
         for kept in self.checkpoint.kept(known, sequence):
             behind = tuple(name for name in targets if self._accepted()[name] < kept.sequence)
             if behind:
                 late = replace(kept, reply=ACKNOWLEDGEMENT, silent=True, targets=behind, deadline=self.quorum.deadline)
                 self._deliver(late, late)
-                # Saved before the next question tells a site of it: the site then forgets what came before.
+                # Saved before the next question reports it to a site, which then deletes its older state.
                 self.checkpoint.save(self.state)
                 targets = [name for name in targets if self._accepted()[name] >= kept.sequence]
         return tuple(targets)
 
     def _deliver(self, asked: Ask, ready: Ask) -> list[Reply]:
-        """What the targets replied to ``asked``, as ``ready`` wants it; without those that are left out for it."""
+        """The targets' replies to ``asked``, in the form of ``ready``; without those that are left out for them."""
         targets = asked.targets or ()
         asked = replace(asked, accepted={name: number for name, number in self._accepted().items() if name in targets})
         came = self.engine.deliver(asked, ReplyCheck(asked.reply, int(self.state["dim"])))
@@ -224,9 +224,9 @@ class _Driver:
         return [reply for reply in replies if reply.participant not in out]
 
     def _leave_out(self, found: Mapping[str, str]) -> None:
-        """Leave these out of the rest of the run, and keep that at once: a kill must not bring them back.
+        """Leave these out of the rest of the run, and save that at once: a kill must not bring them back.
 
-        It is added to the state saved last, for the present one may be in the midst of a question.
+        It is added to the last saved state, since the present state may be in the middle of a question.
         """
         new = {name: why.removeprefix(f"participant '{name}', ") for name, why in found.items()}
         new = {name: why for name, why in new.items() if name not in left_out(self.state)}

@@ -1,20 +1,21 @@
-"""Updates in 8 bits instead of 32: what a site sends of its numbers, and what the coordinator reads from it.
+"""Updates in 8 bits instead of 32: how a site encodes its numbers, and how the coordinator decodes them.
 
 A float32 number leaves a site as a whole number of steps between -127 and 127, rounded at random so that it is right
-on average. The step is one for a whole array and common to all sites, and comes down with the question: so sums of
-whole numbers over sites mean something, under masks too, where nobody may look at one site's. What rounding and
-clipping took off stays in the site's own state and is added to what it has to send next (error feedback: Seide et al.
-2014; Karimireddy et al. 2019, algorithm 1). So nothing is lost for good, however coarse the steps.
+on average. The question gives one step per array, common to all sites. So sums of whole numbers over sites have a
+meaning, also under masks, where no single site's numbers are seen. What rounding and clipping remove stays in the
+site's own state and is added to its next update (error feedback: Seide et al. 2014; Karimireddy et al. 2019, algorithm
+1). So nothing is lost for good, however coarse the steps.
 
-What is encoded is what goes into the sum. Without masks that is the update itself, which the coordinator weights.
-Under masks it is the update times the site's share of all segments: numbers of a small site are then mostly no step
-and rarely one, right on average, and what is missing waits in its state in the same unit.
+The encoded numbers are those that go into the sum. Without masks that is the update itself, which the coordinator
+weights. Under masks it is the update times the site's share of all segments: the numbers of a small site are then
+mostly 0 steps and rarely 1, right on average, and the rest waits in its state in the same unit.
 
-The coordinator derives the steps from the mean update that it read last, in which no single site can be seen. As long
-as it has read none, it asks for float32: a scale guessed from anything else (initial weights, learning rate) is off by
-orders of magnitude for some method, and a step far too large makes noise of an update (1-bit Adam warms up alike: Tang
-et al. 2021). In a masked sum all sites have been told the same steps, as all else of the question: a coordinator that
-gave one site fine steps and the others coarse ones, in which they send zeros, would read that site's update in the sum.
+The coordinator derives the steps from the last mean update that it decoded, in which no single site can be seen. Before
+the first one it asks for float32: a scale guessed from anything else (initial weights, learning rate) is wrong by
+orders of magnitude for some method, and a step far too large turns an update into noise (1-bit Adam warms up alike:
+Tang et al. 2021). In a masked sum all sites must have the same steps, like the rest of the question. Otherwise a
+coordinator could give one site fine steps and the others coarse ones, in which they send zeros, and read that site's
+update in the sum.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def check_update_encoding(update_encoding: str, participants: int, secure: bool,
 
     Args:
         update_encoding: by name.
-        participants: that a sum can be over at most.
+        participants: largest number in a sum.
         secure: whether sums are masked.
-        updates: whether sites send any.
+        updates: whether sites send updates.
     """
     if update_encoding == "float32":
         return
@@ -87,7 +88,7 @@ class SiteEncoding:
     seed: int
 
     def encode(self, ask: Ask, name: str, message: Message, state: State) -> Message:
-        """The message in whole steps; replaces the entries of the state that hold what this left over.
+        """The message in whole steps; replaces the entries of the state that hold the remainder.
 
         Args:
             ask: the question, with steps.
@@ -96,7 +97,7 @@ class SiteEncoding:
             state: the site's own.
 
         Raises:
-            RefusalError: a question whose steps are none.
+            RefusalError: a question with invalid steps.
         """
         number = np.asarray(ask.payload.get(_NUMBER))
         if number.shape != () or number.dtype.kind not in "iu" or number < 0:
@@ -120,12 +121,12 @@ def _step(payload: Mapping[str, object], key: str) -> float:
 
 
 def encoded_question(ask: Ask, state: State, parts: int) -> Ask:
-    """The question for a reply in 8 bits, if its schema has such a twin and the scale of all its numbers is known.
+    """The question for a reply in 8 bits, if its schema has an 8-bit twin and the scale of all its numbers is known.
 
     Args:
         ask: the question.
         state: the coordinator's.
-        parts: how many parts the sum is of that a site encodes its part of: the participants under masks, else 1.
+        parts: number of parts of the sum, of which a site encodes one: the participants under masks, else 1.
     """
     twin = encoded(ask.reply)
     if twin is None or any(_SCALE + key not in state for key in _numbers(ask.reply)):
@@ -136,7 +137,7 @@ def encoded_question(ask: Ask, state: State, parts: int) -> Ask:
 
 
 def read_replies(ask: Ask, asked: Ask, replies: Sequence[Reply], state: State) -> list[Reply]:
-    """The replies as the question wanted them, float32.
+    """The replies to the original question, float32.
 
     Args:
         ask: the question.
@@ -151,18 +152,18 @@ def read_replies(ask: Ask, asked: Ask, replies: Sequence[Reply], state: State) -
 
 
 def keep_scale(ask: Ask, replies: Sequence[Reply], state: State) -> None:
-    """Keep the scale of these replies' mean for the next question; they are read, and all of them are used."""
+    """Save the scale of these decoded replies' mean for the next question; all of them are used."""
     if encoded(ask.reply) is None:
         return
     counts = [int(reply.message["count"]) for reply in replies]
-    if sum(counts):  # nobody trained: zeros, which say nothing of what comes next
+    if sum(counts):  # else no site trained, and zeros do not predict the next scale
         arrays = [{key: np.asarray(reply.message[key]) for key in _numbers(ask.reply)} for reply in replies]
         for key, mean in weighted_mean(arrays, counts).items():
             state[_SCALE + key] = np.sqrt(np.mean(np.square(mean, dtype=np.float64)))
 
 
 def decoded(message: Message, payload: Mapping[str, object]) -> Message:
-    """A message in the steps of this question, or the mean of such messages, with float32 numbers in their place."""
+    """A message in the steps of this question, or the mean of such messages, decoded to float32."""
     keys = [key.removeprefix(_STEP) for key in payload if key.startswith(_STEP)]
     numbers = {key: np.asarray(message[key], np.float64) * _step(payload, key) for key in keys}
     return {**message, **{key: value.astype(np.float32) for key, value in numbers.items()}}

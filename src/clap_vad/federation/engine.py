@@ -1,4 +1,4 @@
-"""What an engine must do: carry questions to sites and bring their replies back."""
+"""The interface of an engine: it carries questions to sites and brings their replies back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Check", "Engine", "Quorum", "ReplyCheck", "TooFewRepliesError"]
 
 
 class Check(Protocol):
-    """What a reply must be to be used."""
+    """Checks whether a reply can be used."""
 
     @property
     def most_bytes(self) -> int:
-        """Bytes that it can have at most on the wire."""
+        """Largest size of a reply on the wire, in bytes."""
 
     def __call__(self, participant: str, message: Message) -> None:
         """Raise :class:`~clap_vad.federation.messages.ImpossibleMessageError` for a reply that cannot be used."""
@@ -26,14 +26,14 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class ReplyCheck:
-    """What a reply must be to be used: as its schema says, at D dimensions."""
+    """Checks a reply against its schema, at D dimensions."""
 
     schema: str
     dim: int
 
     @property
     def most_bytes(self) -> int:
-        """Bytes that it can have at most on the wire."""
+        """Largest size of a reply on the wire, in bytes."""
         return most_bytes(self.schema, self.dim)
 
     def __call__(self, participant: str, message: Message) -> None:
@@ -51,22 +51,22 @@ class Engine(Protocol):
     participants: tuple[str, ...]
 
     def deliver(self, ask: Ask, check: Check) -> list[Reply]:
-        """Ask the targets and return what they replied, in participant order.
+        """Ask the targets and return their replies, in participant order.
 
-        A reply that ``check`` refuses, or that the site's own exit refused, comes back without its message as
-        ``impossible``; nobody is waited for in its place. An engine whose sites may fail returns when all that are
-        there have replied or the question's deadline has passed; with fewer than ``min_replies``, less those that are
-        impossible, it waits for the deadline.
+        A reply that ``check`` or the site's own exit refuses is returned as ``impossible``, without its message, and
+        is not replaced by another. An engine whose sites may fail returns when all connected sites have replied or the
+        question's deadline has passed; with fewer than ``min_replies``, minus the impossible ones, it waits for the
+        deadline.
         """
 
 
 @dataclass(frozen=True)
 class Quorum:
-    """How much of a federation a step needs.
+    """How many sites a step needs.
 
     Attributes:
-        sites: replies a step needs at least; 0 means all targets.
-        deadline: seconds that a step waits for sites at most; 0 means without limit.
+        sites: least number of replies; 0 means all targets.
+        deadline: largest number of seconds that a step waits for sites; 0 means no limit.
     """
 
     sites: int = 0
@@ -74,4 +74,4 @@ class Quorum:
 
 
 class TooFewRepliesError(ClapError):
-    """A step did not get the replies it needs; it can be asked again when more sites are there."""
+    """A step got too few replies; it can be asked again when more sites are connected."""

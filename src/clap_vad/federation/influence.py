@@ -1,4 +1,4 @@
-"""How much one site can move a sum over several: its message beside what it said first, and beside other sites'.
+"""Bounds on one site's influence on a sum: its message against its first message, and against other sites'.
 
 For replies that the coordinator sees one by one. Under masks it sees none of them, and nothing here applies.
 """
@@ -16,25 +16,25 @@ from .messages import Message, Schema
 __all__ = ["beyond_first", "bounded_shares", "keep_first", "outlying"]
 
 _FIRST = "first."
-"""Entries of the coordinator's state begin with it: of a unit, per participant the size told first, -1 for none."""
+"""Entries of the coordinator's state begin with it: per unit, each participant's first size, -1 for none."""
 
 _SEVERAL = 3
-"""Sites from which on one can be told from the others."""
+"""Least number of sites with which one site can be compared with the others."""
 
 _SCALE = "scale of its numbers"
 _OUTLYING = (10.0, 100.0)
-"""Times the median over sites that nothing of one is larger: of updates in a round, of the scale of statistics."""
+"""Largest multiple of the median over sites: for norms of updates, for the scale of statistics."""
 
 _TOLERANCE = 1e-6
 
 
 def beyond_first(schema: Schema, replies: Sequence[Reply], state: State, participants: Sequence[str]) -> dict[str, str]:
-    """Whose reply is about more than it had at first: participant -> why it cannot be true."""
+    """Replies about more than their sites first reported: participant -> reason."""
     if schema.size is None or (key := _FIRST + schema.size.unit) not in state:
         return {}
     first, unit = state[key], schema.size.unit
     return {
-        reply.participant: f"message '{schema.name}' is about {size:.15g} {unit}, and it had {most:.15g} at first"
+        reply.participant: f"message '{schema.name}' is about {size:.15g} {unit}; at first it was {most:.15g}"
         for reply in replies
         if (most := float(first[participants.index(reply.participant)])) >= 0
         and (size := schema.size.of(reply.message)) > most * (1 + _TOLERANCE)
@@ -42,7 +42,7 @@ def beyond_first(schema: Schema, replies: Sequence[Reply], state: State, partici
 
 
 def keep_first(schema: Schema, replies: Sequence[Reply], state: State, participants: Sequence[str]) -> None:
-    """Keep how much each says that it has, where it had not said so before."""
+    """Save each participant's first reported size."""
     if schema.size is None or not schema.size.all:
         return
     key = _FIRST + schema.size.unit
@@ -54,9 +54,9 @@ def keep_first(schema: Schema, replies: Sequence[Reply], state: State, participa
 
 
 def bounded_shares(schema: Schema, replies: Sequence[Reply]) -> list[Reply]:
-    """The replies, of which none weighs more than all others together where three or more weigh anything.
+    """The replies, changed so that none weighs more than all others together, if three or more have a weight.
 
-    At most one can weigh more. What it sends is then made smaller in proportion; all else stays bit for bit.
+    At most one can weigh more. Its values are then scaled down in proportion; the others stay bit for bit.
     """
     if schema.size is None:
         return list(replies)
@@ -75,18 +75,19 @@ def bounded_shares(schema: Schema, replies: Sequence[Reply]) -> list[Reply]:
 
 
 def _times(value: np.ndarray | int | float, factor: float) -> np.ndarray:
-    """A value made smaller, of the type that it has; whole numbers are rounded."""
+    """A value times a factor, in its own type; whole numbers are rounded."""
     known = np.asarray(value)
     product = known.astype(np.float64) * factor
     return np.asarray((np.rint(product) if known.dtype.kind == "i" else product).astype(known.dtype))
 
 
 def outlying(schema: Schema, replies: Sequence[Reply]) -> dict[str, str]:
-    """Whose numbers are far larger than the others': participant -> why its reply is not used.
+    """Replies with far larger numbers than the others': participant -> reason.
 
-    Compared with the median over all sites that have anything, where those are three or more: of updates the norms,
-    apart for each kind of numbers that a message holds (update, control variate); of statistics the root mean square
-    of every number, which may also be large beside the site's others. Then again without those that were found.
+    Values are compared with the median over all sites that have data, if these are three or more. For updates: the
+    norms, separately for each kind of numbers in a message (update, control variate). For statistics: the root mean
+    square of every number; it is also compared with the site's other numbers. The comparison is repeated without the
+    outliers found, until there are none.
     """
     if not (schema.mean or schema.scale):
         return {}

@@ -1,4 +1,4 @@
-"""Sites whose word is not trusted any more in a run, and why: in the coordinator's state, so it outlives a kill."""
+"""Sites that are left out of a run, and why: in the coordinator's state, so it survives a kill."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ENTRY = "left_out"
 
 
 def left_out(state: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Who is left out of the rest of the run: participant -> why, in the order in which it came out."""
+    """Participants left out of the rest of the run -> reason, in the order of exclusion."""
     if _ENTRY not in state:
         return {}
     return {str(name): str(why) for name, why in json.loads(state[_ENTRY].tobytes()).items()}
 
 
 def leave_out(state: State, found: Mapping[str, str]) -> None:
-    """Leave these out too; who is left out already keeps its first reason.
+    """Leave these out too; a participant that is left out already keeps its first reason.
 
     >>> state = {}
     >>> leave_out(state, {"a": "one"}); leave_out(state, {"a": "two", "b": "three"}); left_out(state)

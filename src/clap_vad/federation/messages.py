@@ -1,8 +1,8 @@
-"""Messages: named arrays and scalars, each kind with a declared schema that says all it can hold.
+"""Messages: named arrays and scalars, each kind with a declared schema that lists all it can hold.
 
-Whatever leaves a site is checked against its schema at the site, and again where it arrives. A schema fixes every
-shape, so no message can hold an array whose length grows with the number of segments or videos. The schemas lie in
-``schemas/``, a method per file; here is where they are found and held against messages.
+Each message is checked against its schema at the site before it leaves, and again where it arrives. A schema fixes
+every shape, so no message can hold an array whose length grows with the number of segments or videos. The schemas are
+in ``schemas/``, one file per method; this module collects them and checks messages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _FILES = (shared, clap, gcl, comet)
-"""A new file of ``schemas/`` is added here, and nowhere else. C2FPL sends what all methods share."""
+"""A new file of ``schemas/`` is added here, and nowhere else. C2FPL uses the shared schemas."""
 
 _PLAIN = [declared for file in _FILES for declared in file.SCHEMAS]
 _SCHEMAS = {declared.name: declared for declared in (*_PLAIN, *(encoded_schema(s) for s in _PLAIN if has_twin(s)))}
@@ -60,17 +60,17 @@ def schemas() -> list[Schema]:
 
 
 class ImpossibleMessageError(ClapError):
-    """A message that cannot be true: not what its schema allows. It is not used, and its sender is named."""
+    """A message with impossible values: its schema does not allow them. It is not used, and its sender is named."""
 
 
 def check_message(name: str, message: Message, dim: int, sender: str) -> None:
-    """Raise :class:`ImpossibleMessageError` unless the message is exactly what its schema allows, and can be true.
+    """Raise :class:`ImpossibleMessageError` unless the message is exactly what its schema allows.
 
     Args:
         name: schema name.
         message: the message.
         dim: D of this federation.
-        sender: who made it, for the error.
+        sender: its participant, for the error.
 
     >>> check_message("segment_count", {"count": 3}, dim=8, sender="camera-01")
     >>> check_message("segment_count", {"count": -1}, dim=8, sender="camera-01")
@@ -86,11 +86,11 @@ outside [0, 1.09951e+12]
         if wrong := _wrong(np.asarray(message[key]), field, dim):
             raise ImpossibleMessageError(f"{where}: '{key}' {wrong}")
     if (reason := declared.possible(message, 0.0)) is not None:
-        raise ImpossibleMessageError(f"{where}: cannot be true: {reason}")
+        raise ImpossibleMessageError(f"{where}: impossible values: {reason}")
 
 
 def _wrong(value: np.ndarray, field: Field, dim: int) -> str:
-    """What is wrong with an entry; nothing where it is as declared."""
+    """What is wrong with an entry; empty if it is as declared."""
     expected = field.sizes(dim)
     if value.shape != expected:
         return f"has shape {value.shape}; {expected} is declared"

@@ -1,4 +1,4 @@
-"""A site's own rules: what it is willing to send, in what company, for how long. Only the site can change them."""
+"""A site's own rules: which messages it may send, in which runs. Only the site can change them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["Policy", "RefusalError"]
 _FORMAT = 2
 
 _MOST_EPSILON = 10.0
-"""Of a run whose exact sums open single crops: its noise must be worth the name."""
+"""Largest epsilon of a run whose exact sums could reveal single crops; above it noise hides too little."""
 
 
 class RefusalError(ClapError):
-    """A question that a site does not answer. Its sentence holds nothing of the site's and may be told to others."""
+    """A question that a site refuses. Its message holds no data of the site and may be shown to others."""
 
 
 class _PolicyFile(Record):
@@ -71,16 +71,16 @@ class Policy:
     """What a site permits.
 
     Attributes:
-        schemas: messages that may leave; None for all that are declared.
-        minimum_cohort: participants that a run must have at least.
-        maximum_rounds: rounds of training that a run may have.
-        maximum_epsilon: differential privacy that a run must promise at least; None where none is asked for. A run
-            that promises none has no bound, so any number refuses it; so does one that promises for crops alone.
-        require_secure_aggregation: whether what depends on videos may leave only under masks that cancel in a sum.
-        allow_exact_sums: whether a method whose sums open single crops to whoever chooses the questions (COMET) may
-            run without noise, or with hardly any (epsilon above 10). For trials on data of one's own.
-        maximum_questions: answers of a schema that may leave: in a run, within a year, ever.
-        maximum_spent: epsilon that a unit, a video or a crop, may cost: by a run, by all of a year, by all ever.
+        schemas: messages that may leave; None for all declared schemas.
+        minimum_cohort: least number of participants in a run.
+        maximum_rounds: largest number of training rounds in a run; None for no limit.
+        maximum_epsilon: largest epsilon of a run; None for no limit. If a limit is set, runs without differential
+            privacy are refused, and so are runs with differential privacy for crops only.
+        require_secure_aggregation: whether data that depends on videos may leave only under masks.
+        allow_exact_sums: whether a method whose exact sums could reveal single crops (COMET) may run without noise, or
+            with little (epsilon above 10). For trials on your own data.
+        maximum_questions: largest number of answers of a schema: in a run, within a year, ever.
+        maximum_spent: largest epsilon of a unit, video or crop: by one run, by all runs of a year, by all runs ever.
     """
 
     schemas: tuple[str, ...] | None = None
@@ -94,7 +94,7 @@ class Policy:
 
     @classmethod
     def read(cls, file: Path) -> Policy:
-        """Read ``policy.json``; raises :class:`ClapError` for anything but a whole and valid policy."""
+        """Read ``policy.json``; raises :class:`ClapError` unless it is a complete and valid policy."""
         found = read_record(file, _PolicyFile)
         bounds = (found.maximum_questions, found.maximum_spent)
         return cls(
@@ -108,7 +108,7 @@ class Policy:
         )
 
     def write(self, file: Path) -> None:
-        """Write ``policy.json``, with every schema by name so that its reader can strike some out."""
+        """Write ``policy.json``, with every schema by name, so that the operator can remove some."""
         allowed = [schema.name for schema in schemas()] if self.schemas is None else list(self.schemas)
         bounds = {
             "maximum_questions": write_bounds(self.maximum_questions),
@@ -125,23 +125,24 @@ class Policy:
         unit: str = "video",
         needs_noise: bool = False,
     ) -> None:
-        """Raise :class:`RefusalError` unless a run of so many participants and rounds is permitted.
+        """Raise :class:`RefusalError` unless a run with these properties is permitted.
 
         Args:
-            epsilon: of the differential privacy that the run promises; None for none.
-            secure: whether it promises secure aggregation.
+            participants, rounds: how many.
+            epsilon: of the run's differential privacy; None without it.
+            secure: whether it uses secure aggregation.
             unit: of that differential privacy.
-            needs_noise: whether exact sums of its method open single crops.
+            needs_noise: whether exact sums of its method could reveal single crops.
         """
         if needs_noise and epsilon is None and not self.allow_exact_sums:
             raise RefusalError(
-                "a run whose exact sums open single crops to whoever chooses the questions; this policy asks for "
-                "noise (--dp crop or --dp video, with a finite --epsilon)"
+                "a run whose exact sums could reveal single crops; this site's policy requires noise (--dp crop or "
+                "--dp video, with a finite --epsilon)"
             )
         if needs_noise and epsilon is not None and epsilon > _MOST_EPSILON and not self.allow_exact_sums:
             raise RefusalError(
-                f"a run with epsilon {epsilon:g}, whose noise hides little from whoever chooses the questions; this "
-                f"policy asks for {_MOST_EPSILON:g} at most"
+                f"a run with epsilon {epsilon:g}, whose noise hides too little; this site's policy permits "
+                f"{_MOST_EPSILON:g} at most"
             )
         if self.require_secure_aggregation and not secure:
             raise RefusalError("a run without secure aggregation; this site's policy requires it")
@@ -154,11 +155,11 @@ class Policy:
         if self.maximum_epsilon is not None and (epsilon is None or other or epsilon > self.maximum_epsilon):
             whose = f" for a {unit}, none for a video" if other else ""
             promised = "no differential privacy" if epsilon is None else f"epsilon {epsilon:g}{whose}"
-            asked = f"epsilon {self.maximum_epsilon:g} at most"
-            raise RefusalError(f"a run with {promised}; this site's policy asks for {asked}")
+            most = f"epsilon {self.maximum_epsilon:g} at most"
+            raise RefusalError(f"a run with {promised}; this site's policy asks for {most}")
 
     def check_question(self, ask: Ask) -> None:
-        """Raise :class:`RefusalError` unless the reply that is asked for may leave.
+        """Raise :class:`RefusalError` unless its reply may leave.
 
         >>> Policy(("model_update",)).check_question(Ask("calibrate", reply="score_histogram"))
         Traceback (most recent call last):
@@ -169,7 +170,7 @@ class Policy:
         if "round" in ask.payload:
             number = np.asarray(ask.payload["round"])
             if number.shape != () or number.dtype.kind not in "iu":
-                raise RefusalError("a round that is no number")
+                raise RefusalError("a round that is not a whole number")
             self._check_rounds(int(number))
 
     def _check_rounds(self, rounds: int) -> None:

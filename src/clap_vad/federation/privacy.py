@@ -1,13 +1,12 @@
 """A site's side of differential privacy: noise on what leaves, and a budget that only the site keeps.
 
-The noise is drawn by the site, so the promise holds against the coordinator too. Without masks each site's message has
-all the noise that the terms ask for; under secure aggregation nobody sees less than a sum, and each site adds the part
-with which the smallest sum that can be made, however the coordinator lies, has all of it.
+The site draws the noise, so the promise also holds against the coordinator. Without masks each site's message has all
+the noise of the terms. Under secure aggregation only sums can be seen: each site adds a part of the noise, such that
+the smallest sum that the coordinator can make, however it lies, has all of it.
 
-The noise comes from a secret of the site, drawn for the run and never sent; the run's seed, which all know, has no
-part in it. A file beside the ledger holds every question of the run in the order in which it came. It is only ever
-appended to and no coordinator can reset it: what a question may still cost, and the noise of its answer, depend on all
-before it.
+The noise comes from a secret of the site, drawn for the run and never sent; the run's seed, which all know, is not
+used. A file beside the ledger holds every question of the run in order. It is append-only and no coordinator can reset
+it: what a question may still cost, and the noise of its answer, depend on all questions before it.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from .secret import site_secret
 __all__ = ["KEY", "Noted", "SitePrivacy"]
 
 KEY = "privacy.key"
-"""Entry that a step finds in its question under differential privacy: what its draws are keyed by, (32,) uint8."""
+"""Entry of a step's question under differential privacy: the key of its draws, (32,) uint8."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ class Noted:
     """A line of ``privacy.jsonl``.
 
     Attributes:
-        question: digest of what was asked; ``terms`` in the first line.
-        chain: digest of it and all before it; that of the terms in the first line.
-        kind: of the release; empty for an answer that holds nothing of any video.
-        answer: keyed digest of the answer before noise, which tells nobody but the site whether two are the same.
-        sum: digest of the secure sum it was for, see :func:`_sum_of`; empty for none.
+        question: digest of the question; ``terms`` in the first line.
+        chain: digest of it and all questions before it; that of the terms in the first line.
+        kind: of the release; empty for an answer that depends on no video.
+        answer: keyed digest of the answer before noise, so that only the site can compare answers.
+        sum: digest of its secure sum, see :func:`_sum_of`; empty for none.
     """
 
     question: str
@@ -59,17 +58,17 @@ class Noted:
 
 
 class SitePrivacy:
-    """Keeps the terms of one run at one site.
+    """Enforces the terms of one run at one site.
 
     Args:
         participant: its id.
         terms: what the run promises.
-        folder: where questions are noted, ``privacy.jsonl``, and the secret is kept, ``privacy.key``.
-        one_process: this process is all parties of the run, so that a masked question that is asked again cannot be
-            for a sum over others; it then gets the same answer, and a resumed run the same model.
+        folder: for the questions, ``privacy.jsonl``, and the secret, ``privacy.key``.
+        one_process: this process is all parties of the run. A repeated masked question is then for the same sum; it
+            gets the same answer, and a resumed run the same model.
 
     Raises:
-        RefusalError: the run was begun on other terms.
+        RefusalError: the run began with other terms.
     """
 
     def __init__(self, participant: str, terms: Terms, folder: Path, one_process: bool) -> None:
@@ -81,34 +80,34 @@ class SitePrivacy:
         else:
             self._secret = digest("clap-vad seeded noise", terms.seed, participant)
         self._noted: list[Noted] = []
-        self._size = 0  # of the file, when it was read
+        self._size = 0  # of the file, when last read
         self._last: Noted | None = None
         self._present = Noted("", "", "", "", "")
         agreed = digest("clap-vad terms", json.dumps(asdict(terms), sort_keys=True)).hex()
         if not self._read():
             self._note(Noted("terms", agreed, "", "", ""))
         elif self._read()[0].chain != agreed:
-            raise RefusalError("a run that was begun on other terms of differential privacy; refused")
+            raise RefusalError("this run began with other terms of differential privacy; refused")
 
     def enter(self, ask: Ask, schema: str) -> Message:
-        """Take in a question before it is answered.
+        """Record a question before it is answered.
 
-        A step that is done in silence costs what its answer would: what it draws shows in what is answered later. It
-        is done once, so that nothing is drawn again and again.
+        A silent step costs as much as its answer would: later answers depend on its draws. It is done once, so that
+        nothing is drawn repeatedly.
 
         Args:
             ask: the question.
-            schema: of the step's answer, also where that stays unsaid.
+            schema: of the step's answer, also if it is not sent.
 
         Returns:
             Its payload, with :data:`KEY`.
 
         Raises:
-            RefusalError: the budget of the run is spent, or a step is to be done in silence that was done before.
+            RefusalError: the run's budget is spent, or a silent step was done before.
         """
         noted, kind = self._read(), schema_of(schema).noised
         question = question_digest(replace(ask, reply=schema) if ask.silent else ask).hex()
-        # The same sum, or no sum: nobody can take the same noise off itself then.
+        # The same sum, or no sum: the same noise cannot be subtracted from itself then.
         summed = _sum_of(ask)
         same = ask.secure is None or self._one_process or (bool(noted) and noted[-1].sum == summed)
         last = noted[-1] if noted and noted[-1].question == question and same else None
@@ -125,11 +124,11 @@ class SitePrivacy:
         return {**ask.payload, KEY: np.frombuffer(self._derived(chain, "step"), np.uint8)}
 
     def noised(self, ask: Ask, schema: str, message: Message) -> Message:
-        """The message with its noise, as it may leave; its entries have the types of the schema.
+        """The message with its noise, ready to leave; its entries have the types of the schema.
 
         Raises:
-            RefusalError: the question has been answered, and the answer is another now. With the noise of the first
-                it would give away the difference.
+            RefusalError: the question was answered before, and the answer differs now. With the same noise it would
+                reveal the difference.
         """
         declared, present = schema_of(schema), self._present
         values = {name: np.asarray(value, np.float64) for name, value in message.items()}
@@ -139,7 +138,7 @@ class SitePrivacy:
             self._note(replace(present, answer=answer.hex()))
         elif self._last.answer != answer.hex():
             raise RefusalError(
-                f"participant '{self._participant}': asked again, and its answer would be another now; refused"
+                f"participant '{self._participant}': asked before, and its answer would differ now; refused"
             )
         multiplier = self._terms.noise_training if declared.noised == "training" else self._terms.noise_statistics
         # However the coordinator lies, no sum is over fewer sites than this.
@@ -170,12 +169,12 @@ class SitePrivacy:
             )
 
     def _read(self) -> list[Noted]:
-        """All that stands in the file, which another process may have appended to."""
+        """All lines of the file, to which another process may have appended."""
         if self._size_now() != self._size:
             text = self._file.read_bytes()
             self._noted, self._size = [], len(text)
             for line in text.decode(errors="replace").splitlines():
-                # A line that a kill has torn is of an answer that was never made.
+                # A line torn by a kill belongs to an answer that was never made.
                 with contextlib.suppress(ValueError, TypeError):
                     self._noted.append(Noted(**json.loads(line)))
         return self._noted
@@ -184,7 +183,7 @@ class SitePrivacy:
         return self._file.stat().st_size if self._file.exists() else 0
 
     def _note(self, noted: Noted) -> None:
-        """Append a line, unless another process has since the budget was looked at: two could spend its last part."""
+        """Append a line, unless another process did since the budget was checked: both could spend its last part."""
         with held_file(self._file):
             if self._size_now() != self._size:
                 raise RefusalError(
@@ -198,8 +197,8 @@ class SitePrivacy:
 def _sum_of(ask: Ask) -> str:
     """Digest of the secure sum that an answer is for; empty for none.
 
-    Its name is the coordinator's word: after a restart of the site another sum, over others, could have it again. What
-    other sites have sealed for this one can be opened in the one session alone for which they did.
+    The coordinator chooses its name, so after a restart of the site a sum over other sites could have the same name.
+    What other sites have encrypted for this one can be decrypted in that one session only.
     """
     if ask.secure is None:
         return ""

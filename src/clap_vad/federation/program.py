@@ -21,11 +21,11 @@ class SiteProgram(Protocol):
 
     @property
     def steps(self) -> Mapping[str, tuple[Handler, str]]:
-        """What the site is willing to do: step name -> (handler, schema of its reply)."""
+        """The steps that the site runs: name -> (handler, schema of its reply)."""
 
     @property
     def order(self) -> Sequence[Turn]:
-        """In which order and how often an honest run asks for them."""
+        """The order of the steps in an honest run, and how often each is asked."""
 
     @property
     def dim(self) -> int:

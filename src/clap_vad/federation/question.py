@@ -1,4 +1,4 @@
-"""What a question says, as 32 bytes: so that it can be told whether two are the same."""
+"""A question as a digest of 32 bytes, to compare questions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .ask import Ask
 __all__ = ["BESIDE", "question_digest"]
 
 BESIDE = "secure."
-"""Entries of a question that belong to the masks: drawn anew for each sum, and another for each site."""
+"""Entries of a question that belong to the masks: new for each sum, and different for each site."""
 
 
 def question_digest(ask: Ask) -> bytes:
-    """32 bytes that stand for a question: its number, its step, the schema of the answer and all of its payload.
+    """Digest (32 bytes) of a question: its number, its step, the schema of the answer and all of its payload.
 
     >>> question_digest(Ask("train", "model_update", {"round": 1})) == question_digest(Ask("train", "model_update"))
     False

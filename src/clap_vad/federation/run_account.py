@@ -1,4 +1,4 @@
-"""The account as one run of a site uses it: what would exceed a bound of the site's policy is refused."""
+"""A site's account, used by one run: refuses what would exceed a bound of the site's policy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .question import question_digest
 __all__ = ["RunAccount", "noised"]
 
 _ROUNDING = 1e-6
-"""Of epsilon: a run that costs just what is permitted is permitted."""
+"""Tolerance of epsilon: a run that costs exactly the limit is permitted."""
 _OVER = {"run": "in a run", "year": "within 365 days", "ever": "over all runs"}
 
 
@@ -27,9 +27,9 @@ class RunAccount:
         account: of the site.
         policy: its bounds.
         run: the run's id.
-        data: what it answers from.
-        terms: of its differential privacy, once that is agreed; None for none.
-        spent: how many releases of each kind the run has made under these terms, those that never left among them.
+        data: the training videos that it answers from.
+        terms: of its differential privacy, once agreed; None without it.
+        spent: gives the number of releases of each kind under these terms, including those that never left.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class RunAccount:
         self._terms, self._spent = terms, spent
 
     def check_run(self, terms: Terms | None) -> None:
-        """Raise :class:`RefusalError` where a run on these terms, to its end, would exceed a bound on epsilon."""
+        """Raise :class:`RefusalError` if a complete run on these terms would exceed a bound on epsilon."""
         self._account.look()
         self._check_spent(terms, {})
 
     def check_question(self, ask: Ask, schema: str) -> None:
-        """Raise :class:`RefusalError` where the answer to a question would exceed a bound, before it is worked out.
+        """Raise :class:`RefusalError` if the answer to a question would exceed a bound, before it is computed.
 
-        One that was answered before may get the same answer again, which costs nothing: that is known when it is there.
-        With noise that is so in the same run alone.
+        A repeated question passes: the same answer again costs nothing, and :meth:`enter` checks that it is the same.
+        With noise this holds within one run only.
         """
         if (declared := schema_of(schema)).bare:
             return
@@ -64,20 +64,20 @@ class RunAccount:
         self._check_spent(self._terms, self._spent())
 
     def enter(self, ask: Ask, schema: str, answer: str) -> None:
-        """Note an answer that is about to leave.
+        """Record an answer that is about to leave.
 
         Args:
             ask: the question.
-            schema: of the answer, as it was before any masks.
+            schema: of the answer, before masks.
             answer: SHA-256 of what leaves.
 
         Raises:
-            RefusalError: it would exceed a bound, and is not what the same question got before.
+            RefusalError: it would exceed a bound, and differs from the earlier answer to the same question.
         """
         if (declared := schema_of(schema)).bare:
             return
         if ask.silent:
-            answer = f"in silence, {self._run}"  # nothing left, and what was done is this run's own
+            answer = f"in silence, {self._run}"  # nothing left, and what was done belongs to this run
         made = Answer("", self._run, ask.step, schema, self._data.id, _digest(ask), answer)
         if self._terms is not None and declared.noised:
             made = noised(made, self._terms, declared.noised)
@@ -97,7 +97,7 @@ class RunAccount:
                 )
 
     def _check_spent(self, terms: Terms | None, spent: Mapping[str, int], made: Sequence[Answer] = ()) -> None:
-        """What was answered, with ``made`` and all that the run may still release, must keep every bound."""
+        """Refuse if past answers, ``made`` and all further releases of the run together exceed a bound."""
         for unit, bounds in self._policy.maximum_spent.items():
             for span, bound in bounds.items():
                 answers = [*self._account.counted(span, self._data, self._run), *made]
@@ -120,12 +120,12 @@ def _left(terms: Terms | None, spent: Mapping[str, int], unit: str) -> Counter[R
 
 
 def noised(answer: Answer, terms: Terms, kind: str) -> Answer:
-    """The answer as one with the noise that the terms have for this kind of release."""
+    """The answer with the noise that the terms have for this kind of release."""
     if kind == "training":
         return replace(answer, noise=terms.noise_training, sampling=terms.sampling, unit=terms.unit)
     return replace(answer, noise=terms.noise_statistics, unit=terms.unit)
 
 
 def _digest(ask: Ask) -> str:
-    """Of the question, whatever its number in a run."""
+    """Digest of the question without its number in the run."""
     return question_digest(replace(ask, sequence=0)).hex()

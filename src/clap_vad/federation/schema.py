@@ -1,4 +1,4 @@
-"""What a schema is: the entries that a message of one kind has, and what is true of all of them."""
+"""Schemas: the entries of one kind of message, and the conditions that they fulfil together."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["LARGEST", "Field", "Message", "Possible", "Schema", "Size", "encoded
 Message = dict[str, np.ndarray | int | float]
 
 LARGEST = {"float32": 2.0**20, "float64": 1e30, "int64": 2.0**40}
-"""No value of these types is larger in any message, whatever its field says: no data and no training comes near, and
-sums, squares and products of such values over all participants overflow nowhere."""
+"""Largest value of these types in any message, whatever its field says: far above the values of data and training, and
+small enough that sums, squares and products over all participants do not overflow."""
 
 Possible = Callable[[Message, float], str | None]
-"""Of a message within its fields, and how far each of its numbers may be from the true one (0 but under masks): None,
-or why its numbers cannot be true together, in words. Pure, and true of the sum of messages where it is of each."""
+"""Takes a message within its fields and the largest error of each number (0 without masks); returns None, or why the
+numbers are impossible together. Pure; a sum of possible messages is possible too."""
 
 
 def _anything(message: Message, error: float) -> str | None:
@@ -35,11 +35,11 @@ class Field:
     Attributes:
         shape: sizes; the symbol ``"D"`` stands for the feature dimension, ``"DD"`` for the entries of the upper
             triangle of a matrix of D x D, ``"P"`` for the participants of a secure sum, ``"N"`` and ``"W"`` for the
-            entries of the vectors it sums. ``()`` is a scalar.
+            entries of its vectors. ``()`` is a scalar.
         dtype: ``float32``, ``float64``, ``int8``, ``int64``, ``uint8``, ``uint32`` or ``uint64``.
         low, high: bounds of every value.
-        bound: in a secure sum values are clipped to [-bound, bound]. One that holds for every message makes an
-            overflow of the sum impossible; the smaller it is, the finer the fixed point.
+        bound: in a secure sum values are clipped to [-bound, bound], so that the sum cannot overflow; a smaller bound
+            gives a finer fixed point.
     """
 
     shape: tuple[int | str, ...]
@@ -60,14 +60,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Size:
-    """How many things a message is about: its weight beside other sites' messages.
+    """How many items a message is about: its weight among the sites' messages.
 
     Attributes:
-        unit: what is counted, such as ``segments``. A site's first size in a unit that it has ``all`` of is the most
-            that it can tell later in the run.
-        entries: what is made smaller with the weight where that is cut, see :mod:`clap_vad.federation.influence`.
+        unit: what is counted, such as ``segments``. A site's first size in a unit, if of ``all`` its items, limits
+            its later sizes in the run.
+        entries: scaled down with the weight if that is bounded, see :mod:`clap_vad.federation.influence`.
         of: the size of a message.
-        all: whether it is of all that the site has, not of some of it.
+        all: whether it counts all items of the site, not a part.
     """
 
     unit: str
@@ -81,18 +81,18 @@ class Schema:
     """What a message may hold.
 
     Attributes:
-        name: as it stands in the ledger and in a site's policy.
+        name: in ledgers and policies.
         fields: every entry, none optional.
         summable: the coordinator needs only the sum over participants, so secure aggregation can hide the parts.
-        purpose: why it leaves the site, in words for its operator.
-        mean: the entries, but for ``count``, are means over so many segments; their sum is one of shares.
-        bare: holds nothing that depends on any video, so that it may stay as it is under secure aggregation.
+        purpose: why it leaves the site, for its operator.
+        mean: the entries, except ``count``, are means over that many segments; sums weight them by shares.
+        bare: nothing in it depends on a video, so that it needs no masks.
         noised: a sum over videos of contributions of L2 norm at most 1, to which a site adds noise before it leaves:
-            under differential privacy nothing else does. ``statistics`` or ``training`` says whose noise.
-        possible: why a message cannot be true though each field is within its bounds; looked at where it leaves a site
-            and where it arrives, and of a masked sum.
-        size: how many things a message is about; None where that is no part of it.
-        scale: how large the things are: a root mean square for each of several numbers; None where that says nothing.
+            under differential privacy nothing else leaves. ``statistics`` or ``training``: which noise.
+        possible: why a message within its fields' bounds is impossible; checked where it leaves a site, where it
+            arrives, and for a masked sum.
+        size: how many items a message is about; None if it does not say.
+        scale: size of the numbers: a root mean square for each of several; None if they cannot be compared.
     """
 
     name: str

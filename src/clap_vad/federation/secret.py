@@ -1,4 +1,4 @@
-"""The secret that a site draws for a run, and that never leaves it."""
+"""A site's secret for a run; it never leaves the site."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..errors import ClapError
 __all__ = ["SECRET", "site_secret"]
 
 SECRET = "privacy.key"
-"""The file of it in the run's folder at the site."""
+"""Its file in the run's folder at the site."""
 _BYTES = 32
 
 
 def site_secret(folder: Path) -> bytes:
-    """The secret in this folder, made where there is none; readable by its owner alone.
+    """The secret in this folder, made if there is none; only its owner can read it.
 
     Raises:
-        ClapError: it is not as long as one.
+        ClapError: the file has the wrong length.
     """
     file = folder / SECRET
     if not file.exists():
@@ -31,7 +31,7 @@ def site_secret(folder: Path) -> bytes:
             opened.flush()
             os.fsync(opened.fileno())
         with contextlib.suppress(FileExistsError):
-            os.link(fresh, file)  # whole, or not at all
+            os.link(fresh, file)  # the whole file, or none
         fresh.unlink()
     secret = file.read_bytes()
     if len(secret) != _BYTES:

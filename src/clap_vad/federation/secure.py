@@ -1,11 +1,10 @@
-"""Secure aggregation of messages: what a site puts in a sum, and what the coordinator reads from it.
+"""Secure aggregation of messages: what a site adds to a sum, and what the coordinator reads from it.
 
-The protocol is in :mod:`clap_vad.protection`; here it meets messages. One mechanism serves updates, control variates,
-statistics, counts and histograms: a message becomes fixed-point numbers by its schema alone, and what comes out of the
-sum is one message that stands for all sites. A message of means is first multiplied by the site's share of all
-segments, and the sum divided by the sum of shares, which gives the mean over all segments of those that took part.
-Whole steps of 8 bits are of numbers that were multiplied before they were rounded, see
-:mod:`clap_vad.federation.encoding`.
+The protocol is in :mod:`clap_vad.protection`; this module applies it to messages. One mechanism serves updates, control
+variates, statistics, counts and histograms: the schema alone determines how a message becomes fixed-point numbers, and
+the sum becomes one message that stands for all sites. A message of means is first multiplied by the site's share of all
+segments, and the sum is divided by the sum of shares: the mean over all segments of the sites in it. Whole steps of 8
+bits are of numbers that were multiplied before they were rounded, see :mod:`clap_vad.federation.encoding`.
 """
 
 from __future__ import annotations
@@ -38,21 +37,21 @@ PHASE_SCHEMAS = {
 """Phase -> schema of its reply."""
 
 _SHARE = "share"
-"""Entry that is added to a message of means: the site's segments as a share of all."""
+"""Entry added to a message of means: the site's share of all segments."""
 
 _CLIPPED = "clipped"
-"""Entry that is added to every message: how many of its values were clipped to their bound."""
+"""Entry added to every message: how many of its values were clipped to their bound."""
 
 
 def layout_of(name: str, dim: int, participants: int) -> Layout:
-    """How a message of this schema stands in the summed vectors.
+    """The layout of a message of this schema in the summed vectors.
 
     Raises:
-        ClapError: it is not for sums.
+        ClapError: it is not summable.
     """
     declared = schema(name)
     if not declared.summable:
-        raise RefusalError(f"a message of schema '{name}' is a site's own and cannot be hidden in a sum; refused")
+        raise RefusalError(f"a message of schema '{name}' is not summable, so masks cannot hide it; refused")
     entries = [
         Entry(key, tuple(int(n) for n in field.sizes(dim)), field.dtype, _bound(field))
         for key, field in declared.fields.items()
@@ -67,7 +66,7 @@ def _bound(field: Field) -> float:
 
 
 def session_of(secure: SecureSum, layout: Layout) -> Session:
-    """The session of a secure sum, the same for all who take part."""
+    """The session of a secure sum, the same for all participants."""
     context = layout.digest + secure.total.to_bytes(8, "big") + secure.question.encode("utf-8", "surrogatepass")
     return open_session(secure.identity, secure.participants, layout.sizes, cohort=secure.cohort, context=context)
 
@@ -75,18 +74,18 @@ def session_of(secure: SecureSum, layout: Layout) -> Session:
 def read_sum(
     secure: SecureSum, layout: Layout, narrow: np.ndarray, wide: np.ndarray, members: int
 ) -> tuple[Message, int]:
-    """The message that stands for all whose vectors are in the sum, and how many values they clipped.
+    """The message that stands for all sites in the sum, and how many values they clipped.
 
-    Means of whole steps are float64: they are no whole numbers any more.
+    Means of whole steps are float64, as they are no longer whole numbers.
 
     Args:
         secure: the sum.
         layout: of its vectors.
         narrow, wide: the vectors.
-        members: how many sites' are in it.
+        members: number of sites in the sum.
 
     Raises:
-        ImpossibleMessageError: so many sites have no such sum.
+        ImpossibleMessageError: the sum is impossible for so many sites.
     """
     total = layout.decode(narrow, wide)
     _check_sum(secure, layout, total, members)
@@ -99,10 +98,10 @@ def read_sum(
 
 
 def _check_sum(secure: SecureSum, layout: Layout, total: Message, members: int) -> None:
-    """Raise :class:`ImpossibleMessageError` for a sum that messages of so many sites cannot have.
+    """Raise :class:`ImpossibleMessageError` if the sum is impossible for so many sites.
 
-    It is all that can be looked at. A site that runs other software can add anything, modulo the ring: the sum is then
-    seen to be impossible, or it is not.
+    Nothing else can be checked. A site with other software can add any values, modulo the ring; some of them give a
+    sum that is possible.
     """
     declared, where, error = schema(secure.schema), f"the sum over {members} sites, message '{secure.schema}'", 0.0
     for entry in layout.entries:
@@ -110,15 +109,15 @@ def _check_sum(secure: SecureSum, layout: Layout, total: Message, members: int) 
         if isinstance(point, FixedPoint) and entry.dtype != "int64":
             error = max(error, members * 2.0**-point.exponent)
         known = declared.fields.get(entry.name)
-        low = 0.0 if known is None else known.low  # a share, and how many were clipped
+        low = 0.0 if known is None else known.low  # the share, and the number of clipped values
         if (np.abs(value) > members * point.bound + error).any() or (low == 0 and (value < -error).any()):
-            raise ImpossibleMessageError(f"{where}: '{entry.name}' is outside what so many sites can have")
+            raise ImpossibleMessageError(f"{where}: '{entry.name}' is impossible for so many sites")
     if declared.mean:
         count, share = float(total["count"]), float(total[_SHARE])
         if secure.total and count <= secure.total and abs(share - count / secure.total) > error:
             raise ImpossibleMessageError(f"{where}: its count and its share of all segments do not agree")
     elif not total[_CLIPPED] and (reason := declared.possible(total, error)) is not None:
-        raise ImpossibleMessageError(f"{where}: cannot be true: {reason}")
+        raise ImpossibleMessageError(f"{where}: impossible values: {reason}")
 
 
 def _typed(name: str, message: Mapping[str, np.ndarray | int | float]) -> Message:
@@ -129,14 +128,14 @@ def _typed(name: str, message: Mapping[str, np.ndarray | int | float]) -> Messag
 
 @dataclass(frozen=True)
 class PhaseCheck:
-    """What a reply of a phase must be: arrays of these shapes and types."""
+    """Checks a reply of a phase: arrays of these shapes and types."""
 
     phase: str
     session: Session
 
     @property
     def most_bytes(self) -> int:
-        """Bytes that it can have at most on the wire."""
+        """Largest size of a reply on the wire, in bytes."""
         shapes = reply_shapes(len(self.session.participants), self.session.sizes)[self.phase]
         return 4096 + sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes.values())
 
@@ -151,13 +150,13 @@ class PhaseCheck:
 
 
 class SiteProtection:
-    """A site's side of a run under secure aggregation. Its secrets live in memory alone, one sum at a time.
+    """A site's side of a run under secure aggregation. Its secrets are kept in memory only, for one sum at a time.
 
     Args:
         participant: its id.
         participants: of the run; a sum may be over some of them.
         signer: signs its keys and verifies those of the others.
-        cohort: sites that a sum must be over at least, by this site's policy; never below 3.
+        cohort: least number of sites in a sum by this site's policy; never below 3.
     """
 
     def __init__(self, participant: str, participants: Sequence[str], signer: Signer, cohort: int) -> None:
@@ -169,7 +168,7 @@ class SiteProtection:
         self._begun: set[str] = set()
 
     def answer(self, ask: Ask, dim: int) -> Message:
-        """A question of a phase other than ``mask``."""
+        """The answer to a question of a phase other than ``mask``."""
         secure = self._checked(ask)
         site = self._site(secure, dim)
         question = {name: np.asarray(value) for name, value in ask.payload.items()}
@@ -190,13 +189,13 @@ class SiteProtection:
             dim: D.
 
         Raises:
-            RefusalError: the question is another than that which the sum began with. All sites agree on that one: a
-                coordinator that asked each about another model could tell whose answer is whose in their sum (Pasquini
-                et al. 2022).
+            RefusalError: the question differs from the one that the sum began with, on which all sites agree. With a
+                different model for each site a coordinator could separate their answers in the sum (Pasquini et al.
+                2022).
         """
         secure = self._checked(ask)
         if secure.question != question_digest(ask).hex():
-            raise RefusalError("a secure sum whose question is another than it began with; refused")
+            raise RefusalError("a secure sum whose question differs from the one that it began with; refused")
         site, layout = self._site(secure, dim), layout_of(secure.schema, dim, len(secure.participants))
         values, where = _shared_out(message, secure), f"participant '{self._participant}'"
         encoded = layout.encode({**values, _CLIPPED: 0}, where)
@@ -212,32 +211,32 @@ class SiteProtection:
     def _checked(self, ask: Ask) -> SecureSum:
         secure = ask.secure
         if secure is None:
-            raise RefusalError("this run promises secure aggregation, and the question is for a bare answer; refused")
+            raise RefusalError("this run promises secure aggregation, and the question asks for no masks; refused")
         if secure.cohort < self._cohort:
             raise RefusalError(f"a sum over {secure.cohort} sites or more; this site's policy asks for {self._cohort}")
         strangers = [name for name in secure.participants if name not in self._participants]
         if strangers or self._participant not in secure.participants:
-            raise RefusalError("a secure sum over others than the participants of this run; refused")
+            raise RefusalError("a secure sum over sites that are not participants of this run; refused")
         return secure
 
     def _site(self, secure: SecureSum, dim: int) -> SecureSite:
-        """The session of this sum; a new one begins with its first phase, and the old one is forgotten."""
+        """The session of this sum; its first phase begins a new session and deletes the old one."""
         if self._current is None or self._current[0].identity != secure.identity:
             if secure.phase != "advertise":
-                raise ClapError("the secrets of this secure sum are gone: the site was started anew in between")
+                raise ClapError("the secrets of this secure sum are lost: the site was restarted in between")
             if secure.identity in self._begun:
-                raise RefusalError("a secure sum whose name has been used; refused")
+                raise RefusalError("a secure sum whose name was used before; refused")
             session = session_of(secure, layout_of(secure.schema, dim, len(secure.participants)))
             self._begun.add(secure.identity)
             self._current = (secure, SecureSite(session, self._participant, self._signer))
         known, site = self._current
         if replace(known, phase=secure.phase) != secure:
-            raise RefusalError("a secure sum that is told to be another than it began as; refused")
+            raise RefusalError("a secure sum that differs from the one that it began as; refused")
         return site
 
 
 def share_of(message: Message, secure: SecureSum) -> float:
-    """What a message's means are multiplied by before they go into the sum; 1 for a plain one."""
+    """Factor of a message's means before they go into the sum; 1 for a plain sum."""
     if not schema(secure.schema).mean:
         return 1.0
     if not secure.total:
@@ -246,7 +245,7 @@ def share_of(message: Message, secure: SecureSum) -> float:
 
 
 def _shared_out(message: Message, secure: SecureSum) -> Message:
-    """A message of means times the site's share of all segments; a plain one, and whole steps, as they are."""
+    """A message of means times the site's share of all segments; plain messages and whole steps unchanged."""
     share, declared = share_of(message, secure), schema(secure.schema)
     if not declared.mean:
         return dict(message)

@@ -26,14 +26,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Summed:
-    """What a secure sum gave.
+    """The result of a secure sum.
 
     Attributes:
         message: stands for all members.
-        members: whose messages are in it, in their order.
-        clipped: values that they clipped to their bounds.
+        members: the sites in the sum, in order.
+        clipped: number of values that they clipped to their bounds.
         bytes_up, bytes_down: of all phases.
-        impossible: participant -> why something that it sent in a phase cannot be true. Its message may be in the sum.
+        impossible: participant -> why a reply of a phase is impossible. Its message may be in the sum.
     """
 
     message: Message
@@ -45,11 +45,11 @@ class Summed:
 
 
 class BrokenSumError(ClapError):
-    """A secure sum came to nothing, or to what cannot be true.
+    """A secure sum failed, or its result is impossible.
 
     Attributes:
-        impossible: participant -> why what it sent cannot be true; empty where nobody can be named.
-        again: whether it can help to ask again.
+        impossible: participant -> why its reply is impossible; empty if the cause is unknown.
+        again: whether asking again can help.
     """
 
     def __init__(self, text: str, impossible: Mapping[str, str], again: bool = True) -> None:
@@ -67,24 +67,24 @@ def secure_sum(
     keep: Callable[[Cohort], None],
     out: Collection[str] = (),
 ) -> Summed:
-    """Ask the targets a question and learn the sum of their replies alone.
+    """Ask the targets a question and learn only the sum of their replies.
 
-    Sites may drop out in any phase as long as the threshold, two thirds of the targets, remains; what one sent is in
-    the sum if it came through the third phase.
+    Sites may drop out in any phase as long as the threshold, two thirds of the targets, remains; a site that completed
+    the third phase is in the sum.
 
     Args:
         ask: with ``sequence``, ``targets`` and ``deadline`` set; its reply's schema must be summable.
         engine: what carries the messages.
         dim: D.
-        cohort: sites that the sum must be over at least.
+        cohort: least number of sites in the sum.
         accepted: per participant the last question whose answer counted.
-        before: what the sum was over when this question was asked before; the targets are its participants.
-        keep: called with what the sum is over, before sites are asked for what they will not say of another one.
-        out: who is left out of the run, and not asked where the sum has not been opened.
+        before: sites of the sum when this question was asked before; the targets are its participants.
+        keep: called with the sites of the sum, before they are asked for what they reveal for one sum only.
+        out: participants left out of the run, and not asked if the sum has not been unmasked.
 
     Raises:
-        TooFewRepliesError: nothing of this question has been learnt, and it can be asked again.
-        BrokenSumError: the same, because of what somebody sent.
+        TooFewRepliesError: nothing was learnt; the question can be asked again.
+        BrokenSumError: nothing was learnt, because a site sent impossible values.
         ClapError: the reply cannot be summed.
     """
     targets = ask.targets or ()
@@ -98,8 +98,8 @@ def secure_sum(
     there = opened or tuple(name for name in targets if name not in out)
     if len(there) < asking.session.threshold:
         raise BrokenSumError(
-            f"step '{ask.step}': its secure sum was begun over {len(targets)} sites, who open no other of the same "
-            f"answers, and so many of them are left out that it cannot be opened",
+            f"step '{ask.step}': its secure sum began over {len(targets)} sites, which unmask no other sum of the same "
+            f"answers; too many of them are left out to unmask it",
             {},
             again=False,
         )
@@ -116,12 +116,12 @@ def secure_sum(
     members = coordinator.members
     if opened and members != opened:
         raise TooFewRepliesError(
-            f"step '{ask.step}': its sum was lost as it was opened, and sites open no other of the same answers; "
+            f"step '{ask.step}': its sum was lost during unmasking; sites unmask no other sum of the same answers; "
             f"{', '.join(name for name in opened if name not in members)} must be there"
         )
     keep(Cohort(tuple(targets), members))
-    told = asking.phase("unmask", question, members)
-    narrow, wide = asking.collected(lambda: coordinator.unmasked(told))
+    revealed = asking.phase("unmask", question, members)
+    narrow, wide = asking.collected(lambda: coordinator.unmasked(revealed))
     message, clipped = asking.collected(lambda: read_sum(secure, layout, narrow, wide, len(members)))
     return Summed(message, members, clipped, asking.bytes_up, asking.bytes_down, asking.impossible)
 
@@ -131,7 +131,7 @@ class _Asking:
 
     Attributes:
         bytes_up, bytes_down: of the phases so far.
-        impossible: who sent what cannot be true in one of them, and why.
+        impossible: participant -> why its reply to one of them is impossible.
     """
 
     def __init__(
@@ -145,11 +145,11 @@ class _Asking:
     def phase(
         self, phase: str, question: Mapping[str, object], targets: tuple[str, ...]
     ) -> dict[str, dict[str, np.ndarray]]:
-        """Replies by participant, of those whose reply can be true.
+        """Replies by participant, without impossible ones.
 
         Raises:
             TooFewRepliesError: fewer than the threshold.
-            BrokenSumError: the same, and some of them have lied.
+            BrokenSumError: the same, and some replies were impossible.
         """
         payload: Message = {name: np.asarray(value) for name, value in question.items()}
         wanted = max(self.session.threshold, self._ask.min_replies - len(self.impossible))
@@ -180,7 +180,7 @@ class _Asking:
         }
 
     def collected(self, collect: Callable[[], _T]) -> _T:
-        """What the coordinator's side makes of a phase; raises :class:`BrokenSumError` where that is nothing."""
+        """The coordinator's result of a phase; raises :class:`BrokenSumError` if there is none."""
         try:
             return collect()
         except ClapError as error:
@@ -188,7 +188,7 @@ class _Asking:
 
 
 def _matrix(sealed: Mapping[str, Mapping[str, np.ndarray]], targets: tuple[str, ...]) -> np.ndarray:
-    """(n, n, SEALED_BYTES): row by receiver, what the others have sealed for it; zeros for those who dropped out."""
+    """(n, n, SEALED_BYTES): per receiver the others' ciphertexts for it; zeros for sites that dropped out."""
     matrix = np.zeros((len(targets), len(targets), SEALED_BYTES), np.uint8)
     for receiver, question in sealed.items():
         matrix[targets.index(receiver)] = question["ciphertexts"]
