@@ -79,7 +79,7 @@ def test_the_command_reports_it(tmp_path, quick_train, dataset):
     arguments = [str(tmp_path / "run"), "--shadow-models", "0", "--rounds", "1"]
     output = CliRunner().invoke(audit, arguments, env={"COLUMNS": "200"}).output
     assert "rows within 5 %" in output
-    assert "sums over few crops told" in output
+    assert "sums over few crops revealed" in output
     assert "A malicious coordinator recovers" in output
 
 

@@ -74,7 +74,7 @@ def test_only_the_last_line_may_be_torn(tmp_path):
     assert privacy_ledger(home)["torn"]
     result = CliRunner().invoke(ledger_command, [str(home)])
     assert result.exit_code == 2
-    assert "the last line is torn" in result.output
+    assert "the last line is incomplete" in result.output
     broken = site_home(tmp_path / "broken", ledger_line(), "[1]", ledger_line())
     with pytest.raises(ClapError, match=r"ledger\.jsonl: line 2 is not a valid ledger line"):
         privacy_ledger(broken)

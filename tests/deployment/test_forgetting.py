@@ -310,7 +310,7 @@ def test_a_run_with_a_job_is_recalled_and_reported(tmp_path, home, make_sites, m
         cli.main(arguments, standalone_mode=False)
     out = capsys.readouterr()
     assert ended.value.code == 2
-    assert f"a job is still at work on {run}; repeat the command" in out.err
+    assert f"a job is still running on {run}; repeat the command" in out.err
     assert json.loads(out.out)["runs"][0]["busy"]
     assert contents(run / "checkpoints") == before
     assert RunFiles(run).recalled(1)
@@ -323,11 +323,11 @@ def test_the_command_reports_what_cannot_be_deleted(tmp_path, home, make_sites, 
     finish(home, tmp_path / "run", config_of(), make_sites("sites")())
     moved = ask_for(home, tmp_path / "moved", config_of())
     moved.rename(tmp_path / "elsewhere")
-    for options, notice in ((["--look"], "nothing was changed"), ([], "asked for nothing any more")):
+    for options, notice in ((["--look"], "nothing was changed"), ([], "takes part in nothing any more")):
         cli.main(["coordinator", "forget", LEAVES, "--home", str(home.path), *options], standalone_mode=False)
         text = " ".join(capsys.readouterr().out.split())
-        kept = "holds what it gave (2 rounds of training; no masks, no noise)"
-        for sentence in (notice, kept, *NOT_RECALLED, f"no longer where they were or cannot be read: {moved}"):
+        kept = "holds its contribution (2 rounds of training; no masks, no noise)"
+        for sentence in (notice, kept, *NOT_RECALLED, f"because they were moved or cannot be read: {moved}"):
             assert " ".join(sentence.split()) in text
         assert f"clap train --like {tmp_path / 'run'} --without {LEAVES} --out RUN" in text
 

@@ -288,7 +288,7 @@ def test_status_reports_what_is_used_and_what_is_permitted(joined, hosts, whole,
     video, crop = json.loads(status(capsys, joined, "--json").splitlines()[-1])["account"]["spent"]
     assert video["used"] == {"run": None, "year": None, "ever": None}
     assert video["unbounded"] == crop["unbounded"] == ["plain"]
-    assert "nothing bounds what these runs tell of a video: plain" in status(capsys, joined)
+    assert "these runs have no bound on the privacy loss of a video: plain" in status(capsys, joined)
 
 
 def test_status_of_a_site_that_has_answered_nothing_writes_nothing(tmp_path, joined, capsys):

@@ -304,7 +304,7 @@ def test_a_site_whose_policy_asks_for_more_sites_or_forbids_the_schema_refuses(t
 def test_a_site_in_an_open_run_gives_nothing_to_a_secure_sum(tmp_path):
     program = Program("normal_moments", make_message("normal_moments", np.random.default_rng(0)))
     site = Site("ada", program, SiteState(tmp_path), tmp_path)
-    with pytest.raises(RefusalError, match="does not promise secure aggregation"):
+    with pytest.raises(RefusalError, match="does not use secure aggregation"):
         site.handle(phase())
     with pytest.raises(RefusalError, match="under masks; refused in this run"):
         site.handle(phase(phase="mask"))

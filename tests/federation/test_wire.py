@@ -243,7 +243,7 @@ def test_a_message_that_is_too_long_is_refused_unread(monkeypatch):
 
     monkeypatch.setattr(wire, "load", read)
     for limit in (len(data) - 1, 8, 0):
-        with pytest.raises(ClapError, match=f"a message of {len(data)} bytes, where {limit} can be needed at most"):
+        with pytest.raises(ClapError, match=f"a message of {len(data)} bytes; at most {limit} are expected"):
             decode(data, limit)
     with pytest.raises(ClapError, match="refused unread"):
         decode(bytes(1000), 999)
@@ -330,22 +330,22 @@ QUESTION = {
         ("{}", "not a question of this release"),
         ({**QUESTION, "targets": ["north"]}, "not a question of this release"),
         *[({k: v for k, v in QUESTION.items() if k != name}, "not a question of this release") for name in QUESTION],
-        ({**QUESTION, "step": 3}, "of other types than declared"),
-        ({**QUESTION, "step": None}, "of other types than declared"),
-        ({**QUESTION, "reply": ["segment_count"]}, "of other types than declared"),
-        ({**QUESTION, "lasting": 1}, "of other types than declared"),
-        ({**QUESTION, "silent": "no"}, "of other types than declared"),
-        ({**QUESTION, "silent": None}, "of other types than declared"),
-        ({**QUESTION, "sequence": 3.0}, "of other types than declared"),
-        ({**QUESTION, "sequence": True}, "of other types than declared"),
-        ({**QUESTION, "sequence": "3"}, "of other types than declared"),
-        ({**QUESTION, "sequence": float("nan")}, "of other types than declared"),
-        ({**QUESTION, "accepted": None}, "of other types than declared"),
-        ({**QUESTION, "accepted": [["north", 1]]}, "of other types than declared"),
-        ({**QUESTION, "accepted": {"north": 1.0}}, "'accepted' holds something else than numbers"),
-        ({**QUESTION, "accepted": {"north": True}}, "'accepted' holds something else than numbers"),
-        ({**QUESTION, "accepted": {"north": 1, "south": None}}, "'accepted' holds something else than numbers"),
-        ({**QUESTION, "accepted": {"north": {}}}, "'accepted' holds something else than numbers"),
+        ({**QUESTION, "step": 3}, "with entries of wrong types"),
+        ({**QUESTION, "step": None}, "with entries of wrong types"),
+        ({**QUESTION, "reply": ["segment_count"]}, "with entries of wrong types"),
+        ({**QUESTION, "lasting": 1}, "with entries of wrong types"),
+        ({**QUESTION, "silent": "no"}, "with entries of wrong types"),
+        ({**QUESTION, "silent": None}, "with entries of wrong types"),
+        ({**QUESTION, "sequence": 3.0}, "with entries of wrong types"),
+        ({**QUESTION, "sequence": True}, "with entries of wrong types"),
+        ({**QUESTION, "sequence": "3"}, "with entries of wrong types"),
+        ({**QUESTION, "sequence": float("nan")}, "with entries of wrong types"),
+        ({**QUESTION, "accepted": None}, "with entries of wrong types"),
+        ({**QUESTION, "accepted": [["north", 1]]}, "with entries of wrong types"),
+        ({**QUESTION, "accepted": {"north": 1.0}}, "'accepted' holds a value that is not a number"),
+        ({**QUESTION, "accepted": {"north": True}}, "'accepted' holds a value that is not a number"),
+        ({**QUESTION, "accepted": {"north": 1, "south": None}}, "'accepted' holds a value that is not a number"),
+        ({**QUESTION, "accepted": {"north": {}}}, "'accepted' holds a value that is not a number"),
         ("[" * 100_000, "not a readable question"),
         ({**QUESTION, "sequence": -1}, "out of range"),
         ({**QUESTION, "sequence": 10**8}, "out of range"),

@@ -1,4 +1,4 @@
-"""What a run is at work: its specification, who takes part, what their features are; and what one participant holds."""
+"""A running run: its specification, participants and features; and the data of one participant."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Plan", "SiteData"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What coordinator and sites have in common in a run, whatever the method.
+    """What coordinator and sites share in a run, for every method.
 
     Attributes:
-        spec: what the run is.
+        spec: the run's specification.
         participants: ids, in the order in which replies are summed.
         dim: D.
-        roles: what the features' numbers mean.
+        roles: meaning of the features' numbers.
     """
 
     spec: RunSpecification
@@ -40,7 +40,7 @@ class Plan:
 
     @cached_property
     def strategy(self) -> Strategy:
-        """How updates are aggregated and what that adds to local training."""
+        """How updates are aggregated, and what is added to local training."""
         return make_strategy(self.spec.strategy, self.spec.strategy_options)
 
     def drawn(self, number: int) -> tuple[str, ...] | None:
@@ -54,15 +54,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class SiteData:
-    """What one participant holds.
+    """The data of one participant.
 
     Attributes:
         participant: its id.
         store: features.
         entries: its training videos, in the order of its file.
-        scenes: of the videos, "" for one that names none; what a site learns for itself it learns scene by scene.
-        labels: per video 0, 1 or None for one without a label; under no supervision all None, and no label has even
-            been read.
+        scenes: of the videos, "" for none; a site's personalised models are per scene.
+        labels: per video 0, 1 or None without a label; without supervision all None, and no label is read.
     """
 
     participant: str

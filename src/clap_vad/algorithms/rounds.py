@@ -1,4 +1,4 @@
-"""The coordinator's steps that all methods with a detector share. Each goes on from whatever the state holds."""
+"""The coordinator's steps that all methods with a detector share. Each continues from the state."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ WEIGHTS = "weights."
 """Entries of states and messages that hold the global model begin with it."""
 
 _LONGEST_STEP = 10.0
-"""Times the norm of the model that a round moves it at most."""
+"""Largest change of the model in a round, as a multiple of its norm."""
 
 
 def normalisation(plan: Plan, state: State) -> Steps:
-    """Summed moments up, the common mean and scale down; nothing under ``none``."""
+    """Collect summed moments, send the common mean and scale; nothing under ``none``."""
     if plan.spec.normalise == "none":
         return
     if "normaliser.mean" not in state:
@@ -73,7 +73,7 @@ def global_weights(state: Mapping[str, np.ndarray]) -> Weights:
 
 
 def detector_question(state: Mapping[str, np.ndarray]) -> Message:
-    """The global detector, for a site that is to judge videos by it."""
+    """The global detector, for a site that scores videos with it."""
     return {WEIGHTS + name: value for name, value in detector_weights(global_weights(state)).items()}
 
 
@@ -83,14 +83,14 @@ def set_weights(state: State, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def labelling(state: State, payload: Message | None = None) -> Steps:
-    """Every site makes its labels at home and tells how many segments it trains on; nothing where that is done."""
+    """Every site makes its labels locally and sends its number of training segments; nothing if that is done."""
     if "segments" not in state:
         replies = yield Ask("label", reply="segment_count", payload=payload or {})
         state["segments"] = np.array(sum(int(reply.message["count"]) for reply in replies))
 
 
 def begin_training(plan: Plan, state: State) -> None:
-    """Before the first round: no round done, and the detector's initial weights unless there are others."""
+    """Before the first round: round 0, and the detector's initial weights unless there are others."""
     if "round" not in state:
         state["round"] = np.array(0)
         if not global_weights(state):
@@ -98,7 +98,7 @@ def begin_training(plan: Plan, state: State) -> None:
 
 
 class RoundMeter:
-    """What a round costs, from when this is made.
+    """The cost of a round, measured from the creation of this object.
 
     Args:
         state: of the coordinator.
@@ -110,9 +110,9 @@ class RoundMeter:
         self._up, self._down = int(state["bytes_up"]), int(state["bytes_down"])
 
     def record(self, number: int, asked: int, **figures: float) -> dict[str, Any]:
-        """The round's line of ``rounds.jsonl``; ``asked`` counts its participants where the state does not.
+        """The round's line of ``rounds.jsonl``; ``asked`` counts its participants if the state does not.
 
-        It names whom the round has left out of the run, and why.
+        It names the participants that were left out of the run in this round, and why.
         """
         out = {name: why for name, why in left_out(self._state).items() if name not in self._out}
         return {
@@ -134,8 +134,8 @@ def training_rounds(
     Args:
         plan: the run.
         state: may hold the weights to begin with; the detector's initial ones otherwise.
-        log: takes one record a round.
-        update: schema of the sites' replies, where the strategy does not ask for more.
+        log: called with one record per round.
+        update: schema of the sites' replies, unless the strategy needs more.
     """
     begin_training(plan, state)
     strategy = plan.strategy
@@ -167,7 +167,7 @@ def training_rounds(
 
 
 def contributions(replies: Sequence[Reply], weights: Mapping[str, np.ndarray]) -> list[Contribution]:
-    """What the participants of a round give to the model with these weights."""
+    """The contributions of a round's participants to the model with these weights."""
     return [
         Contribution(
             int(reply.message["count"]),
@@ -185,11 +185,11 @@ def aggregated(
     state: State,
     total: int,
 ) -> bool:
-    """Take a round's step, unless there is none to take; returns whether it was taken.
+    """Apply a round's step, if there is one; returns whether it was applied.
 
-    A step that is not finite, or longer than ten times the model, is not taken: no training makes it, and one site
-    could, under masks or where no third one is there to tell which of two it was. The model, and the strategy's
-    memory, stay as they are.
+    A step that is not finite, or longer than ten times the model's norm, is not applied. No training produces it, but
+    a single site could: under masks, or with fewer than three sites, where the faulty one cannot be found. The model
+    and the strategy's state stay unchanged.
     """
     if not given:
         return False
@@ -211,7 +211,7 @@ def _bounded(weights: Mapping[str, np.ndarray], moved: Mapping[str, np.ndarray])
 
 
 def turn_of_rounds(plan: Plan, participant: str, *steps: str, before: int = 0) -> Turn:
-    """At a site: these steps, asked once in each round for which it is drawn, and as often ``before`` the first one."""
+    """At a site: these steps, once in each round for which it is drawn, and ``before`` times before the first."""
     drawn = {number: plan.drawn(number) for number in range(1, plan.spec.rounds + 1)}
     left_out = frozenset(number for number, names in drawn.items() if names is not None and participant not in names)
     return Turn(steps, plan.spec.rounds + before, "round", first=1 - before, left_out=left_out)
@@ -220,7 +220,7 @@ def turn_of_rounds(plan: Plan, participant: str, *steps: str, before: int = 0) -
 def calibration(state: State) -> Steps:
     """Quantiles of the final model's scores on all training segments, from summed histograms.
 
-    No site alone decides where the highest lie, but under masks, where the sum is all that is known.
+    No single site decides the highest quantiles, except under masks, where only the sum is known.
     """
     if "score_histogram" in state:
         return
@@ -229,6 +229,6 @@ def calibration(state: State) -> Steps:
 
 
 def quantiles(state: Mapping[str, np.ndarray], levels: tuple[float, ...]) -> dict[str, float]:
-    """Score at each level, from the summed histogram; empty where no segment was scored."""
+    """Score at each level, from the summed histogram; empty if no segment was scored."""
     histogram = state["score_histogram"]
     return {str(level): score_quantile(histogram, level) for level in levels} if histogram.sum() else {}

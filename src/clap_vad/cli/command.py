@@ -29,13 +29,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Output:
-    """What a command reports.
+    """The output of a command.
 
     Attributes:
         data: the JSON object for ``--json``.
-        text: what a person reads instead: plain text or anything rich can render.
+        text: for people: plain text or anything rich can render.
         warning: the work was done in part (for example a corrupt video was skipped): exit status 2 after the output,
-            the sentence on standard error.
+            and this message on standard error.
     """
 
     data: dict[str, Any]
@@ -73,29 +73,29 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
 def _refuse_addresses(arguments: dict[str, Any]) -> None:
     """Refuse an address of a camera in place of a path or a scene, without repeating it: a login may be in it."""
     if looks_like_address(str(arguments.get("scene") or "")):
-        raise ClapError("--scene: an address stands where the name of a scene is needed; leave it out")
+        raise ClapError("--scene: expects the name of a scene, not an address; leave it out")
     for value in arguments.values():
         for path in value if isinstance(value, tuple) else (value,):
             if isinstance(path, Path) and looks_like_address(str(path)):
                 raise ClapError(
-                    "an address stands where a file or folder is needed; only 'clap watch RUN SOURCE' takes one, as "
+                    "expected a file or folder, not an address; only 'clap watch RUN SOURCE' takes an address, as "
                     "its SOURCE"
                 )
 
 
 def say(sentence: str, sign: str = "clap: ") -> None:
-    """Tell the operator a sentence on standard error: one line, whatever names it repeats.
+    """Write a message for the operator to standard error, as one line.
 
     Args:
-        sentence: what to say; what a terminal would obey in it is written as escapes, see :mod:`clap_vad.errors`.
-        sign: stands before it.
+        sentence: the message; control characters for terminals are written as escapes, see :mod:`clap_vad.errors`.
+        sign: prefix.
     """
     log(f"{sign}{harmless(sentence)}")
 
 
 @dataclass(frozen=True)
 class _Harmless:
-    """What a person reads, with escapes in place of what a terminal would obey in names; our own colours stay."""
+    """Text with control characters in names written as escapes; our own colours stay."""
 
     content: RenderableType
 
@@ -112,18 +112,18 @@ def _print(output: Output, as_json: bool) -> None:
             click.echo(json.dumps(output.data, allow_nan=False))
         else:
             Console(highlight=False).print(_Harmless(output.text), soft_wrap=True)
-        if sys.stdout:  # None where the caller has closed it
+        if sys.stdout:  # None if the caller has closed it
             sys.stdout.flush()
     except OSError as error:
         raise OSError(error.errno, error.strerror, _STDOUT) from error  # a broken pipe stays one
 
 
 def fail(error: BaseException) -> NoReturn:
-    """Say in one sentence on standard error what went wrong, and exit: 2, or 130 after Ctrl-C."""
+    """Write one sentence about the error to standard error, and exit: 2, or 130 after Ctrl-C."""
     if isinstance(error, KeyboardInterrupt):
         say("interrupted; nothing finished is lost, repeat the command or train --resume RUN")
-        # Where Ctrl-C came while an import ran a string (scipy's do), the interpreter remembers it as uncaught, and
-        # ``python -m`` would end in the signal instead of in 130; the next string it runs makes it forget.
+        # If Ctrl-C came while an import executed a string (as scipy does), the interpreter marks it as uncaught, and
+        # ``python -m`` would end with the signal instead of 130; executing another string clears the mark.
         exec("")
         sys.exit(130)
     if isinstance(error, BrokenPipeError):
@@ -135,12 +135,12 @@ def fail(error: BaseException) -> NoReturn:
         message = f"out of memory ({error})"
     elif isinstance(error, OSError):
         if error.filename == _STDOUT:
-            silence(sys.stdout)  # what is left in its buffer would be reported once more at the end
+            silence(sys.stdout)  # else the rest of its buffer would be reported again at the end
         place = f"{error.filename}: " if error.filename else ""
         remedy = "; free space and repeat the command, nothing finished is lost" if error.errno in _FULL else ""
         message = f"{place}{error.strerror or error}{remedy}"
     else:
-        told = " ".join(str(error).split())
-        message = f"unexpected {type(error).__name__} ({told}); repeat with --debug to see where, and report it"
+        reason = " ".join(str(error).split())
+        message = f"unexpected {type(error).__name__} ({reason}); repeat with --debug to see where, and report it"
     say(message)
     sys.exit(2)

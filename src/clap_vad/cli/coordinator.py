@@ -79,7 +79,7 @@ def forget(site: str, home: Path, look: bool) -> Output:
     """Parse, call, print."""
     found = forget_site(CoordinatorHome.open(home), site, look)
     busy = [run["run"] for run in found["runs"] if run["busy"]]
-    warning = f"a job is still at work on {', '.join(busy)}; repeat the command in a minute" if busy else None
+    warning = f"a job is still running on {', '.join(busy)}; repeat the command in a minute" if busy else None
     return Output(found, forgotten_table(found, look), warning)
 
 

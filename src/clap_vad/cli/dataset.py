@@ -50,8 +50,8 @@ def prepare(benchmark: str, source: Path, out: Path, workers: int | None, option
         first = next(iter(skipped.items()))
         warning = f"{out}: made without {len(skipped)} of the videos, unusable (first: '{first[0]}': {first[1]})"
     if faults := data["unreadable"]:
-        told = "; ".join(f"{fault['path']}: {fault['reason']}" for fault in faults[:5])
-        warning = ". ".join(filter(None, (warning, f"{source}: {len(faults)} folders were left out ({told})")))
+        reasons = "; ".join(f"{fault['path']}: {fault['reason']}" for fault in faults[:5])
+        warning = ". ".join(filter(None, (warning, f"{source}: {len(faults)} folders were left out ({reasons})")))
     return Output(data, _describe_prepared(data), warning)
 
 

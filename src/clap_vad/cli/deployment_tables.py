@@ -1,4 +1,4 @@
-"""Coordinator and site as a person reads them in a terminal."""
+"""Tables of coordinator and site for a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["coordinator_table", "forgotten_table", "site_table"]
 
 
 def coordinator_table(found: dict[str, Any]) -> Group:
-    """What :func:`~clap_vad.deployment.coordinator_status.coordinator_status` says."""
+    """The result of :func:`~clap_vad.deployment.coordinator_status.coordinator_status`."""
     state = "running" if found["running"] else "not running; start it with 'clap coordinator start'"
     parts: list[RenderableType] = [f"federation '{found['federation']}' at {found['address']}: {state}"]
     sites = Table(title="sites")
@@ -31,20 +31,18 @@ def coordinator_table(found: dict[str, Any]) -> Group:
 
 
 def forgotten_table(found: dict[str, Any], look: bool) -> Group:
-    """What :func:`~clap_vad.deployment.forgetting.forget_site` says."""
+    """The result of :func:`~clap_vad.deployment.forgetting.forget_site`."""
     site = found["site"]
-    said = "nothing was changed" if look else "it is shut out and asked for nothing any more"
-    parts: list[RenderableType] = [f"site '{site}': {said}"]
+    outcome = "nothing was changed" if look else "it is revoked and takes part in nothing any more"
+    parts: list[RenderableType] = [f"site '{site}': {outcome}"]
     if found["runs"]:
         parts.append(f"runs that '{site}' was to take part in:")
         parts += [_trace_line(run, look) for run in found["runs"]]
         again = [run["run"] for run in found["runs"] if run["gave"] is not False or run["state"] != "finished"]
         parts += [f"without it: clap train --like {run} --without {site} --out RUN" for run in again]
     if found["missing"]:
-        parts.append(
-            f"not looked at, for they are no longer where they were or cannot be read: {', '.join(found['missing'])}"
-        )
-    parts.append("What cannot be called back:")
+        parts.append(f"not examined, because they were moved or cannot be read: {', '.join(found['missing'])}")
+    parts.append("What cannot be undone:")
     parts += [f"- {sentence}" for sentence in found["not_recalled"]]
     return _group(parts)
 
@@ -53,13 +51,13 @@ def _trace_line(run: dict[str, Any], look: bool) -> str:
     protection = [word for word, there in (("masked", run["masked"]), ("noised", run["epsilon"])) if there]
     gave = f"{run['rounds']} rounds of training; {', '.join(protection) or 'no masks, no noise'}"
     holds = {
-        True: f"holds what it gave ({gave})",
+        True: f"holds its contribution ({gave})",
         False: "holds nothing of its videos",
-        None: f"perhaps holds what it gave ({gave})",
+        None: f"perhaps holds its contribution ({gave})",
     }[run["gave"]]
     facts = [run["state"], holds]
     if run["busy"]:
-        facts.append("a job is at work on it, nothing removed yet")
+        facts.append("a job is running on it, nothing removed yet")
     elif run["removed"]:
         facts.append("checkpoints removed")
     facts.append(f"model {run['model_sha256'][:12]}" if run["model_sha256"] else "no model")
@@ -67,7 +65,7 @@ def _trace_line(run: dict[str, Any], look: bool) -> str:
 
 
 def site_table(found: dict[str, Any]) -> Group:
-    """What :func:`~clap_vad.deployment.site_status.site_status` says."""
+    """The result of :func:`~clap_vad.deployment.site_status.site_status`."""
     days = found["certificate_days_left"]
     certificate = found["certificate_problem"] or f"certificate valid for {days:.0f} days"
     policy = found["policy"]
@@ -92,7 +90,7 @@ def site_table(found: dict[str, Any]) -> Group:
 
 
 def _account_parts(account: dict[str, Any]) -> list[RenderableType]:
-    """What all runs together have answered and spent, beside what the policy permits."""
+    """The answers and the privacy loss of all runs, and what the policy permits."""
     parts: list[RenderableType] = []
     spans = {"run": "most in a run", "year": "within 365 days", "ever": "over all runs"}
     if account["questions"]:
@@ -114,7 +112,7 @@ def _account_parts(account: dict[str, Any]) -> list[RenderableType]:
         for row in account["spent"]:
             if row["unbounded"]:
                 runs = ", ".join(row["unbounded"])
-                parts.append(f"nothing bounds what these runs tell of a {row['unit']}: {runs}")
+                parts.append(f"these runs have no bound on the privacy loss of a {row['unit']}: {runs}")
     return parts
 
 
@@ -123,7 +121,7 @@ def _of(used: object, permitted: float | None) -> str:
 
 
 def _group(parts: list[RenderableType]) -> Group:
-    """Lines as they are: a path may hold what rich would take for markup."""
+    """Lines as plain text: a path may hold what rich would read as markup."""
     return Group(*(Text(part) if isinstance(part, str) else part for part in parts))
 
 

@@ -62,7 +62,7 @@ def _numbers(name: str, *metrics: str) -> Table:
 
 
 def _notes(row: dict[str, Any]) -> list[str]:
-    """What a reader must know beside the numbers."""
+    """Remarks on the numbers."""
     notes = []
     if row["undefined"]:
         notes.append(f"not every metric is defined: {row['undefined']}")

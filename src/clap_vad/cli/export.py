@@ -29,7 +29,7 @@ def export(run: Path, out: Path, **options: Any) -> Output:
 
 
 def _lines(result: dict[str, Any]) -> list[str]:
-    lines = [f"{name}: {told['bytes'] / 1e6:.2f} MB" for name, told in result["files"].items()]
+    lines = [f"{name}: {file['bytes'] / 1e6:.2f} MB" for name, file in result["files"].items()]
     if result["remembered"]:
         lines.append(
             f"The graphs hold {result['remembered']} feature vectors of the camera's own videos; they may go where "

@@ -40,7 +40,7 @@ def import_(
     layout: str | None,
     out: Path,
 ) -> Output:
-    """Import and say what came of it."""
+    """Import and report the result."""
     summary = import_features(form, source, out, index=index, names=names, dtype=dtype, layout=layout)
     how = "referenced in place" if summary["zero_copy"] else "copied"
     turned = summary["layout"] not in DOCUMENTED
@@ -52,7 +52,7 @@ def import_(
     if links := summary["passed_over"]:
         warnings.append(f"{source}: {len(links)} links that lead out of it were not followed ({', '.join(links)})")
     if skipped := summary["skipped"]:
-        told = "; ".join(f"{entry['path']}: {entry['reason']}" for entry in skipped[:5])
+        reasons = "; ".join(f"{entry['path']}: {entry['reason']}" for entry in skipped[:5])
         more = f"; and {len(skipped) - 5} more, see --json" if len(skipped) > 5 else ""
-        warnings.append(f"{source}: {len(skipped)} files or folders were left out ({told}{more})")
+        warnings.append(f"{source}: {len(skipped)} files or folders were left out ({reasons}{more})")
     return Output(summary, text, ". ".join(warnings) or None)

@@ -21,11 +21,11 @@ class GroupedCommand(click.Command):
     """A command whose help stands in groups.
 
     Settings of a method, strategy, extractor and the like are shown for those that the command line chooses, so that
-    ``clap train --method clap --help`` shows CLAP's; without a choice, help says how to see them.
+    ``clap train --method clap --help`` shows CLAP's; without a choice, help shows how to see them.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; the arguments are kept for help, which is given before they are understood."""
+        """As in click; the arguments are kept for help, which is shown before they are parsed."""
         ctx.meta[_ARGUMENTS] = list(args)
         return super().parse_args(ctx, args)
 

@@ -1,4 +1,4 @@
-"""The ``clap`` command: a corridor that opens onto every room and holds no logic."""
+"""The ``clap`` command: dispatches to sub-commands and holds no logic."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def ledger(run: Path, site: str | None, run_id: str | None) -> Output:
     from ..workflows.ledger import privacy_ledger
 
     found = privacy_ledger(run, site, run_id)
-    warning = f"{found['file']}: the last line is torn and was passed over" if found["torn"] else None
+    warning = f"{found['file']}: the last line is incomplete and was skipped" if found["torn"] else None
     return Output(found, _ledger_text(found), warning)
 
 
@@ -154,12 +154,12 @@ def _audit_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
 
 
 def _lying_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
-    """Rows about a coordinator that lies, where there is a run that was attacked so."""
+    """Rows about a lying coordinator, if a run was attacked that way."""
     if all(row["lying"] is None for row in runs):
         return []
 
-    def told(say: Callable[[dict[str, Any]], str]) -> list[str]:
-        return ["-" if row["lying"] is None else say(row["lying"]) for row in runs]
+    def cells(write: Callable[[dict[str, Any]], str]) -> list[str]:
+        return ["-" if row["lying"] is None else write(row["lying"]) for row in runs]
 
     def rows(found: list[dict[str, Any]] | None) -> str:
         if found is None:
@@ -184,16 +184,16 @@ def _lying_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
         return "-" if found["sizes"] is None else "; ".join(f"{found[key]:.2g}" for key in _RELEASES)
 
     return [
-        ("lying", "rows within 5 %", told(lambda lied: rows(lied["slabs"]))),
-        ("", "rows, with all other sites' help", told(lambda lied: rows(lied["collusion"]))),
-        ("", "extreme rows isolated", told(lambda lied: extremes(lied["extremes"]))),
-        ("", "counts off by; asked in all rounds", told(lambda lied: off(lied["counts"]))),
-        ("", "% exact; in all rounds; guessed", told(lambda lied: exact(lied["counts"]))),
-        ("", f"error of one site's {', '.join(_RELEASES)}", told(lambda lied: error(lied["differencing"]))),
+        ("lying", "rows within 5 %", cells(lambda lied: rows(lied["slabs"]))),
+        ("", "rows, with all other sites' help", cells(lambda lied: rows(lied["collusion"]))),
+        ("", "extreme rows isolated", cells(lambda lied: extremes(lied["extremes"]))),
+        ("", "counts off by; asked in all rounds", cells(lambda lied: off(lied["counts"]))),
+        ("", "% exact; in all rounds; guessed", cells(lambda lied: exact(lied["counts"]))),
+        ("", f"error of one site's {', '.join(_RELEASES)}", cells(lambda lied: error(lied["differencing"]))),
         (
             "",
-            "sums over few crops told",
-            told(lambda lied: f"{lied['subtraction']['opened']:,} of {lied['subtraction']['sums']:,}"),
+            "sums over few crops revealed",
+            cells(lambda lied: f"{lied['subtraction']['opened']:,} of {lied['subtraction']['sums']:,}"),
         ),
     ]
 

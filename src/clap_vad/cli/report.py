@@ -22,9 +22,9 @@ __all__ = ["report"]
     "--plots", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the plots: PNG (300 dpi) and SVG."
 )
 def report(run: Path, dataset: Path | None, plots: Path | None) -> Output:
-    """Write the page and say where it is."""
+    """Write the page and report its path."""
     from ..workflows.report import report as write_report
 
     page = write_report(run, dataset, plots)
-    told = f"Report: {page}" if plots is None else f"Report: {page}\nPlots: {plots}"
-    return Output({"run": str(run), "report": str(page), "plots": None if plots is None else str(plots)}, told)
+    text = f"Report: {page}" if plots is None else f"Report: {page}\nPlots: {plots}"
+    return Output({"run": str(run), "report": str(page), "plots": None if plots is None else str(plots)}, text)

@@ -26,7 +26,7 @@ _NAMED: dict[str, Registry[Any]] = {"method": METHODS, "strategy": STRATEGIES}
 
 
 class RunOption(SettingOption):
-    """An option of a run; ``engines`` are those for which it means something, all where none is named."""
+    """An option of a run; ``engines`` are those that use it; all if none is named."""
 
     def __init__(self, *arguments: Any, engines: tuple[str, ...] = (), **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
@@ -96,7 +96,7 @@ def numbers(context: click.Context, parameter: click.Parameter, value: str) -> l
 
 
 def refuse_useless(engine: str) -> None:
-    """Refuse options that are given and mean nothing to an engine, but at their default."""
+    """Refuse given options that an engine does not use, unless they have their default value."""
     context = click.get_current_context()
     for option in context.command.params:
         name, applies = str(option.name), getattr(option, "engines", ())
@@ -144,5 +144,5 @@ def _privacy(given: Mapping[str, Any], known: Mapping[str, Setting]) -> Privacy 
         flag = _flag(known[next(iter(given))])
         raise ClapError(f"{flag} is an option of differential privacy; give --dp crop or --dp video too")
     if given and "epsilon" not in given:
-        raise ClapError("--dp needs --epsilon, the privacy that the whole run may cost")
+        raise ClapError("--dp needs --epsilon, the privacy loss of the whole run")
     return Privacy(**{known[name].name: value for name, value in given.items()}) if given else None

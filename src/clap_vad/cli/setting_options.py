@@ -100,18 +100,18 @@ def kind_of(setting: Setting) -> Any:
 
 
 def _help(owners: Owners, everybody: bool) -> str:
-    """What the setting is, with its default; said once where it is the same to several owners.
+    """What the setting is, with its default; owners with the same text share it.
 
-    Whose it is is said where it is not everybody's.
+    Owners are named unless it belongs to all of them.
     """
     texts: dict[str, dict[str, list[str]]] = {}
     for owner, setting in owners.items():
         texts.setdefault(setting.help, {}).setdefault(default_in_words(setting), []).append(owner)
-    said = []
+    parts = []
     for text, defaults in texts.items():
         own = [owner for those in defaults.values() for owner in those]
         names = "" if everybody and len(texts) == 1 else f"{', '.join(own)}: "
         several = "; ".join(f"{words} for {', '.join(those)}" for words, those in defaults.items() if words)
         words = next(iter(defaults)) if len(defaults) == 1 else several
-        said.append(f"{names}{text}" + (f" [default: {words}]" if words else ""))
-    return "  ".join(said)
+        parts.append(f"{names}{text}" + (f" [default: {words}]" if words else ""))
+    return "  ".join(parts)

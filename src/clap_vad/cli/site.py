@@ -49,8 +49,8 @@ def join(bundle: Path, dataset: Path, home: Path) -> Output:
     """Parse, call, print."""
     found = join_site(home, bundle, dataset)
     text = (
-        f"site '{found['site']}' has joined '{found['federation']}' at {found['host']}:{found['port']}; what may leave "
-        f"it stands in {found['policy']}\nthe federation's authority, to compare with the coordinator by telephone:\n"
+        f"site '{found['site']}' has joined '{found['federation']}' at {found['host']}:{found['port']}; what may "
+        f"leave it: {found['policy']}\nthe federation's authority, to compare with the coordinator by telephone:\n"
         f"{found['authority_fingerprint']}\nstart it with 'clap site start --home {home}'"
     )
     return Output(found, text)

@@ -1,4 +1,4 @@
-"""Output that no terminal, pipe or disk can stop."""
+"""Output that continues when a terminal, pipe or disk fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["log", "silence", "tolerate_encodings"]
 
 
 def tolerate_encodings() -> None:
-    """Write as an escape what a terminal or a pipe cannot encode, so that no name stops the output."""
+    """Write characters that a terminal or pipe cannot encode as escapes, so that no name stops the output."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):  # closed by the caller, or not a text stream
             if stream.errors != "backslashreplace":
@@ -21,7 +21,7 @@ def tolerate_encodings() -> None:
 
 
 def log(text: str) -> None:
-    """Write a line to standard error; where its pipe, terminal or disk is gone, work goes on without it."""
+    """Write a line to standard error; if its pipe, terminal or disk is gone, work goes on without it."""
     try:
         click.echo(text, err=True)
     except (OSError, ValueError):

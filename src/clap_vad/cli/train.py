@@ -87,8 +87,8 @@ def train(
         else:
             metrics = workflow.train(dataset, out, **given)
     if out_of_run := metrics.get("left_out"):
-        told = "; ".join(f"{name}: {why}" for name, why in out_of_run.items())
-        say(f"left out of the run, for what they sent cannot be true: {told}")
+        reasons = "; ".join(f"{name}: {why}" for name, why in out_of_run.items())
+        say(f"left out of the run, because they sent impossible values: {reasons}")
     for remark in metrics.get("remarks", []):
         say(remark)
     return Output({**metrics, "run": str(run or out)}, metrics_table(metrics, run or out))
@@ -102,7 +102,7 @@ def _resume(run: Path) -> dict[str, Any]:
 
 
 def _deployment() -> ModuleType:
-    """What only an install with the extra 'deploy' has."""
+    """The module that needs the extra 'deploy'."""
     try:
         return importlib.import_module("clap_vad.deployment.train")
     except ModuleNotFoundError as missing:
@@ -110,7 +110,7 @@ def _deployment() -> ModuleType:
 
 
 def _refuse_choices_beside(option: str, *known: str) -> None:
-    """Refuse all that an option which takes a run's choices from its folder leaves no room for."""
+    """Refuse options that conflict with an option that takes all choices from a run's folder."""
     context = click.get_current_context()
     given = [
         name

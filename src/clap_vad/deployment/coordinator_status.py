@@ -12,7 +12,7 @@ from ..trust.coordinator_home import CoordinatorHome
 from .log import read_notes
 from .queue import queued
 from .run_files import RunFiles
-from .service_files import is_fresh, last_said
+from .service_files import is_fresh, last_status
 
 __all__ = ["coordinator_status"]
 
@@ -22,7 +22,7 @@ _EVENTS = ("job ended", "run failed", "run finished", "run paused", "server ende
 
 def coordinator_status(home: CoordinatorHome) -> dict[str, Any]:
     """A JSON-able dict: ``running``, ``sites`` (connected, seconds since last seen), ``runs``, ``events``."""
-    silent, contacts = last_said(home.path)
+    silent, contacts = last_status(home.path)
     running = silent < _SILENT
     sites = []
     for site in home.sites():

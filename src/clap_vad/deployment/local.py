@@ -21,7 +21,7 @@ from ..errors import ClapError
 from ..federation.policy import Policy
 from ..trust.coordinator_home import CoordinatorHome
 from ..trust.site_home import SiteHome
-from .service_files import is_fresh, last_said
+from .service_files import is_fresh, last_status
 
 __all__ = ["LocalFederation", "local_federation"]
 
@@ -133,7 +133,7 @@ class LocalFederation:
         process.wait()
 
     def _connected(self, name: str) -> bool:
-        return is_fresh(last_said(self.coordinator)[1].get(name))
+        return is_fresh(last_status(self.coordinator)[1].get(name))
 
     def _make(self, dataset: Dataset, held: Mapping[str, Sequence[str]], host: str) -> None:
         port, admin_port = _free_ports()

@@ -1,4 +1,4 @@
-"""Runs that a coordinator has been asked for: those still to be worked on, in their order, and all there ever were."""
+"""A coordinator's queue: the runs still to be worked on, in order, and all runs ever requested."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Queued(Record):
 
 
 def enqueue(home: Path, run: Path) -> None:
-    """Ask the coordinator's service to go on with a run, behind those that wait already."""
+    """Add a run to the end of the queue of the coordinator's service."""
     if run.resolve() not in known_runs(home):
         append_line(home / _ALL, json.dumps({"run": str(run.resolve())}), durable=True)
     if run.resolve() not in queued(home):
@@ -33,7 +33,7 @@ def enqueue(home: Path, run: Path) -> None:
 
 
 def dequeue(home: Path, run: Path) -> None:
-    """Take a run out, whatever its own folder says."""
+    """Remove a run from the queue, whatever its state."""
     for file in (home / "queue").glob("*.json"):
         with contextlib.suppress(ClapError):
             if Path(read_record(file, _Queued).run) == run:
@@ -41,7 +41,7 @@ def dequeue(home: Path, run: Path) -> None:
 
 
 def queued(home: Path) -> list[Path]:
-    """Folders of the runs that are still to be worked on, oldest first; what has ended is taken out."""
+    """Folders of the runs still to be worked on, oldest first; ended runs are removed from the queue."""
     runs = []
     for file in sorted((home / "queue").glob("*.json")):
         try:
@@ -56,9 +56,9 @@ def queued(home: Path) -> list[Path]:
 
 
 def known_runs(home: Path) -> list[Path]:
-    """Folders of all runs that this coordinator was ever asked for, whether they are still there or not.
+    """Folders of all runs ever requested from this coordinator, whether they still exist or not.
 
-    Releases before this one did not keep a list; of theirs, those are known that the log and the queue name.
+    Earlier releases kept no list; of their runs, those named in the log and the queue are known.
     """
     found = [Path(run) for run in noted_runs(home)]
     for file in sorted((home / "queue").glob("*.json")):

@@ -1,4 +1,4 @@
-"""The site of one organisation: takes part in any run that its policy permits, with the videos it has."""
+"""The site of one organisation: takes part in any run that its policy permits, with its own videos."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class SiteExecutor:
     Args:
         name: of the site, its id as a participant.
         dataset: folder of its dataset; all training videos in it are its own.
-        home: where it keeps what it remembers of runs, ``runs/ID/``, and of all of them together, ``account.jsonl``.
-        policy: file of its rules; read anew for each question.
-        signer: makes what signs its keys and verifies those of other sites, for secure aggregation.
+        home: the site's folder, with a folder per run, ``runs/ID/``, and the account of all runs, ``account.jsonl``.
+        policy: file of its rules, read again for each question.
+        signer: makes the signer of its keys, which also verifies those of other sites, for secure aggregation.
     """
 
     def __init__(self, name: str, dataset: Path, home: Path, policy: Path, signer: Callable[[], Signer]) -> None:
@@ -68,8 +68,8 @@ class SiteExecutor:
             ask: the question.
 
         Raises:
-            RefusalError: it is outside the site's policy, or nothing that a site does.
-            ClapError: it cannot be answered; the sentence may name files and is for the site's operator alone.
+            RefusalError: it is outside the site's policy, or unknown to the site.
+            ClapError: it cannot be answered; the message may name files and is for the site's operator only.
         """
         if not _RUN.fullmatch(run):
             raise RefusalError("a run whose id cannot name a folder")
@@ -82,7 +82,7 @@ class SiteExecutor:
         if program.terms is not None:
             privacy = SitePrivacy(self.name, program.terms, home, one_process=False)
         elif "agreement" in before and (home / "privacy.jsonl").exists():
-            raise RefusalError("a run that was begun under differential privacy; refused without it")
+            raise RefusalError("this run began with differential privacy; refused without it")
         terms, spent = program.terms, privacy.spent if privacy is not None else dict
         account = RunAccount(self._opened_account(), policy, run, program.data, terms, spent)
         program.account = account
@@ -96,11 +96,11 @@ class SiteExecutor:
             self._account = open_account(self._home)
         return self._account
 
-    def _program(self, agreement: np.ndarray | None, policy: Policy) -> _Program:
-        """What the site does in a run: before it knows what was agreed, no more than to be told."""
-        key = b"" if agreement is None else agreement.tobytes()
+    def _program(self, specification: np.ndarray | None, policy: Policy) -> _Program:
+        """The site's side of a run; before the resolved run specification is known, only the handshake."""
+        key = b"" if specification is None else specification.tobytes()
         if key not in self._programs:
-            made = _Program(self.name, Dataset(self._dataset), agreement, self._signer, policy)
+            made = _Program(self.name, Dataset(self._dataset), specification, self._signer, policy)
             self._programs = {key: made}  # one run at a time
         program = self._programs[key]
         program.policy = policy
@@ -108,10 +108,15 @@ class SiteExecutor:
 
 
 class _Program:
-    """A site's side of a run: the introduction, then the method, and the evaluation by the site's own test videos."""
+    """A site's side of a run: handshake, method, and evaluation on the site's own test videos."""
 
     def __init__(
-        self, name: str, dataset: Dataset, agreement: np.ndarray | None, signer: Callable[[], Signer], policy: Policy
+        self,
+        name: str,
+        dataset: Dataset,
+        specification: np.ndarray | None,
+        signer: Callable[[], Signer],
+        policy: Policy,
     ) -> None:
         self.policy = policy
         self.account: RunAccount | None = None
@@ -126,8 +131,8 @@ class _Program:
         }
         self.order: tuple[Turn, ...] = (Turn(("describe",)), Turn(("begin",), lasting=True))
         self.dim = 0
-        if agreement is not None:
-            resolved = ResolvedRun.from_array(agreement)
+        if specification is not None:
+            resolved = ResolvedRun.from_array(specification)
             self._method = self._make(resolved)
             self.dim = self._method.dim
             self.steps |= self._method.steps
@@ -178,7 +183,7 @@ class _Program:
         return resolved.make_method().site(resolved.plan(), site_data(self._dataset, self._name, videos, labelled))
 
     def keep_models(self, states: SiteState, sequence: int, folder: Path) -> None:
-        """Write the site's own models once a run has completed them: for its operator, who can score videos by them."""
+        """Write the site's own models once a run has completed them, so that its operator can score videos."""
         if not self.dim or self._method.completed_by is None or (folder / "model.json").exists():
             return  # before the state is read again
         state = states.before(sequence + 1)
@@ -188,7 +193,7 @@ class _Program:
             personalised.save(folder)
 
     def _evaluate(self, payload: Message, state: State) -> Message:
-        """Frames of the site's own test videos by their score; zeros where it has none, or no truth for them."""
+        """Histograms of the scores of the site's test frames; zeros without test videos or ground truth."""
         personalised = self._method.personalised(payload, state, describe(self._dataset.stores[0]))
         scores = score_test_videos(self._dataset, personalised, self._method.plan.spec.threads)
         found, abnormal, normal = count_frames(self._dataset, scores).arrays()

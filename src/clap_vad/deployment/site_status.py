@@ -1,4 +1,4 @@
-"""What a site's operator sees: whether it is connected, what it refused and why, what has left it."""
+"""A site's status for its operator: whether it is connected, what it refused and why, what has left it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .site_service import STATUS
 __all__ = ["site_status"]
 
 _PROBLEMS = ("question refused", "question failed", "refused", "client ended", "unreachable")
-_SILENT = 60.0  # seconds after which a service that says nothing is not there
+_SILENT = 60.0  # seconds without a status after which a service counts as not running
 
 
 class _Service(Record):
-    """``status.json``, of which only this is needed."""
+    """The entries of ``status.json`` that are needed here."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -35,16 +35,16 @@ class _Service(Record):
 
 
 def site_status(home: SiteHome) -> dict[str, Any]:
-    """What the site's operator is told.
+    """The site's status for its operator.
 
     Returns:
-        A JSON-able dict: ``state`` and ``why``, certificate, policy, ``account`` of what all runs have answered and
-        spent, messages that left by schema, last problems.
+        A JSON-able dict: ``state`` and ``why``, certificate, policy, ``account`` of the answers and the privacy loss of
+        all runs, messages that left by schema, last problems.
     """
     try:
-        said = read_record(home.path / STATUS, _Service)
-        silent = time.time() - said.time > _SILENT
-        state, why = ("not running", "") if silent else (said.state, said.why)
+        service = read_record(home.path / STATUS, _Service)
+        silent = time.time() - service.time > _SILENT
+        state, why = ("not running", "") if silent else (service.state, service.why)
     except ClapError:
         state, why = "not running", ""
     problem, days = None, None
@@ -82,5 +82,5 @@ def _sent(runs: Path) -> list[dict[str, Any]]:
                 row["bytes"] += int(line["bytes"])
                 row["last"] = line["time"]
             except (ValueError, KeyError, TypeError):
-                continue  # of no ledger
+                continue  # not a ledger's line
     return list(found.values())

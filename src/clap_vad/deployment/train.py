@@ -21,7 +21,7 @@ from ..workflows.train import check_free
 from .planning import deployed_specification, specification_without
 from .queue import enqueue
 from .run_files import RunFiles
-from .service_files import last_said
+from .service_files import last_status
 
 __all__ = ["resume_deployed", "train_deployed", "train_deployed_like"]
 
@@ -139,7 +139,7 @@ def _note(deployment: dict[str, Any], job: dict[str, Any]) -> str:
 
 
 def _check_served(home: CoordinatorHome, silent: float = _SILENT) -> None:
-    if last_said(home.path)[0] > silent:
+    if last_status(home.path)[0] > silent:
         raise ClapError(
             f"{home.path}: its service is not running; start it with 'clap coordinator start', then the run continues "
             "by itself"

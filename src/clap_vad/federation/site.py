@@ -1,4 +1,4 @@
-"""A participant of a federation: answers questions from its own data, through one guarded exit."""
+"""A participant of a federation: answers questions from its own data; replies leave through one checked exit."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Site:
         participant: its id.
         program: the algorithm's side.
         states: where the state is kept between questions.
-        folder: of the run at the site: what was asked is noted there, and what left.
-        policy: what the site permits; by default all that is declared.
-        protection: its side of secure aggregation, in a run that promises it.
-        privacy: its side of differential privacy, in a run that promises it.
-        encoding: its side of updates in 8 bits, in a run that asks for them.
-        account: of a site that adds up what all its runs cost.
-        one_process: this process is all parties of the run: a loss of power then leaves none that knows an answer
-            which the site has no note of, and notes need not wait for the disk.
+        folder: of the run at the site, for the records of questions and messages.
+        policy: what the site permits; by default all declared messages.
+        protection: its side of secure aggregation, if the run uses it.
+        privacy: its side of differential privacy, if the run uses it.
+        encoding: its side of updates in 8 bits, if the run uses them.
+        account: the cost of all runs, for a site that adds it up.
+        one_process: this process is all parties of the run. After a power loss no other party knows an answer without
+            a record, so records need not wait for the disk.
 
     Attributes:
         program, privacy, folder: as given.
-        stages: what a step's reply passes on its way out, in order; see :mod:`clap_vad.federation.exit.stages`.
+        stages: stages of a step's reply on its way out, in order; see :mod:`clap_vad.federation.exit.stages`.
     """
 
     def __init__(
@@ -70,11 +70,10 @@ class Site:
     def handle(self, ask: Ask) -> Message:
         """Answer one question.
 
-        Nothing leaves the site but what this returns, and that only if the step is one the site knows and in its turn,
-        its schema is the one asked for and permitted by the site's policy, and the message is within the schema. In a
-        run that promises secure aggregation, only under masks, in one that promises differential privacy, only with
-        noise, but for what depends on no video. Asked the same again, it answers the same or not at all; with noise,
-        with noise of its own, which counts.
+        Only the returned message leaves the site. The step must be known and in its turn, its schema the requested one
+        and permitted by the site's policy, and the message within the schema. Messages that depend on videos leave
+        only under masks in a run with secure aggregation, and only with noise in a run with differential privacy. A
+        repeated question gets the same answer or none; with noise, it may get new noise, which is counted.
         """
         passage = Passage(ask)
         for stage in self._phase_stages if ask.secure is not None and ask.secure.phase != "mask" else self.stages:
@@ -82,5 +81,5 @@ class Site:
         return passage.message
 
     def state(self, sequence: int) -> Mapping[str, np.ndarray]:
-        """The site's own state before a question. For the site itself and for simulations: it never leaves a site."""
+        """The site's own state before a question. For the site itself and for simulations; it never leaves a site."""
         return self._states.before(sequence)

@@ -1,4 +1,4 @@
-"""Aggregation strategies: how the participants' updates become the next global model, and what they add locally."""
+"""Aggregation strategies: how updates become the next global model, and what is added to local training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["STRATEGIES", "Contribution", "Strategy", "make_strategy"]
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one participant gives to a round.
+    """One participant's contribution to a round.
 
     Attributes:
         count: n_p, segments it trained on.
@@ -38,37 +38,37 @@ class Contribution:
 class Strategy(ABC):
     """One strategy: subclass it as a frozen dataclass in one file of ``strategies/`` and register it.
 
-    Fields are its settings. An instance keeps nothing between rounds: the coordinator's memory is ``state``, where a
-    strategy's entries are named ``strategy.*``, and a site's is its own state, so that both survive a kill.
+    Fields are its settings. An instance keeps nothing between rounds: the coordinator's values are entries
+    ``strategy.*`` of ``state``, a site's are in its own state, so that both survive a kill.
     """
 
     reply: ClassVar[str | None] = None
-    """Schema of the replies where the sites send more than the method's own update; None for the method's."""
+    """Schema of the replies if sites send more than the method's update; None for the method's own."""
 
     needs_each: ClassVar[bool] = False
-    """Whether it looks at the participants' updates one by one, which secure aggregation hides."""
+    """Whether it needs the participants' single updates, which secure aggregation hides."""
 
     needs_sgd: ClassVar[bool] = False
-    """Whether it reads gradients off the distance that plain or momentum SGD has gone."""
+    """Whether it computes gradients from the distance covered by plain or momentum SGD."""
 
     def __post_init__(self) -> None:
         """Raise :class:`ClapError` for a setting outside its range."""
         check_settings(self)
 
     def question(self, weights: Mapping[str, np.ndarray], state: State) -> Message:
-        """What goes down to the sites beside the global model; entries of ``state`` may be made here."""
+        """Further entries of the question, beside the global model; may create entries of ``state``."""
         return {}
 
     def correction(self, payload: Message, state: State) -> Correction | None:
-        """At the site: what is added to its local steps, from the question and the site's own state."""
+        """At the site: the term added to its local steps, from the question and the site's own state."""
         return None
 
     def report(self, payload: Message, state: State, update: Mapping[str, np.ndarray], travel: float) -> Message:
-        """At the site, after its steps: what it sends beside the update; may replace entries of its own state.
+        """At the site, after its steps: further entries of its reply; may replace entries of its own state.
 
         Args:
-            travel: sum of the steps' learning rates with momentum in them: the distance that a constant gradient of
-                one would have gone.
+            travel: sum of the steps' learning rates, including momentum: the distance covered by a constant gradient
+                of one.
         """
         return {}
 
@@ -82,7 +82,7 @@ class Strategy(ABC):
             weights: the present one, float32.
             contributions: of the round's participants, in participant order.
             state: the coordinator's; entries ``strategy.*`` may be replaced.
-            total: segments of all participants, whether they took part in this round or not.
+            total: segments of all participants, in this round or not.
         """
 
 
@@ -90,5 +90,5 @@ STRATEGIES: Registry[type[Strategy]] = Registry("strategy", "clap_vad.federation
 
 
 def make_strategy(name: str, options: Mapping[str, Any]) -> Strategy:
-    """The strategy ``name`` with these settings; raises :class:`ClapError` for one it does not have."""
+    """The strategy ``name`` with these settings; raises :class:`ClapError` for an unknown setting."""
     return make_with_settings("strategy", name, STRATEGIES[name], options)

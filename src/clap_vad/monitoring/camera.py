@@ -1,4 +1,4 @@
-"""A camera is data: what is monitored, and how its pictures are asked for."""
+"""A camera as data: what is monitored, and how its pictures are requested."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Camera:
     """A camera, a stream or a file that is monitored.
 
     Attributes:
-        name: printable, and without a login.
+        name: printable, without a login.
         address: of its pictures; it may hold a login, ``shown`` never does.
-        poll: seconds between two requests to a camera that gives one picture per request; None finds a value.
+        poll: seconds between two requests to a camera that gives one picture per request; None: chosen automatically.
         rate: pictures a second to take; None takes all.
         track: the video track to take, from 1; None takes the one with the most pictures.
 
     Raises:
-        ClapError: a value out of range, or one that this kind of address cannot have.
+        ClapError: a value out of range, or not valid for this kind of address.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Camera:
 
         Args:
             source: see :meth:`~clap_vad.video.address.Address.of`.
-            name: by default the name of the file, or what may be shown of the address.
+            name: by default the name of the file, or the address without a login.
             poll: see the class.
 
         >>> camera = Camera.of("rtsp://me:secret@cam.lan/1")
@@ -65,10 +65,10 @@ class Camera:
 
     @property
     def shown(self) -> str:
-        """What may be shown of its address."""
+        """Its address without a login."""
         return self.address.shown
 
     @property
     def clock(self) -> Clock:
-        """What the times of its events mean."""
+        """The meaning of its events' times."""
         return "wall" if self.address.live else "file"

@@ -1,4 +1,4 @@
-"""The wall clock says when something happened, and never how long it took."""
+"""The wall clock gives times of events, never durations."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 __all__ = ["WallClock"]
 
-_SET = 1.0  # seconds; a larger difference from one reading to the next means that the machine's clock was set
+_SET = 1.0  # seconds; a larger change between readings means that the machine's clock was set
 
 
 class WallClock:
-    """Converts readings of a clock that is never set to seconds since 1970, by the machine's clock as it stands now.
+    """Converts readings of a clock that is never set to seconds since 1970, by the machine's present clock.
 
     Args:
-        report: takes a sentence when the machine's clock was set.
+        report: called with a message when the machine's clock was set.
         wall, monotonic: the two clocks.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What programs are told of an event: one JSON object, the same in a line and to a webhook. It holds no picture."""
+"""The message about an event for programs: one JSON object, for JSON lines and webhook alike. It holds no picture."""
 
 from __future__ import annotations
 

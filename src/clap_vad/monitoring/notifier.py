@@ -1,4 +1,4 @@
-"""The event notifier: gives the changes of events their times on the session's clock and passes them to the sinks."""
+"""The event notifier: converts event changes to the session's clock and passes them to the sinks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EventNotifier:
 
     Args:
         sinks: of the session.
-        clock: gives times; all times of an event are given by the clock as it stood when the event opened.
+        clock: of the session; all times of an event use its offset at the event's opening.
     """
 
     def __init__(self, sinks: Sinks, clock: WallClock) -> None:

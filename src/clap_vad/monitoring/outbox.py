@@ -1,4 +1,4 @@
-"""What could not be delivered yet: one bounded waiting list with one back-off for everything that may be late."""
+"""Undelivered items: one bounded queue with one back-off for everything that may be late."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ T = TypeVar("T")
 
 
 class UndeliveredError(Exception):
-    """A delivery has failed and is worth another try; the text says why and repeats no secret."""
+    """A delivery failed and should be tried again; the text gives the reason and contains no secret."""
 
 
 class Outbox(Generic[T]):
     """Keeps items in their order until they are delivered, at most ``most`` of them; drops the oldest and counts them.
 
-    Without a thread, items are delivered within :meth:`flush`. With ``thread``, one thread of its own delivers them and
-    nothing waits for it.
+    Without a thread, items are delivered in :meth:`flush`. With ``thread``, a separate thread delivers them; nothing
+    waits for it.
 
     Args:
         name: of the receiver, for reports and for the back-off.
-        deliver: takes the first items that wait, and raises :class:`UndeliveredError` where they must be tried again.
-            Any other exception is reported by its kind and tried again, too.
-        report: takes a sentence for the operator; called from the thread where there is one.
-        noun: what the items are, in the plural.
-        most: items that wait.
-        batch: items per delivery; None for all that wait.
-        every: seconds from one delivery to the next, at least.
+        deliver: takes the first waiting items, and raises :class:`UndeliveredError` if they must be tried again. Any
+            other exception is reported by its type, and the items are tried again.
+        report: called with a message for the operator; from the thread if there is one.
+        noun: name of the items, in the plural.
+        most: largest number of waiting items.
+        batch: items per delivery; None for all.
+        every: least seconds between two deliveries.
         first: seconds of the first wait after a failure.
         thread: whether a thread delivers.
 
@@ -63,18 +63,18 @@ class Outbox(Generic[T]):
         self._numbers = itertools.count()
         self._next, self._deadline = -math.inf, math.inf
         self._failing = self._closing = False
-        self._dropped_before = 0  # when deliveries last worked
+        self._dropped_before = 0  # at the last successful delivery
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name=f"outbox {name}", daemon=True) if thread else None
         if self._thread is not None:
             self._thread.start()
 
     def put(self, item: T, key: Hashable | None = None) -> None:
-        """Let an item wait for its delivery; returns at once.
+        """Add an item to be delivered; returns at once.
 
         Args:
             item: to be delivered.
-            key: of an item that waits, which this one replaces in its place; None adds the item at the end.
+            key: of a waiting item that this one replaces in its place; None adds the item at the end.
         """
         with self._changed:
             self._waiting[("number", next(self._numbers)) if key is None else ("key", key)] = item
@@ -88,14 +88,14 @@ class Outbox(Generic[T]):
             self._report(f"{self._name}: more than {self._most} {self._noun} wait; the oldest are dropped")
 
     def flush(self, at_once: bool = False) -> bool:
-        """Deliver what waits, if it is time for the next try or ``at_once``; whether nothing waits any more."""
+        """Deliver waiting items, if the next try is due or ``at_once``; whether none waits any more."""
         while self._waiting and (at_once or time.monotonic() >= self._next):
             if not self._try():
                 break
         return not self._waiting
 
     def close(self, patience: float = 5.0) -> int:
-        """Stop, after at most so many seconds for what waits; the number of items that were not delivered."""
+        """Stop, after at most ``patience`` seconds for waiting items; the number of items not delivered."""
         with self._changed:
             self._closing, self._deadline, self._next = True, time.monotonic() + patience, -math.inf
             self._changed.notify()
@@ -114,7 +114,7 @@ class Outbox(Generic[T]):
             self._try()
 
     def _await_turn(self) -> bool:
-        """Wait until something is to be delivered now; False where the outbox has closed."""
+        """Wait until a delivery is due; False if the outbox has closed."""
         with self._changed:
             while True:
                 now = time.monotonic()
@@ -126,7 +126,7 @@ class Outbox(Generic[T]):
                 self._changed.wait(None if until == math.inf else until - now)
 
     def _try(self) -> bool:
-        """Deliver one batch; whether that worked."""
+        """Deliver one batch; whether it succeeded."""
         with self._changed:
             taken = dict(itertools.islice(self._waiting.items(), self._batch))
         try:
@@ -134,7 +134,7 @@ class Outbox(Generic[T]):
         except UndeliveredError as error:
             self._failed(str(error))
             return False
-        except Exception as error:  # its text may repeat a secret
+        except Exception as error:  # its text may contain a secret
             self._failed(f"unexpected {type(error).__name__}")
             return False
         now = time.monotonic()

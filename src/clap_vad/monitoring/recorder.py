@@ -1,4 +1,4 @@
-"""The watch recorder: counts what happens to a stream and passes it on to the sinks."""
+"""The watch recorder: counts a stream's segments, events and outages and passes them to the sinks."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .timeline import Timeline, TimelineRow
 __all__ = ["WatchRecorder"]
 
 _SIGN_OF_LIFE = 10.0
-_LATENCIES = 10_000  # newest that the summary is made of
+_LATENCIES = 10_000  # newest ones, used for the summary
 
 
 class WatchRecorder:
-    """Takes each thing that happens; nothing here stops a session.
+    """Records each change; no error here stops a session.
 
     Args:
         sinks: of the session.
-        clock: gives the times.
+        clock: of the session.
 
     Attributes:
         connected: whether pictures come.
@@ -53,7 +53,7 @@ class WatchRecorder:
         self.note = ""
 
     def happened(self, item: Item) -> None:
-        """Something has happened to the stream."""
+        """Record an item of the stream."""
         match item:
             case Connected():
                 self._found(item)
@@ -64,7 +64,7 @@ class WatchRecorder:
                 self._timeline.drop(item.count)
 
     def scored(self, segment: ScoredSegment) -> None:
-        """A segment has its score."""
+        """Record a scored segment."""
         self.segments += 1
         self._frames += segment.frames
         self._seconds += segment.stop - segment.start
@@ -82,13 +82,13 @@ class WatchRecorder:
         )
 
     def changed(self, changes: Iterable[Change]) -> None:
-        """Events have opened, have a higher peak or are closed."""
+        """Pass on events that have opened, have a higher peak or are closed."""
         for change in changes:
             self._events += change.kind == "opened"
             self._notifier.notify(change)
 
     def alive(self) -> None:
-        """To be called often: the machine's clock is followed, and every ten seconds a sign of life is passed on."""
+        """Call this often: follows the machine's clock, and sends a sign of life to the sinks every ten seconds."""
         self._clock.follow()
         now = time.monotonic()
         if now - self._alive >= _SIGN_OF_LIFE:
@@ -101,7 +101,7 @@ class WatchRecorder:
         self._row(self._timeline.finish())
 
     def summary(self) -> dict[str, Any]:
-        """What was seen, fit for JSON."""
+        """The summary, fit for JSON."""
         known = np.array(self._latencies.copy())
         half, most = np.quantile(known, (0.5, 0.95)).tolist() if len(known) else (None, None)
         return {
@@ -116,14 +116,14 @@ class WatchRecorder:
         }
 
     def _found(self, item: Connected) -> None:
-        """Pictures come: an outage, if there was one, is over."""
+        """Pictures arrive: end the outage, if there was one."""
         self.connected = True
         if self._lost_at is not None:
             self._outage(max(item.seconds, self._lost_at))
             self._lost_at = None
 
     def _lost(self, item: Lost) -> None:
-        """No pictures come; called again for each try that fails."""
+        """No pictures arrive; called again for each failed try."""
         self.connected = False
         if self._lost_at is None:
             self._lost_at, self._lost_named = item.seconds, item.seconds + self._clock.offset

@@ -1,4 +1,4 @@
-"""The page of monitored cameras: each with its timeline, its events and pictures of them, from the event store."""
+"""The report page of monitored cameras: timeline, events and pictures of each, from the event store."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LISTED = 50
 _PICTURED = 12
 _NEWEST = 7 * 86400.0
 _FOOTER = (
-    "This page is complete in itself: it loads nothing from any network. It holds pictures of what was seen; pass it "
-    "on only where the videos themselves may go."
+    "This page is self-contained: it loads nothing from any network. It holds pictures from the videos; share it "
+    "only where the videos may be shared."
 )
 
 
 class ClipPictures:
-    """Pictures of the peaks of events, from their clips; kept from one page to the next, as long as they are shown.
+    """Pictures of the peaks of events, from their clips; cached while they are on the page.
 
     Args:
         folder: of the session.
@@ -40,7 +40,7 @@ class ClipPictures:
         self._used: dict[str, bytes] = {}
 
     def of(self, event: StoredEvent) -> bytes | None:
-        """The JPEG of an event that is over and has a clip."""
+        """The JPEG of an ended event with a clip."""
         if event.clip is None or event.state == "open":
             return None
         jpeg = self._kept.get(event.clip) or thumbnail_at(self._folder / event.clip, event.peak, START, event.region)
@@ -59,7 +59,7 @@ def write_monitoring_report(database: Path, page: Path, pictures: ClipPictures |
     Args:
         database: see ``docs/watch.md``.
         page: HTML file.
-        pictures: kept between calls so that a clip is read once; None reads all.
+        pictures: cache between calls, so that each clip is read once; None reads all.
 
     Returns:
         What is on it.
@@ -104,7 +104,7 @@ def _headline(cameras: Sequence[CameraSummary]) -> Stats:
 
 def _damaged(files: Sequence[Path]) -> Text:
     names = ", ".join(file.name for file in files)
-    text = f"The database was damaged and set aside as {names}. What could be read of it is on this page."
+    text = f"The database was damaged and set aside as {names}. This page shows the rows that could be read."
     return Text("Damaged database", (text,))
 
 

@@ -1,4 +1,4 @@
-"""From pictures as they come to scored segments: the part of a session that knows no files, sockets or events."""
+"""From live pictures to scored segments: the part of a session without files, sockets or events."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["ScoredSegment", "SegmentScorer"]
 
 @dataclass(frozen=True)
 class ScoredSegment:
-    """A segment [start, stop) of the stream's clock, with what events need of it.
+    """A scored segment [start, stop) on the stream's clock.
 
     Attributes:
         start, stop: seconds on the stream's clock.
-        score: in [0, 1]; NaN where its features are of no use.
+        score: in [0, 1]; NaN if its features are invalid.
         frames: number of its pictures.
-        latency: seconds from when its last picture was at hand to when its score was.
-        region: where in the picture it is high; None where it is not known.
+        latency: seconds from its last picture's arrival to its score.
+        region: region of the picture with the high score; None if unknown.
     """
 
     start: float
@@ -43,10 +43,10 @@ class ScoredSegment:
 
 
 class SegmentScorer:
-    """Takes in what a :class:`~clap_vad.video.live.LiveReader` hands over.
+    """Takes the items of a :class:`~clap_vad.video.live.LiveReader` gives.
 
-    Segments never reach over a hole (a lost connection, dropped pictures, a second or three steps without one): behind
-    it a new segment begins and scores look back no further, so what is scored is what the model knows.
+    Segments never span a gap (a lost connection, dropped pictures, a second or three steps without one): after it a new
+    segment begins and scores use no earlier ones, as in training.
 
     Args:
         model, extractor: of a run.
@@ -62,7 +62,7 @@ class SegmentScorer:
         self._frames = 0
 
     def take(self, item: Item) -> ScoredSegment | None:
-        """The segment that this item finishes, if any."""
+        """The segment that this item completes, if any."""
         if isinstance(item, Shot):
             return self._picture(item)
         if isinstance(item, Ended):
@@ -85,7 +85,7 @@ class SegmentScorer:
         return self._finish(shot.arrived) if self._frames == self._extractor.segment_frames else None
 
     def _finish(self, arrived: float) -> ScoredSegment:
-        """Score the pictures taken in since the last segment."""
+        """Score the pictures since the last segment."""
         assert self._maker is not None  # a picture has been taken in
         if self._scorer is None:
             self._scorer = StreamScorer(self._model, self._fps)
@@ -96,9 +96,9 @@ class SegmentScorer:
             score, contributions = self._scorer.add(segment.features[0], valid)
             if segment.regions is not None and math.isfinite(score):
                 region = peak_region(contributions, segment.regions[0], valid)
-        except ClapError:  # the network gave features of no use; the next segment may be better
+        except ClapError:  # the network gave invalid features; the next segment may be better
             score = math.nan
-        # pictures of a stream jitter: segments that follow each other share their border
+        # pictures of a stream jitter: consecutive segments share their border
         follows = self._start - self._stop < 1.5 / self._fps
         start = self._stop if follows else self._start
         stop = max(self._last + 1 / self._fps, start + 0.1 / self._fps)
@@ -110,4 +110,4 @@ class SegmentScorer:
 
     def _break(self) -> None:
         self._maker = self._scorer = None
-        self._frames, self._last = 0, math.inf  # nothing is later than that: the next picture is no hole once more
+        self._frames, self._last = 0, math.inf  # nothing is later: the next picture does not count as a gap again

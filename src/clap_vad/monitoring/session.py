@@ -1,4 +1,4 @@
-"""A monitoring session: one camera from its pictures to event sinks, in a thread, as often as a process wants."""
+"""A monitoring session: one camera, from its pictures to event sinks, in a thread; a process may run several."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from .sink import SessionInfo, SinkContext, Sinks, choose_sinks
 
 __all__ = ["MonitoringSession", "SessionStatus"]
 
-_SELDOM = 8.0  # pictures a second, below the least that surveillance videos for training have
-_IDLE = 1.0  # seconds after which it is looked whether an event has ended because nothing comes
+_SELDOM = 8.0  # pictures a second, below the rates of training videos
+_IDLE = 1.0  # seconds without an item after which events are checked for their end
 
 
 @dataclass(frozen=True)
 class SessionStatus:
-    """How a session is at this moment.
+    """The present status of a session.
 
     Attributes:
         camera: its name.
         state: whether it has been started and has ended.
-        connected: whether pictures come.
+        connected: whether pictures arrive.
         ended: why it ended; None before.
-        segments: number of segments that were scored.
+        segments: number of scored segments.
         note: a few words about the newest segment.
     """
 
@@ -51,22 +51,22 @@ class SessionStatus:
 
 
 class MonitoringSession:
-    """Monitors a camera from :meth:`start` until it is stopped or, of a file, the file ends.
+    """Monitors a camera from :meth:`start` until it is stopped or its file ends.
 
     The process that owns sessions runs them within :func:`~clap_vad.detector.threads.fixed_threads` of one thread, held
-    by a thread that outlives them: the number is the process's, and one for all.
+    by a thread that outlives them: the number of threads is one setting per process.
 
     Args:
         camera: what is monitored.
-        run: folder of the model, which is written down.
+        run: folder of the model, for the records.
         model, extractor: of that run; sessions may share them.
-        policy: which scores make an event.
-        folder: of its files; sessions of several cameras may share one.
+        policy: the event policy.
+        folder: for its files; sessions of several cameras may share one.
         sinks, sink_settings: of each sink, and of all; see :func:`~clap_vad.monitoring.sink.choose_sinks`.
-        report: takes sentences for the operator, such as of a lost connection; called from the session's threads.
+        report: called with messages for the operator, such as a lost connection; from the session's threads.
 
     Attributes:
-        error: what ended it, where that was an error; None else.
+        error: the error that ended it; None otherwise.
 
     Raises:
         ClapError: an unknown sink, or a setting out of range.
@@ -119,17 +119,17 @@ class MonitoringSession:
         self._thread.start()
 
     def stop(self, reason: str = "stopped") -> None:
-        """Ask it to end, for this reason; returns at once."""
+        """Request its end, for this reason; returns at once."""
         if not self._stop.is_set():
             self._reason = reason
             self._stop.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended and its sinks are closed, at most so many seconds; whether it has."""
+        """Wait until it has ended and its sinks are closed, at most ``timeout`` seconds; whether it has."""
         return self._done.wait(timeout)
 
     def status(self) -> SessionStatus:
-        """How it is at this moment."""
+        """Its present status."""
         recorder, done = self._recorder, self._done.is_set()
         if recorder is None:
             return SessionStatus(self.camera.name, "new", False, None, 0, "")
@@ -143,7 +143,7 @@ class MonitoringSession:
         )
 
     def summary(self) -> dict[str, Any]:
-        """What was seen so far and where it was written, fit for JSON; see ``docs/watch.md``."""
+        """The summary so far, and where it was written, fit for JSON; see ``docs/watch.md``."""
         assert self._recorder is not None and self._sinks is not None, "the session has not been started"
         return {**self._recorder.summary(), **self._sinks.summary(), "ended": self._ended}
 
@@ -166,7 +166,7 @@ class MonitoringSession:
             self._done.set()
 
     def _monitor(self) -> str:
-        """Until there is nothing more to monitor; why."""
+        """Monitor until the end; returns the reason."""
         assert self._recorder is not None and self._sinks is not None  # it has been started
         camera, recorder, extractor = self.camera, self._recorder, self._extractor
         look = Look(extractor.picture_side, extractor.colour, camera.rate, extractor.fps, camera.track)
@@ -207,7 +207,7 @@ class MonitoringSession:
 
 
 def _changes(events: OngoingEvents, item: Item | None, segment: ScoredSegment | None, live: bool) -> list[Change]:
-    """What changes of the events because an item has come (None: nothing has) and has finished a segment, perhaps."""
+    """Changes of events after an item (None: no item came) and the segment that it completed, if any."""
     changes: list[Change] = []
     if segment is not None and segment.scored:
         changes += events.add(segment.start, segment.stop, segment.score, segment.region)
@@ -221,7 +221,7 @@ def _changes(events: OngoingEvents, item: Item | None, segment: ScoredSegment | 
 
 
 def _slow(fps: float, frames: int) -> str:
-    """What to know of a camera whose pictures come seldom."""
+    """A note about a camera with a low picture rate."""
     if fps >= _SELDOM:
         return ""
     return (

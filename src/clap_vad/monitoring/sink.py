@@ -1,4 +1,4 @@
-"""Event sinks: what is done with the events of a session. A new sink is one new file in ``sinks/``."""
+"""Event sinks receive the events of a session. A new sink is one new file in ``sinks/``."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """What is monitored, by which model.
+    """The camera and the model of a session.
 
     Attributes:
         camera: its name.
-        source: file or address; of an address only what may be shown is written.
+        source: file, or address without a login.
         run: folder of the model.
         model_sha256: of the model's arrays.
         extractor: name of its features.
         threshold: score from which a segment is high.
-        clock: what the times mean.
+        clock: meaning of the times.
     """
 
     camera: str
@@ -57,11 +57,11 @@ class EventNotice:
     """An event has opened, has a higher peak, or is closed.
 
     Attributes:
-        kind: what has happened.
-        event: as far as it is known, its times on the session's clock.
+        kind: of the change.
+        event: as far as known, its times on the session's clock.
         offset: seconds from the stream's clock to those times.
-        session: number of the session, which the database fills in for the sinks behind it.
-        clip: file of its clip, relative to the session's folder, which the clips fill in; None without one.
+        session: number of the session, set by the database for later sinks.
+        clip: file of its clip, relative to the session's folder, set by the clips sink; None without one.
     """
 
     kind: Literal["opened", "peak", "closed"]
@@ -83,12 +83,12 @@ class Outage:
 
 @dataclass(frozen=True)
 class SinkContext:
-    """What a sink knows of its session.
+    """The session, as a sink sees it.
 
     Attributes:
         folder: for its files.
         info: what is monitored.
-        report: takes a sentence for the operator.
+        report: called with a message for the operator.
     """
 
     folder: Path
@@ -97,10 +97,10 @@ class SinkContext:
 
 
 class Sink:
-    """An open sink; it overrides what it needs. All methods are called by one thread and return soon."""
+    """An open sink; it overrides the methods that it needs. One thread calls all of them; they return soon."""
 
     recorder: Recorder | None = None
-    """Takes the packets of the stream as they are received; None where the sink needs none."""
+    """Takes the packets of the stream as received; None if the sink needs none."""
 
     def event(self, notice: EventNotice) -> None:
         """An event has opened, has a higher peak, or is closed."""
@@ -109,13 +109,13 @@ class Sink:
         """An outage has begun, goes on after another failed try, or is over."""
 
     def timeline(self, row: TimelineRow) -> None:
-        """What was seen in the last ten seconds."""
+        """A row of the timeline: the last ten seconds."""
 
     def alive(self, now: float) -> None:
-        """The session is at work at Unix seconds ``now``; every ten seconds, in an outage too."""
+        """The session is running at Unix seconds ``now``; called every ten seconds, also in an outage."""
 
     def close(self, ended: str) -> None:
-        """The session has ended for this reason; what is open is finished in bounded time."""
+        """The session has ended for this reason; finish open work in bounded time."""
 
     def summary(self) -> dict[str, Any]:
         """Entries of the session's summary, fit for JSON."""
@@ -130,7 +130,7 @@ class SinkSettings(ABC):
     """
 
     order: ClassVar[int] = 9
-    """Sinks of lower order come first: what they fill in of a notice is there for the others."""
+    """Sinks of lower order come first: later sinks see the entries of a notice that they set."""
 
     def __post_init__(self) -> None:
         """Raise :class:`ClapError` for a setting out of range."""
@@ -138,12 +138,12 @@ class SinkSettings(ABC):
 
     @property
     def wanted(self) -> bool:
-        """Whether there is something to do with these settings."""
+        """Whether the sink has work with these settings."""
         return True
 
     @abstractmethod
     def open(self, context: SinkContext) -> Sink:
-        """Open the sink for a session that begins now.
+        """Open the sink for a new session.
 
         Raises:
             ClapError, OSError: it cannot be opened.
@@ -173,7 +173,7 @@ def choose_sinks(
             found.append(make_with_settings("event sink", name, SINKS[name], {**shared, **own}))
             left -= shared.keys()
     if left:
-        raise ClapError(f"no event sink that is used has a setting '{min(left)}'; leave it out")
+        raise ClapError(f"no active event sink has a setting '{min(left)}'; leave it out")
     return sorted((sink for sink in found if sink.wanted), key=lambda sink: sink.order)
 
 
@@ -185,7 +185,7 @@ class Sinks:
         context: of the session.
 
     Raises:
-        ClapError, OSError: one of them cannot be opened; those before it are closed.
+        ClapError, OSError: a sink cannot be opened; the sinks opened before it are closed.
     """
 
     def __init__(self, settings: list[SinkSettings], context: SinkContext) -> None:
@@ -200,16 +200,16 @@ class Sinks:
 
     @property
     def recorder(self) -> Recorder | None:
-        """What takes the packets of the stream."""
+        """The sinks' recorders of the stream's packets."""
         return next((sink.recorder for sink in self._open if sink.recorder is not None), None)
 
     def each(self, do: Callable[[Sink], None]) -> None:
-        """Do this with every sink, in order."""
+        """Call this for every sink, in order."""
         for sink in self._open:
             try:
                 do(sink)
-            except Exception as error:  # of a sink, which may be anybody's
-                failed = f"unexpected {type(error).__name__}"  # its text may repeat a secret
+            except Exception as error:  # of a sink, which may be third-party code
+                failed = f"unexpected {type(error).__name__}"  # its text may contain a secret
                 self._report(f"event sink {type(sink).__name__}: {failed}; the session goes on")
 
     def summary(self) -> dict[str, Any]:

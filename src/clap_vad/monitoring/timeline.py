@@ -1,4 +1,4 @@
-"""The timeline of a session: ten seconds a row; rows older than a day become one a minute."""
+"""The timeline of a session: one row per ten seconds; rows older than a day are merged to one per minute."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ KEPT_WHOLE = 86400.0
 
 @dataclass(frozen=True)
 class TimelineRow:
-    """A row of the table ``timeline``: some segments, one after another.
+    """A row of the table ``timeline``: some consecutive segments.
 
     Attributes:
         start: time of the first, seconds of the session's clock.
-        seconds: of stream that they last together.
+        seconds: their total length.
         segments: how many, at least 1.
         max_score, mean_score: of them.
-        frames, dropped_frames: that went into them, and that were left out since the last row, to keep up.
-        latency_mean, latency_max: seconds from the last frame of a segment to its score; None where not measured.
+        frames, dropped_frames: frames in them, and frames dropped since the last row.
+        latency_mean, latency_max: seconds from the last frame of a segment to its score; None if not measured.
     """
 
     start: float
@@ -40,7 +40,7 @@ class TimelineRow:
 
 
 class Timeline:
-    """Makes rows of segments: a row ends where the clock's next ten seconds begin.
+    """Makes rows from segments: a row ends where the clock's next ten seconds begin.
 
     >>> timeline = Timeline()
     >>> [row for second in range(7, 23) if (row := timeline.add(second, second + 1, 0.5, frames=25))]
@@ -52,13 +52,13 @@ class Timeline:
         self._dropped = 0
 
     def drop(self, frames: int) -> None:
-        """So many frames were left out."""
+        """Add dropped frames."""
         self._dropped += frames
 
     def add(
         self, start: float, stop: float, score: float, frames: int, latency: float | None = None
     ) -> TimelineRow | None:
-        """Take a segment [start, stop); the row before it, where that is finished now."""
+        """Add a segment [start, stop); returns the previous row if it is complete now."""
         row = None
         if self._segments and start // ROW_SECONDS != self._segments[0][0] // ROW_SECONDS:
             row = self.finish()
@@ -66,7 +66,7 @@ class Timeline:
         return row
 
     def finish(self) -> TimelineRow | None:
-        """The row of what has come since the last one; None where no segment has."""
+        """The row of the segments since the last row; None without segments."""
         if not self._segments:
             return None
         starts, stops, scores, frames, latencies = zip(*self._segments, strict=True)
@@ -98,16 +98,16 @@ HAVING count(*) > 1
 
 
 def thin(connection: sqlite3.Connection, watch: int, clock: Clock, since: float, now: float) -> float:
-    """Make one row a minute of all rows that are older than a day, within a transaction of the caller's.
+    """Merge rows older than a day to one row per minute, within the caller's transaction.
 
     Args:
         connection: the database.
-        watch, clock: rows of all watches by the wall clock are thinned by one of them; by a file's, its own.
-        since: rows before it are known to be thinned already.
+        watch, clock: one session on the wall clock thins the rows of all such sessions; on a file's clock, its own.
+        since: earlier rows are thinned already.
         now: time on the clock.
 
     Returns:
-        The ``since`` of the next time.
+        The ``since`` of the next call.
     """
     before = (now - KEPT_WHOLE) // THIN_SECONDS * THIN_SECONDS
     if before <= since:

@@ -1,1 +1,1 @@
-"""What a run is: every option of it, stated once, and the records that are made of the options."""
+"""The run specification: every option of a run, stated once, and the records made from the options."""

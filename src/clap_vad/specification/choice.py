@@ -1,4 +1,4 @@
-"""How an option of a run is stated: beside its default and help, where it applies."""
+"""The declaration of a run's option: default, help, and where it applies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..settings import Setting, option, settings_of
 __all__ = ["ENGINES", "Where", "choice", "choices_of", "fact", "names_at_sites", "where"]
 
 ENGINES = ("inprocess", "flare")
-"""What carries the messages of a run: this process, or NVIDIA FLARE between organisations."""
+"""Engines that carry the messages of a run: this process, or NVIDIA FLARE between organisations."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class Where:
     """Where an option of a run applies.
 
     Attributes:
-        group: heading of ``--help`` under which it stands.
+        group: its heading in ``--help``.
         commands: commands that take it.
-        engines: engines for which it means something.
-        settings: settings of a run for which it means something; empty for all.
-        site: its name in what the sites of a run are told; empty where only the coordinator needs it.
-        flag: of the command line, where it is not the name.
-        words: the default in words, where it is worked out when the run begins.
+        engines: engines that use it.
+        settings: settings of a run that use it; empty for all.
+        site: its name in the resolved run specification for sites; empty if only the coordinator needs it.
+        flag: its flag on the command line, if different from the name.
+        words: the default in words, if it is computed when the run begins.
         kind: ``method`` or ``strategy`` for the name of a registered one, ``names`` for a list, empty for plain values.
-        listed: the option that takes a list of such values where runs are compared, as in ``clap compare``.
+        listed: the option that takes a list of such values in comparisons of runs, as in ``clap compare``.
     """
 
     group: str
@@ -47,7 +47,7 @@ TRAINING = ("train", "federation local")
 def choice(
     default: Any, help: str, group: str, *, commands: tuple[str, ...] = TRAINING, site: str = "", **applies: Any
 ) -> Any:
-    """A field of a run that its user chooses: an option of these commands and of their Python functions.
+    """A field of a run that the user chooses: an option of these commands and of their Python functions.
 
     Args:
         default, help: of the option.
@@ -57,7 +57,7 @@ def choice(
 
 
 def fact(default: Any = dataclasses.MISSING, *, site: str = "") -> Any:
-    """A field of a run that nobody chooses: it follows from the other choices and the data; ``site`` as in Where."""
+    """A field of a run that follows from other options and the data; ``site`` as in :class:`Where`."""
     about = {"where": Where("", (), site=site)}
     if callable(default):
         return field(default_factory=default, metadata=about)
@@ -77,5 +77,5 @@ def choices_of(cls: type, command: str, engine: str | None = None) -> list[Setti
 
 
 def names_at_sites(cls: type) -> dict[str, str]:
-    """Field -> its name in what the sites are told."""
+    """Field -> its name in the resolved run specification for sites."""
     return {setting.name: setting.where.site for setting in settings_of(cls) if setting.where and setting.where.site}

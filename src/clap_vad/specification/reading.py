@@ -18,7 +18,7 @@ __all__ = ["options_from", "read_specification"]
 
 
 def options_from(given: Mapping[str, Any]) -> RunOptions:
-    """The options of a run as somebody gives them; raises :class:`ClapError` for a value that is not possible."""
+    """The options of a run as given by the user; raises :class:`ClapError` for an invalid value."""
     try:
         return RunOptions(**given)
     except ValidationError as error:
@@ -26,12 +26,12 @@ def options_from(given: Mapping[str, Any]) -> RunOptions:
 
 
 def read_specification(run: Path) -> RunSpecification:
-    """The specification in a run's folder; raises :class:`ClapError` when there is none or it is not ours."""
+    """The specification in a run's folder; raises :class:`ClapError` if there is none or it is invalid."""
     file = run / "config.json"
     if not file.exists():
         raise ClapError(f"{run}: no run there (config.json is missing)")
     names = [field.name for field in fields(RunSpecification)]
-    # Those from strategy_options on came later: a run of an earlier release lacks them, and is what the defaults say.
+    # Fields from strategy_options on are newer: a run of an earlier release lacks them and has their defaults.
     needed, content = names[: names.index("strategy_options")], read_json(file)
     if not isinstance(content, dict) or not set(needed) <= content.keys() <= set(names):
         raise ClapError(f"{file}: not the configuration of a run of this release")

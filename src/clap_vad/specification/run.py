@@ -1,10 +1,10 @@
-"""What a run is. An option of a run is stated here, once.
+"""The run specification. An option of a run is stated here, once.
 
 From a field of :class:`RunOptions` follow the option of the command line, the parameter of ``clap.train`` and its
-check, the entry of ``config.json``, what the sites of other organisations are told, and what a comparison can vary.
-A further option is one field (and one line in :class:`Train`, for type checkers). What an option means by its number
-alone stands here too: the draws, the rates and the quorum of :class:`RunSpecification`. What else depends on an option
-reads it as ``plan.spec.NAME``.
+check, the entry of ``config.json``, the entry of the resolved run specification for sites, and what a comparison can
+vary. A further option is one field (and one line in :class:`Train`, for type checkers). Results that follow from an
+option's value alone are here too: the draws, the rates and the quorum of :class:`RunSpecification`. Other code reads
+an option as ``plan.spec.NAME``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .choice import ENGINES, TRAINING, choice, fact
 __all__ = ["STRICT", "Names", "Privacy", "RunOptions", "RunSpecification", "Train"]
 
 _MOST_THREADS = 256
-"""More than torch survives: it dies, not raises, when it is refused the threads it was told to start."""
+"""A limit, since torch aborts the process, without an exception, if it cannot start its threads."""
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -44,10 +44,10 @@ _DP = "Differential privacy"
 
 @dataclasses.dataclass(frozen=True)
 class Privacy:
-    """The differential privacy that is asked for.
+    """The requested differential privacy.
 
     Attributes:
-        epsilon: of the whole run; infinity for clipping and sampling without noise, to compare with.
+        epsilon: of the whole run; infinity for clipping and sampling without noise, for comparison.
         delta, clip, sampling, lr, seed: as in :class:`~clap_vad.core.statistics.accounting.Terms`.
         unit: ``video`` or ``crop``.
     """
@@ -75,7 +75,7 @@ class Privacy:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunOptions:
-    """What is asked of a run, in the order of ``config.json``. What is left open is filled in when the run begins."""
+    """The requested options of a run, in the order of ``config.json``. Open values are set when the run begins."""
 
     what: ClassVar[str] = "the options of a run"
     remedy: ClassVar[str] = ""
@@ -155,10 +155,10 @@ class RunOptions:
         site="normalise",
     )
     options: dict[str, Any] = fact(dict, site="options")
-    """Settings of the method (and of the strategy, until they are told apart)."""
+    """Settings of the method (and of the strategy, until they are separated)."""
 
     inputs: str = fact("")
-    """SHA-256 over the store's description, the video list and the participants; a resumed run refuses others."""
+    """SHA-256 over the store's description, the video list and the participants; a resumed run refuses other inputs."""
 
     strategy_options: dict[str, Any] = fact(dict, site="strategy_options")
     """Settings of the strategy."""
@@ -224,16 +224,16 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RunSpecification(RunOptions):
-    """What a run is, complete: the contents of ``config.json``, and of ``plan.spec`` wherever the run is at work.
+    """The complete specification of a run: ``config.json``, and ``plan.spec`` in the code.
 
-    Under ``flare``, ``threads`` 0 and ``normalise`` auto are left to what the sites' features ask for.
+    Under ``flare``, the sites' features determine ``threads`` 0 and ``normalise`` auto.
     """
 
     what: ClassVar[str] = "the configuration of a run of this release"
     remedy: ClassVar[str] = "restore the file"
 
     method: str = field()
-    rounds: Number = field()  # 0 where labels are made, and nothing is trained
+    rounds: Number = field()  # 0 if only labels are made
     deadline: Annotated[float, Field(ge=0)] = 0.0
     privacy: OptionalTerms = None
 
@@ -247,7 +247,7 @@ class RunSpecification(RunOptions):
         return Quorum(self.min_sites, self.deadline)
 
     def per_round(self, participants: int) -> int:
-        """How many of so many participants take part in a round."""
+        """How many of the participants take part in a round."""
         return max(1, round(self.fraction * participants))
 
     def drawn(self, participants: Sequence[str], number: int) -> tuple[str, ...] | None:
@@ -259,10 +259,10 @@ class RunSpecification(RunOptions):
         return tuple(participants[i] for i in sorted(chosen))
 
     def rates(self, lr: tuple[float, ...], participant: str, number: int) -> tuple[float, ...]:
-        """Learning rates of the epochs that a participant trains in a round; a straggler leaves some of them out.
+        """Learning rates of the epochs that a participant trains in a round; a straggler omits some.
 
         Args:
-            lr: of the epochs that the method asks for.
+            lr: of the method's epochs.
             participant: its id.
             number: of the round, from 1.
         """
@@ -273,7 +273,7 @@ class RunSpecification(RunOptions):
 
 
 class Train(Protocol):
-    """The signature of ``clap.train``, for readers and type checkers; a test holds it to :class:`RunOptions`."""
+    """The signature of ``clap.train``, for readers and type checkers; a test compares it with :class:`RunOptions`."""
 
     def __call__(
         self,

@@ -21,14 +21,14 @@ _KINDS = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
 
 
 def takes_options(command: str, engine: str = "inprocess") -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Let a function be called with the options of a run by name, and with settings of its method and strategy.
+    """Add the options of a run to a function, by name, and the settings of its method and strategy.
 
-    The function itself is given all of them as ``asked``, checked. Its signature and its docstring tell of them: the
-    line ``{options}`` of the docstring becomes a line for each.
+    The function itself gets all of them, checked, as ``asked``. Its signature and docstring list them: the line
+    ``{options}`` of the docstring becomes a line for each.
 
     Args:
-        command: whose options these are.
-        engine: for which they mean something.
+        command: of these options.
+        engine: only options that it uses.
     """
     known = choices_of(RunOptions, command, engine)
 
@@ -50,7 +50,7 @@ def takes_options(command: str, engine: str = "inprocess") -> Callable[[Callable
 
 
 def default_in_words(setting: Setting) -> str:
-    """The default of a setting, as ``--help`` and docstrings show it; empty where nothing is the default."""
+    """The default of a setting, as ``--help`` and docstrings show it; empty without a default."""
     if setting.where is not None and where(setting).words:
         return where(setting).words
     if setting.default in (None, dataclasses.MISSING):

@@ -1,4 +1,4 @@
-"""When a live picture was taken, by a clock of this machine that is never set."""
+"""The time at which a live picture was taken, on a clock of this machine that is never set."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 
 __all__ = ["ArrivalTime"]
 
-_WINDOW = 300.0  # seconds in which a picture without delay is sure to come
+_WINDOW = 300.0  # seconds within which a picture without delay is expected
 
 
 class ArrivalTime:
-    """From the time stamps of a stream, which are even, and the times at which its pictures arrive, which are right.
+    """Estimated from a stream's time stamps, which are even, and its pictures' arrival times, which are correct.
 
-    A picture cannot have been taken after it arrived, and the least delayed one of the last minutes is taken to have
-    had no delay. So bursts and hesitations of the network do not show, and a clock of a camera that is fast or slow
-    does not lead away. Times never run backwards.
+    A picture cannot have been taken after it arrived, and the least delayed picture of the last minutes is assumed to
+    have no delay. So bursts and pauses of the network have no effect, and a fast or slow camera clock causes no drift.
+    Times never decrease.
 
     >>> taken = ArrivalTime()
     >>> [taken(stamp, arrived) for stamp, arrived in ((0.0, 101.0), (1.0, 101.0), (2.0, 102.5))]
@@ -27,12 +27,12 @@ class ArrivalTime:
         self._last = -math.inf
 
     def settle(self, stamps: list[float], arrivals: list[float]) -> None:
-        """Take the first pictures into account before their times are asked for: they often come in a burst."""
+        """Add the first pictures before asking for their times: they often come in a burst."""
         for stamp, arrived in zip(stamps, arrivals, strict=True):
             self._observe(stamp, arrived)
 
     def __call__(self, stamp: float, arrived: float) -> float:
-        """When the picture with this stamp (seconds, not falling) was taken, given when it arrived."""
+        """When the picture with this time stamp (seconds, not decreasing) was taken, from its arrival time."""
         self._observe(stamp, arrived)
         self._last = max(self._last, stamp + self._offset)
         return self._last

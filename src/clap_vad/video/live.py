@@ -1,6 +1,6 @@
-"""Pictures as they are taken: a thread reads a camera, a stream or a file and connects again when it is lost.
+"""Live pictures: a thread reads a camera, a stream or a file and reconnects when the connection is lost.
 
-What the reader cannot hand over in time is dropped, for a live source: latency and memory are bounded, whatever the
+Pictures of a live source that the reader cannot pass on in time are dropped: latency and memory are bounded on any
 machine. A file waits.
 """
 
@@ -23,18 +23,18 @@ from .stream_items import Look, file_items, polled_items, stream_items
 
 __all__ = ["LiveReader"]
 
-_FAREWELL = 3.0  # seconds for the thread to end; one that hangs in a driver dies with the process
+_FAREWELL = 3.0  # seconds for the thread to end; one that hangs in a driver ends with the process
 
 
 class LiveReader:
-    """Reads in a thread from when it is entered to when it is left.
+    """Reads in a thread; a context manager that starts and stops it.
 
     Args:
-        address: where from.
-        look: how pictures are wanted.
+        address: of the source.
+        look: form of the pictures.
         backoff: how long to wait after each loss.
-        recorder: is given all packets, for clips.
-        poll: seconds between two requests to a camera that gives one picture per request; None finds a value.
+        recorder: takes all packets, for clips.
+        poll: seconds between two requests to a camera that gives one picture per request; None: chosen automatically.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class LiveReader:
         self._thread.join(_FAREWELL)
 
     def next(self, timeout: float) -> Item | None:
-        """What comes next; None where nothing does for so many seconds.
+        """The next item; None if there is none within ``timeout`` seconds.
 
         Raises:
             ClapError: a file that cannot be read.
@@ -86,7 +86,7 @@ class LiveReader:
             self._error = error
 
     def _connection(self) -> None:
-        """One connection, from the try to its loss."""
+        """One connection, from the attempt to its loss."""
         import av
 
         reason = "the stream ended"
@@ -97,7 +97,7 @@ class LiveReader:
                 self._pass_on(stream_items(self._address, self._look, self._recorder, self._stop))
         except (av.FFmpegError, ClapError) as error:
             reason = str(error) if isinstance(error, ClapError) else reason_of(error)
-        except Exception as error:  # a library may raise anything on what is sent; monitoring goes on
+        except Exception as error:  # a library may raise anything on bad data; monitoring goes on
             reason = f"unexpected {type(error).__name__}"  # its text may repeat the address
         finally:
             if self._recorder is not None:
@@ -110,7 +110,7 @@ class LiveReader:
         self._stop.wait(again)
 
     def _pass_on(self, items: Generator[Item, None, None]) -> None:
-        """Hand over what comes, until it ends or the reader is left."""
+        """Pass items on, until they end or the reader is stopped."""
         with closing(items):
             for item in items:
                 if self._stop.is_set():

@@ -1,4 +1,4 @@
-"""A camera that gives one picture per request: it is asked again and again, and what changes is its stream."""
+"""A camera that gives one picture per request: it is polled, and the pictures that change are its stream."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from .recorder import Recorder
 __all__ = ["FASTEST", "Snapshot", "SnapshotCamera", "polled_shots"]
 
 FASTEST = 0.2
-"""Seconds between two requests at least, unless an operator asks for less."""
+"""Least seconds between two requests, unless the operator sets fewer."""
 
-_UNKNOWN = 1.0  # seconds between two requests where the picture did not change while it was looked at
+_UNKNOWN = 1.0  # seconds between two requests if the picture did not change during the first look
 _SEEN_FIRST = 3.0  # seconds of changing pictures by which the rate is measured
-_LOOKED_AT = 8.0  # seconds after which the first look ends, changes or not
-_SLOW = 2.0  # seconds between two requests from which there is no first look: it would last too long
-_STILL = 60.0  # seconds of the very same picture after which a camera counts as frozen
+_LOOKED_AT = 8.0  # largest duration of the first look, seconds
+_SLOW = 2.0  # seconds between two requests from which there is no first look: it would take too long
+_STILL = 60.0  # seconds of the same picture after which a camera counts as frozen
 _PATIENCE = 10.0  # seconds for one answer, and of failing requests after which the connection counts as lost
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A picture as it came; ``arrived`` is a reading of :func:`time.monotonic`."""
+    """A picture as received; ``arrived`` is a reading of :func:`time.monotonic`."""
 
     arrived: float
     data: bytes
     form: str
 
     def decoded(self) -> tuple[Any, Any] | None:
-        """(PyAV's stream, its frame); None where the picture is broken."""
+        """(PyAV's stream, its frame); None for a broken picture."""
         import av
 
         if self.form == "jpeg" and not self.data.rstrip(b"\r\n\0").endswith(b"\xff\xd9"):
-            return None  # cut short; a decoder would fill up the rest with grey
+            return None  # truncated; a decoder would fill the rest with grey
         try:
             container = av.open(io.BytesIO(self.data), "r", format=f"{self.form}_pipe")
             stream = container.streams.video[0]
@@ -57,7 +57,7 @@ class Snapshot:
             return None
 
     def as_jpeg(self, frame: Any) -> Snapshot:
-        """The same picture as JPEG, which clips are made of."""
+        """The same picture as JPEG, the form used in clips."""
         import cv2
 
         if self.form == "jpeg":
@@ -77,14 +77,14 @@ class Snapshot:
 
 
 class SnapshotCamera:
-    """Asks an address, and tells whether it gives single pictures.
+    """Polls an address, and detects whether it gives single pictures.
 
-    A picture that is byte for byte the one before is not a new one: it is not given out, and the rate is that of the
-    changes. A camera that gives the same picture for a minute counts as lost until it changes.
+    A picture identical to the one before, byte for byte, is not passed on; the rate is that of the changes. A camera
+    that gives the same picture for a minute counts as lost until it changes.
 
     Args:
         parts: of its address, http or https.
-        every: seconds between two requests; None finds out how often the picture changes, and asks twice as often,
+        every: seconds between two requests; None measures how often the picture changes, and polls twice as often,
             at most five times a second.
         stop: ends all waiting.
 
@@ -105,10 +105,10 @@ class SnapshotCamera:
         self.fps = 1 / self.interval
 
     def connect(self) -> bool:
-        """Ask for the first pictures; False where the address gives a stream, for FFmpeg to read.
+        """Request the first pictures; False if the address gives a stream, which FFmpeg reads.
 
         Raises:
-            ClapError: no picture comes; the sentence says why.
+            ClapError: no picture comes; the message gives the reason.
         """
         answer = ask(self._parts, self._login, time.monotonic() + _PATIENCE)
         if answer.kind == "stream":
@@ -131,7 +131,7 @@ class SnapshotCamera:
         """New pictures, until the camera is lost.
 
         Raises:
-            ClapError: it is lost; the sentence says why.
+            ClapError: the camera is lost; the message gives the reason.
         """
         first, self._first = self._first, []
         yield from first
@@ -154,7 +154,7 @@ class SnapshotCamera:
                 raise ClapError(_FROZEN)
 
     def _look(self) -> None:
-        """The first pictures, by which the rate is measured."""
+        """Receive the first pictures, to measure the rate."""
         until = time.monotonic() + _LOOKED_AT
         while time.monotonic() < until and not self._stop.is_set():
             found = self._ask()
@@ -165,7 +165,7 @@ class SnapshotCamera:
                     return
 
     def _settle(self) -> None:
-        """Rate and interval by what was seen; of a picture that hardly changes nothing is known."""
+        """Set rate and interval from the first pictures; a picture that hardly changes gives none."""
         span = self._first[-1].arrived - self._first[0].arrived if len(self._first) > 1 else 0.0
         if span > 0:
             changes = span / (len(self._first) - 1)
@@ -176,7 +176,7 @@ class SnapshotCamera:
             self.fps = 1 / self.interval
 
     def _ask(self) -> Snapshot | None:
-        """The next picture in its turn; None where it is the one before."""
+        """The next picture at its time; None if it did not change."""
         now = time.monotonic()
         if self._next > now and self._stop.wait(self._next - now):
             return None
@@ -185,7 +185,7 @@ class SnapshotCamera:
 
     def _new(self, answer: Answer) -> Snapshot | None:
         if answer.kind == "stream":
-            raise ClapError("the address gave single pictures and now gives a stream")
+            raise ClapError("the address gave single pictures before and now gives a stream")
         digest = hashlib.sha256(answer.data).digest()
         if digest == self._last:
             return None
@@ -196,7 +196,7 @@ class SnapshotCamera:
 def polled_shots(
     camera: Iterable[Snapshot], shaper: Shaper, recorder: Recorder | None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """When each picture arrived, and what is to be looked at of it; it goes to the recorder too."""
+    """The arrival time and the converted picture of each snapshot; pictures also go to the recorder."""
     begun = False
     for snapshot in camera:
         found = snapshot.decoded()
@@ -212,4 +212,4 @@ def polled_shots(
         yield snapshot.arrived, shaper.decoded(frame)
 
 
-_FROZEN = "the camera gives the same picture again and again, as one that is frozen does; restart it"
+_FROZEN = "the camera gives the same picture again and again and may be frozen; restart it"

@@ -1,4 +1,4 @@
-"""Opens a file, a stream or a camera that is polled, measures its rate and gives its pictures with their times."""
+"""Opens a file, a stream or a polled camera, measures its rate and yields its pictures with their times."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ __all__ = ["Look", "file_items", "polled_items", "stream_items"]
 
 _PATIENCE = 10.0  # seconds without a picture after which a connection counts as lost
 _SEEN_FIRST = 1.5  # seconds of pictures, and
-_FEWEST_SEEN = 6  # pictures, by which the rate of a stream is measured and its burst told from its pace
-_MOST_SEEN = 48  # fewer than wait in a handover, as they all come at once
+_FEWEST_SEEN = 6  # pictures, that measure a stream's rate, apart from its first burst
+_MOST_SEEN = 48  # fewer than fit in a handover, as they all come at once
 
 T = TypeVar("T")
-_Picture = tuple[float | None, float, np.ndarray]  # its stamp, when it arrived, what is to be seen
+_Picture = tuple[float | None, float, np.ndarray]  # its time stamp, its arrival time, the picture
 
 
 @dataclass(frozen=True)
 class Look:
-    """How pictures are wanted.
+    """The form of the pictures.
 
     Attributes:
         side, colour, rate, track: as for :class:`~clap_vad.video.reader.VideoReader`.
-        fps: pictures a second where the source does not say and its time stamps do not tell.
+        fps: pictures a second, if neither the source nor its time stamps give them.
     """
 
     side: int | None = None
@@ -56,12 +56,12 @@ class Look:
 
     @property
     def shaper(self) -> Shaper:
-        """Makes such pictures of decoded ones."""
+        """Converts decoded pictures to this form."""
         return Shaper(self.side, self.colour)
 
 
 def file_items(path: Path, look: Look, recorder: Recorder | None) -> Generator[Item, None, None]:
-    """All of a file; its packets go to the recorder too, which keeps the last ones for events that are known later.
+    """All items of a file; its packets also go to the recorder, which keeps the last ones for later events.
 
     Raises:
         ClapError: the file cannot be read.
@@ -85,10 +85,10 @@ def file_items(path: Path, look: Look, recorder: Recorder | None) -> Generator[I
 def stream_items(
     address: Address, look: Look, recorder: Recorder | None, stop: threading.Event
 ) -> Generator[Item, None, None]:
-    """One connection to a stream, from its opening to its end.
+    """The items of one connection to a stream, from opening to end.
 
     Raises:
-        av.FFmpegError, ClapError: it cannot be opened, or is lost.
+        av.FFmpegError, ClapError: it cannot be opened, or the connection is lost.
     """
     import av
 
@@ -106,7 +106,7 @@ def polled_items(camera: SnapshotCamera, look: Look, recorder: Recorder | None) 
     """The pictures of a camera that gives one per request, once it is connected.
 
     Raises:
-        ClapError: it is lost.
+        ClapError: the connection is lost.
     """
     yield Connected(time.monotonic(), look.rate or camera.fps)
     shots = (
@@ -118,7 +118,7 @@ def polled_items(camera: SnapshotCamera, look: Look, recorder: Recorder | None) 
 def _measured(
     stream: Any, look: Look, pictures: Iterator[_Picture], stop: threading.Event
 ) -> Generator[Item, None, None]:
-    """The pictures of an open stream, once its rate is known."""
+    """The pictures of an open stream, after measuring its rate."""
     first: list[_Picture] = []
     for picture in pictures:
         first.append(picture)
@@ -145,7 +145,7 @@ def _measured(
 
 
 def _even(shots: Iterator[tuple[float, Shot]], rate: float | None, repairs: Repairs) -> Generator[Item, None, None]:
-    """Pictures, evenly where a rate is wanted, and once what was repaired of their times."""
+    """Pictures, evenly spaced if a rate is set, and one note about repaired times."""
     if rate:
         shots = ((seconds, replace(shot, seconds=seconds)) for seconds, shot in at_rate(shots, rate))
     noted = False
@@ -159,7 +159,7 @@ def _even(shots: Iterator[tuple[float, Shot]], rate: float | None, repairs: Repa
 def _decoded(
     container: Any, stream: Any, look: Look, recorder: Recorder | None, stop: threading.Event
 ) -> Iterator[_Picture]:
-    """(stamp, when it arrived, picture); what is broken is stepped over."""
+    """(time stamp, arrival time, picture); broken pictures are skipped."""
     import av
 
     shaper = look.shaper
@@ -181,12 +181,12 @@ def _decoded(
 
 
 def _seen(first: list[_Picture]) -> bool:
-    """Whether the pictures reach over the time by which a stream is measured, by their stamps or as they came."""
+    """Whether the pictures cover the time needed to measure a stream, by time stamp or by arrival."""
     (start, came, _), (end, at, _) = first[0], first[-1]
     return at - came >= _SEEN_FIRST or (start is not None and end is not None and end - start >= _SEEN_FIRST)
 
 
 def _chained(first: list[T], rest: Iterator[T]) -> Iterator[T]:
     yield from first
-    first.clear()  # the pictures must not be held for as long as the stream lasts
+    first.clear()  # else the pictures are held as long as the stream lasts
     yield from rest

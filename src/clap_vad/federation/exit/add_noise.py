@@ -11,7 +11,7 @@ __all__ = ["AddNoise"]
 
 
 class AddNoise:
-    """Adds the noise that the run's terms ask for to all that depends on videos."""
+    """Adds the noise of the run's terms to replies that depend on videos."""
 
     def __init__(self, privacy: SitePrivacy) -> None:
         self._privacy = privacy

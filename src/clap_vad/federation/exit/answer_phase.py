@@ -1,4 +1,4 @@
-"""Stage: the answer to a question of secure aggregation itself, such as for keys or for shares of masks."""
+"""Stage: the answer to a phase of secure aggregation, such as keys or shares of masks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["AnswerPhase"]
 
 
 class AnswerPhase:
-    """Takes the place of all stages of a step but the ledger.
+    """Replaces all stages of a step except the ledger.
 
     Args:
-        protection: the site's side of secure aggregation; None in a run that does not promise it.
+        protection: the site's side of secure aggregation; None in a run without it.
         policy: what the site permits.
-        conversation: of the run; a sum is opened for one cohort alone. None under differential privacy, where each
-            answer has noise of its own.
+        conversation: of the run; a sum is unmasked for one cohort only. None under differential privacy, where each
+            answer has its own noise.
         program: the algorithm's side, for D.
     """
 
@@ -35,7 +35,7 @@ class AnswerPhase:
     def __call__(self, passage: Passage) -> Passage:
         ask, secure = passage.ask, passage.ask.secure
         if self._protection is None or secure is None:
-            raise RefusalError("this run does not promise secure aggregation; refused")
+            raise RefusalError("this run does not use secure aggregation; refused")
         self._policy.check_question(replace(ask, reply=secure.schema))
         message = self._protection.answer(ask, self._program.dim)
         if secure.phase == "unmask" and self._conversation is not None:

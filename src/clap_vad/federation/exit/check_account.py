@@ -1,4 +1,4 @@
-"""Stage: the reply would keep the policy's bounds over all runs, as far as can be known before it is made."""
+"""Stage: check of the policy's bounds over all runs, as far as possible before the reply is made."""
 
 from __future__ import annotations
 

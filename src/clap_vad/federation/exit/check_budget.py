@@ -1,4 +1,4 @@
-"""Stage: the run's budget of differential privacy has room for the reply."""
+"""Stage: check of the run's budget of differential privacy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["CheckBudget"]
 
 
 class CheckBudget:
-    """Refuses what the budget has no room for; gives the step what its draws are keyed by."""
+    """Refuses replies beyond the budget; gives the step the key of its draws."""
 
     def __init__(self, privacy: SitePrivacy) -> None:
         self._privacy = privacy

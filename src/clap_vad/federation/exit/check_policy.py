@@ -1,4 +1,4 @@
-"""Stage: the step is one that the site knows, and its reply may leave as it is asked for."""
+"""Stage: check that the site knows the step, and that its reply may leave in the requested form."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["CheckPolicy"]
 
 
 class CheckPolicy:
-    """Refuses what the site does not do, what its policy does not permit, and what the run does not promise.
+    """Refuses unknown steps, what the site's policy does not permit, and forms of replies that the run excludes.
 
     Args:
         participant: its id.
-        program: the algorithm's side, which says what the site is willing to do.
+        program: the algorithm's side, with the steps that the site runs.
         policy: what the site permits.
-        secure: whether the run promises secure aggregation.
-        private: whether it promises differential privacy.
+        secure: whether the run uses secure aggregation.
+        private: whether it uses differential privacy.
         encodes: whether it has updates in 8 bits.
     """
 

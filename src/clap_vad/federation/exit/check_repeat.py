@@ -1,4 +1,4 @@
-"""Stage: a question that was answered before gets the same answer."""
+"""Stage: a repeated question gets the same answer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["CheckRepeat"]
 
 
 class CheckRepeat:
-    """Refuses a second, other answer to the same question: the difference would tell something.
+    """Refuses a different second answer to the same question: the difference would reveal something.
 
-    Of runs without noise. With noise, :class:`~clap_vad.federation.exit.add_noise.AddNoise` looks at the answer under
-    the noise.
+    For runs without noise. With noise, :class:`~clap_vad.federation.exit.add_noise.AddNoise` compares the answers
+    before noise.
     """
 
     def __init__(self, conversation: Conversation) -> None:

@@ -13,7 +13,7 @@ __all__ = ["Encode"]
 
 
 class Encode:
-    """Rounds a reply that is asked for in 8 bits; what that left over stays in the site's state.
+    """Rounds a reply that is requested in 8 bits; the remainder stays in the site's state.
 
     Args:
         encoding: the site's side of it.

@@ -1,4 +1,4 @@
-"""Stage: the reply is entered in the site's account of all runs, or refused there."""
+"""Stage: the reply is entered in the site's account of all runs, or refused."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["EnterAccount"]
 
 
 class EnterAccount:
-    """Enters what is about to leave; what would exceed a bound of the site's policy is refused.
+    """Enters replies that are about to leave; refuses those that would exceed a bound of the site's policy.
 
     Args:
         account: of the run.
-        private: whether the run promises differential privacy. A step that is done in silence then counts as its answer
-            would: what it draws shows in what is answered later.
+        private: whether the run uses differential privacy. A silent step then counts like its answer: later answers
+            depend on its draws.
     """
 
     def __init__(self, account: RunAccount, private: bool = False) -> None:

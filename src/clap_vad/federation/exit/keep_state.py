@@ -1,4 +1,4 @@
-"""Stage: the state that the step has left is kept for the next question."""
+"""Stage: the state after the step is kept for the next question."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["KeepState"]
 
 
 class KeepState:
-    """Keeps the state, last of all: what is refused leaves nothing to go on from.
+    """Keeps the state, as the last stage: a refused reply leaves no state.
 
     Args:
         participant: its id.
@@ -21,7 +21,7 @@ class KeepState:
 
     def __call__(self, passage: Passage) -> Passage:
         for array in passage.state.values():
-            array.flags.writeable = False  # states are compared by identity, so nobody may write into one
+            array.flags.writeable = False  # states are compared by identity, so they must not be changed in place
         ask = passage.ask
         self._states.save(ask.sequence, ask.accepted.get(self._participant, -1), passage.state)
         return passage

@@ -1,4 +1,4 @@
-"""Stage: the method's step makes the reply, which must be exactly of its schema."""
+"""Stage: the method's step makes the reply, which must match its schema exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["MakeReply"]
 
 
 class MakeReply:
-    """Runs the step from the state that the site had after its last answer that counted.
+    """Runs the step from the site's state after its last answer that counted.
 
     Args:
         participant: its id.

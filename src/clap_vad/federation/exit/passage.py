@@ -1,4 +1,4 @@
-"""What passes from stage to stage on the way out of a site: a question that becomes its reply."""
+"""The record that passes through the stages on the way out of a site: a question that becomes its reply."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["Passage", "Stage"]
 
 @dataclass(frozen=True)
 class Passage:
-    """A question on its way to become a reply.
+    """A question and its reply as far as it is made.
 
     Attributes:
         ask: the question.
-        declared: schema of what the step answers, also where that stays unsaid.
-        plain: schema of the reply before it is encoded.
-        schema: schema under which the reply leaves, as it is before any masks.
-        payload: what the step is given.
+        declared: schema of the step's answer, also if it is not sent.
+        plain: schema of the reply before encoding.
+        schema: schema of the reply before masks.
+        payload: input of the step.
         state: the site's own state; the step replaces entries of it.
-        message: the reply, as far as it has come.
+        message: the reply so far.
     """
 
     ask: Ask
@@ -50,7 +50,7 @@ class Passage:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the reply's names and values, hexadecimal."""
+        """Digest of the reply's names and values, hexadecimal."""
         digest = hashlib.sha256()
         for key in sorted(self.message):
             digest.update(key.encode())
@@ -59,7 +59,7 @@ class Passage:
 
 
 class Stage(Protocol):
-    """One stage: takes a passage, and gives the next stage what it made of it, or raises, and nothing leaves."""
+    """One stage: takes a passage and returns the passage for the next stage; if it raises, nothing leaves."""
 
     def __call__(self, passage: Passage) -> Passage:
         """Do this stage's part."""

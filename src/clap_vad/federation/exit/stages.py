@@ -1,16 +1,16 @@
 """The order of the stages on the way out of a site. It is stated here and nowhere else.
 
-A question passes all of them, one after the other. Nothing leaves where one of them raises. What the order is for:
+A question passes all of them in turn. If one raises, nothing leaves. Reasons for the order:
 
-- what is refused by the policy is not noted, what is refused by the account or in its turn is not worked out;
-- budgets are looked at before the step draws anything;
-- noise is added to the true numbers, 8 bits are of what goes into a sum, masks lie over both;
-- that a repeated answer is the same can be seen under the masks only, for these are new each time;
-- account and ledger hold what leaves, masks and noise with it. The account comes first: what it refuses stands in no
+- a question refused by the policy is not recorded; one refused by the account or out of turn is not computed;
+- budgets are checked before the step draws anything;
+- noise is added to the true numbers, then they are encoded in 8 bits, then masked;
+- a repeated answer is compared before masks, which are new each time;
+- account and ledger record what leaves, with masks and noise. The account comes first: a reply that it refuses is in no
   ledger;
-- the state is kept last, so that a refused question leaves nothing to go on from.
+- the state is kept last, so that a refused question leaves no state.
 
-A process may be killed between any two: what is noted then counts, and the same question may be asked again.
+A process may be killed between any two stages: a recorded question then counts, and may be asked again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def step_stages(
     encoding: SiteEncoding | None = None,
     account: RunAccount | None = None,
 ) -> tuple[Stage, ...]:
-    """The stages of a step's reply, in order; without those that the run has no use for. Arguments as of a site."""
+    """The stages of a step's reply, in order, without those that the run does not need. Arguments as for a site."""
     secure, private, encodes = protection is not None, privacy is not None, encoding is not None
     stages: tuple[Stage | None, ...] = (
         CheckPolicy(participant, program, policy, secure=secure, private=private, encodes=encodes),

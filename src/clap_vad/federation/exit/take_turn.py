@@ -1,4 +1,4 @@
-"""Stage: the question comes in its turn, and is noted before it is answered."""
+"""Stage: the question must come in its turn, and is recorded before it is answered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["TakeTurn"]
 
 
 class TakeTurn:
-    """Refuses what an honest run would not ask now. A question that is noted counts, whatever becomes of it."""
+    """Refuses what an honest run would not ask now. A recorded question counts, answered or not."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation

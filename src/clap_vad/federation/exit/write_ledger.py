@@ -21,7 +21,7 @@ LEDGER = "ledger.jsonl"
 class WriteLedger:
     """Writes the line before the message is handed to the engine.
 
-    A message sent again after a restart stands there again: it did leave again.
+    A message sent again after a restart is recorded again.
 
     Args:
         folder: of the run at the site.

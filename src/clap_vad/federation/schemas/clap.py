@@ -16,10 +16,10 @@ from .shared import COUNT, moments_possible, root_mean_square, weight_fields
 __all__ = ["SCHEMAS"]
 
 _STANDARDISED = 2.0**24
-"""Of sums over videos, numbers of order 1 each; a nearly empty component needs the finer fixed point."""
+"""Bound of sums over videos of numbers of order 1; a nearly empty component needs the finer fixed point."""
 
 _NOISED = 2.0**24
-"""Of sums over videos of numbers of at most 1, with their noise."""
+"""Bound of sums over videos of numbers of at most 1, with noise."""
 _NOISED_GRADIENT = 2.0**10
 
 
@@ -39,13 +39,13 @@ def _size_of_deviations(message: Message) -> np.ndarray:
 
 def _gaussian(message: Message, error: float) -> str | None:
     none = float(message["count"]) <= 0 and (abs(float(message["mean"])) > error or float(message["variance"]) > error)
-    return "it counts nothing, and has a mean or a variance" if none else None
+    return "its count is 0, but it has a mean or a variance" if none else None
 
 
 def _summaries(message: Message, error: float) -> str | None:
     count, total, outer = (np.asarray(message[name], np.float64) for name in ("count", "sum", "outer"))
     if int(message["unlabelled"]) > int(message["count"]):
-        return "more videos are without a label than there are"
+        return "it counts more unlabelled videos than videos"
     return outer_products(count, total, outer, error, centred=True)
 
 
@@ -59,7 +59,7 @@ def _mixture(message: Message, error: float) -> str | None:
     videos = _responsible(message)
     for start in responsibility[1:]:
         if counted(start, videos, error) is not None:
-            return "its starts share out different numbers of videos"
+            return "its starts distribute different numbers of videos"
     return outer_products(responsibility, np.asarray(message["sum"]), np.asarray(message["outer"]), error, centred=True)
 
 

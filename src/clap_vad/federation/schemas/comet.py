@@ -11,10 +11,10 @@ from ..schema import Field, Schema
 __all__ = ["RETIRED", "SCHEMAS"]
 
 RETIRED = ("density_statistics", "surprise_histograms")
-"""Exact sums of former releases: nothing sends them any more; policies that name them stay readable."""
+"""Exact sums of earlier releases, no longer sent; policies that name them stay readable."""
 
 _NOISED = 2.0**24
-"""Of sums over units of numbers of at most 1, with their noise."""
+"""Bound of sums over units of numbers of at most 1, with noise."""
 
 
 def _sums(name: str, sizes: Mapping[str, tuple[int | str, ...]], noised: str, purpose: str) -> Schema:

@@ -33,13 +33,13 @@ COUNT = Field((), "int64", low=0)
 _BINS = Field((BINS,), "int64", low=0)
 
 _LARGEST_CHANGE = 8.0
-"""Of a weight, or of a mean gradient, in a round; fixed-point steps of 13 participants are then 6e-8."""
+"""Bound of a weight's change or a mean gradient in a round; fixed-point steps of 13 participants are then 6e-8."""
 
 
 def weight_fields(
     prefix: str, shapes: Mapping[str, tuple[int, ...]], bound: float = _LARGEST_CHANGE
 ) -> dict[str, Field]:
-    """Fields of arrays like these weights. The shapes are those for D = 0: they have a 0 exactly where D stands."""
+    """Fields of arrays like these weights. The shapes are those for D = 0: each 0 stands for D."""
     return {
         f"{prefix}.{name}": Field(tuple(n or "D" for n in shape), "float32", bound=bound)
         for name, shape in shapes.items()
@@ -47,7 +47,7 @@ def weight_fields(
 
 
 def moments_possible(message: Message, error: float) -> str | None:
-    """Why count, sum and sum of squares cannot be true together; None where they can."""
+    """Why count, sum and sum of squares are impossible together; None if they are possible."""
     return moments(float(message["count"]), np.asarray(message["sum"]), np.asarray(message["sumsq"]), error)
 
 
@@ -61,14 +61,14 @@ SEGMENTS = Size("segments", ("count",))
 
 
 def trained(message: Message, error: float) -> str | None:
-    """Why an update cannot be true; None where it can.
+    """Why an update is impossible; None if it is possible.
 
-    Who has no segment takes no step. Of a sum with masks nothing is known: its means are over some segments.
+    A site without segments has no update. A masked sum is not checked: its means are over some segments.
     """
     if float(message["count"]) > 0 or error > 0:
         return None
     moved = any(np.any(value) for name, value in message.items() if "." in name)
-    return "it has no segment to train on, and an update" if moved else None
+    return "it has no segments to train on, but an update" if moved else None
 
 
 def _scored(message: Message) -> float:

@@ -28,7 +28,7 @@ class FedAdam(FedAvg):
     """With d the mean update, weighted by segments as in FedAvg (the paper's variant for participants of unequal size):
 
     ``m <- beta1 m + (1 - beta1) d``, ``v <- beta2 v + (1 - beta2) d^2``, ``w <- w + server_lr m / (sqrt(v) + tau)``;
-    m is zero and v tau^2 at first, and there is no bias correction. A round in which nobody could train leaves w, m and
+    m is zero and v tau^2 at first, and there is no bias correction. A round without any training leaves w, m and
     v as they are.
 
     A coordinate moves by about ``server_lr`` a round at most, so that belongs below the size of the weights, which is

@@ -18,7 +18,7 @@ __all__ = ["FedAvg"]
 @STRATEGIES.register("fedavg")
 @dataclass(frozen=True)
 class FedAvg(Strategy):
-    """``w <- w + sum_p (n_p / N) (w_p - w)``; a round in which nobody could train leaves w as it is."""
+    """``w <- w + sum_p (n_p / N) (w_p - w)``; a round without any training leaves w as it is."""
 
     def aggregate(
         self, weights: Mapping[str, np.ndarray], contributions: Sequence[Contribution], state: State, total: int
@@ -31,5 +31,5 @@ class FedAvg(Strategy):
         return self.step(weights, mean, state)
 
     def step(self, weights: Mapping[str, np.ndarray], mean: Mapping[str, np.ndarray], state: State) -> Weights:
-        """What the coordinator makes of the mean update; ``state`` as for :meth:`aggregate`."""
+        """The coordinator's step from the mean update; ``state`` as for :meth:`aggregate`."""
         return moved(weights, mean)

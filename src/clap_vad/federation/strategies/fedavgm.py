@@ -26,8 +26,8 @@ _VELOCITY = "strategy.velocity."
 class FedAvgM(FedAvg):
     """``v <- server_momentum v + mean update``, ``w <- w + server_lr v``; v is zero at first.
 
-    A constant update goes 1 / (1 - server_momentum) times as far as in FedAvg in the end: lower the server's or the
-    sites' learning rate where that is too far. A round in which nobody could train leaves w and v as they are.
+    A constant update finally goes 1 / (1 - server_momentum) times as far as in FedAvg; if that is too far, lower the
+    server's or the sites' learning rate. A round without any training leaves w and v as they are.
     """
 
     server_lr: float = option(1.0, "Learning rate of the coordinator's step.")

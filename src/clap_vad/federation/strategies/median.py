@@ -1,4 +1,4 @@
-"""Coordinate-wise median (Yin et al. 2018, algorithm 1, option I): bears any minority of malicious participants."""
+"""Coordinate-wise median (Yin et al. 2018, algorithm 1, option I): tolerates any minority of malicious participants."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Median"]
 class Median(Strategy):
     """``w <- w + median of the updates``, every coordinate by itself, over the participants that trained.
 
-    Counts are no weights here: a malicious participant would lie about its own. So with honest participants of unequal
-    size the result is not FedAvg's. A round in which nobody could train leaves w as it is.
+    Counts are not used as weights: a malicious participant could report a false one. So for honest participants of
+    unequal size the result differs from FedAvg's. A round without any training leaves w as it is.
     """
 
     needs_each: ClassVar[bool] = True
 
     def combine(self, updates: Sequence[Mapping[str, np.ndarray]]) -> Weights:
-        """One update from those of the participants that trained, at least one."""
+        """One update from those of the participants that trained (at least one)."""
         return coordinate_median(updates)
 
     def aggregate(

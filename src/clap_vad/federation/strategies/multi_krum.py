@@ -25,7 +25,7 @@ class MultiKrum(TrimmedMean):
 
     The paper leaves m open between 1 (Krum) and n (no protection). m = n - f - 2 is the largest for which its authors
     claim resilience later (Damaskinos et al. 2019, AggregaThor): no more updates are averaged than neighbours are
-    looked at, so that whatever is chosen lies near honest updates.
+    compared, so that the chosen updates are near honest ones.
     """
 
     def combine(self, updates: Sequence[Mapping[str, np.ndarray]]) -> Weights:

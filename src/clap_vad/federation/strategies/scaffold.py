@@ -28,7 +28,7 @@ class Scaffold(Strategy):
     """Local steps on ``g - c_p + c``, with c_p the participant's control variate and c the common one.
 
     After its K steps a site sets ``c_p <- c_p - c + (w_global - w_p) / a`` and sends the change of c_p. Here a is the
-    distance a constant gradient of one would have gone: ``K lr`` for plain SGD as in the paper (the CLAP release
+    distance covered by a constant gradient of one: ``K lr`` for plain SGD as in the paper (the CLAP release
     divides by local epochs instead), and with momentum the sum in which every gradient counts as often as it is
     repeated (Wang et al. 2020, FedNova, section 4), without which the variates would be too large by 1 / (1 - m).
 
@@ -61,7 +61,7 @@ class Scaffold(Strategy):
         )
 
     def report(self, payload: Message, state: State, update: Mapping[str, np.ndarray], travel: float) -> Message:
-        """See :class:`~clap_vad.federation.strategy.Strategy`; a site that took no step changes nothing."""
+        """See :class:`~clap_vad.federation.strategy.Strategy`; without local steps, nothing changes."""
         changes: Message = {}
         for name, value in update.items():
             key = _CONTROL + name

@@ -1,1 +1,1 @@
-"""Event sinks, one file each: every module here registers what is done with events."""
+"""Event sinks, one file each: every module here registers one."""

@@ -17,11 +17,11 @@ __all__ = ["ClipSettings", "ClipSink"]
 
 
 class ClipSink(Sink):
-    """Begins a clip where an event opens and ends it behind the event; names it to the sinks behind it.
+    """Starts a clip before each event and ends it after the event; sets its name for later sinks.
 
     Args:
         context: of the session.
-        before, after: seconds of a clip before and behind its event.
+        before, after: seconds of a clip before and after its event.
     """
 
     def __init__(self, context: SinkContext, before: float, after: float) -> None:
@@ -57,7 +57,7 @@ class ClipSettings(SinkSettings):
 
     order = 0
     before: float = option(5.0, "seconds of a clip before its event")
-    after: float = option(5.0, "seconds of a clip behind its event")
+    after: float = option(5.0, "seconds of a clip after its event")
 
     def __post_init__(self) -> None:
         for name, seconds in (("before", self.before), ("after", self.after)):
@@ -75,5 +75,5 @@ def _moment(seconds: float, clock: str) -> str:
 
 
 def _file_name(camera: str) -> str:
-    """What every file system takes."""
+    """A name that every file system accepts."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", camera).strip(".-")[:60] or "camera"

@@ -1,4 +1,4 @@
-"""The database: events, outages and the timeline go into the event store."""
+"""The database: writes events, outages and the timeline to the event store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DatabaseSettings", "DatabaseSink"]
 
 
 class DatabaseSink(Sink):
-    """Writes to ``watch.db``, and numbers the session for the sinks behind it."""
+    """Writes to ``watch.db``, and sets the session's number for later sinks."""
 
     def __init__(self, context: SinkContext) -> None:
         self._path = context.folder / DATABASE

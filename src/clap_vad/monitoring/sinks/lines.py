@@ -1,4 +1,4 @@
-"""JSON lines: ``events.jsonl``, a line for each event that opens or closes, on disk before anybody else is notified."""
+"""JSON lines: ``events.jsonl``, a line for each event that opens or closes, on disk before later sinks are notified."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BLOCK = 1 << 16
 
 
 class JsonLines:
-    """Appends lines to a file that several sessions may share; on a full disk they wait and nothing stops.
+    """Appends lines to a file that several sessions may share; on a full disk the lines wait and the session goes on.
 
-    A line that a kill has torn is cut off when the file is opened again: its event is in the database.
+    A line torn by a kill is removed when the file is opened again: its event is in the database.
 
     Args:
-        path: the file; made where there is none.
-        report: takes a sentence for the operator.
-        most: lines that wait; of more, the oldest are dropped and counted.
+        path: the file; created if missing.
+        report: called with a message for the operator.
+        most: largest number of waiting lines; beyond it the oldest are dropped and counted.
 
     Raises:
         OSError: the file cannot be opened.
@@ -49,16 +49,16 @@ class JsonLines:
         return self._outbox.dropped
 
     def append(self, message: dict[str, Any]) -> bool:
-        """Write a line and those that wait; whether all are on disk now."""
+        """Write a line and the waiting ones; whether all are on disk now."""
         self._outbox.put(json.dumps(message, allow_nan=False).encode() + b"\n")
         return self.flush()
 
     def flush(self, at_once: bool = False) -> bool:
-        """Try again to write what waits, if it is time; whether all is on disk now."""
+        """Try again to write the waiting lines, if the next try is due; whether all are on disk now."""
         return self._outbox.flush(at_once)
 
     def close(self) -> None:
-        """Write what waits, if that is possible, and close the file."""
+        """Write the waiting lines, if possible, and close the file."""
         self._outbox.close()
         os.close(self._file)
 
@@ -79,7 +79,7 @@ class JsonLines:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other session writes to the file meanwhile, or cuts off what is being written."""
+        """Lock the file against other sessions, which could write to it or truncate it."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
             yield

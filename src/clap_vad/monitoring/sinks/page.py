@@ -1,4 +1,4 @@
-"""The page: ``report.html`` of all cameras in the folder, written again at most once a minute."""
+"""The page: ``report.html`` of all cameras in the folder, updated at most once a minute."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE = 60.0  # seconds for the last page
 
 
 class ReportWriter(Sink):
-    """Writes the page in a thread that nothing waits for."""
+    """Writes the page in a separate thread; nothing waits for it."""
 
     def __init__(self, context: SinkContext) -> None:
         self._database, self._page = context.folder / DATABASE, context.folder / PAGE
@@ -43,7 +43,7 @@ class ReportWriter(Sink):
         return {"report": str(self._page)}
 
     def _wanted(self) -> None:
-        self._outbox.put(object(), "page")  # in place of one that waits
+        self._outbox.put(object(), "page")  # replaces a waiting one
 
     def _write(self, pages: list[object]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The webhook: a POST of each event's JSON to a URL, by a thread of its own that nothing waits for."""
+"""The webhook: a POST of each event's JSON to a URL, in a separate thread; nothing waits for it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from ..sink import SINKS, EventNotice, SessionInfo, Sink, SinkContext, SinkSetti
 
 __all__ = ["Webhook", "WebhookSettings", "WebhookSink"]
 
-_AGAIN = (408, 425, 429)  # of answers 4xx, those that ask to come again
+_AGAIN = (408, 425, 429)  # the 4xx statuses that allow another try
 
 
 class Webhook:
-    """Posts messages in their order, each until it is taken or refused; what fails waits in an outbox.
+    """Posts messages in order, each until it is accepted or refused; failed ones wait in an outbox.
 
-    Redirects are not followed, neither to another host nor on the same. Nothing but the host is ever shown of the URL:
-    its path is the secret of many hooks. The environment's proxies are not used.
+    Redirects are not followed, not even on the same host. Only the URL's host is ever shown: for many webhooks the path
+    is a secret. The environment's proxies are not used.
 
     Args:
-        url: http or https, perhaps with ``user:password@``.
-        report: takes a sentence for the operator; called from the thread.
-        most: messages that wait; of more, the oldest are dropped.
-        timeout: seconds that one delivery may take in all, from the connection to the end of the answer's head,
-            however slowly the other side sends; the body of the answer is not read.
+        url: http or https, may contain ``user:password@``.
+        report: called with a message for the operator, from the thread.
+        most: largest number of waiting messages; beyond it the oldest are dropped.
+        timeout: total seconds of one delivery, from the connection to the end of the answer's head, however slowly
+            the other side sends; the body of the answer is not read.
         first: seconds of the first wait, see :class:`~clap_vad.backoff.Backoff`.
 
     Attributes:
-        sent, refused: messages so far: answered 2xx; answered by a status that asks for no other try, such as 404.
+        sent, refused: messages so far: answered with 2xx; answered with a status that allows no other try, such as 404.
 
     Raises:
-        ClapError: not a URL of http or https.
+        ClapError: not an http or https URL.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Webhook:
         return self._outbox.dropped
 
     def send(self, message: dict[str, Any]) -> None:
-        """Let it be posted; returns at once."""
+        """Add a message to be posted; returns at once."""
         self._outbox.put(json.dumps(message, allow_nan=False).encode())
 
     def close(self, patience: float = 5.0) -> int:
-        """Stop, after at most so many seconds for what waits; how many messages were left."""
+        """Stop, after at most ``patience`` seconds for waiting messages; the number of messages not posted."""
         return self._outbox.close(patience)
 
     def _post(self, bodies: list[bytes]) -> None:
@@ -74,7 +74,7 @@ class Webhook:
         try:
             status = self._status(body)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise UndeliveredError(failure(error)) from None  # its own text may repeat the path
+            raise UndeliveredError(failure(error)) from None  # its own text may contain the path
         if 200 <= status < 300:
             self.sent += 1
         elif status >= 500 or status in _AGAIN:
@@ -122,7 +122,7 @@ class WebhookSink(Sink):
 @SINKS.register("webhook")
 @dataclass(frozen=True)
 class WebhookSettings(SinkSettings):
-    """Where events are posted to; nowhere without a URL."""
+    """The URL that events are posted to; without one, nothing is posted."""
 
     url: str = field(default="", repr=False, metadata={"help": "URL to post each event to, as JSON without pictures"})
 
@@ -142,7 +142,7 @@ def _checked(url: str) -> SplitResult:
     try:
         found = urlsplit(url)
         sound = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
-        sound = sound and "@" not in found.fragment  # else what is taken for the host may be a part of the login
+        sound = sound and "@" not in found.fragment  # else a part of the login may be taken for the host
         (found.path + found.query).encode("ascii")
     except ValueError:
         sound = False

@@ -1,7 +1,7 @@
-"""A damaged event store is set aside under a new name, and what can be read of it goes into a new one.
+"""A damaged event store is renamed, and the rows that can be read are copied to a new one.
 
-A torn write to a card, a bad sector or a program that writes into the file spoils pages of it. Nothing is deleted: the
-damaged file stays beside the new one, for whoever can mend it.
+A torn write, a bad sector or a program that writes into the file damages pages of it. Nothing is deleted: the damaged
+file stays beside the new one, for repair.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MARK = ".damaged-"
 
 @dataclass(frozen=True)
 class SetAside:
-    """The damaged file under its new name, and how many rows of it the new database took over, ``sessions`` of them."""
+    """The damaged file under its new name, and the number of rows copied to the new database, ``sessions`` of them."""
 
     path: Path
     rows: int
@@ -41,18 +41,18 @@ class SetAside:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether SQLite says that the file itself is spoilt, and not that it is locked, full or forbidden."""
+    """Whether SQLite reports that the file itself is damaged, not that it is locked, full or forbidden."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in (_CORRUPT, _NOT_A_DATABASE)
 
 
 def fault_of(path: Path) -> str | None:
-    """What is damaged in a database, None where nothing is found.
+    """The damage in a database; None if none is found.
 
     Args:
-        path: its file; a missing or empty one has no fault.
+        path: its file; a missing or empty one is not damaged.
 
     Raises:
-        sqlite3.Error: it cannot be looked at, for another reason than damage.
+        sqlite3.Error: it cannot be checked, for another reason than damage.
     """
     if not path.is_file() or not path.stat().st_size:
         return None
@@ -69,17 +69,17 @@ def fault_of(path: Path) -> str | None:
 
 
 def set_aside(path: Path, make: Callable[[Path], sqlite3.Connection], sure: bool = False) -> SetAside | None:
-    """Give a damaged database a new name, and put a new one in its place.
+    """Rename a damaged database, and create a new one in its place.
 
-    Several processes may find the damage at the same time: one acts, the others find the new file.
+    If several processes find the damage at the same time, one acts and the others use the new file.
 
     Args:
         path: the database. The caller has closed its own connection to it.
-        make: makes an empty database at a path, and opens it.
-        sure: a statement has failed on the damage, so that the check need not find it.
+        make: creates an empty database at a path, and opens it.
+        sure: a statement failed because of the damage; no check is needed.
 
     Returns:
-        None where it is not damaged, or no longer.
+        None if it is not damaged, or no longer.
 
     Raises:
         OSError, sqlite3.Error: the folder cannot be written.
@@ -100,7 +100,7 @@ def set_aside(path: Path, make: Callable[[Path], sqlite3.Connection], sure: bool
             db.close()
         aside = _free_name(path, stamp)
         try:
-            os.link(path, aside)  # so that there is a database at every moment
+            os.link(path, aside)  # so that a database exists at every moment
         except OSError:  # a file system without links
             path.rename(aside)
         for end in _BESIDE:
@@ -111,7 +111,7 @@ def set_aside(path: Path, make: Callable[[Path], sqlite3.Connection], sure: bool
 
 
 def set_aside_files(path: Path) -> list[Path]:
-    """The damaged files that were set aside for a database, oldest first."""
+    """The renamed damaged files of a database, oldest first."""
     start, end = f"{path.stem}{_MARK}", path.suffix
     try:
         return sorted(file for file in path.parent.iterdir() if file.name.startswith(start) and file.suffix == end)
@@ -120,7 +120,7 @@ def set_aside_files(path: Path) -> list[Path]:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What identifies a file among others of the same name; None where there is none."""
+    """Identifies a file among others of the same name; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -139,7 +139,7 @@ def _free_name(path: Path, stamp: str) -> Path:
 
 
 def _take_over(path: Path, into: sqlite3.Connection) -> int:
-    """Copy each table up to where it cannot be read; how many rows that were."""
+    """Copy each table as far as it can be read; returns the number of rows."""
     rows = 0
     try:
         damaged = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0, isolation_level=None)
@@ -151,11 +151,11 @@ def _take_over(path: Path, into: sqlite3.Connection) -> int:
         for table in _TABLES:
             with contextlib.suppress(sqlite3.Error):
                 found = damaged.execute(f"SELECT * FROM {table}")
-                columns = [column for column, *_ in found.description]  # of an older release, perhaps
+                columns = [column for column, *_ in found.description]  # may be of an older release
                 named, places = ", ".join(columns), ", ".join("?" * len(columns))
                 insert = f"INSERT OR IGNORE INTO {table} ({named}) VALUES ({places})"
                 for row in found:
-                    with contextlib.suppress(sqlite3.Error):  # a row that the table does not take
+                    with contextlib.suppress(sqlite3.Error):  # a row that violates the table's constraints
                         rows += into.execute(insert, row).rowcount
         into.execute("COMMIT")
     finally:

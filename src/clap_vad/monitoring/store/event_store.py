@@ -1,4 +1,4 @@
-"""The event store: events, outages and timeline of a session in SQLite, whatever happens to the session or the disk."""
+"""The event store: events, outages and timeline of a session in SQLite; survives kills, full disks and damage."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ INSERT INTO outages (watch, number, start_time, stop_time, reason) VALUES (?, ?,
 ON CONFLICT (watch, number) DO UPDATE SET stop_time = excluded.stop_time, reason = excluded.reason
 """
 _OWN = object()
-"""Stands for the number of this session among the values of a statement that waits: a new database may change it."""
+"""Placeholder for this session's number in waiting statements: a new database may change the number."""
 _Statement = tuple[str, tuple[Any, ...]]
 _LEFT_OPEN = (
     "UPDATE events SET state = 'interrupted' WHERE state = 'open' AND watch = ?",
@@ -54,18 +54,18 @@ _LEFT_OPEN = (
 class EventStore:
     """One session in a database, which several cameras may share; for one thread at a time.
 
-    A method that writes returns at once or after ``busy_seconds``, and never fails: what a locked database or a full
-    disk does not take waits in an :class:`~clap_vad.monitoring.outbox.Outbox` (the newest state of each row). What a
-    session of the same camera that was killed has left open is closed as interrupted. A damaged database is set aside,
-    also while the session goes on, and the session is continued in a new one.
+    Methods that write return at once or after ``busy_seconds``, and never fail: rows that cannot be written (locked
+    database, full disk) wait in an :class:`~clap_vad.monitoring.outbox.Outbox`, in their newest state. Events and
+    outages that a killed session of the same camera left open are closed as interrupted. A damaged database is set
+    aside, also during the session, and the session continues in a new one.
 
     Args:
-        path: the database; made where there is none.
-        info: of the session that begins now.
+        path: the database; created if missing.
+        info: of the new session.
         now: Unix seconds.
-        report: takes a sentence for the operator.
-        most: rows that wait; of more, the oldest are dropped and counted.
-        busy_seconds: how long to wait for another process that writes.
+        report: called with a message for the operator.
+        most: largest number of waiting rows; beyond it the oldest are dropped and counted.
+        busy_seconds: how long to wait while another process writes.
 
     Attributes:
         session: number of this session.
@@ -110,18 +110,18 @@ class EventStore:
         return self._outbox.dropped
 
     def event(self, event: OngoingEvent, state: Literal["open", "closed"]) -> bool:
-        """An event as far as it is known; whether all is written."""
+        """Write an event as far as known; whether all is written."""
         region = (None,) * 4 if event.region is None else event.region
         values = (_OWN, event.number, event.start, event.stop, event.peak, event.score, *region, state)
         return self._put("event", event.number, _EVENT, values)
 
     def clip(self, number: int, clip: str) -> bool:
-        """Where the clip of an event lies; relative to the database's folder."""
+        """Write the path of an event's clip, relative to the database's folder."""
         update = "UPDATE events SET clip = ? WHERE watch = ? AND number = ?"
         return self._put("clip", number, update, (clip, _OWN, number))
 
     def outage(self, outage: Outage) -> bool:
-        """An outage; its reason repeats no part of an address."""
+        """Write an outage; its reason contains no part of an address."""
         values = (_OWN, outage.number, outage.start, outage.stop, storable(outage.reason))
         return self._put("outage", outage.number, _OUTAGE, values)
 
@@ -133,15 +133,15 @@ class EventStore:
         return self._put("timeline", row.start, insert, (_OWN, *values, row.latency_mean, row.latency_max))
 
     def alive(self, now: float) -> bool:
-        """The session is at work, at Unix seconds ``now``; to be called every few seconds, in an outage too."""
+        """Write that the session is running at Unix seconds ``now``; call it every few seconds, also in an outage."""
         return self._put("alive", 0, "UPDATE watches SET seen = ? WHERE id = ?", (now, _OWN))
 
     def flush(self, at_once: bool = False) -> bool:
-        """Try again to write what waits, if it is time; whether all is written."""
+        """Try again to write waiting rows, if the next try is due; whether all are written."""
         return self._outbox.flush(at_once)
 
     def close(self, now: float, reason: str) -> None:
-        """The session has ended, at Unix seconds ``now``; an event still open is closed as interrupted."""
+        """Write that the session ended at Unix seconds ``now``; an open event is closed as interrupted."""
         for number, statement in enumerate(_LEFT_OPEN):
             self._outbox.put((statement, (_OWN,)), ("left open", number))
         ended = "UPDATE watches SET seen = ?, stopped = ?, reason = ? WHERE id = ?"
@@ -162,7 +162,7 @@ class EventStore:
             raise UndeliveredError(f"cannot be written ({error})") from None
 
     def _write_somewhere(self, rows: list[_Statement]) -> None:
-        """Write rows, into a new database where the present one is damaged or gone.
+        """Write rows, into a new database if the present one is damaged or gone.
 
         Raises:
             sqlite3.Error, OSError, ClapError: they cannot be written now.
@@ -180,8 +180,8 @@ class EventStore:
             self._transaction(rows)
 
     def _transaction(self, rows: list[_Statement]) -> None:
-        """Write rows, and thin the timeline where an hour has passed."""
-        assert self._db is not None  # it has just been opened
+        """Write rows, and thin the timeline once an hour."""
+        assert self._db is not None  # it was just opened
         db = self._db
         try:
             db.execute("BEGIN IMMEDIATE")
@@ -197,7 +197,7 @@ class EventStore:
             self._thinned, self._thin_at = thinned, self._latest + _THIN_EVERY
 
     def _carry_on(self) -> None:
-        """Open the database that now lies at the path: damage was found, here or by another process, or it is gone."""
+        """Reopen the database at the path, after damage (found here or by another process) or loss of the file."""
         self._leave()
         self._db = open_database(self._path, self._busy_seconds, self._set_aside)
         db, camera = self._db, storable(self._info.camera)
@@ -221,12 +221,12 @@ class EventStore:
         self._file = identity(self._path)
 
     def _set_aside(self, found: SetAside) -> None:
-        if not found.sessions:  # numbers begin where none can have been before: they identify messages
+        if not found.sessions:  # start above all earlier numbers: they identify messages
             self._number = round(self._began)
         self._report(found.sentence(self._path))
 
     def _begin(self, db: sqlite3.Connection, number: int | None) -> int:
-        """Write down that the session begins, under this number or the next free one; the number."""
+        """Write the session's row, with this number or the next free one; returns the number."""
         info, camera = self._info, storable(self._info.camera)
         db.execute("BEGIN IMMEDIATE")
         open_ones = db.execute("SELECT id FROM watches WHERE camera = ? AND stopped IS NULL", (camera,)).fetchall()
@@ -250,7 +250,7 @@ class EventStore:
         return int(added.lastrowid or 0)
 
     def _roll_back(self, db: sqlite3.Connection) -> None:
-        if db.in_transaction:  # SQLite has rolled back a full disk by itself
+        if db.in_transaction:  # after a full disk SQLite has rolled back already
             try:
                 db.execute("ROLLBACK")
             except sqlite3.Error as error:
@@ -258,7 +258,7 @@ class EventStore:
 
 
 def _lock(path: Path, camera: str) -> int:
-    """A lock that a killed process lets go of: at most one session of a camera in a database."""
+    """A lock that a kill releases: at most one session per camera in a database."""
     name = hashlib.sha256(camera.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     handle = os.open(path.with_name(f".{path.name}.{name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -1,7 +1,7 @@
-"""The steps that make the event store's tables, one schema version after the other.
+"""The migration steps of the event store, one per schema version.
 
 Step n brings a database of version n to version n + 1; an empty file is version 0. A new version is one more function
-at the end of :data:`STEPS`. A step that has been released is never changed: databases in the field were made by it.
+at the end of :data:`STEPS`. A released step is never changed: existing databases were made by it.
 ``docs/watch.md`` explains every column.
 """
 
@@ -80,12 +80,12 @@ STEPS: list[Callable[[sqlite3.Connection], None]] = [_make_version_1]
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
-    """The schema version that a database states."""
+    """The schema version of a database."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database to the version of this release, all of it or nothing.
+    """Migrate a database to the version of this release, completely or not at all.
 
     Args:
         connection: without an open transaction; an empty database, or one of an older version of the event store.
@@ -94,7 +94,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for version in range(schema_version(connection), len(STEPS)):  # another process may have been faster
+        for version in range(schema_version(connection), len(STEPS)):  # another process may have migrated it meanwhile
             STEPS[version](connection)
             connection.execute(f"PRAGMA user_version = {version + 1}")
         connection.execute("COMMIT")

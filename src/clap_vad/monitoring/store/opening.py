@@ -1,4 +1,4 @@
-"""How the event store's database is opened: made, migrated, refused, or set aside where it is damaged."""
+"""Opens the event store's database: creates it, migrates it, refuses it, or sets it aside if damaged."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .migrations import STEPS, migrate, schema_version
 __all__ = ["begin_anew", "open_database", "open_to_read", "unreadable"]
 
 _OLDEST = (3, 37, 0)  # strict tables
-_PATIENCE = 10.0  # seconds, while another process makes the same database
+_PATIENCE = 10.0  # seconds, while another process creates the same database
 _TABLES = {"watches", "events", "outages", "timeline"}
 
 
 def open_database(
     path: Path, busy_seconds: float, report: Callable[[SetAside], None] = lambda found: None
 ) -> sqlite3.Connection:
-    """Open the database to write: made where there is none, migrated where it is of an older release.
+    """Open the database for writing: created if missing, migrated if it is of an older release.
 
-    A damaged one is set aside first. One of another program or of a newer release is left as it is.
+    A damaged one is set aside first. One of another program or of a newer release is not changed.
 
     Args:
-        path: its file; two more lie beside it while it is open (``-wal``, ``-shm``).
-        busy_seconds: how long a statement waits for another process that writes.
-        report: takes a damaged file that was set aside.
+        path: its file; while open, two more lie beside it (``-wal``, ``-shm``).
+        busy_seconds: how long a statement waits while another process writes.
+        report: called with a damaged file that was set aside.
 
     Returns:
-        A connection that may be passed on to another thread.
+        A connection that may be used in another thread.
 
     Raises:
         ClapError: another file, a newer schema version, or one that cannot be opened.
@@ -58,12 +58,12 @@ def begin_anew(path: Path, report: Callable[[SetAside], None], sure: bool = Fals
     """Set a damaged database aside, see :func:`~clap_vad.monitoring.store.damage.set_aside`.
 
     Raises:
-        ClapError: the file says that it is no event store, or of a newer release; it stays where it is.
+        ClapError: the file is not an event store, or is of a newer release; it is not moved.
         OSError, sqlite3.Error: the folder cannot be written.
     """
     head = _head(path)
     version = _stated_version(head)
-    in_log = version == 0 and Path(f"{path}-wal").exists()  # the version is not in the file itself yet
+    in_log = version == 0 and Path(f"{path}-wal").exists()  # the version is not yet in the file itself
     if (version is not None and not 1 <= version <= len(STEPS) and not in_log) or (version is None and _is_text(head)):
         raise ClapError(_refusal(path, version or 0))
     found = set_aside(path, lambda fresh: _opened(fresh, 5.0, journal="DELETE"), sure)
@@ -75,9 +75,9 @@ def _opened(path: Path, busy_seconds: float, journal: str = "WAL") -> sqlite3.Co
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
         if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() != (0,):
-            _check(connection, path)  # before anything of a file of another program is changed
+            _check(connection, path)  # before a file of another program is changed
         connection.execute(f"PRAGMA journal_mode = {journal}")
-        connection.execute("PRAGMA synchronous = FULL")  # an event that was reported survives a loss of power
+        connection.execute("PRAGMA synchronous = FULL")  # a reported event survives a power loss
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection)
         _check(connection, path)
@@ -88,7 +88,7 @@ def _opened(path: Path, busy_seconds: float, journal: str = "WAL") -> sqlite3.Co
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open the database to read only, also while others write; one of an older release is migrated first.
+    """Open the database read-only, also while others write; one of an older release is migrated first.
 
     Raises:
         ClapError: there is none, or it is of another program or a newer release.
@@ -126,7 +126,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _refuse_newer(path: Path) -> None:
-    """Refuse a database of a newer release before a connection that may write can change a byte of it."""
+    """Refuse a database of a newer release before a writing connection can change it."""
     if not path.is_file() or not path.stat().st_size:
         return
     try:
@@ -135,13 +135,13 @@ def _refuse_newer(path: Path) -> None:
     except sqlite3.Error as error:
         if "locked" in str(error):
             raise
-        return  # damaged, or another file: that is found when it is opened
+        return  # damaged, or another file: detected on opening
     if version > len(STEPS):
         raise ClapError(_refusal(path, version))
 
 
 def _refusal(path: Path, version: int) -> str:
-    """Why a file cannot be used, by the schema version that it states."""
+    """Why a file cannot be used, by its schema version."""
     if version > len(STEPS):
         return (
             f"{path}: no database of schema version {len(STEPS)} or older, which this release reads, but of version "
@@ -161,12 +161,12 @@ def unreadable(error: sqlite3.Error) -> str:
 
 
 _HEADS: dict[tuple[int, int] | None, int] = {}
-"""Files whose head was read. They stay open: where a process closes a file, it loses all its locks on it (POSIX), also
-those of SQLite's connections in other sessions. SQLite knows of its own files only."""
+"""Files whose head was read. They stay open: when a process closes a file, it loses all its locks on it (POSIX), also
+those of SQLite's connections in other sessions. SQLite handles this for its own files only."""
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of a file that may be damaged; none of one that cannot be read."""
+    """The first bytes of a file that may be damaged; empty if it cannot be read."""
     try:
         file = identity(path)
         if file not in _HEADS:
@@ -177,7 +177,7 @@ def _head(path: Path) -> bytes:
 
 
 def _stated_version(head: bytes) -> int | None:
-    """The schema version in the head of a file; None where it has no head of SQLite's."""
+    """The schema version in the head of a file; None without an SQLite head."""
     return int.from_bytes(head[60:64]) if len(head) >= 100 and head.startswith(b"SQLite format 3\0") else None
 
 
@@ -187,5 +187,5 @@ def _refuse_old_sqlite() -> None:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether a file is a text, which no damage makes of a database."""
+    """Whether a file is a text file, and so not a damaged database."""
     return bool(head) and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head)

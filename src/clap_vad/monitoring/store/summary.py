@@ -1,4 +1,4 @@
-"""What a page needs of the event store, read while sessions go on."""
+"""The event store's data for the report page, read while sessions go on."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ class OutageRow:
 
 @dataclass(frozen=True)
 class CameraSummary:
-    """What is known of one camera between two times.
+    """One camera between two times.
 
     Attributes:
-        camera, clock: whose. Of a file's clock only the last session counts: those before had the same times.
-        source, threshold, reason: of the last session; ``reason`` is None while it goes on, or after a kill that no
-            later session has noticed.
+        camera, clock: of the sessions. On a file's clock only the last session counts: earlier ones had the same times.
+        source, threshold, reason: of the last session; ``reason`` is None while it goes on, or after a kill until the
+            next session.
         seen: Unix seconds of its last sign of life.
         start, stop: the times on the clock.
-        events: how many begin between them.
-        newest: those of them that are listed, newest first.
-        outages: newest first, those that reach in between.
-        seconds: of stream that were scored.
-        frames, dropped_frames: of them.
-        latency_mean, latency_max: seconds; None where not measured.
+        events: number of events that begin in this time.
+        newest: the listed ones of them, newest first.
+        outages: those that overlap this time, newest first.
+        seconds: scored seconds of the stream.
+        frames, dropped_frames: in these seconds.
+        latency_mean, latency_max: seconds; None if not measured.
         bins: (n + 1,) edges of the timeline, equally wide.
-        max_score, mean_score: (n,) per bin, NaN where nothing was seen.
+        max_score, mean_score: (n,) per bin, NaN where nothing was scored.
     """
 
     camera: str
@@ -98,17 +98,17 @@ def read_summary(
 
     Args:
         path: the database.
-        since, until: times on the cameras' clocks; None for the first and the last that there are.
-        newest: instead of ``since``: so many seconds before the last of each camera.
-        bins: of each timeline at most; one is not shorter than a row of the database, 10 seconds.
-        most_events: listed of each camera.
+        since, until: times on the cameras' clocks; None for the first and the last time.
+        newest: instead of ``since``: this many seconds before the last time of each camera.
+        bins: largest number per timeline; a bin is at least as long as a row of the database, 10 seconds.
+        most_events: largest number of listed events per camera.
 
     Raises:
         ClapError: no event store, or a damaged one.
     """
     db = open_to_read(path)
     try:
-        db.execute("BEGIN")  # all of one moment
+        db.execute("BEGIN")  # one consistent snapshot
         watches = db.execute("SELECT camera, clock, max(id) FROM watches GROUP BY camera, clock ORDER BY camera, clock")
         return [
             _camera(db, camera, clock, last, since, until, newest, bins, most_events)
