@@ -1,4 +1,4 @@
-"""What every command shares: ``--json``, ``--debug``, exit codes and error sentences."""
+"""Shared by all commands: ``--json``, ``--debug``, exit codes and error messages."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Output]], c
 
 
 def _refuse_addresses(arguments: dict[str, Any]) -> None:
-    """Refuse an address of a camera in place of a path or a scene, without repeating it: a login may be in it."""
+    """Refuse a camera's address in place of a path or a scene, without repeating it: it may contain a login."""
     if looks_like_address(str(arguments.get("scene") or "")):
         raise ClapError("--scene: expects the name of a scene, not an address; leave it out")
     for value in arguments.values():

@@ -39,7 +39,7 @@ def compare(dataset: Path, out: Path, **choices: Any) -> Output:
 
 
 def rows_table(rows: list[Row]) -> Table:
-    """What fits a terminal: seconds, the best round and columns in which rows do not differ are left to the files."""
+    """A table for a terminal, without seconds, the best round and columns in which all rows are equal."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     texts = [row_texts(row) for row in rows]
     always = {COLUMNS.index(name) for name in ("Method", "Setting", "Frame AUC %", "Frame AP %")}

@@ -112,7 +112,7 @@ def partition(
     table = Table("participant", "videos", "normal", "anomalous", "unlabelled", title=f"protocol {assigned.protocol}")
     for row in data["participants"]:
         table.add_row(*(str(row[key]) for key in ("id", "videos", "normal", "anomalous", "unlabelled")))
-    remark = f"{data['unassigned']} training videos belong to nobody" if data["unassigned"] else data["file"]
+    remark = f"{data['unassigned']} training videos have no participant" if data["unassigned"] else data["file"]
     return Output(data, Group(table, remark, *([data["picture"]] if picture else [])))
 
 

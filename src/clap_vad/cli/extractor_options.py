@@ -16,7 +16,7 @@ __all__ = ["EXTRACTOR", "extractor_options", "machine_options"]
 
 
 class _ExtractorName(click.ParamType):
-    """``NAME`` or ``NAME:WEIGHTS``; becomes the name and the setting it stands for."""
+    """``NAME`` or ``NAME:WEIGHTS``; becomes the name and its setting."""
 
     name = "extractor"
 
@@ -38,7 +38,7 @@ EXTRACTOR = _ExtractorName()
 
 
 def extractor_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An option per setting; those that are given arrive together as ``settings``.
+    """An option per setting; given ones are passed together as ``settings``.
 
     A setting that the extractor of the parameter ``extractor`` does not have is refused.
     """
@@ -57,7 +57,7 @@ def extractor_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def machine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options for what a model does not say of its extractor; those that are given arrive together as ``here``."""
+    """Machine options: extractor settings that a model does not store; given ones are passed together as ``here``."""
     return add_options(
         function,
         {"extractor": EXTRACTORS},

@@ -1,4 +1,4 @@
-"""What ``--help`` shows: options in groups, and settings only of what is chosen."""
+"""The output of ``--help``: options in groups, and only the settings of the chosen method and the like."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EVERYWHERE = ("--json", "--debug", "--help")
 
 
 class GroupedCommand(click.Command):
-    """A command whose help stands in groups.
+    """A command with help in groups.
 
     Settings of a method, strategy, extractor and the like are shown for those that the command line chooses, so that
     ``clap train --method clap --help`` shows CLAP's; without a choice, help shows how to see them.
@@ -61,7 +61,7 @@ class GroupedCommand(click.Command):
                 )
 
     def _chooser(self, name: str) -> click.Parameter | None:
-        """The parameter by which one or several of what is registered are chosen."""
+        """The parameter that chooses one or several registered entries."""
         several = f"{name.removesuffix('y')}ies" if name.endswith("y") else f"{name}s"
         return next((one for one in self.params if name and one.name in (name, several)), None)
 
@@ -73,7 +73,7 @@ def _place(parameter: click.Parameter) -> int:
 
 
 def _chosen(ctx: click.Context, chooser: click.Parameter, name: str) -> list[str]:
-    """What the arguments choose by an option, ``--method A``, ``--methods=A,B``, or by an argument."""
+    """The entries that the arguments choose: ``--method A``, ``--methods=A,B``, or an argument."""
     arguments: list[str] = ctx.meta.get(_ARGUMENTS, [])
     if isinstance(chooser, click.Argument):
         owners = {

@@ -13,7 +13,7 @@ from .terminals import tolerate_encodings
 __all__ = ["main"]
 
 _PACKAGE = "clap_vad.cli"
-_DEPLOY = ("nvflare", "psutil")  # what the extra 'deploy' brings
+_DEPLOY = ("nvflare", "psutil")  # installed by the extra 'deploy'
 
 
 class _LazyGroup(click.Group):
@@ -170,7 +170,7 @@ def _run() -> None:
 
 
 def _usage(error: click.UsageError) -> str:
-    """What is wrong with the arguments; one that may be part of an address, and so of a login, is not repeated."""
+    """The error in the arguments; an argument that may be part of an address, and so of a login, is not repeated."""
     if any(map(looks_like_address, sys.argv[1:])):
         return "these arguments are not understood; put an address in quotes '...', and write a blank in it as %20"
     return _sentence(error).rstrip(".")

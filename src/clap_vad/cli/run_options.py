@@ -36,12 +36,12 @@ class RunOption(SettingOption):
 def run_options(
     command: str, *, words: Mapping[str, str] | None = None, defaults: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add the options of a run that this command takes; those of differential privacy arrive together as ``privacy``.
+    """Add the options of a run that this command takes; those for differential privacy come as ``privacy``.
 
     Args:
         command: its name.
-        words: option -> its default in words, where it is another one than that of ``clap train``.
-        defaults: option -> its default, where it is another one.
+        words: option -> its default in words, if different from ``clap train``.
+        defaults: option -> its default, if different.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +58,7 @@ def run_options(
 
 
 def list_options(workflow: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add an option that takes a list for each option of a run that a workflow varies: its signature has the lists."""
+    """Add a list option for each option of a run that a workflow varies, by the lists in its signature."""
     lists = inspect.signature(workflow).parameters
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,7 +125,7 @@ def _flag(setting: Setting) -> str:
 
 
 def _privacy_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An option per field of :class:`Privacy`; the first one, ``--dp``, says that there is any."""
+    """An option per field of :class:`Privacy`; the first one, ``--dp``, turns it on."""
     known = {_flag(setting)[2:].replace("-", "_"): setting for setting in settings_of(Privacy) if setting.where}
     known = {"dp": known.pop("dp"), **known}
 

@@ -1,7 +1,7 @@
 """Options that settings become: of every registered method, strategy, extractor, benchmark and protocol alike.
 
-None of them is named here. Each is a :class:`SettingOption`, which knows the group of ``--help`` that it stands in and
-whose setting it is, so that help can leave out what does not apply.
+None of them is named here. Each is a :class:`SettingOption`, with its group in ``--help`` and its owners, so that help
+can omit what does not apply.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ..specification.signature import default_in_words
 __all__ = ["SettingOption", "add_options", "kind_of", "method_options", "setting_options"]
 
 Owners = Mapping[str, Setting]
-"""Whose setting it is -> what it is there."""
+"""Owner (method, strategy, ...) -> its setting."""
 
 
 class SettingOption(click.Option):
     """An option of the command line made from a setting.
 
     Attributes:
-        group: heading of ``--help`` under which it stands.
+        group: its heading in ``--help``.
         chosen_by: the option that chooses one of the owners, such as ``method``; empty where it always applies.
-        owners: whose setting it is, with what it is there.
+        owners: owner -> its setting.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class SettingOption(click.Option):
         self.group, self.chosen_by, self.owners = group, chosen_by, dict(owners or {})
 
     def help_of(self, owners: Sequence[str], shown: Sequence[str]) -> str:
-        """What the setting is to these owners, where the settings of those that are shown are beside."""
+        """The help for these owners, beside the settings of all shown owners."""
         return _help({owner: self.owners[owner] for owner in owners}, everybody=list(owners) == list(shown))
 
 
 def setting_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option per setting of any method or strategy; those that were given arrive together as ``options``."""
+    """Add an option per setting of any method or strategy; given ones are passed together as ``options``."""
     return add_options(function, {"method": METHODS, "strategy": STRATEGIES}, "options")
 
 
@@ -63,15 +63,15 @@ def add_options(
     settings: Callable[[Any], Iterable[Setting]] = settings_of,
     group: str = "",
 ) -> Callable[..., Any]:
-    """Add an option per setting of what is registered; those that share a setting's name share its option.
+    """Add an option per setting of registered entries; settings of the same name share an option.
 
     Args:
         function: of the command.
         registries: the option that chooses one of a registry's entries -> the registry.
-        together: the parameter that takes the settings that are given, as one mapping.
+        together: the parameter that takes the given settings, as one mapping.
         wanted: which settings become options.
         settings: of an entry.
-        group: heading of ``--help``; empty for one that names what they are settings of.
+        group: heading of ``--help``; empty for one that names the owners.
     """
     known: dict[str, tuple[str, dict[str, Setting]]] = {}
     for chooser, registry in registries.items():
@@ -100,7 +100,7 @@ def kind_of(setting: Setting) -> Any:
 
 
 def _help(owners: Owners, everybody: bool) -> str:
-    """What the setting is, with its default; owners with the same text share it.
+    """The setting's help, with its default; owners with the same text share it.
 
     Owners are named unless it belongs to all of them.
     """

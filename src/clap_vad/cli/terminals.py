@@ -29,7 +29,7 @@ def log(text: str) -> None:
 
 
 def silence(stream: Any) -> None:
-    """Drop what is still written to a stream; otherwise the interpreter would report it at its end."""
+    """Drop further output to a stream; otherwise the interpreter would report an error at its end."""
     with contextlib.suppress(AttributeError, ValueError, OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -99,7 +99,7 @@ def _sink_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @machine_options
 @_sink_options
 def watch(run: Path, source: str, **options: Any) -> Output:
-    """Monitor, and print in the end what was seen."""
+    """Monitor, and print the summary at the end."""
     from ..workflows.watch import watch as watch_source
 
     result = watch_source(run, source, tell=say, **options)

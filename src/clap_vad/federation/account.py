@@ -1,4 +1,4 @@
-"""What a site has answered in all its runs, and the privacy that this has cost.
+"""A site's account: its answers in all runs, and their privacy cost.
 
 One append-only file in the site's folder, beside the runs: deleting a run lowers nothing, and no coordinator can reset
 it. A line is on disk before its answer leaves. It holds the noise of that answer, so this file alone gives the cost for

@@ -88,7 +88,7 @@ class Noted:
     """A line of ``questions.jsonl``: a question or its answer.
 
     Attributes:
-        question: digest of what was asked, see :func:`~clap_vad.federation.question.question_digest`.
+        question: digest of the question, see :func:`~clap_vad.federation.question.question_digest`.
         step: of the question.
         number: of the question within its turn, see :meth:`Turn.number`.
         answer: keyed digest of the answer, so that only the site can compare answers; empty if the line records only

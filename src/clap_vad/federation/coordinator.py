@@ -191,7 +191,7 @@ class _Driver:
         return replies, set(summed.members)
 
     def _catch_up(self, targets: Sequence[str], sequence: int) -> tuple[str, ...]:
-        """Ask targets again what they missed; returns those that are up to date."""
+        """Ask targets again the questions that they missed; returns those that are up to date."""
         known = min((self._accepted()[name] for name in targets), default=sequence)
         for kept in self.checkpoint.kept(known, sequence):
             behind = tuple(name for name in targets if self._accepted()[name] < kept.sequence)

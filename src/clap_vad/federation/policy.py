@@ -68,7 +68,7 @@ class _PolicyFile(Record):
 
 @dataclass(frozen=True)
 class Policy:
-    """What a site permits.
+    """A site's policy.
 
     Attributes:
         schemas: messages that may leave; None for all declared schemas.

@@ -198,7 +198,7 @@ def _sum_of(ask: Ask) -> str:
     """Digest of the secure sum that an answer is for; empty for none.
 
     The coordinator chooses its name, so after a restart of the site a sum over other sites could have the same name.
-    What other sites have encrypted for this one can be decrypted in that one session only.
+    Ciphertexts of other sites for this one can be decrypted in that one session only.
     """
     if ask.secure is None:
         return ""

@@ -78,7 +78,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a message may hold.
+    """The schema of a kind of message.
 
     Attributes:
         name: in ledgers and policies.

@@ -79,7 +79,7 @@ def secure_sum(
         cohort: least number of sites in the sum.
         accepted: per participant the last question whose answer counted.
         before: sites of the sum when this question was asked before; the targets are its participants.
-        keep: called with the sites of the sum, before they are asked for what they reveal for one sum only.
+        keep: called with the sites of the sum, before they are asked for shares that they reveal for one sum only.
         out: participants left out of the run, and not asked if the sum has not been unmasked.
 
     Raises:

@@ -71,7 +71,7 @@ def where(setting: Setting) -> Where:
 
 
 def choices_of(cls: type, command: str, engine: str | None = None) -> list[Setting]:
-    """The options that a command takes, for one engine or for any."""
+    """The options of a command, for one engine or for any."""
     found = [setting for setting in settings_of(cls) if setting.where and command in setting.where.commands]
     return [setting for setting in found if engine is None or engine in setting.where.engines]
 

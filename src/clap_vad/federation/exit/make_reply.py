@@ -33,8 +33,8 @@ class MakeReply:
         except KeyError as missing:
             raise ClapError(
                 f"participant '{self._participant}', step '{ask.step}': {missing} is neither in the question nor in "
-                "the site's own state; the run has lost files: delete its folder 'checkpoints' and resume, to begin "
-                "anew"
+                "the site's own state; the run has lost files: delete its folder 'checkpoints' and resume, to start "
+                "again"
             ) from missing
         if ask.silent:
             message = {}
