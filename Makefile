@@ -26,7 +26,8 @@ docs: $(VENV)/installed-dev
 	$(BIN)/python -m sphinx --quiet --fresh-env --nitpicky --fail-on-warning --keep-going docs docs/_build/html
 
 check: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# Three processes on two cores: many tests wait for sockets, processes and disks.
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 wheels: | $(VENV)/bin/python
 	rm -rf wheels

@@ -127,7 +127,7 @@ def test_its_settings_are_options_of_the_command(siren, tmp_path):
 
 
 def test_a_setting_of_no_sink_is_refused():
-    with pytest.raises(ClapError, match="no event sink that is used has a setting 'loud'"):
+    with pytest.raises(ClapError, match="no active event sink has a setting 'loud'"):
         choose_sinks({}, {"loud": 3.0})
     (clips, *_) = choose_sinks({}, {"before": 3.0})
     assert clips.before == 3.0
