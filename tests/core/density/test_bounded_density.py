@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from crowds import crowd
 from scipy.stats import multivariate_normal
 
 from clap_vad.core.density.bounded_density import (
@@ -201,18 +202,6 @@ def test_a_component_that_noise_alone_could_fill_stays_where_it_is():
 
 
 # EM as a whole, without noise: what a fit must do whatever its steps are.
-
-
-def crowd(count: int, seed: int = 0) -> np.ndarray:
-    """Walkers, runners, some who stand still, and a few slips far out; standardised and cut."""
-    rng = np.random.default_rng(seed)
-    parts = [
-        rng.normal([0.5, 0.0, 0.2], [0.4, 0.3, 1.0], (count, 3)),
-        rng.normal([3.0, 0.5, -0.5], [1.0, 0.4, 0.5], (count // 8, 3)),
-        np.column_stack([np.full(count // 5, -0.8), np.full(count // 5, -0.1), rng.normal(size=count // 5)]),
-        rng.standard_cauchy((count // 50, 3)) * 5,
-    ]
-    return np.clip(rng.permutation(np.concatenate(parts)), -15, 15).astype(np.float32)
 
 
 def exact_step(fit, rows, radius):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from crowds import crowd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
@@ -31,18 +32,6 @@ def random_mixture(seed: int = 0, k: int = K, d: int = D) -> Mixture:
     root = rng.normal(size=(k, d, d))
     covariances = root @ np.swapaxes(root, 1, 2) / d + LEAST_VARIANCE * np.eye(d)
     return Mixture(rng.dirichlet(np.ones(k)), rng.normal(size=(k, d)), covariances)
-
-
-def rows_like_a_crowd(count: int, seed: int = 0) -> np.ndarray:
-    """Walkers, runners, some who stand still, and a few slips far out; standardised and cut."""
-    rng = np.random.default_rng(seed)
-    parts = [
-        rng.normal([0.5, 0.0, 0.2], [0.4, 0.3, 1.0], (count, 3)),
-        rng.normal([3.0, 0.5, -0.5], [1.0, 0.4, 0.5], (count // 8, 3)),
-        np.column_stack([np.full(count // 5, -0.8), np.full(count // 5, -0.1), rng.normal(size=count // 5)]),
-        rng.standard_cauchy((count // 50, 3)) * 5,
-    ]
-    return np.clip(rng.permutation(np.concatenate(parts)), -15, 15).astype(np.float32)
 
 
 def slow_logs(mixture: Mixture, rows: np.ndarray) -> np.ndarray:
@@ -72,13 +61,13 @@ def assert_same_sums(found: MixtureSums, expected: MixtureSums, rtol: float = 1e
 
 
 def test_an_expectation_is_that_of_a_slow_loop_over_scipys_densities():
-    mixture, rows = random_mixture(), rows_like_a_crowd(60)
+    mixture, rows = random_mixture(), crowd(60)
     assert_same_sums(expectation(mixture, rows), slow_expectation(mixture, rows))
     np.testing.assert_allclose(mixture.log_density(rows), logsumexp(slow_logs(mixture, rows), axis=1), rtol=1e-9)
 
 
 def test_blocks_do_not_show_in_sums_or_densities(monkeypatch):
-    mixture, rows = random_mixture(1), rows_like_a_crowd(300)
+    mixture, rows = random_mixture(1), crowd(300)
     whole, densities = expectation(mixture, rows), mixture.log_density(rows)
     monkeypatch.setattr("clap_vad.core.density.gaussian_mixture._BLOCK_ROWS", 17)
     assert_same_sums(expectation(mixture, rows), whole)
@@ -88,7 +77,7 @@ def test_blocks_do_not_show_in_sums_or_densities(monkeypatch):
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 300), max_size=5), st.integers(0, 5))
 def test_sums_of_parts_are_the_sums_of_all(cuts, seed):
-    mixture, rows = random_mixture(seed), rows_like_a_crowd(200)
+    mixture, rows = random_mixture(seed), crowd(200)
     parts = np.split(rows, sorted(min(cut, len(rows)) for cut in cuts))
     sums = [expectation(mixture, part) for part in parts]
     total = MixtureSums(*(sum(getattr(each, name) for each in sums) for name in ("mass", "sum", "outer")))
@@ -107,7 +96,7 @@ def test_where_em_begins_is_sound_even_about_rows_that_never_vary():
 
 @pytest.mark.parametrize("columns", [[0], [2, 0], [1, 2], [0, 1, 2]])
 def test_a_marginal_is_that_of_scipy(columns):
-    mixture, rows = random_mixture(2), rows_like_a_crowd(50)
+    mixture, rows = random_mixture(2), crowd(50)
     found = mixture.marginal(columns).log_density(rows[:, columns])
     parts = [
         w * multivariate_normal(m[columns], c[np.ix_(columns, columns)]).pdf(rows[:, columns].astype(float))
@@ -130,7 +119,7 @@ def test_a_place_without_rows_keeps_the_common_density():
 
 
 def test_an_adapted_density_is_that_of_a_slow_loop_with_pseudo_rows():
-    mixture, rows = random_mixture(3), rows_like_a_crowd(100)
+    mixture, rows = random_mixture(3), crowd(100)
     expected, least = mixture, LEAST_VARIANCE * np.eye(D)
     for _ in range(2):
         r = np.exp(slow_logs(expected, rows))
