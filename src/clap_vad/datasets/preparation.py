@@ -93,7 +93,7 @@ def prepare(name: str, source: Path, out: Path, *, workers: int | None = None, *
         ClapError: unknown name or option, a missing or broken file, or an already finished folder.
     """
     chosen = make_with_settings("dataset", name, DATASETS[name], options)
-    stated = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(chosen).items()}  # type: ignore[call-overload]  # see above
+    stated = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(chosen).items()}  # type: ignore[call-overload]  # every benchmark is a dataclass
     claim_dataset(out, {"prepare": name, "source": str(source.resolve()), "options": stated})
     try:
         contents = chosen.build(source, out, workers)

@@ -74,7 +74,7 @@ def file_items(path: Path, look: Look, recorder: Recorder | None) -> Generator[I
     yield Connected(0.0, reader.fps)
     for note in reader.notes:
         yield Noted(note)
-    with closing(iter(reader)) as pictures:  # type: ignore[type-var]  # a generator
+    with closing(iter(reader)) as pictures:  # type: ignore[type-var]  # a generator, so it has close()
         for picture in pictures:
             yield Shot(reader.seconds, time.monotonic(), picture)
     if repaired := reader.repairs.summary():
